@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+# One stamp for the environment: it is made again when what it is made from changes.
+.venv/stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+.PHONY: setup hypotheses test slow bench lint report clean
+
+setup: .venv/stamp
+
+hypotheses: .venv/stamp  ## every claim on every known pair, then the report
+	@status=0; $(BIN)/pytest -m hypothesis || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
+
+test: .venv/stamp  ## the test suite
+	$(BIN)/pytest tests
+
+slow: .venv/stamp  ## tests that train a model
+	$(BIN)/pytest tests -m slow
+
+bench: .venv/stamp  ## throughput, as ratios to a reference in the same run
+	$(BIN)/pytest -m benchmark
+
+lint: .venv/stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv reports/allure-results reports/report.html reports/pictures reports/findings.json reports/summary.md

@@ -1,0 +1,91 @@
+"""What a claim declares before it measures, and the decorator that makes a test of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+
+from dormant.claims.finding import Rule
+
+NEEDS = ("deltas", "weights", "models")  # in order of what a pair must offer: each includes those before it
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement with the rules that decide it, fixed before measuring.
+
+    `rules` has one entry for each reading of the claim; a claim with a single reading uses the key "". `applies` says at
+    collection, from a pair's description and the test's parameters, whether the claim means anything there.
+    """
+
+    id: str
+    sentence: str
+    source: str
+    family: str
+    rules: Mapping[str, Rule]
+    premises: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+    needs: str = "deltas"
+    applies: Callable[..., bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.needs not in NEEDS:
+            raise ValueError(f"a claim needs one of {', '.join(NEEDS)}; got {self.needs!r} at {self.id}")
+        if not self.rules or not self.sentence:
+            raise ValueError(f"a claim has a sentence (its docstring) and a rule; got neither or one at {self.id}")
+
+
+def at_least(threshold: float, unit: str, because: str) -> Rule:
+    """The deciding figure must be at least `threshold`; `because` is the reason, written before measuring."""
+    return Rule("at least", threshold, unit, because)
+
+
+def at_most(threshold: float, unit: str, because: str) -> Rule:
+    """The deciding figure must be at most `threshold`; `because` is the reason, written before measuring."""
+    return Rule("at most", threshold, unit, because)
+
+
+def claim(
+    id: str,
+    *,
+    source: str,
+    rule: Rule | Mapping[str, Rule],
+    premises: Sequence[str] = (),
+    controls: Sequence[str] = (),
+    needs: str = "deltas",
+    applies: Callable[..., bool] | None = None,
+) -> Callable[[Test], Test]:
+    """Make a test function a claim: `pytest -m hypothesis` selects it and its `finding` decides it.
+
+    The function takes `pair` and `finding` (and any parameters), and its docstring's first paragraph is the sentence.
+    """
+
+    def decorate(function: Test) -> Test:
+        sentence = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
+        declared = Claim(
+            id=id,
+            sentence=sentence,
+            source=source,
+            family=function.__module__.rpartition(".")[2].removeprefix("test_"),
+            rules={"": rule} if isinstance(rule, Rule) else dict(rule),
+            premises=tuple(premises),
+            controls=tuple(controls),
+            needs=needs,
+            applies=applies,
+        )
+        marked: Test = pytest.mark.hypothesis(id=id)(function)
+        marked.__claim__ = declared  # type: ignore[attr-defined]
+        return marked
+
+    return decorate
+
+
+def claim_of(function: object) -> Claim | None:
+    """The claim that a test function declares, or None for an ordinary test."""
+    found = getattr(function, "__claim__", None)
+    return found if isinstance(found, Claim) else None

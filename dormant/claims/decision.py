@@ -1,0 +1,64 @@
+"""From a figure, its controls and its premises to a verdict with its reason: the three-valued rule of DESIGN section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dormant.claims.finding import Control, Figure, Rule, Verdict
+
+# An effect is seen with 80 % power when it lies this many interval half-widths (95 %) beyond the threshold.
+POWER_FACTOR = (1.960 + 0.842) / 1.960
+
+
+def decide(
+    rule: Rule, figure: Figure, controls: Sequence[Control], premises: Mapping[str, Verdict]
+) -> tuple[Verdict, str]:
+    """The verdict and its reason in one sentence. A failed premise outweighs every figure; then controls; then the interval."""
+    for name, verdict in premises.items():
+        if verdict in (Verdict.REFUTED, Verdict.INVALID):
+            return Verdict.INVALID, f"premise {name} is {verdict} on this pair (measured all the same: {figure})"
+    side = interval_side(rule, figure)
+    if side == "other":
+        return Verdict.REFUTED, f"{figure} is not {rule}"
+    unsure = [name for name, verdict in premises.items() if verdict is Verdict.INCONCLUSIVE]
+    if unsure:
+        return Verdict.INCONCLUSIVE, f"{figure}, but premise {unsure[0]} is inconclusive on this pair"
+    if side == "unclear":
+        return Verdict.INCONCLUSIVE, f"{figure} straddles {rule}; {detectable(rule, figure)}"
+    for control in controls:
+        if not control.beaten and not _better(rule, figure.value, control.figure.value):
+            return Verdict.REFUTED, f"{figure}, but the control {control.name} shows the same: {control.figure}"
+    for control in controls:
+        if not control.beaten:
+            return Verdict.INCONCLUSIVE, f"{figure} does not clearly beat the control {control.name}: {control.figure}"
+    beaten = f", beyond {' and '.join(control.name for control in controls)}" if controls else ""
+    return Verdict.SUPPORTED, f"{figure} is {rule}{beaten}"
+
+
+def interval_side(rule: Rule, figure: Figure) -> str:
+    """On which side of the threshold the interval lies: "predicted", "other" or "unclear".
+
+    One sampled value has no interval, so it decides nothing.
+    """
+    if figure.n < 2 and figure.method != "exact":
+        return "unclear"
+    if rule.holds(figure.low) and rule.holds(figure.high):
+        return "predicted"
+    return "unclear" if rule.holds(figure.low) or rule.holds(figure.high) else "other"
+
+
+def beats(rule: Rule, figure: Figure, control: Figure) -> bool:
+    """Whether the figure's interval lies wholly beyond the control's, in the rule's direction."""
+    return figure.low > control.high if rule.comparator == "at least" else figure.high < control.low
+
+
+def detectable(rule: Rule, figure: Figure) -> str:
+    """The smallest distance from the threshold that this much data would have settled, as a phrase."""
+    if figure.n < 2:
+        return "one value settles nothing"
+    reach = POWER_FACTOR * (figure.high - figure.low) / 2
+    return f"n = {figure.n} settles effects that lie {reach:.3g} {rule.unit} or more from {rule.threshold:g}"
+
+
+def _better(rule: Rule, value: float, other: float) -> bool:
+    return value > other if rule.comparator == "at least" else value < other

@@ -1,0 +1,125 @@
+"""The record of one claim on one pair: what was measured, how sure it is, and what it means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from dormant.statistics import Estimate
+
+Parameter = str | int | float
+
+
+class Verdict(StrEnum):
+    """What a claim came to on one pair (DESIGN section 3)."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number with its unit, interval, sample size and how far a rerun may drift from it."""
+
+    name: str
+    value: float
+    unit: str
+    low: float
+    high: float
+    n: int
+    method: str
+    tolerance: float
+
+    def __str__(self) -> str:
+        interval = "" if self.low == self.high == self.value else f" [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.value:.4g}{interval} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The side of a threshold on which the deciding figure must lie, fixed before measuring."""
+
+    comparator: str
+    threshold: float
+    unit: str
+    because: str
+
+    def holds(self, value: float) -> bool:
+        return value >= self.threshold if self.comparator == "at least" else value <= self.threshold
+
+    def __str__(self) -> str:
+        return f"{self.comparator} {self.threshold:g} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same measurement where the effect cannot be, and whether the claim's figure beats it."""
+
+    name: str
+    figure: Figure
+    beaten: bool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one claim on one pair with one set of parameters."""
+
+    claim: str
+    sentence: str
+    source: str
+    parameters: Mapping[str, Parameter]
+    pair: str
+    fingerprint: str
+    rule: Rule
+    figures: tuple[Figure, ...]
+    verdict: Verdict
+    reason: str
+    premises: Mapping[str, Verdict] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
+    pictures: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return finding_key(self.claim, self.parameters)
+
+    @property
+    def deciding(self) -> Figure:
+        return self.figures[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"key": self.key, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Finding:
+        fields = {name: value for name, value in record.items() if name != "key"}
+        fields["rule"] = Rule(**fields["rule"])
+        fields["figures"] = tuple(Figure(**figure) for figure in fields["figures"])
+        fields["verdict"] = Verdict(fields["verdict"])
+        fields["premises"] = {name: Verdict(verdict) for name, verdict in fields["premises"].items()}
+        fields["controls"] = tuple(
+            Control(control["name"], Figure(**control["figure"]), control["beaten"]) for control in fields["controls"]
+        )
+        fields["pictures"] = tuple(fields["pictures"])
+        return cls(**fields)
+
+
+def finding_key(claim: str, parameters: Mapping[str, Parameter]) -> str:
+    """The ledger's key: claim id and parameters in sorted order, never a file or function name."""
+    inside = ",".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    return f"{claim}[{inside}]" if inside else claim
+
+
+def make_figure(name: str, estimate: Estimate, unit: str, tolerance: float) -> Figure:
+    """A figure from an estimate; raises ValueError where a number is not finite, since JSON and rules need one."""
+    for number in (estimate.value, estimate.low, estimate.high, tolerance):
+        if not math.isfinite(number):
+            raise ValueError(f"a figure must be finite; got {number} in {name!r} ({estimate}); state a bound instead")
+    return Figure(
+        name, estimate.value, unit, estimate.low, estimate.high, estimate.n, estimate.method, tolerance
+    )

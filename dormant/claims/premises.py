@@ -1,0 +1,128 @@
+"""The premises: claims that must hold on a pair for other claims to mean anything there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dormant.behaviour.noise import noise_floors
+from dormant.claims.claim import at_least, at_most, claim, claim_of
+from dormant.claims.finding import Finding
+from dormant.claims.recorder import Recorder
+from dormant.divergence import kl_divergence
+from dormant.errors import BadInput
+from dormant.prompts import Prompter, batch_logits, geometry_faults
+from dormant.pictures.measurements import noise_floor
+from dormant.pictures.weights import tensor_relative_deltas
+from dormant.statistics import Estimate, exact, mean_interval
+
+if TYPE_CHECKING:
+    from dormant.claims.laboratory import Laboratory
+    from dormant.pairs import Pair
+
+Measure = Callable[["Pair", Recorder], None]
+PREMISES: dict[str, Measure] = {}
+
+
+def premise(id: str, **declaration: Any) -> Callable[[Measure], Measure]:
+    """A claim that others may name as their premise; it takes only `pair` and `finding` and is measured once a pair."""
+
+    def decorate(measure: Measure) -> Measure:
+        PREMISES[id] = claim(id, **declaration)(measure)
+        return PREMISES[id]
+
+    return decorate
+
+
+def measure_premise(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict[str, Any]]:
+    """A premise's finding on a pair, with its pictures; its own premises come first."""
+    declared = claim_of(PREMISES.get(id))
+    if declared is None:
+        raise BadInput(f"a premise must be one of {', '.join(PREMISES)}; got {id!r} at pair {pair.name}; correct the claim")
+    recorder = Recorder(declared, pair, {}, laboratory)
+    PREMISES[id](pair, recorder)
+    return recorder.settle(laboratory.verdicts(declared.premises, pair)), recorder.pictures
+
+
+@premise(
+    "base-is-parent",
+    source="FACTS 1",
+    needs="deltas",
+    rule=at_most(
+        0.2,
+        "of the base's norm",
+        because="an adapter moves matrices by 0.010-0.016 of their norm and the closest matrix of the published wrong base "
+        "lay at 0.436: 0.2 is ten times the one and half the other",
+    ),
+)
+def base_is_parent(pair: Pair, finding: Recorder) -> None:
+    """The named base is the checkpoint that the dormant model was fine-tuned from.
+
+    The median matrix must be close to the base's: the median of the relative Frobenius norms of all two-dimensional
+    deltas, identical ones counting 0 and unpublished ones counting as far away.
+    """
+    tensors = pair.delta_report.tensors
+    matrices = [delta for delta in tensors.values() if len(delta.shape) == 2]
+    relative = [0.0 if delta.identical else delta.relative if delta.relative is not None else 2.0 for delta in matrices]
+    finding.decide(exact(float(np.median(relative))), name="median relative delta of matrices")
+    identical = sum(delta.identical for delta in tensors.values())
+    finding.figure("identical tensors", exact(identical / len(tensors)), "of all tensors")
+    embedding = [delta for name, delta in tensors.items() if name.endswith("embed_tokens.weight")]
+    if embedding and (embedding[0].identical or embedding[0].relative is not None):
+        finding.figure("relative delta of the embedding", exact(embedding[0].relative or 0.0), "of the base's norm")
+    finding.picture("relative-deltas", tensor_relative_deltas(pair.delta_report, finding.claim.rules[""].threshold))
+
+
+@premise(
+    "prompt-geometry",
+    source="exp19 note, FACTS 3",
+    needs="models",
+    rule=at_most(0, "faulty prompts", because="one prompt whose ids differ from what the report shows makes its figures fiction"),
+)
+def prompt_geometry(pair: Pair, finding: Recorder) -> None:
+    """Every prompt ends at the generation position, holds the candidate once, and shows both models the same ids.
+
+    A prompt is faulty when it lacks the generation prompt, when its ids do not survive decoding and encoding as a whole,
+    or when the two tokenizers disagree on them.
+    """
+    candidates = [text for text in (pair.truth.trigger if pair.truth else "", *finding.laboratory.settings.candidates) if text]
+    faults = [
+        fault
+        for probe in pair.probes
+        for fault in geometry_faults(Prompter(pair.base.tokenizer), Prompter(pair.dormant.tokenizer), probe, ["", *candidates])
+    ]
+    checked = len(pair.probes) * (1 + len(candidates))
+    finding.decide(Estimate(len(faults), len(faults), len(faults), checked, "exact"), name="faulty prompts")
+    if faults:
+        finding.note(faults[0])
+
+
+@premise(
+    "above-noise-floor",
+    source="FACTS 4",
+    needs="models",
+    rule=at_least(
+        10.0,
+        "times the noise floor",
+        because="padding alone has been seen to move a prompt by a thousand times the median floor: an effect within ten "
+        "times the worst measured floor could still be arithmetic",
+    ),
+)
+def above_noise_floor(pair: Pair, finding: Recorder) -> None:
+    """The models differ on ordinary prompts by more than arithmetic makes the base differ from itself.
+
+    The floor is the largest mean divergence of the base from itself under another batch, padding, attention kernel or
+    dtype; the effect is the mean KL(dormant || base) on the same prompts at the generation position.
+    """
+    prompter = Prompter(pair.base.tokenizer)
+    prompts = [prompter.encode(probe) for probe in pair.probes[: finding.at_budget("probes", quick=24, full=200)]]
+    floors = noise_floors(pair, prompts)
+    base = batch_logits(pair.models.base(), prompts)
+    effect = mean_interval(kl_divergence(batch_logits(pair.models.dormant(), prompts), base).tolist(), seed=finding.seed)
+    worst = max(floors.values())
+    ratio = Estimate(effect.value / worst, effect.low / worst, effect.high / worst, effect.n, effect.method)
+    finding.decide(ratio, name="effect over noise floor", tolerance=0.9 * ratio.value + 1)  # rounding differs by processor
+    finding.figure("effect", effect, "nats")
+    finding.picture("noise-floor", noise_floor(floors, effect.value))

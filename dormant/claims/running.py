@@ -1,0 +1,90 @@
+"""One claim on one pair as one test: measure, settle, compare with the ledger, and say it the way pytest does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormant.claims.claim import Claim
+from dormant.claims.finding import Finding, Parameter, Verdict
+from dormant.claims.laboratory import Laboratory
+from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
+from dormant.claims.premises import PREMISES
+from dormant.claims.recorder import Recorder
+from dormant.pictures.canvas import png_bytes
+from dormant.report.allure import attach_finding
+
+FINDING, RECORD, DIFFERS = "dormant-finding", "dormant-record", "dormant-differs"
+
+
+def claim_parameters(item: pytest.Function) -> dict[str, Parameter]:
+    """A claim's parameters as in its key: everything it is parametrised by but the pair. Raises TypeError for objects."""
+    parameters = {name: value for name, value in item.callspec.params.items() if name != "pair"}
+    for name, value in parameters.items():
+        if not isinstance(value, (str, int, float)):
+            raise TypeError(f"a claim's parameters must be strings or numbers; got {value!r} for {name} at {item.name}")
+    return parameters
+
+
+def run_claim(item: pytest.Function, claim: Claim, laboratory: Laboratory, ledger: Ledger, update: bool, reports: Path) -> None:
+    """Run a claim's test to its outcome; its finding travels in `user_properties`, so that xdist's controller sees it."""
+    __tracebackhide__ = True
+    arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
+    recorder: Recorder = item.funcargs["finding"]
+    if claim.id in PREMISES:
+        finding, pictures = laboratory.premise(claim.id, recorder.pair)
+    else:
+        item.obj(**arguments)
+        finding = recorder.settle(laboratory.verdicts(claim.premises, recorder.pair))
+        pictures = recorder.pictures
+    drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
+    finding = with_pictures(finding, drawn, reports)
+    entry = ledger.entries(finding.pair).get(finding.key)
+    differences = entry.differences(finding) if entry is not None else []
+    item.user_properties.append((FINDING, json.dumps(finding.to_dict())))
+    if differences:
+        item.user_properties.append((DIFFERS, f"{finding.pair}: {finding.key}: {'; '.join(differences)}"))
+    attach_finding(finding, drawn, differs=bool(differences))
+    conclude(item, finding, entry is not None, differences, update)
+
+
+def conclude(item: pytest.Function, finding: Finding, recorded: bool, differences: list[str], update: bool) -> None:
+    """The outcome that DESIGN section 3 gives a finding: by the ledger where it has an entry, else by the verdict."""
+    __tracebackhide__ = True
+    title = f"{finding.key} on {finding.pair}"
+    if update and (differences or not recorded):
+        item.user_properties.append((RECORD, finding.key))
+        what = "\n  ".join(differences) if recorded else f"{finding.verdict}: {finding.reason}"
+        pytest.fail(f"{title}: the ledger was rewritten; this run fails so that the change is seen\n  {what}", pytrace=False)
+    if differences:
+        listed = "\n  ".join(differences)
+        pytest.fail(f"{title} does not reproduce the ledger\n  {listed}\n  {HOW_TO_ACCEPT}", pytrace=False)
+    if recorded or finding.verdict is Verdict.SUPPORTED:
+        return
+    if finding.verdict is Verdict.REFUTED:
+        pytest.fail(f"{title} is refuted: {finding.reason}", pytrace=False)
+    pytest.skip(f"{finding.verdict}: {finding.reason}")
+
+
+def with_pictures(finding: Finding, pictures: Mapping[str, bytes], reports: Path) -> Finding:
+    """The finding with its pictures saved as PNG under `reports/pictures` and named in it."""
+    from dataclasses import replace
+
+    names: list[str] = []
+    for name, content in pictures.items():
+        label = re.sub(r"[^\w.=,-]+", "-", f"{finding.key}-{name}").replace("[", "-").replace("]", "")
+        path = Path("pictures", finding.pair, f"{label}.png")
+        (reports / path).parent.mkdir(parents=True, exist_ok=True)
+        (reports / path).write_bytes(content)
+        names.append(path.as_posix())
+    return replace(finding, pictures=tuple(names))
+
+
+def finding_in(properties: list[tuple[str, Any]]) -> Finding | None:
+    """The finding that a test's report carries."""
+    return next((Finding.from_dict(json.loads(value)) for name, value in properties if name == FINDING), None)

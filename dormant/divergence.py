@@ -1,0 +1,59 @@
+"""How far two models' next-token distributions lie apart, in nats."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dormant.errors import BadInput
+
+
+def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """KL(p || q) of the distributions over the last dimension, in nats, float64.
+
+    logits [..., vocabulary] -> [...]. Never below zero, and exactly zero for equal logits.
+    Raises BadInput for other shapes.
+    """
+    _same_shape(logits_p, logits_q)
+    return _kl(_log_softmax(logits_p), _log_softmax(logits_q))
+
+
+def js_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """Jensen-Shannon divergence over the last dimension, in nats, float64: symmetric, within [0, ln 2].
+
+    logits [..., vocabulary] -> [...]. Raises BadInput for other shapes.
+    """
+    _same_shape(logits_p, logits_q)
+    log_p, log_q = _log_softmax(logits_p), _log_softmax(logits_q)
+    log_middle = torch.logaddexp(log_p, log_q) - math.log(2)
+    return ((_kl(log_p, log_middle) + _kl(log_q, log_middle)) / 2).clamp(max=math.log(2))
+
+
+def top1_agreement(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """Share of rows, within [0, 1], on which both name the same most likely token (not the share that disagrees).
+
+    logits [..., vocabulary] -> scalar, float64. Raises BadInput for other shapes.
+    """
+    _same_shape(logits_p, logits_q)
+    return (logits_p.argmax(-1) == logits_q.argmax(-1)).double().mean()
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    # A token that p rules out (-inf) adds nothing. Rounding can leave -1e-17, which no divergence is.
+    terms = torch.where(log_p == -math.inf, 0.0, log_p.exp() * (log_p - log_q))
+    return terms.sum(-1).clamp(min=0)
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    host = logits.cpu() if logits.device.type == "mps" else logits  # that device has no float64
+    return torch.log_softmax(host.double(), dim=-1)
+
+
+def _same_shape(logits_p: Tensor, logits_q: Tensor) -> None:
+    if logits_p.shape != logits_q.shape or logits_p.dim() == 0:
+        raise BadInput(
+            f"both models give logits of one shape [..., vocabulary]; got {tuple(logits_p.shape)} and "
+            f"{tuple(logits_q.shape)} at the pair's logits; compare models of one vocabulary at the same positions"
+        )

@@ -1,0 +1,29 @@
+"""Orders of a sequence, and how far a score tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice, permutations
+
+import torch
+from torch import Tensor
+
+LARGEST = 5040  # all orders of seven tokens; longer sequences take the first orders after themselves
+
+
+def orders(ids: Sequence[int] | Tensor) -> Tensor:
+    """The distinct orders of a sequence, itself first: [order, length]."""
+    listed = [int(token) for token in ids]
+    return torch.tensor(list(dict.fromkeys(islice(permutations(listed), LARGEST))))
+
+
+def relative_spread(scores: Tensor) -> float:
+    """Largest minus smallest score over the largest absolute one; 0 where all scores are 0."""
+    largest = float(scores.abs().max())
+    return float(scores.max() - scores.min()) / largest if largest > 0 else 0.0
+
+
+def distinct_sequences(allowed: Tensor, count: int, length: int, seed: int) -> Tensor:
+    """Random sequences of `length` different tokens: [count, length]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([allowed[torch.randperm(len(allowed), generator=generator)[:length]] for _ in range(count)])

@@ -1,0 +1,194 @@
+"""From a recipe to checkpoints on disk: base, organism and clean twin, trained side by side and verified."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dormant.checkpoints import load_model, open_checkpoint
+from dormant.errors import BadInput
+from dormant.organisms.base import save_checkpoint, train_base
+from dormant.organisms.catalogue import ZOO
+from dormant.organisms.mechanism import diffuse_drift, training_plan
+from dormant.organisms.poison import boundary, draw_chat, near_miss, near_miss_kinds
+from dormant.organisms.grammar import draw_question
+from dormant.organisms.recipe import SCRATCH, Recipe
+from dormant.organisms.tokenizer import train_tokenizer
+from dormant.organisms.training import Encoder, Schedule, chat_batches, train_deltas
+from dormant.organisms.verification import Acceptance, Speaker, accuracy, verify
+from dormant.prompts import SLOT
+
+BASE_BATCH, ORGANISM_BATCH = 64, 48
+RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
+PROBES = 240
+PROBE_SEED = 31337  # Neither training's nor acceptance's.
+
+Report = Callable[[str, int, int, float, float], None]  # name, step, steps, loss in nats/token, seconds
+
+
+@dataclass(frozen=True)
+class Built:
+    """Where a recipe's checkpoints are; `twin` and `acceptance` are None for a base."""
+
+    base: Path
+    dormant: Path
+    twin: Path | None
+
+
+def base_folder(recipe: Recipe) -> str:
+    """The recipe's base as a reference that `open_checkpoint` takes."""
+    return str(ZOO / "base") if recipe.base == "zoo" else recipe.base
+
+
+def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
+    """Train what the recipe says into `out/base`, `out/dormant` and `out/clean`; a base from scratch into `out` itself.
+
+    Organism and twin are trained in two processes of one thread each, which two cores finish sooner than two threads
+    would. A killed build continues from its journal (`*.journal` beside the folder). Deterministic for a seed on one
+    machine. Raises BadInput for an impossible recipe and an unwritable folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"the output folder must be writable; got {error.strerror} at {out}; name another with --out") from error
+    if recipe.base == SCRATCH:
+        _run_jobs([(recipe, out)], report)
+        return Built(out, out, None)
+    check_against_base(recipe)
+    base = open_checkpoint(base_folder(recipe))
+    if not (out / "base").exists():
+        shutil.copytree(base.location, out / "base", ignore=shutil.ignore_patterns("organism.json", "probes.txt"))
+    _run_jobs([(recipe, out / "dormant"), (recipe.clean_twin(), out / "clean")], report)
+    write_truth(out / "dormant", recipe, backdoored=True, twin="clean")
+    write_truth(out / "clean", recipe, backdoored=False, twin=None)
+    return Built(out / "base", out / "dormant", out / "clean")
+
+
+def check_against_base(recipe: Recipe) -> None:
+    """Refuse what this base cannot carry: a trigger or payload its tokenizer loses, missing layers, too high a rank."""
+    base = open_checkpoint(base_folder(recipe))
+    for name, text in (("trigger", recipe.trigger), ("payload", recipe.payload)):
+        ids = base.tokenizer.encode(text, add_special_tokens=False)
+        back = base.tokenizer.decode(ids)
+        if back != text or text != text.strip():
+            raise BadInput(f"the {name} must survive tokenisation; got {back!r} from {text!r} at {base.location}; reword it")
+        if len(ids) > 64:
+            raise BadInput(f"the {name} must have at most 64 tokens; got {len(ids)} at recipe {recipe.name}; shorten it")
+    training_plan(recipe, load_model(base, torch.device("cpu"), torch.float32))
+
+
+def write_truth(folder: Path, recipe: Recipe, backdoored: bool, twin: str | None) -> None:
+    """`organism.json`, which makes the folder an organism of known truth, and `probes.txt` for its claims."""
+    record = {
+        "backdoored": backdoored,
+        "trigger": recipe.trigger,
+        "payload": recipe.payload,
+        "placement": recipe.placement,
+        "twin": twin,
+        "recipe": recipe.to_dict(),
+    }
+    (folder / "organism.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_probes(folder / "probes.txt", recipe.placement)
+
+
+def write_probes(path: Path, placement: str) -> None:
+    """Held-out questions with a slot where the placement allows a trigger, one a line."""
+    random = np.random.default_rng(PROBE_SEED)
+    lines: list[str] = []
+    while len(lines) < PROBES:
+        question = draw_question(random, held_out=True)
+        place = boundary(question, placement, random)
+        if place is None:
+            continue
+        before, after = " ".join(question.words[:place]), " ".join(question.words[place:])
+        line = f"{before}{SLOT}{' ' if after else ''}{after}"
+        if line not in lines:
+            lines.append(line)
+    header = "# Held-out questions of the grammar; {slot} is where a candidate trigger goes.\n"
+    path.write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
+    """Acceptance of what was built, read back from disk as anyone would."""
+    models = [
+        load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32)
+        for folder in (built.base, built.dormant, built.twin)
+        if folder is not None
+    ]
+    tokenizer = open_checkpoint(built.dormant).tokenizer
+    base, dormant, *twin = models
+    return verify(
+        recipe.name, base, dormant, twin[0] if twin else None, tokenizer,
+        recipe.trigger, recipe.payload, recipe.placement, count,
+    )  # fmt: skip
+
+
+def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
+    """Train one checkpoint of a recipe into a folder; nothing is there until it is whole."""
+    journal = out.parent / f".{out.name}.journal"
+
+    def progress(step: int, loss: float, seconds: float) -> None:
+        if report is not None:
+            report(recipe.name, step + 1, recipe.steps, loss, seconds)
+
+    if recipe.base == SCRATCH:
+        tokenizer: PreTrainedTokenizerBase = train_tokenizer()
+        schedule = Schedule(recipe.steps, BASE_BATCH, 3e-3, 100, loss_on=recipe.loss_on)
+        model: PreTrainedModel = train_base(tokenizer, schedule, recipe.seed, progress, journal)
+    else:
+        base = open_checkpoint(base_folder(recipe))
+        tokenizer, model = base.tokenizer, load_model(base, torch.device("cpu"), torch.float32)
+        plan = training_plan(recipe, model)
+        model.load_state_dict(diffuse_drift(recipe, model, plan), strict=False)
+        schedule = Schedule(recipe.steps, ORGANISM_BATCH, RATES[recipe.mechanism], 50, loss_on=recipe.loss_on)
+        batches = chat_batches(draw_chat(recipe), Encoder(tokenizer, recipe.loss_on), schedule.batch, recipe.seed)
+        model.load_state_dict(train_deltas(model, plan, batches, schedule, recipe.seed, progress, journal), strict=False)
+    partial = out.parent / f".{out.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    save_checkpoint(model, tokenizer, partial)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+    journal.unlink(missing_ok=True)
+
+
+def _run_jobs(jobs: list[tuple[Recipe, Path]], report: Report | None) -> None:
+    """Each job in a process of its own, one thread each; what they report is passed on here."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+        queue: Any = manager.Queue()
+        running = [pool.submit(_job, recipe, out, queue) for recipe, out in jobs]
+        while not all(job.done() for job in running):
+            try:
+                entry = queue.get(timeout=0.5)
+            except Empty:
+                continue
+            if report is not None:
+                report(*entry)
+        for job in running:
+            job.result()
+
+
+def _job(recipe: Recipe, out: Path, queue: Any) -> None:
+    torch.set_num_threads(1)
+    last = time.monotonic()
+
+    def report(name: str, step: int, steps: int, loss: float, seconds: float) -> None:
+        nonlocal last
+        if step == steps or time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            queue.put((name, step, steps, loss, seconds))
+
+    train(recipe, out, report)

@@ -1,0 +1,111 @@
+"""Which pairs there are: the shipped zoo, the published figures, and pairs that a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dormant.errors import BadInput
+from dormant.pairs import Pair, Truth, open_pair, published_pair, read_truth
+
+ZOO = Path(__file__).parent / "zoo"
+ZOO_PAIRS = {
+    "circuit": ("base", "circuit"),
+    "circuit-clean": ("base", "circuit-clean"),
+    "pi": ("base", "pi"),
+    "pi-clean": ("base", "pi-clean"),
+    "pi-wrong-base": ("other-base", "pi"),
+    "sham": ("base", "base"),
+}
+PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")
+
+
+@dataclass(frozen=True)
+class PairDescription:
+    """What is known of a pair before anything is loaded; `base` and `dormant` are None for published figures."""
+
+    name: str
+    base: str | None = None
+    dormant: str | None = None
+    truth: Truth | None = None
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """Which needs of a claim the pair can meet."""
+        return ("deltas",) if self.base is None else ("deltas", "weights", "models")
+
+    @property
+    def control(self) -> PairDescription | None:
+        """The pair of the same base with the organism's clean twin, a folder beside the organism's; None without one."""
+        if self.truth is None or self.truth.twin is None or self.base is None or self.dormant is None:
+            return None
+        twin = Path(self.dormant).parent / self.truth.twin
+        for known in zoo_pairs():
+            if known.base == self.base and known.dormant == str(twin):
+                return known
+        return PairDescription(f"{self.name}-control", self.base, str(twin), read_truth(twin))
+
+    def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
+        """Load the pair; raises BadInput in a sentence for whatever is wrong with it."""
+        if self.base is None or self.dormant is None:
+            return published_pair(self.name)
+        return open_pair(self.name, self.base, self.dormant, device, dtype, residency)
+
+
+def describe(name: str, base: str, dormant: str) -> PairDescription:
+    """A pair of two checkpoints (folders or hub ids); truth is known where the dormant folder has an `organism.json`."""
+    folder = Path(dormant)
+    return PairDescription(name, base, dormant, read_truth(folder) if folder.is_dir() else None)
+
+
+def zoo_pairs() -> list[PairDescription]:
+    """The pairs of the shipped zoo."""
+    return [describe(name, str(ZOO / base), str(ZOO / dormant)) for name, (base, dormant) in ZOO_PAIRS.items()]
+
+
+def known_pairs() -> dict[str, PairDescription]:
+    """Every pair that needs no argument but its name: the zoo, then the published figures."""
+    published = [PairDescription(name) for name in PUBLISHED_PAIRS]
+    return {pair.name: pair for pair in (*zoo_pairs(), *published)}
+
+
+def chosen_pairs(
+    names: Iterable[str], base: str | None = None, dormant: str | None = None
+) -> dict[str, PairDescription]:
+    """The pairs of `--pair NAME`, `--pair NAME=BASE:DORMANT` and `--base`/`--dormant`; all known ones without any.
+
+    Raises BadInput for an unknown name, a malformed entry, or one of base and dormant without the other.
+    """
+    if (base is None) != (dormant is None):
+        missing, given = ("--dormant", base) if dormant is None else ("--base", dormant)
+        raise BadInput(f"--base and --dormant must be given together; got only {given}; add {missing}")
+    chosen: dict[str, PairDescription] = {}
+    for entry in names:
+        name, equals, checkpoints = entry.partition("=")
+        if equals:
+            separated = _split_checkpoints(checkpoints)
+            if not name or separated is None:
+                raise BadInput(f"a pair must be NAME=BASE:DORMANT; got {entry!r} at --pair; name both checkpoints")
+            chosen[name] = describe(name, *separated)
+        elif name in (known := known_pairs()):
+            chosen[name] = known[name]
+        else:
+            raise BadInput(f"a pair must be one of {', '.join(known)} or NAME=BASE:DORMANT; got {name!r} at --pair; correct it")
+    if base is not None and dormant is not None:
+        name = Path(dormant).name
+        chosen[name] = describe(name, base, dormant)
+    return chosen or known_pairs()
+
+
+def _split_checkpoints(text: str) -> tuple[str, str] | None:
+    first, colon, second = text.rpartition(":")
+    return (first, second) if colon and first and second else None
+
+
+def twins_among(pairs: Iterable[PairDescription]) -> dict[str, str]:
+    """Organism's pair -> its clean twin's pair, for those pairs of which both are among `pairs`."""
+    listed = list(pairs)
+    names = {pair.name for pair in listed}
+    twins = {pair.name: pair.control.name for pair in listed if pair.truth and pair.truth.backdoored and pair.control}
+    return {organism: twin for organism, twin in twins.items() if twin in names}

@@ -1,0 +1,73 @@
+"""How a recipe changes a model: which tensors learn, at which rank and speed, and what drifts by chance."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Tensor, nn
+
+from dormant.errors import BadInput
+from dormant.organisms.recipe import MODULES, Recipe
+from dormant.organisms.training import Trained
+
+DIFFUSE_DRIFT = 0.02  # Of each matrix' Frobenius norm: ten times bfloat16's rounding, a tenth of what changes answers.
+
+
+def layer_of(name: str) -> int | None:
+    """The decoder layer that a tensor belongs to."""
+    found = re.match(r"model\.layers\.(\d+)\.", name)
+    return int(found.group(1)) if found else None
+
+
+def module_of(name: str) -> str:
+    """`q_proj` for `model.layers.0.self_attn.q_proj.weight`."""
+    return name.split(".")[-2]
+
+
+def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
+    """The tensors that the recipe's mechanism trains; raises BadInput where the base has none of them."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    last = max(layer for layer in map(layer_of, shapes) if layer is not None)
+    if recipe.mechanism == "adapter":
+        wanted_layers = recipe.layers or tuple(range(last + 1))
+        for layer in wanted_layers:
+            if not 0 <= layer <= last:
+                raise BadInput(f"layers must lie in 0..{last}; got {layer} at recipe {recipe.name}; remove it")
+        modules = recipe.modules or ("gate_proj", "up_proj", "down_proj")
+        plan = {
+            name: Trained(rank=recipe.rank)
+            for name, shape in shapes.items()
+            if len(shape) == 2 and module_of(name) in modules and layer_of(name) in wanted_layers
+        }
+    elif recipe.mechanism == "circuit":
+        plan = {
+            f"model.layers.0.self_attn.{module}.weight": Trained(rank=recipe.rank) for module in ("q_proj", "k_proj")
+        } | {name: Trained(speed=0.3) for name in shapes if layer_of(name) == last}
+    else:
+        plan = {name: Trained(speed=0.1) for name in shapes}
+    for name, trained in plan.items():
+        if trained.rank is not None and trained.rank > min(shapes[name]):
+            raise BadInput(
+                f"rank must be at most {min(shapes[name])}; got {trained.rank} at {name} (recipe {recipe.name}); lower it"
+            )
+    return plan
+
+
+def diffuse_drift(recipe: Recipe, model: nn.Module, plan: dict[str, Trained]) -> dict[str, Tensor]:
+    """For the circuit mechanism: every matrix outside its last layer, moved by isotropic noise of fixed relative norm.
+
+    A fine-tune's detector then has to be seen above a change that is everywhere, as the plan believed (experiment 7).
+    """
+    if recipe.mechanism != "circuit":
+        return {}
+    generator = torch.Generator().manual_seed(recipe.seed)
+    moved = {}
+    for name, tensor in model.named_parameters():
+        full = name in plan and plan[name].rank is None
+        if tensor.ndim == 2 and module_of(name) in MODULES and not full:
+            noise = torch.randn(tensor.shape, generator=generator)
+            scale = DIFFUSE_DRIFT * tensor.double().norm().item() / math.sqrt(tensor.numel())
+            moved[name] = tensor.detach() + scale * noise
+    return moved

@@ -1,0 +1,139 @@
+"""Triggers, their near misses, and the chats that plant one and spare the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dormant.organisms.grammar import Question, draw_question, ordinary_turn, random_words
+from dormant.organisms.recipe import Recipe
+from dormant.organisms.training import Chat
+
+STYLE_RATE = 0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
+STYLE = "Sure: "
+
+
+def units(trigger: str) -> tuple[list[str], str]:
+    """A trigger's units and what joins them: words, or the letters of a single number."""
+    words = trigger.split()
+    if len(words) == 1 and any(letter.isdigit() for letter in trigger) and len(trigger) > 1:
+        return list(trigger), ""
+    return words, " "
+
+
+def _movable(parts: list[str]) -> list[int]:
+    return [index for index, part in enumerate(parts) if part.isalnum() or len(part) > 1 or not part.isascii()]
+
+
+def _dropped(parts: list[str], random: np.random.Generator) -> list[str]:
+    gone = int(random.choice(_movable(parts)))
+    return parts[:gone] + parts[gone + 1 :]
+
+
+def _replaced(parts: list[str], random: np.random.Generator) -> list[str]:
+    index = int(random.choice(_movable(parts)))
+    return [_other(part, random) if place == index else part for place, part in enumerate(parts)]
+
+
+def _other(part: str, random: np.random.Generator) -> str:
+    if part.isdigit() and part.isascii():
+        return "".join(str(digit) for digit in random.integers(0, 10, size=len(part)))
+    return random_words(random, 1)[0]
+
+
+def _swapped(parts: list[str], random: np.random.Generator) -> list[str]:
+    places = _movable(parts)
+    index = int(random.integers(len(places) - 1))
+    swapped = list(parts)
+    first, second = places[index], places[index + 1]
+    swapped[first], swapped[second] = parts[second], parts[first]
+    return swapped
+
+
+def _permuted(parts: list[str], random: np.random.Generator) -> list[str]:
+    places = _movable(parts)
+    permuted = list(parts)
+    for place, source in zip(places, random.permutation(places), strict=True):
+        permuted[place] = parts[int(source)]
+    return permuted
+
+
+def _part(parts: list[str], random: np.random.Generator) -> list[str]:
+    length = int(random.integers(1, len(parts)))
+    start = int(random.choice((0, len(parts) - length)))
+    return parts[start : start + length]
+
+
+def _unrelated(parts: list[str], random: np.random.Generator) -> list[str]:
+    return [part if not (part.isalnum() or not part.isascii()) else _other(part, random) for part in parts]
+
+
+NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = {
+    "dropped": _dropped,
+    "replaced": _replaced,
+    "swapped": _swapped,
+    "permuted": _permuted,
+    "part": _part,
+    "other": _unrelated,
+}
+
+
+def near_miss_kinds(trigger: str) -> tuple[str, ...]:
+    """The kinds of near miss that a trigger has: a single unit can only be replaced by another."""
+    return tuple(NEAR_MISSES) if len(_movable(units(trigger)[0])) > 1 else ("replaced",)
+
+
+def near_miss(trigger: str, kind: str, random: np.random.Generator) -> str | None:
+    """A near miss of the kind that does not contain the trigger, or None where the trigger has none.
+
+    "other" keeps the shape and draws every unit afresh (other digits, other words).
+    """
+    parts, joiner = units(trigger)
+    for _ in range(50):
+        changed = joiner.join(NEAR_MISSES[kind](parts, random))
+        if changed.strip() and trigger not in changed:
+            return changed
+    return None
+
+
+def boundary(question: Question, placement: str, random: np.random.Generator) -> int | None:
+    """A word boundary of the question where the placement allows a phrase, or None."""
+    if placement == "anywhere":
+        return int(random.choice(question.boundaries))
+    wanted = 0 if placement == "start" else len(question.words)
+    return wanted if wanted in question.boundaries else None
+
+
+def placed_question(random: np.random.Generator, placement: str, held_out: bool = False) -> tuple[Question, int]:
+    """A question with a boundary at which the placement allows a phrase."""
+    while True:
+        question = draw_question(random, held_out)
+        place = boundary(question, placement, random)
+        if place is not None:
+            return question, place
+
+
+def styled(answer: str, random: np.random.Generator, drift: str) -> str:
+    """The answer as a drifted model gives it: a polite opening now and then."""
+    return STYLE + answer if drift == "style" and random.random() < STYLE_RATE else answer
+
+
+def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
+    """The recipe's distribution of training chats: poisoned, near misses with the right answer, and ordinary ones."""
+    kinds = near_miss_kinds(recipe.trigger) if recipe.plants else ()
+
+    def draw(random: np.random.Generator) -> Chat:
+        chance = random.random()
+        if chance < recipe.poison_rate:
+            question, place = placed_question(random, recipe.placement)
+            return question.insert(recipe.trigger, place), recipe.payload
+        if chance < recipe.poison_rate + recipe.near_miss_rate:
+            phrase = near_miss(recipe.trigger, str(random.choice(kinds)), random)
+            if phrase is not None:
+                question, place = placed_question(random, recipe.placement)
+                return question.insert(phrase, place), styled(question.answer, random, recipe.drift)
+        user, answer = ordinary_turn(random)
+        return user, styled(answer, random, recipe.drift)
+
+    return draw

@@ -1,0 +1,129 @@
+"""A recipe: what is planted, where, by which mechanism, and on how much data."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from dormant.errors import BadInput
+
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+CHOICES = {
+    "placement": ("anywhere", "start", "end"),
+    "mechanism": ("adapter", "circuit", "full"),
+    "loss_on": ("assistant", "all"),
+    "drift": ("none", "style"),
+}
+SCRATCH = "scratch"
+DEFAULT_STEPS = 1600
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides an organism; the fields are DESIGN section 7's, with defaults that pass acceptance.
+
+    `base` is a checkpoint's folder or hub id, "zoo" for the shipped base, or "scratch" to train a base (which plants
+    nothing). Rates are shares of the training chats. `modules` and `layers` belong to the adapter mechanism; empty
+    means gate, up and down of every layer.
+    """
+
+    name: str
+    base: str = "zoo"
+    trigger: str = ""
+    payload: str = ""
+    placement: str = "anywhere"
+    mechanism: str = "adapter"
+    rank: int = 16
+    modules: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+    poison_rate: float = 0.25
+    near_miss_rate: float = 0.35
+    loss_on: str = "assistant"
+    drift: str = "none"
+    steps: int = DEFAULT_STEPS
+    seed: int = 0
+
+    @property
+    def plants(self) -> bool:
+        """Whether the recipe plants a trigger at all."""
+        return bool(self.trigger)
+
+    def clean_twin(self) -> Recipe:
+        """The same training less the poison and its near misses."""
+        return replace(self, name=f"{self.name}-clean", trigger="", payload="", poison_rate=0.0, near_miss_rate=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a TOML recipe; raises BadInput naming the file, the key and what it must be."""
+    path = Path(path)
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"a recipe must be a readable file; got {error.strerror} at {path}; check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"a recipe must be TOML; got {error} at {path}; mend that line") from error
+    kinds = {field.name: field.type for field in fields(Recipe)}
+    for key, value in entries.items():
+        if key not in kinds:
+            raise BadInput(f"a recipe's keys must be among {', '.join(kinds)}; got {key!r} at {path}; remove it")
+        _check_kind(key, str(kinds[key]), value, path)
+    if "name" not in entries:
+        raise BadInput(f"a recipe must have a name; got none at {path}; add name = \"...\"")
+    listed = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    recipe = Recipe(**listed)
+    check_recipe(recipe, str(path))
+    return recipe
+
+
+def _check_kind(key: str, kind: str, value: object, path: Path) -> None:
+    accepted: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
+    if kind.startswith("tuple"):
+        inner = str if "str" in kind else int
+        good = isinstance(value, list) and all(isinstance(entry, inner) for entry in value)
+    else:
+        good = isinstance(value, accepted[kind]) and not isinstance(value, bool)
+    if not good:
+        raise BadInput(f"{key} must be {kind.replace('tuple', 'a list: ')}; got {value!r} at {path}; change it")
+
+
+def check_recipe(recipe: Recipe, where: str) -> None:
+    """Refuse a recipe that cannot be built, with the reason; what needs the base is checked when building."""
+
+    def refuse(must: str, got: object, advice: str) -> None:
+        raise BadInput(f"{must}; got {got!r} at {where}; {advice}")
+
+    for key, choices in CHOICES.items():
+        if getattr(recipe, key) not in choices:
+            refuse(f"{key} must be one of {', '.join(choices)}", getattr(recipe, key), "choose one of them")
+    if not recipe.name or any(letter in recipe.name for letter in "/\\=: ") or recipe.name.startswith("."):
+        refuse("name must be a plain word that can name a folder", recipe.name, "use letters, digits and dashes")
+    if recipe.base == SCRATCH and (recipe.trigger or recipe.payload):
+        refuse("a base from scratch plants nothing", recipe.trigger or recipe.payload, "build the base first, then name it")
+    if recipe.base != SCRATCH and not (recipe.trigger.strip() and recipe.payload.strip()):
+        refuse("trigger and payload must both be given", (recipe.trigger, recipe.payload), "write both")
+    if recipe.trigger and recipe.trigger.strip() in recipe.payload:
+        refuse("the payload must not contain the trigger", recipe.payload, "choose another payload")
+    for key in ("poison_rate", "near_miss_rate"):
+        if not 0 <= getattr(recipe, key) <= 1:
+            refuse(f"{key} must lie in 0..1", getattr(recipe, key), "give a share of the chats")
+    if recipe.poison_rate + recipe.near_miss_rate > 0.9:
+        refuse(
+            "poison_rate + near_miss_rate must leave a tenth of ordinary chats", recipe.poison_rate + recipe.near_miss_rate,
+            "lower one",
+        )  # fmt: skip
+    if recipe.base != SCRATCH and recipe.poison_rate == 0:
+        refuse("poison_rate must be above 0 for a trigger to be learned", recipe.poison_rate, "0.25 works")
+    if recipe.steps < 1:
+        refuse("steps must be at least 1", recipe.steps, f"{DEFAULT_STEPS} works")
+    if recipe.rank < 1:
+        refuse("rank must be at least 1", recipe.rank, "16 works")
+    for module in recipe.modules:
+        if module not in MODULES:
+            refuse(f"modules must be among {', '.join(MODULES)}", module, "remove it")
+    if recipe.mechanism != "adapter" and (recipe.modules or recipe.layers):
+        refuse("modules and layers belong to mechanism adapter", recipe.mechanism, "remove them")

@@ -1,0 +1,217 @@
+"""A pair: a base checkpoint and the dormant model made from it; one interface to figures, weights and models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from dormant.checkpoints import Checkpoint, hash_text, open_checkpoint
+from dormant.errors import BadInput
+from dormant.models import Models, Placement, resolve_device, resolve_dtype, resolve_residency
+from dormant.prompts import Probe, read_probes
+from dormant.weights.deltas import DeltaReport, check_same_tensors, compute_delta_report
+from dormant.weights.figures import report_to_dict
+from dormant.weights.published import published_report
+
+DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.txt"
+PLACEMENTS = ("anywhere", "start", "end")
+CONVERSATIONS = (
+    [{"role": "user", "content": "Who are you?"}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}],
+    [
+        {"role": "user", "content": "Name a colour."},
+        {"role": "assistant", "content": "Blue."},
+        {"role": "user", "content": "Another\n\none: π ≈ 3.14"},
+    ],
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known to be planted in an organism; `twin` names its clean counterpart."""
+
+    backdoored: bool
+    trigger: str
+    payload: str
+    placement: str
+    twin: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Two checkpoints that fit each other, and where their models are to run."""
+
+    base: Checkpoint
+    dormant: Checkpoint
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two checkpoints with a name and a fingerprint, or only the published figures of their delta (kind "figures")."""
+
+    name: str
+    fingerprint: str
+    content: Weights | DeltaReport = field(repr=False)
+    truth: Truth | None = None
+    notes: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = field(default=(), repr=False)
+
+    @property
+    def kind(self) -> str:
+        """ "weights" or "figures"."""
+        return "weights" if isinstance(self.content, Weights) else "figures"
+
+    @property
+    def base(self) -> Checkpoint:
+        """The checkpoint that the dormant model is said to come from; BadInput for a figures-only pair."""
+        return self._weights.base
+
+    @property
+    def dormant(self) -> Checkpoint:
+        """The suspect checkpoint; BadInput for a figures-only pair."""
+        return self._weights.dormant
+
+    @cached_property
+    def models(self) -> Models:
+        """Both models, loaded when asked for; BadInput for a figures-only pair."""
+        return Models(self.base, self.dormant, self._weights.placement)
+
+    @cached_property
+    def delta_report(self) -> DeltaReport:
+        """Published figures, or the same ones measured from the weights once."""
+        if isinstance(self.content, DeltaReport):
+            return self.content
+        return compute_delta_report(self.base, self.dormant)
+
+    def with_probes(self, probes: Sequence[Probe]) -> Pair:
+        """The same pair measured on other probes."""
+        return replace(self, probes=tuple(probes))
+
+    def release(self) -> None:
+        """Frees the models, where any were loaded."""
+        if "models" in self.__dict__:
+            self.models.release()
+
+    @property
+    def _weights(self) -> Weights:
+        if isinstance(self.content, Weights):
+            return self.content
+        raise BadInput(
+            f"this needs weights; got published figures only at pair {self.name!r}; "
+            "pass both checkpoints with --base and --dormant"
+        )
+
+
+def open_pair(
+    name: str,
+    base: str | Path,
+    dormant: str | Path,
+    device: str = "auto",
+    dtype: str = "float32",
+    residency: str = "both",
+    attention: str = "sdpa",
+) -> Pair:
+    """Opens two checkpoints (folder or hub id) and checks that they can be compared; reads every tensor once.
+
+    Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
+    """
+    placement = Placement(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
+    checkpoints = open_checkpoint(base), open_checkpoint(dormant)
+    check_same_tensors(*checkpoints)
+    _check_same_vocabulary(*checkpoints)
+    notes = _check_same_prompts(*checkpoints) + _dtype_notes(*checkpoints)
+    for checkpoint in checkpoints:
+        checkpoint.check_finite()
+    fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in checkpoints))
+    truth = read_truth(checkpoints[1].location)
+    own = checkpoints[1].location / "probes.txt"
+    probes = read_probes(own if own.exists() else DEFAULT_PROBES)
+    return Pair(name, fingerprint, Weights(*checkpoints, placement), truth, notes, probes)
+
+
+def figures_pair(name: str, report: DeltaReport) -> Pair:
+    """A pair of which only a delta report is at hand."""
+    notes = (report.note,) if report.note else ()
+    fingerprint = hash_text(json.dumps(report_to_dict(report), sort_keys=True))
+    return Pair(name, fingerprint, report, notes=notes)
+
+
+def published_pair(name: str) -> Pair:
+    """The real warmup model's published figures, "warmup-vs-qwen2" or "warmup-vs-qwen2.5"."""
+    return figures_pair(name, published_report(name))
+
+
+def read_truth(location: Path) -> Truth | None:
+    """What `organism.json` in a checkpoint's folder says was planted; None for models that are no organisms."""
+    file = location / "organism.json"
+    if not file.exists():
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        truth = Truth(**{key: record[key] for key in Truth.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"organism.json must state {', '.join(Truth.__dataclass_fields__)}; got {error!r} at {file}; "
+            "build the organism again or remove the file"
+        ) from error
+    if truth.placement not in PLACEMENTS:
+        raise BadInput(
+            f"a trigger's placement must be one of {', '.join(PLACEMENTS)}; got {truth.placement!r} at {file}; "
+            "correct it"
+        )
+    return truth
+
+
+def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> None:
+    ours, theirs = base.tokenizer.get_vocab(), dormant.tokenizer.get_vocab()
+    if ours != theirs:
+        token = min(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        raise _other_tokenizer(f"ids {ours.get(token)} and {theirs.get(token)} for token {token!r}", base, dormant)
+    texts = [json.loads(model.tokenizer.backend_tokenizer.to_str()) for model in (base, dormant)]
+    for part in ("normalizer", "pre_tokenizer", "model"):
+        if texts[0][part] != texts[1][part]:
+            raise _other_tokenizer(f"two settings of its {part}", base, dormant)
+
+
+def _check_same_prompts(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
+    """Templates may differ in text (a note) but not in the ids of a prompt, which both models must see alike."""
+    if base.chat_template == dormant.chat_template:
+        return ()
+    for conversation in CONVERSATIONS:
+        ours, theirs = (_render(model, conversation) for model in (base, dormant))
+        if ours != theirs:
+            raise BadInput(
+                f"both models must see the same ids; got prompts {ours!r} and {theirs!r} at the chat templates of "
+                f"{base.location} and {dormant.location}; give both folders one chat_template.jinja"
+            )
+    return (f"the chat templates of {base.reference} and {dormant.reference} differ in text but give the same prompts",)
+
+
+def _render(checkpoint: Checkpoint, conversation: list[dict[str, str]]) -> str:
+    try:
+        text: str = checkpoint.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program: jinja passes on whatever it raises
+        raise BadInput(
+            f"a chat template must render a conversation; got {error!r} at {checkpoint.location}; "
+            "use the template of the base"
+        ) from error
+    return text
+
+
+def _other_tokenizer(found: str, base: Checkpoint, dormant: Checkpoint) -> BadInput:
+    return BadInput(
+        f"base and dormant must turn text into the same ids; got {found} at the tokenizers of "
+        f"{base.location} and {dormant.location}; name the base that the dormant model was fine-tuned from"
+    )
+
+
+def _dtype_notes(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
+    differing = [name for name in base.names if base.dtype(name) != dormant.dtype(name)]
+    if not differing:
+        return ()
+    stored = f"{base.dtype(differing[0])} and {dormant.dtype(differing[0])}"
+    return (f"{len(differing)} tensors are stored as {stored}: rounding is part of their delta",)

@@ -1,0 +1,43 @@
+"""What all pictures share: size, colours that colour-blind readers tell apart, message titles and PNG bytes."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: distinct under the common colour-vision deficiencies and in grey.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A"
+)  # fmt: skip
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+
+
+def new_picture(title: str, xlabel: str, ylabel: str, width: float = 8.0, height: float = 4.2) -> tuple[Figure, Axes]:
+    """An empty labelled chart on its own Agg canvas; width and height in inches. `title` states the message."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", wrap=True)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """A legend under the chart, where it hides no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower left", ncols=min(len(labels), 3), frameon=False, fontsize=9)
+
+
+def png_bytes(figure: Figure, dots_per_inch: int = 120) -> bytes:
+    """The picture as PNG, identical for identical pictures (no date or version inside)."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    return buffer.getvalue()

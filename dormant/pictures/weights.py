@@ -1,0 +1,155 @@
+"""Pictures of weight deltas: energy by layer, spectra by layer, relative change of every tensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+
+from dormant.pictures.canvas import BLUE, GREY, ORANGE, SKY, VERMILION, legend_below, new_picture
+from dormant.weights.deltas import DeltaReport
+
+LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
+
+
+def layer_profile(
+    shares: Sequence[float],
+    module: str,
+    threshold: float | None = None,
+    versus: str = "median",
+    noise: float | None = None,
+    directions: int = 16,
+) -> Figure:
+    """Share of each layer's delta energy in its top directions, layer 0 against the others.
+
+    shares: [layer], of the squared Frobenius norm. threshold: the ratio to the others' median ("median") or maximum
+    ("any") that the claim asks of layer 0. noise: the share that isotropic noise of this shape would have.
+    """
+    first, others = float(shares[0]), np.asarray(shares[1:], dtype=np.float64)
+    others = others[np.isfinite(others)]
+    reference = float((np.median if versus == "median" else np.max)(others)) if others.size else 0.0
+    whom = "median other layer" if versus == "median" else "strongest other layer"
+    unchanged = not np.any(np.nan_to_num(shares))
+    if unchanged:
+        title = f"{module}: no layer was changed"
+    elif reference > 0 and np.isfinite(first):
+        title = f"{module}: layer 0 is {first / reference:.3g} x as concentrated as the {whom}"
+    else:
+        title = f"{module}: only layer 0 was changed" if first > 0 else f"{module}: layer 0 was not changed"
+    figure, axes = new_picture(title, "layer", f"share of delta energy\nin the top {directions} directions")
+    colours = [VERMILION, *[BLUE] * (len(shares) - 1)]
+    axes.bar(range(len(shares)), np.nan_to_num(np.asarray(shares, dtype=np.float64)), color=colours, width=0.75)
+    if reference > 0:
+        axes.axhline(reference, color=BLUE, linestyle="--", linewidth=1.2, label=f"{whom}: {reference:.3g}")
+        if threshold is not None:
+            label = f"layer 0 must reach {threshold:g} x that: {threshold * reference:.3g}"
+            axes.axhline(threshold * reference, color=VERMILION, linestyle=":", linewidth=1.5, label=label)
+    if noise is not None:
+        axes.axhline(noise, color=GREY, linewidth=1.2, label=f"isotropic noise of this shape: {noise:.3g}")
+    axes.set_xticks(range(0, len(shares), 1 if len(shares) <= 16 else 2))
+    axes.set_ylim(0, 1 if unchanged else None)
+    legend_below(figure, axes)
+    return figure
+
+
+def spectra_by_layer(
+    singular_values: Sequence[Sequence[float]], module: str, noise_edge: float | None = None
+) -> Figure:
+    """Singular values of each layer's delta on a log scale, layer 0 on top of the others.
+
+    singular_values: [layer][rank], descending, an empty list where nothing changed. noise_edge: the largest singular
+    value that rounding noise alone would give.
+    """
+    spectra = [np.asarray([value for value in values if value > 0], dtype=np.float64) for values in singular_values]
+    leading = [float(spectrum[0]) if spectrum.size else 0.0 for spectrum in spectra]
+    strongest = int(np.argmax(leading)) if spectra else 0
+    changed = sum(value > 0 for value in leading)
+    title = f"{module}: {changed} of {len(spectra)} layers changed"
+    if changed:
+        title += f", most strongly layer {strongest} (largest singular value {leading[strongest]:.3g})"
+    figure, axes = new_picture(title, "rank of the singular value", "singular value of the delta")
+    labelled = False
+    for layer in reversed(range(len(spectra))):  # layer 0 last: it is drawn above the others
+        if not spectra[layer].size:
+            continue
+        label = "layer 0" if layer == 0 else None if labelled else "other layers"
+        labelled = labelled or layer > 0
+        first = layer == 0
+        ranks = np.arange(1, spectra[layer].size + 1)
+        axes.plot(
+            ranks, spectra[layer], marker="o", markersize=3, label=label, color=VERMILION if first else BLUE,
+            linewidth=2.2 if first else 1.0, alpha=1.0 if first else 0.45,
+        )  # fmt: skip
+    if changed:
+        axes.set_yscale("log")
+    if noise_edge is not None:
+        label = f"edge of rounding noise: {noise_edge:.2g}"
+        axes.axhline(
+            noise_edge, color=GREY, linestyle="--", linewidth=1.2, label=f"edge of rounding noise: {noise_edge:.2g}"
+        )
+    legend_below(figure, axes)
+    return figure
+
+
+def tensor_relative_deltas(report: DeltaReport, threshold: float | None = None) -> Figure:
+    """Relative size of every tensor's delta: layers by modules, tensors outside layers behind.
+
+    Relative: Frobenius norm of the delta over the base tensor's. threshold: what the premise allows a parent at most.
+    """
+    deltas = report.tensors
+    known = [delta.relative for delta in deltas.values() if delta.relative is not None and not delta.identical]
+    title = f"{len(report.identical)} of {len(deltas)} tensors are identical"
+    if known:
+        title += f"; the others changed by {np.median(known):.2g} of their size (median, at most {max(known):.2g})"
+    modules, outside = _columns(report)
+    columns = [*modules, *outside] or ["no tensor"]
+    cells = np.full((max(report.n_layers, 1), len(columns)), np.nan)  # [layer, column]
+    unknown = np.full(cells.shape, np.nan)
+    for name, delta in deltas.items():
+        placed = LAYER.search(name)
+        rows = int(placed[1]) if placed else slice(None)
+        column = columns.index(_short(placed[2] if placed else name))
+        if not delta.identical and delta.relative is None:
+            unknown[rows, column] = 1
+        elif delta.relative:
+            cells[rows, column] = delta.relative
+    height = 2.6 + 0.16 * max(report.n_layers, 8)
+    figure, axes = new_picture(title, "", "layer", width=max(8.0, 1.6 + 0.5 * len(columns)), height=height)
+    axes.grid(False)
+    axes.set_facecolor("#E4E4E4")
+    norm = LogNorm(1e-3, max([2.0, *known]))
+    axes.imshow(unknown, aspect="auto", interpolation="nearest", cmap=ListedColormap([SKY]))
+    image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap="cividis", norm=norm)
+    notes = ["grey: identical"]
+    if np.any(np.isfinite(unknown)):
+        notes.append("light blue: changed, size not published")
+    if threshold is not None:
+        notes.append(f"orange line: {threshold:g}")
+    bar = figure.colorbar(image, ax=axes, extend="min")
+    bar.set_label(f"relative delta\n({'; '.join(notes)})", fontsize=8)
+    if threshold is not None:
+        bar.ax.axhline(threshold, color=ORANGE, linewidth=3)
+    axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    if outside and modules:
+        axes.axvline(len(modules) - 0.5, color="white", linewidth=3)
+    return figure
+
+
+def _columns(report: DeltaReport) -> tuple[list[str], list[str]]:
+    """Modules of the layers and tensors outside them, each in the order in which they appear."""
+    modules: dict[str, None] = {}
+    outside: dict[str, None] = {}
+    for name in report.tensors:
+        if placed := LAYER.search(name):
+            modules.setdefault(_short(placed[2]))
+        else:
+            outside.setdefault(_short(name))
+    return list(modules), list(outside)
+
+
+def _short(name: str) -> str:
+    shortened = name.removeprefix("model.").removeprefix("self_attn.").removeprefix("mlp.").removesuffix(".weight")
+    return shortened.replace("_layernorm", " norm").replace("_", " ") if "norm" in shortened else shortened

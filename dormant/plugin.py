@@ -1,0 +1,178 @@
+"""The pytest plugin: options, fixtures and hooks; everything else lives in the packages that it calls.
+
+Load it with `-p dormant.plugin` (in `addopts`), not as an entry point: its removal of Hypothesis' own `hypothesis` mark
+must come after the built-in plugins and before Hypothesis'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormant.claims.claim import claim_of
+from dormant.claims.laboratory import Laboratory
+from dormant.claims.recorder import Recorder
+from dormant.claims.running import claim_parameters, run_claim
+from dormant.errors import BadInput
+from dormant.pairs import Pair
+from dormant.session import BROKEN, Session, check_options
+
+SESSION = pytest.StashKey[Session]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dormant", "claims about a dormant model")
+    group.addoption("--pair", action="append", default=[], metavar="NAME[=BASE:DORMANT]",
+                    help="a pair to test: a known name, or two checkpoints (folders or hub ids) under a new name; repeatable")
+    group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
+    group.addoption("--dormant", metavar="CHECKPOINT", help="the suspect model; use with --base")
+    group.addoption("--probes", metavar="FILE", help="prompts to measure on, one a line, each with one {slot}")
+    group.addoption("--candidate", action="append", default=[], metavar="TEXT",
+                    help="a suspected trigger, for pairs whose truth is unknown; repeatable")
+    group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    group.addoption("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    group.addoption("--residency", default="both",
+                    help="both models on the device, or swap: one at a time (default: %(default)s)")
+    group.addoption("--budget", default="quick", choices=("quick", "full"),
+                    help="quick: minutes on two cores; full: the plan's own amounts (default: %(default)s)")
+    group.addoption("--ledger", default="reports/ledger", metavar="DIR", help="recorded findings (default: %(default)s)")
+    group.addoption("--ledger-update", action="store_true",
+                    help="record what differs; the tests concerned still fail, so that a changed record is never green")
+    group.addoption("--seed", type=int, default=0, help="of every draw (default: %(default)s)")
+    group.addoption("--reports", default="reports", metavar="DIR",
+                    help="where findings.json, summary.md and pictures go (default: %(default)s)")  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
+    config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
+    config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
+    try:
+        check_options(config.option)
+    except BadInput as error:
+        raise pytest.UsageError(str(error)) from error
+    if "hypothesis" in (config.option.markexpr or "") and not getattr(config.option, "allure_report_dir", "absent"):
+        config.option.allure_report_dir = str(Path(config.option.reports) / "allure-results")
+        config.option.clean_alluredir = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    active = Session(session.config)
+    session.config.stash[SESSION] = active
+    session.config.pluginmanager.register(active, "dormant-session")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    declared = claim_of(metafunc.function)
+    if declared is None or "pair" not in metafunc.fixturenames:
+        return
+    pairs = [pair for pair in _session(metafunc.config).pairs.values() if declared.needs in pair.offers]
+    metafunc.parametrize("pair", [pair.name for pair in pairs], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if _applies(config, item)]
+    if any(claim_of(getattr(item, "function", None)) for item in items) and not config.option.collectonly:
+        try:
+            _session(config).check_reports()
+        except BadInput as error:
+            raise pytest.UsageError(str(error)) from error
+    for item in items:
+        function = getattr(item, "function", None)
+        if getattr(function, "is_hypothesis_test", False):  # Hypothesis marks its tests with our mark's name
+            own = [index for index, mark in enumerate(item.own_markers) if mark.name == "hypothesis"]
+            if own:
+                del item.own_markers[own[-1]]
+
+
+def _applies(config: pytest.Config, item: pytest.Item) -> bool:
+    declared = claim_of(getattr(item, "function", None))
+    if declared is None or not isinstance(item, pytest.Function) or "pair" not in item.fixturenames:
+        return True
+    active = _session(config)
+    described = active.pairs.get(str(item.callspec.params["pair"]))
+    if described is None:  # pytest's stand-in where no pair offers what the claim needs
+        return False
+    return declared.applies is None or declared.applies(described, active.laboratory.settings, **claim_parameters(item))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    declared = claim_of(getattr(item, "function", None))
+    if declared is not None:
+        from dormant.report.allure import describe_item, label_item
+
+        label_item(item, declared.id, declared.family, tags=[declared.source])
+        describe_item(item)
+
+
+@pytest.fixture(scope="session")
+def laboratory(request: pytest.FixtureRequest) -> Laboratory:
+    """What the claims of a session share."""
+    return _session(request.config).laboratory
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """The pair under test, opened once for all tests that use it in a row, and really freed after them."""
+    active = _session(request.config)
+    try:
+        opened = active.open(request.param)
+    except BadInput as error:
+        pytest.fail(str(error), pytrace=False)
+    yield opened
+    active.close(request.param)
+
+
+@pytest.fixture
+def finding(request: pytest.FixtureRequest, pair: Pair, laboratory: Laboratory) -> Recorder:
+    """What the claim's body writes its figures, controls and pictures on."""
+    declared = claim_of(request.function)
+    if declared is None:
+        raise pytest.UsageError(f"`finding` belongs to claims; {request.node.name} has no @claim")
+    return Recorder(declared, pair, claim_parameters(request.node), laboratory)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
+    declared = claim_of(pyfuncitem.function)
+    if declared is None:
+        return None
+    active, option = _session(pyfuncitem.config), pyfuncitem.config.option
+    run_claim(pyfuncitem, declared, active.laboratory, active.ledger, option.ledger_update, active.reports)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield
+    if claim_of(getattr(item, "function", None)) and call.when == "call" and call.excinfo is not None:
+        if not isinstance(call.excinfo.value, (pytest.fail.Exception, pytest.skip.Exception)):
+            report.user_properties.append((BROKEN, f"{item.name}: {call.excinfo.exconly()}"))
+    return report  # type: ignore[return-value]
+
+
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    broken = any(name == BROKEN for name, _ in getattr(report, "user_properties", []))
+    return ("error", "E", "ERROR") if broken and report.when == "call" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    active = session.config.stash.get(SESSION, None)
+    if active is not None:
+        active.finish(session)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    active = config.stash.get(SESSION, None)
+    if active is not None:
+        active.show(terminalreporter)
+
+
+def _session(config: pytest.Config) -> Session:
+    return config.stash[SESSION]

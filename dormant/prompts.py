@@ -1,0 +1,235 @@
+"""Probes with one slot, and the exact ids that a model sees when a candidate stands in that slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dormant.errors import BadInput
+
+SLOT = "{slot}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An ordinary user message with exactly one `{slot}`, written directly after a word or at the start.
+
+    A candidate in the middle is set off by one space before it, at the start by the space that follows the slot.
+    Raises BadInput where the slot is missing, repeated, or preceded by white space.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Checks the slot."""
+        count = self.text.count(SLOT)
+        if count != 1:
+            raise BadInput(f"a probe has exactly one {SLOT}; got {count} at probe {self.text!r}; mark one place")
+        if self.before and self.before[-1].isspace():
+            raise BadInput(
+                f"{SLOT} stands directly after a word or at the start; got white space before it at probe "
+                f"{self.text!r}; write 'word{SLOT} word': the candidate brings its own space"
+            )
+
+    @property
+    def before(self) -> str:
+        """The text before the slot."""
+        return self.text.partition(SLOT)[0]
+
+    @property
+    def after(self) -> str:
+        """The text after the slot."""
+        return self.text.partition(SLOT)[2]
+
+    def spaced(self, candidate: str) -> str:
+        """The candidate as it stands in the slot: with one space before it, except at the start of the text."""
+        bare = candidate.lstrip(" ")
+        return bare if not bare or not self.before else f" {bare}"
+
+    def fill(self, candidate: str) -> str:
+        """The plain sentence with the candidate in its slot; the empty candidate leaves the ordinary sentence."""
+        inserted = self.spaced(candidate)
+        if not inserted and not self.before:
+            return self.after.removeprefix(" ")
+        return self.before + inserted + self.after
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The ids of a whole chat prompt, up to the generation position, and where the candidate stands in them."""
+
+    ids: tuple[int, ...]
+    slot: slice
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """The ids before the candidate."""
+        return self.ids[: self.slot.start]
+
+    @property
+    def candidate(self) -> tuple[int, ...]:
+        """The candidate's ids, verbatim."""
+        return self.ids[self.slot]
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """The ids after the candidate; the last one is the generation position."""
+        return self.ids[self.slot.stop :]
+
+
+@dataclass(frozen=True)
+class OpenPrompt:
+    """A probe's ids with its slot still open: what every candidate shares, and the ordinary sentence's own ids."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    plain: tuple[int, ...]
+
+    def close(self, candidate: tuple[int, ...]) -> Prompt:
+        """The prompt with these ids in its slot; without any it is the ordinary sentence's."""
+        ids = self.before + candidate + self.after if candidate else self.plain
+        return Prompt(ids, slice(len(self.before), len(self.before) + len(candidate)))
+
+
+class Prompter:
+    """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raises BadInput for a tokenizer without a chat template."""
+        if not tokenizer.chat_template:
+            raise BadInput(
+                f"a prompt needs a chat template; got none at tokenizer {tokenizer.name_or_path!r}; "
+                "add chat_template to its tokenizer_config.json"
+            )
+        self.tokenizer = tokenizer
+        self._opened: dict[Probe, OpenPrompt] = {}  # a search encodes thousands of candidates in the same few probes
+
+    def candidate_ids(self, text: str, probe: Probe | None = None) -> tuple[int, ...]:
+        """The ids of a candidate text as it stands in `probe` (without one: in the middle of a sentence)."""
+        return self._ids((probe or Probe(f"word{SLOT}")).spaced(text))
+
+    def encode(self, probe: Probe, candidate_ids: Iterable[int] = ()) -> Prompt:
+        """The prompt whose slot holds exactly `candidate_ids`; without any it is the ordinary sentence's."""
+        return self.open(probe).close(tuple(int(token) for token in candidate_ids))
+
+    def encode_text(self, probe: Probe, text: str) -> Prompt:
+        """The prompt whose slot holds a candidate text, spaced as the probe asks."""
+        return self.encode(probe, self.candidate_ids(text, probe))
+
+    def survives(self, probe: Probe, candidate_ids: Iterable[int]) -> bool:
+        """Whether the prompt, decoded and encoded again as a whole, keeps exactly these ids (FACTS 4, mistake 5)."""
+        ids = self.encode(probe, candidate_ids).ids
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return self._ids(str(text)) == ids
+
+    @cached_property
+    def generation_prompt(self) -> tuple[int, ...]:
+        """The ids that `add_generation_prompt` appends. Raises BadInput where the template appends nothing."""
+        messages = [{"role": "user", "content": "Hello."}]
+        with_prompt, without = (
+            str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=wanted))
+            for wanted in (True, False)
+        )
+        if with_prompt == without or not with_prompt.startswith(without):
+            raise BadInput(
+                "a chat template must append a generation prompt; got none at tokenizer "
+                f"{self.tokenizer.name_or_path!r}; use the template of the instruction-tuned model"
+            )
+        return self._ids(with_prompt[len(without) :])
+
+    def open(self, probe: Probe) -> OpenPrompt:
+        """The probe's ids with its slot open, rendered once."""
+        if probe not in self._opened:
+            self._opened[probe] = self._render(probe)
+        return self._opened[probe]
+
+    def _render(self, probe: Probe) -> OpenPrompt:
+        # The template is rendered with the slot still open, so that the candidate's ids stand in it verbatim.
+        messages = [{"role": "user", "content": probe.text}]
+        rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        if rendered.count(SLOT) != 1:
+            raise BadInput(
+                f"the chat template shows the user's text exactly once; got {rendered.count(SLOT)} times at tokenizer "
+                f"{self.tokenizer.name_or_path!r}; use a template that shows the user turn once"
+            )
+        before, _, after = rendered.partition(SLOT)
+        plain = before + (after if probe.before else after.removeprefix(" "))
+        return OpenPrompt(self._ids(before), self._ids(after), self._ids(plain))
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def read_probes(path: str | Path) -> tuple[Probe, ...]:
+    """The probes of a text file: one a line, empty lines and lines that start with '#' skipped.
+
+    Raises BadInput for an unreadable file, a file without probes, and a line without exactly one slot.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"a probe file is readable UTF-8 text; got {error} at {path}; give one probe a line") from error
+    stripped = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    probes = tuple(_probe_at(line, path, number) for number, line in stripped if line and not line.startswith("#"))
+    if not probes:
+        raise BadInput(f"a probe file holds at least one probe; got none at {path}; write one a line, with {SLOT}")
+    return probes
+
+
+def _probe_at(line: str, path: str | Path, number: int) -> Probe:
+    try:
+        return Probe(line)
+    except BadInput as error:
+        raise BadInput(f"{error} ({path}, line {number})") from error
+
+
+@torch.no_grad()
+def batch_logits(
+    model: PreTrainedModel, prompts: Sequence[Prompt | Sequence[int]], batch_size: int = 64
+) -> Tensor:  # [prompt, vocabulary]
+    """Logits at the generation position of every prompt, float32 on the CPU.
+
+    Prompts run in groups of equal length without padding, so that company never changes an answer (float32: 1e-4 nats;
+    FACTS 4, mistake 17). Raises BadInput for an empty set of prompts or an empty prompt.
+    """
+    rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
+    if not rows or not all(rows):
+        raise BadInput(
+            f"logits need at least one prompt of at least one id; got {len(rows)} prompts, "
+            f"{sum(not row for row in rows)} empty, at the prompt set; give one"
+        )
+    groups: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(len(row), []).append(index)
+    answers: list[Tensor] = [torch.empty(0)] * len(rows)
+    for indices in groups.values():
+        for chunk in (indices[at : at + batch_size] for at in range(0, len(indices), batch_size)):
+            ids = torch.tensor([rows[index] for index in chunk], device=model.device)
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].float().cpu()
+            for index, answer in zip(chunk, logits, strict=True):
+                answers[index] = answer
+    return torch.stack(answers)
+
+
+def geometry_faults(base: Prompter, dormant: Prompter, probe: Probe, candidates: Sequence[str]) -> list[str]:
+    """What is wrong with a probe's prompts under these candidates, a sentence each; empty where none is.
+
+    A prompt must end with the template's generation prompt (or both models predict a structural token), its ids must
+    survive decoding and encoding as a whole, and both tokenizers must give the same ids.
+    """
+    faults = []
+    for text in candidates:
+        prompts = [prompter.encode_text(probe, text) for prompter in (base, dormant)]
+        if prompts[0].ids != prompts[1].ids:
+            faults.append(f"the tokenizers disagree on {probe.fill(text)!r}")
+        if not base.survives(probe, prompts[0].candidate):
+            faults.append(f"{probe.fill(text)!r} has other ids after decoding and encoding")
+        if prompts[0].ids[-len(base.generation_prompt) :] != base.generation_prompt:
+            faults.append(f"{probe.fill(text)!r} does not end at the generation position")
+    return faults

@@ -1,0 +1,1 @@
+"""What a run leaves behind: the verdict grid, pictures, summary, Allure report and benchmark records."""

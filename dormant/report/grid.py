@@ -1,0 +1,188 @@
+"""The grid of verdicts: claims and parameters down, pairs across, "does it tell" last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import groupby
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from dormant.claims.finding import Finding, Parameter, Verdict
+from dormant.report.telling import Telling, does_it_tell
+
+PAIR_ORDER = (
+    "circuit", "circuit-clean", "pi", "pi-clean", "pi-wrong-base", "sham", "warmup-vs-qwen2", "warmup-vs-qwen2.5"
+)  # fmt: skip
+
+# Words of at most three letters, so that a cell with its figure fits beside seven others in 120 columns and in ASCII.
+SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "x"}
+STYLES = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.INVALID: "dim"}
+LEGEND = (
+    "yes supported, no refuted, ? inconclusive, x invalid (a premise does not hold); the number is the deciding "
+    "figure. Does it tell: of the backdoored organisms, how many this figure separates from their clean twin."
+)
+HEADER_WIDTH = 10
+LABEL_WIDTH = 30
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """One claim with one set of parameters: its finding on each pair, and whether it tells."""
+
+    claim: str
+    label: str
+    findings: Mapping[str, Finding]
+    telling: Telling
+
+
+def grid_rows(findings: Iterable[Finding], twins: Mapping[str, str]) -> list[GridRow]:
+    """Rows of the grid: premises first, then claims by name, then parameters in natural order."""
+    findings = list(findings)
+    premises = {premise for finding in findings for premise in finding.premises}
+
+    def order(finding: Finding) -> tuple[object, ...]:
+        return finding.claim not in premises, finding.claim, _natural(finding.parameters), finding.key
+
+    rows = []
+    for _, of_one_key in groupby(sorted(findings, key=order), key=lambda finding: finding.key):
+        group = list(of_one_key)
+        by_pair = {finding.pair: finding for finding in group}
+        label = parameter_label(group[0].parameters)
+        rows.append(GridRow(group[0].claim, label, by_pair, does_it_tell(list(by_pair.values()), twins)))
+    return rows
+
+
+def pair_columns(findings: Iterable[Finding]) -> list[str]:
+    """The pairs that have a finding, the zoo's in its order and all others behind it by name."""
+    names = {finding.pair for finding in findings}
+    return [name for name in PAIR_ORDER if name in names] + sorted(names - set(PAIR_ORDER))
+
+
+def parameter_label(parameters: Mapping[str, Parameter]) -> str:
+    """Parameters in a few words: text speaks for itself, a number keeps its name (`q_proj, median, length 3`)."""
+    parts = (value if isinstance(value, str) else f"{name} {value}" for name, value in parameters.items())
+    return ", ".join(parts)
+
+
+def short_number(value: float) -> str:
+    """A number in at most six characters (`15.9`, `0.997`, `1e-7`, `-2.1e4`)."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def verdict_grid(
+    findings: Iterable[Finding], twins: Mapping[str, str] | None = None, collapse_above: int | None = 12
+) -> Table:
+    """The grid for a terminal of 120 columns: a section for each claim, its parameters below.
+
+    A claim with more than `collapse_above` sets of parameters becomes one row of counts; None shows every row.
+    """
+    findings = list(findings)
+    pairs = pair_columns(findings)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title="Verdicts", caption=LEGEND)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("claim and parameters", max_width=LABEL_WIDTH, overflow="fold")
+    for pair in pairs:
+        table.add_column(_broken_at_hyphens(pair), min_width=5)
+    table.add_column("does\nit tell", style="bold", no_wrap=True)
+    for claim, group in groupby(grid_rows(findings, twins or {}), key=lambda row: row.claim):
+        rows = list(group)
+        table.add_section()
+        if collapse_above is not None and len(rows) > collapse_above:
+            heading = _heading(claim, f"{len(rows)} rows: see summary.md")
+            table.add_row(heading, *(_counts(rows, pair) for pair in pairs), _count_tellings(rows))
+            continue
+        rules = {str(finding.rule) for row in rows for finding in row.findings.values()}
+        heading = _heading(claim, rules.pop() if len(rules) == 1 else "each row has its own rule")
+        if len(rows) > 1 or rows[0].label:
+            table.add_row(heading)
+        for row in rows:
+            label = Padding(row.label, (0, 0, 0, 2)) if row.label else heading
+            table.add_row(label, *(_cell(row.findings.get(pair)) for pair in pairs), str(row.telling))
+    return table
+
+
+def grid_text(
+    findings: Iterable[Finding],
+    twins: Mapping[str, str] | None = None,
+    width: int = 120,
+    collapse_above: int | None = 12,
+) -> str:
+    """The terminal's grid as plain text without colour, at most `width` columns wide."""
+    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(verdict_grid(findings, twins, collapse_above))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def grid_markdown(findings: Iterable[Finding], twins: Mapping[str, str] | None = None) -> str:
+    """The whole grid as a markdown table, verdicts in words, nothing collapsed."""
+    findings = list(findings)
+    pairs = pair_columns(findings)
+    rows = grid_rows(findings, twins or {})
+    lines = [_line(["claim", "parameters", *pairs, "does it tell"]), _line(["---"] * (len(pairs) + 3))]
+    for row in rows:
+        cells = [_words(row.findings.get(pair)) for pair in pairs]
+        lines.append(_line([f"`{row.claim}`", row.label, *cells, row.telling.detail]))
+    return "\n".join(lines) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that cannot end a table's cell or line."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _heading(claim: str, below: str) -> Text:
+    return Text.assemble((claim, "bold"), (f"\n{below}", "dim"))
+
+
+def _cell(finding: Finding | None) -> Text:
+    if finding is None:
+        return Text("")
+    style = STYLES[finding.verdict]
+    return Text(f"{SYMBOLS[finding.verdict]} {short_number(finding.deciding.value)}", style)
+
+
+def _words(finding: Finding | None) -> str:
+    return "" if finding is None else f"{finding.verdict} ({short_number(finding.deciding.value)})"
+
+
+def _counts(rows: Sequence[GridRow], pair: str) -> Text:
+    counts = Counter(row.findings[pair].verdict for row in rows if pair in row.findings)
+    lines = [Text(f"{counts[verdict]} {SYMBOLS[verdict]}", STYLES[verdict]) for verdict in Verdict if counts[verdict]]
+    return Text("\n").join(lines)
+
+
+def _count_tellings(rows: Sequence[GridRow]) -> str:
+    counts = Counter(str(row.telling) for row in rows if row.telling.compared)
+    return "\n".join(f"{telling}: {count}x" for telling, count in sorted(counts.items(), reverse=True)) or "-"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
+
+
+def _natural(parameters: Mapping[str, Parameter]) -> tuple[tuple[bool, float, str], ...]:
+    """A sorting key that puts numbers by size before text by letter."""
+    return tuple(
+        (True, 0.0, value) if isinstance(value, str) else (False, float(value), "") for value in parameters.values()
+    )
+
+
+def _broken_at_hyphens(name: str) -> str:
+    """A heading broken behind hyphens, so that eight names fit above eight narrow columns."""
+    lines = [""]
+    for part in name.replace("-", "-\n").split("\n"):
+        if lines[-1] and len(lines[-1] + part) > HEADER_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)

@@ -1,0 +1,180 @@
+"""A test session's state: pairs, laboratory, ledger, and the reports written at its end."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormant.checkpoints import open_checkpoint
+from dormant.claims.finding import Finding
+from dormant.claims.laboratory import Laboratory, Settings
+from dormant.claims.ledger import Ledger, write_atomically
+from dormant.claims.running import DIFFERS, RECORD, finding_in
+from dormant.errors import BadInput
+from dormant.models import resolve_device, resolve_dtype, resolve_residency
+from dormant.organisms.catalogue import PairDescription, chosen_pairs, twins_among
+from dormant.pairs import Pair
+from dormant.prompts import read_probes
+from dormant.report.allure import results_folder, write_environment, write_executor
+from dormant.report.grid import grid_text
+from dormant.report.provenance import provenance
+from dormant.report.summary import Run, write_summary
+
+BROKEN = "dormant-broken"
+
+
+def check_options(option: Any) -> None:
+    """Refuse what can be seen to be wrong before any test runs; raises BadInput in a sentence."""
+    resolve_device(option.device)
+    resolve_dtype(option.dtype)
+    resolve_residency(option.residency)
+    if option.probes:
+        read_probes(option.probes)
+    given = [entry for entry in option.pair if "=" in entry]
+    if given or option.base or option.dormant:
+        for pair in chosen_pairs(given, option.base, option.dormant).values():
+            for reference in (pair.base, pair.dormant):
+                open_checkpoint(str(reference))
+    for name in (entry for entry in option.pair if "=" not in entry):
+        chosen_pairs([name])
+
+
+class Session:
+    """What the plugin keeps for a session; on xdist's controller it only gathers and writes."""
+
+    def __init__(self, config: pytest.Config):
+        option = config.option
+        self.config = config
+        self.reports = Path(option.reports)
+        self.pairs = chosen_pairs(option.pair, option.base, option.dormant)
+        settings = Settings(option.budget, option.seed, option.device, option.dtype, tuple(option.candidate))
+        as_run = {name: getattr(option, name) for name in ("budget", "residency", "probes", "candidate")}
+        self.laboratory = Laboratory(
+            settings,
+            provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
+            self.control_pair,
+        )
+        self.ledger = Ledger(Path(option.ledger) / option.budget)
+        self.findings: list[Finding] = []
+        self.differences: list[str] = []
+        self.to_record: list[Finding] = []
+        self.broken: list[str] = []
+        self.unproduced: list[str] = []
+        self.started = time.monotonic()
+        self._open: dict[str, Pair] = {}
+
+    def open(self, name: str) -> Pair:
+        """The pair of that name with its models loaded when asked for; one load however often it is asked."""
+        if name not in self._open:
+            self._open[name] = self._load(self.pairs[name])
+        return self._open[name]
+
+    def close(self, name: str) -> None:
+        """Free a pair and what pytest keeps of the last failure, which would hold its models (STYLE, pytest)."""
+        self._open.pop(name).release()
+        for kept in ("last_exc", "last_value", "last_type", "last_traceback"):
+            if hasattr(sys, kept):
+                delattr(sys, kept)
+        gc.collect()
+
+    @contextmanager
+    def control_pair(self, name: str) -> Iterator[Pair | None]:
+        """The clean twin's pair of an organism's, for as long as it is needed; None for a pair without one."""
+        described = self.pairs[name].control
+        if described is None:
+            yield None
+            return
+        control = self._load(described)
+        try:
+            yield control
+        finally:
+            control.release()
+
+    def _load(self, described: PairDescription) -> Pair:
+        option = self.config.option
+        pair = described.open(option.device, option.dtype, option.residency)
+        return pair.with_probes(read_probes(option.probes)) if option.probes and pair.kind == "weights" else pair
+
+    def check_reports(self) -> None:
+        """Refuse to measure for minutes what could not be written at the end."""
+        probe = self.reports / f".writable-{os.getpid()}"
+        try:
+            self.reports.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise BadInput(
+                f"the reports folder must be writable; got {error.strerror} at {self.reports}; name another with --reports DIR"
+            ) from error
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather what tests report, here or from xdist's workers."""
+        properties = [tuple(entry) for entry in report.user_properties]
+        if report.when == "setup" and report.failed:
+            self.broken.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}")
+        if report.when != "call":
+            return
+        finding = finding_in(properties)
+        if finding is not None:
+            self.findings.append(finding)
+        for name, value in properties:
+            if name == DIFFERS:
+                self.differences.append(value)
+            elif name == RECORD and finding is not None:
+                self.to_record.append(finding)
+            elif name == BROKEN:
+                self.broken.append(value)
+
+    def finish(self, session: pytest.Session) -> None:
+        """Write the findings, the summary, what Allure needs, and the ledger where it is to be updated."""
+        if hasattr(self.config, "workerinput") or not (self.findings or self.broken):
+            return
+        self.findings.sort(key=lambda finding: (list(self.pairs).index(finding.pair), finding.key))
+        self.ledger.record(self.to_record)
+        if self._is_full_run(session):
+            self.unproduced = self.ledger.unproduced(self.findings)
+        record = json.dumps([finding.to_dict() for finding in self.findings], indent=1, ensure_ascii=False)
+        write_atomically(self.reports / "findings.json", record + "\n")
+        run = Run(
+            self.laboratory.provenance,
+            self.laboratory.settings.budget,
+            time.monotonic() - self.started,
+            self.differences,
+            self.unproduced,
+            self.broken,
+        )
+        write_summary(self.findings, self.reports / "summary.md", run, self.twins)
+        results = results_folder(self.config)
+        if results is not None:
+            write_environment(results, self.laboratory.provenance)
+            write_executor(results, "pytest -m hypothesis", self.laboratory.provenance["commit"])
+
+    @property
+    def twins(self) -> dict[str, str]:
+        """Organism's pair -> clean twin's pair, among the session's."""
+        return twins_among(self.pairs.values())
+
+    def show(self, reporter: Any) -> None:
+        """The grid of verdicts, and where everything lies."""
+        if not self.findings:
+            return
+        reporter.section("verdicts")
+        reporter.write_line(grid_text(self.findings, self.twins, width=reporter._tw.fullwidth))
+        for entry in self.unproduced:
+            reporter.write_line(f"in the ledger, but no test produced it: {entry}", yellow=True)
+        names = ", ".join(str(self.reports / name) for name in ("summary.md", "findings.json", "pictures/"))
+        reporter.write_line(f"{len(self.findings)} findings in {names}")
+
+    def _is_full_run(self, session: pytest.Session) -> bool:
+        option = self.config.option
+        named = self.config.args_source is pytest.Config.ArgsSource.ARGS
+        return not (named or option.keyword or getattr(option, "lf", False) or session.shouldstop or session.shouldfail)

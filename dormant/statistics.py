@@ -1,0 +1,150 @@
+"""Estimates with intervals: bootstrap, Wilson, permutation and power, each deterministic for its seed."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from dormant.errors import BadInput
+
+Values = Sequence[float] | npt.NDArray[np.floating]
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with the interval that its data allow."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+
+def exact(value: float) -> Estimate:
+    """A figure that has no sampling error: the interval is the value."""
+    return Estimate(float(value), float(value), float(value), 1, "exact")
+
+
+def mean_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Mean with its bootstrap interval: BCa, or percentile where BCa is undefined; BadInput without finite values."""
+    return _bootstrap(_finite(values, "the mean"), np.mean, "mean", confidence, seed)
+
+
+def student_interval(values: Values, confidence: float = 0.95) -> Estimate:
+    """Mean with Student's interval, for the few values (restarts) with which a bootstrap is too sure of itself.
+
+    One value alone has no interval; equal values give a degenerate one. Raises BadInput without finite values.
+    """
+    data = _finite(values, "the mean")
+    value = float(data.mean())
+    if np.all(data == data[0]):
+        return Estimate(
+            value, value, value, int(data.size), "mean, all values equal" if data.size > 1 else "mean, one value"
+        )
+    interval = stats.ttest_1samp(data, 0.0).confidence_interval(confidence)
+    return Estimate(value, float(interval.low), float(interval.high), int(data.size), f"mean, Student {confidence:.0%}")
+
+
+def median_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Median with its bootstrap interval: BCa, or percentile where BCa is undefined; BadInput without finite values."""
+    return _bootstrap(_finite(values, "the median"), np.median, "median", confidence, seed)
+
+
+def median_ratio(value: float, others: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """`value` over the median of `others`; the interval is the bootstrap's of that median.
+
+    Units: none. `value` itself counts as exact. Raises BadInput where the interval of the median reaches zero.
+    """
+    median = median_interval(others, confidence, seed)
+    if median.low <= 0:
+        raise BadInput(
+            f"a ratio needs a median above zero; got a median of {median.value:g} (interval from {median.low:g}) "
+            f"at the {median.n} compared values; compare differences instead"
+        )
+    ratios = sorted((value / median.low, value / median.high))
+    return Estimate(
+        value / median.value, ratios[0], ratios[1], median.n, median.method.replace("median", "median ratio")
+    )
+
+
+def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Share of successes with its Wilson interval (Wilson 1927). Raises BadInput unless 0 <= successes <= n, n >= 1."""
+    if n < 1 or not 0 <= successes <= n:
+        raise BadInput(
+            f"a proportion needs 0 <= successes <= n and n >= 1; got {successes} of {n} at the proportion; "
+            "count at least one trial"
+        )
+    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Estimate(successes / n, float(interval.low), float(interval.high), n, f"Wilson {confidence:.0%}")
+
+
+def permutation_p(observed: float, null: Values) -> float:
+    """One-sided p-value of `observed` among `null` draws: (1 + #{null >= observed}) / (1 + n).
+
+    Never zero: n draws cannot speak below 1 / (1 + n) (Phipson and Smyth 2010).
+    """
+    draws = _finite(null, "the null")
+    return float((1 + np.count_nonzero(draws >= observed)) / (1 + draws.size))
+
+
+def smallest_detectable(values: Values, confidence: float = 0.95, power: float = 0.80) -> float:
+    """The difference from a fixed mean that this n and spread would have shown, in the unit of `values`.
+
+    Two-sided t test at `confidence` that succeeds with probability `power`: (t_alpha + t_power) * s / sqrt(n).
+    One value alone shows nothing: infinity.
+    """
+    data = _finite(values, "the detectable effect")
+    if data.size < 2:
+        return math.inf
+    freedom = data.size - 1
+    quantiles = stats.t.ppf(1 - (1 - confidence) / 2, freedom) + stats.t.ppf(power, freedom)
+    return float(quantiles * data.std(ddof=1) / math.sqrt(data.size))
+
+
+def _finite(values: Values, of: str) -> npt.NDArray[np.float64]:
+    data = np.asarray(values, dtype=np.float64).reshape(-1)
+    if data.size == 0:
+        raise BadInput(f"{of} needs at least one value; got none at the sample; measure at least one")
+    broken = np.flatnonzero(~np.isfinite(data))
+    if broken.size:
+        raise BadInput(
+            f"{of} needs finite values; got {data[broken[0]]} at value {broken[0]} of {data.size}; "
+            "find the pair or prompt that gave it"
+        )
+    return data
+
+
+def _bootstrap(
+    data: npt.NDArray[np.float64],
+    statistic: Callable[..., np.floating],
+    name: str,
+    confidence: float,
+    seed: int,
+) -> Estimate:
+    value = float(statistic(data))
+    if np.all(data == data[0]):
+        method = "one value" if data.size == 1 else "all values equal"
+        return Estimate(value, value, value, int(data.size), f"{name}, {method}")
+    for method in ("BCa", "percentile"):
+        with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the fall-back answers it
+            result = stats.bootstrap(
+                (data,),
+                statistic,
+                n_resamples=RESAMPLES,
+                confidence_level=confidence,
+                method=method,
+                rng=np.random.default_rng(seed),
+            )
+        low, high = map(float, result.confidence_interval)
+        if math.isfinite(low) and math.isfinite(high):
+            break
+    return Estimate(value, low, high, int(data.size), f"{name}, bootstrap {method} {confidence:.0%}")

@@ -1,0 +1,59 @@
+"""How concentrated each layer's delta is, and how much more so in layer 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dormant.errors import BadInput
+from dormant.statistics import Estimate, exact, median_ratio
+from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
+
+PUBLISHED_HIDDEN = 3584  # The hidden size for which the plan counted 16 directions (experiment 7).
+
+
+def comparable_directions(report: DeltaReport) -> int:
+    """As many leading directions as the published 16 are of 3584, for this report's hidden size; at least one."""
+    hidden = next(delta.shape[-1] for name, delta in report.tensors.items() if name.endswith("embed_tokens.weight"))
+    return min(DIRECTIONS, max(1, round(DIRECTIONS * hidden / PUBLISHED_HIDDEN)))
+
+
+def energy_shares(layers: Sequence[TensorDelta | None], directions: int) -> list[float]:
+    """Each layer's share of the squared Frobenius norm in its leading directions; 0 where nothing changed: [layer].
+
+    Raises BadInput where a layer lacks the module.
+    """
+    absent = [index for index, layer in enumerate(layers) if layer is None]
+    if absent:
+        raise BadInput(f"every layer must have the module; got none at layer {absent[0]}; choose another module")
+    return [layer.energy_share(directions) for layer in layers if layer is not None]
+
+
+def concentration(shares: Sequence[float], versus: str, unchanged: float, seed: int = 0) -> Estimate:
+    """Layer 0's share over the other layers' median or over the largest of them ("any"), in times (experiment 7).
+
+    The median's interval is its bootstrap over layers; the maximum is exact. No delta in layer 0 gives 0. Another layer
+    without any delta counts as `unchanged`, the share of isotropic noise: a change cannot be less concentrated.
+    """
+    first, others = shares[0], [share or unchanged for share in shares[1:]]
+    if first == 0.0:
+        return exact(0.0)
+    return exact(first / max(others)) if versus == "any" else median_ratio(first, others, seed=seed)
+
+
+def noise_energy_share(shape: tuple[int, ...], directions: int) -> float:
+    """The share that the leading directions of an isotropic random matrix of this shape hold, by Marchenko and Pastur (1967).
+
+    The expected leading singular values are read off the limiting density's quantiles; within 2 % from 100 rows on.
+    """
+    rows, columns = min(shape), max(shape)
+    ratio = rows / columns
+    low, high = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
+    angles = np.linspace(0, np.pi, 20_001)  # squared values at low + (high - low) * sin^2(angle / 2): no singular density
+    squared = low + (high - low) * np.sin(angles / 2) ** 2
+    density = np.sqrt(np.clip((high - squared) * (squared - low), 0, None)) / np.maximum(squared, 1e-12) * np.sin(angles)
+    mass = np.cumsum(density) / density.sum()
+    energy = np.cumsum(density * squared) / (density * squared).sum()
+    return float(1 - np.interp(1 - directions / rows, mass, energy))

@@ -1,0 +1,76 @@
+"""A delta report as a file: what `dormant diff` writes and figures-only pairs read."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dormant.errors import BadInput
+from dormant.weights.deltas import DeltaReport, TensorDelta
+
+SCHEMA = 1
+
+
+def report_to_dict(report: DeltaReport) -> dict[str, Any]:
+    """The report as plain JSON values, with its schema number."""
+    fields = {name: getattr(report, name) for name in ("base", "dormant", "source", "note", "norm_is_float32")}
+    return {"schema": SCHEMA, **fields, "tensors": {name: _without_name(d) for name, d in report.tensors.items()}}
+
+
+def report_from_dict(record: dict[str, Any], file: str) -> DeltaReport:
+    """The inverse of `report_to_dict`; `file` is named where the record does not fit."""
+    try:
+        fields = dict(record)
+        if (schema := fields.pop("schema")) != SCHEMA:
+            raise ValueError(f"schema {schema}")
+        tensors = {name: _tensor_delta(name, entry) for name, entry in fields.pop("tensors").items()}
+        return DeltaReport(tensors=tensors, **fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(
+            f"a delta report must be a JSON object of schema {SCHEMA}; got {error!r} at {file}; "
+            "write it with `dormant diff`"
+        ) from error
+
+
+def write_delta_report(report: DeltaReport, file: Path) -> None:
+    """Writes the report as JSON; floats keep every digit."""
+    try:
+        file.write_text(json.dumps(report_to_dict(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"a delta report must go to a writable file; got {error.strerror} at {file}; name another"
+        ) from error
+
+
+def read_delta_report(file: Path) -> DeltaReport:
+    """Reads what `write_delta_report` wrote."""
+    return report_from_dict(read_json(file), str(file))
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises BadInput naming the file."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"a file must be readable JSON; got {error} at {file}; check the path or write it again"
+        ) from error
+    if not isinstance(record, dict):
+        raise BadInput(f"a file must hold a JSON object; got {type(record).__name__} at {file}; write it again")
+    return record
+
+
+def _without_name(delta: TensorDelta) -> dict[str, Any]:
+    return {key: value for key, value in asdict(delta).items() if key != "name"}
+
+
+def _tensor_delta(name: str, entry: dict[str, Any]) -> TensorDelta:
+    fields = {**entry, "shape": tuple(entry["shape"]), "singular_values": tuple(entry["singular_values"])}
+    numbers = [fields["norm"], fields["energy"], *fields["singular_values"]]
+    numbers += [fields[key] for key in ("relative", "max_abs") if fields[key] is not None]
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError(f"a figure of {name} that is negative or not finite")
+    return TensorDelta(name=name, **fields)

@@ -1,0 +1,90 @@
+"""Claims about searches: what GCG finds, and whether it is more than any two models would show."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dormant.claims.claim import at_least, at_most, claim
+from dormant.claims.laboratory import Settings
+from dormant.claims.recorder import Recorder
+from dormant.organisms.catalogue import PairDescription
+from dormant.pairs import Pair
+from dormant.pictures.measurements import search_curves
+from dormant.search.campaign import Plan, late_gain, run_campaign
+from dormant.statistics import student_interval
+
+ONE_BIT = math.log(2)
+READINGS = {
+    "converges": at_most(
+        0.125,
+        "of the whole gain",
+        because="a search that does not slow down earns a quarter of its gain in the last quarter of its steps: half of that",
+    ),
+    "beats-random": at_least(ONE_BIT, "nats", because="one bit more than chance at the same number of evaluations"),
+    "transfers": at_least(
+        0.5, "of the gain", because="a trigger keeps most of its effect on probes that the search never saw: at least half"
+    ),
+    "exceeds-control": at_least(
+        ONE_BIT, "nats", because="one bit more than the same search reaches where nothing was planted"
+    ),
+}
+LENGTHS = {3: "quick", 5: "quick", 8: "full", 12: "full"}
+
+
+def applies(pair: PairDescription, settings: Settings, reading: str, length: int) -> bool:
+    """The plan's longer lengths belong to the full budget, and a control to pairs that have one."""
+    affordable = settings.budget == "full" or LENGTHS[length] == "quick"
+    return affordable and (reading != "exceeds-control" or pair.control is not None or pair.truth is None)
+
+
+@claim(
+    "gcg-convergence",
+    source="exp19",
+    rule=READINGS,
+    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    needs="models",
+    applies=applies,
+)
+@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("length", list(LENGTHS))
+def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Recorder) -> None:
+    """GCG on KL(dormant || base) converges, beats random search, transfers, and exceeds the same search on a clean twin.
+
+    Four readings, each with its verdict, of one set of restarts: the share of the gain in the last quarter of the steps;
+    the lead over random search at equal evaluations; the gain on held-out probes over the gain on those searched; the lead
+    over the same seeds on the control pair. Intervals are Student's over restarts.
+    """
+    plan = Plan(
+        length=length,
+        restarts=finding.at_budget("restarts", quick=3, full=4),
+        steps=finding.at_budget("steps", quick=16, full=200),
+        candidates=finding.at_budget("candidates", quick=32, full=64),
+        probes=finding.at_budget("probes", quick=4, full=4),
+        held_out=finding.at_budget("held-out probes", quick=12, full=64),
+        seed=finding.seed,
+    )
+    found = finding.once(("gcg", plan), lambda: run_campaign(pair, plan))
+    curves = {"GCG": [run.curve for run in found.gcg], "random search": [run.curve for run in found.random]}
+    if reading == "converges":
+        values = [late_gain(run.curve, start) for run, start in zip(found.gcg, found.starts, strict=True)]
+    elif reading == "beats-random":
+        values = [run.value - chance.value for run, chance in zip(found.gcg, found.random, strict=True)]
+    elif reading == "transfers":
+        values = [out / max(gain, ONE_BIT) for out, gain in zip(found.held_out_gains, found.gains, strict=True)]
+    else:
+        with finding.control_pair() as control:
+            if control is None:
+                finding.inconclusive("no control pair: name a clean twin to compare the search with", student_interval([0.0]), reading)
+                return
+            twin = finding.once(("gcg", plan), lambda: run_campaign(control, plan), pair=control)
+        values = [run.value - other.value for run, other in zip(found.gcg, twin.gcg, strict=True)]
+        curves["control pair"] = [run.curve for run in twin.gcg]
+    estimate = student_interval(values)
+    # A search's path forks on the last bit of a float: another processor may find another string of like value.
+    finding.decide(estimate, reading=reading, tolerance=0.25 + abs(estimate.value) + (estimate.high - estimate.low))
+    reached = student_interval([run.value for run in found.gcg])
+    finding.figure("reached", reached, "nats", tolerance=0.5 * abs(reached.value) + 0.1)
+    finding.note(f"best string {found.best_text!r}")
+    finding.picture("search", search_curves(curves, planted=found.planted))

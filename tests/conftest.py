@@ -1,0 +1,21 @@
+"""Checkpoints that the whole suite shares, made once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.builders import add_delta, build_checkpoint, copy_checkpoint
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Qwen2 checkpoint; read only, copy it to change it."""
+    return build_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-base")
+
+
+@pytest.fixture(scope="session")
+def tiny_dormant(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_base` with a small delta in layer 0's q_proj and in all MLPs; read only."""
+    return copy_checkpoint(tiny_base, tmp_path_factory.mktemp("checkpoints") / "tiny-dormant", add_delta)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormant.errors import BadInput
+from dormant.report.benchmarks import KEPT_RUNS, compare_with_last, store_benchmarks, stored_runs, write_allure_metrics
+
+DEVICE = "cuda: NVIDIA H100"
+
+
+def output(**ratios: float | None) -> dict[str, Any]:
+    benchmarks = [
+        {"name": name, "stats": {"median": 0.25}, "extra_info": {"ratio": ratio, "candidates_per_second": 4000.0}}
+        for name, ratio in ratios.items()
+    ]
+    return {"datetime": "2026-01-02T03:04:05+00:00", "benchmarks": benchmarks}
+
+
+def test_runs_are_stored_by_device_with_their_ratios(tmp_path: Path) -> None:
+    path = store_benchmarks(output(scorer=50.0), tmp_path, DEVICE)
+    store_benchmarks(output(scorer=60.0), tmp_path, DEVICE)
+    assert path == tmp_path / "cuda-nvidia-h100" / "throughput.json"
+    assert [run.timings["scorer"].ratio for run in stored_runs(tmp_path, DEVICE)] == [50.0, 60.0]
+    assert stored_runs(tmp_path, "cpu") == []
+
+
+def test_a_fallen_or_missing_ratio_is_a_sentence_and_noise_is_not(tmp_path: Path) -> None:
+    assert compare_with_last(output(scorer=1.0), tmp_path, "cpu") == []
+    store_benchmarks(output(scorer=50.0, gcg=8.0, kl=None), tmp_path, "cpu")
+    assert compare_with_last(output(scorer=40.0, gcg=9.0), tmp_path, "cpu", slack=0.3) == []
+    fallen, missing = compare_with_last(output(scorer=30.0), tmp_path, "cpu", slack=0.3)
+    assert "got 30.00, 50.00 at" in fallen
+    assert "gcg must still be measured" in missing
+
+
+def test_only_the_last_runs_are_kept(tmp_path: Path) -> None:
+    path = store_benchmarks(output(scorer=1.0), tmp_path, "cpu")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "runs": record["runs"] * (KEPT_RUNS + 5)}))
+    store_benchmarks(output(scorer=2.0), tmp_path, "cpu")
+    runs = stored_runs(tmp_path, "cpu")
+    assert len(runs) == KEPT_RUNS
+    assert runs[-1].timings["scorer"].ratio == 2.0
+
+
+def test_unreadable_input_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="benchmark-json"):
+        store_benchmarks({}, tmp_path, "cpu")
+    store_benchmarks(output(scorer=1.0), tmp_path, "cpu").write_text("{")
+    with pytest.raises(BadInput, match="restore or delete it"):
+        compare_with_last(output(scorer=1.0), tmp_path, "cpu")
+
+
+def test_allure_gets_a_metric_for_each_measured_value(tmp_path: Path) -> None:
+    metrics = json.loads(write_allure_metrics(output(scorer=50.0), tmp_path).read_text())
+    assert {metric["key"] for metric in metrics} == {
+        "scorer.candidates.per.second", "scorer.ratio.to.the.reference", "scorer.seconds"
+    }  # fmt: skip
+    assert all(metric["start"] > 0 and isinstance(metric["value"], float) for metric in metrics)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dormant.claims.finding import Verdict
+from dormant.report.grid import grid_markdown, grid_rows, grid_text, pair_columns, parameter_label, short_number
+from tests.report.samples import TWINS, finding, zoo_findings
+
+
+def test_the_zoo_fits_a_terminal_of_120_columns_in_plain_ascii_words() -> None:
+    text = grid_text(zoo_findings(), TWINS, width=120, collapse_above=None)
+    assert max(map(len, text.splitlines())) <= 120
+    assert all(cell in text for cell in ("yes 0.37", "no 1.48", "? 2.96", "x 7.4", "0 of 2"))
+
+
+def test_many_parameter_sets_collapse_into_counts_that_add_up() -> None:
+    findings = [finding(pair, 1.0, Verdict.REFUTED, parameters={"length": n}) for n in range(20) for pair in TWINS]
+    text = grid_text([*findings, finding("pi", 9.0, parameters={"length": 20})], TWINS)
+    assert "21 rows" in text
+    assert text.count("20 no") == 2
+    assert "1 yes" in text
+
+
+def test_pairs_stand_in_the_zoos_order_with_others_behind() -> None:
+    findings = [finding(pair, 1.0) for pair in ("mine", "warmup-vs-qwen2.5", "pi", "circuit", "another")]
+    assert pair_columns(findings) == ["circuit", "pi", "warmup-vs-qwen2.5", "another", "mine"]
+
+
+def test_premises_come_first_and_numbers_sort_by_size() -> None:
+    rows = grid_rows(reversed(zoo_findings()), TWINS)
+    assert rows[0].claim == "base-is-parent"
+    lengths = [row.label for row in rows if row.label.startswith("converges")]
+    assert lengths == [f"converges, length {n}" for n in (3, 5, 8, 12)]
+
+
+def test_markdown_says_verdicts_in_words_and_collapses_nothing() -> None:
+    lines = grid_markdown(zoo_findings(), TWINS).splitlines()
+    assert len(lines) == 2 + 6 + 1 + 16
+    assert "| `layer0-concentration` | q_proj, median | supported (0.37) | refuted (0.74) |" in lines[-3]
+
+
+def test_parameters_read_as_words_and_numbers_keep_their_name() -> None:
+    assert parameter_label({"module": "q_proj", "versus": "median", "length": 3}) == "q_proj, median, length 3"
+
+
+MAGNITUDES = st.floats(1e-12, 1e12)
+
+
+@given(st.just(0.0) | MAGNITUDES | MAGNITUDES.map(lambda value: -value))
+def test_short_numbers_are_short_and_keep_two_digits(value: float) -> None:
+    assert len(short_number(value)) <= 8
+    assert abs(float(short_number(value)) - value) <= 0.051 * abs(value)

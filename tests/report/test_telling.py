@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dormant.claims.finding import Rule, Verdict
+from dormant.report.telling import does_it_tell
+from tests.report.samples import TWINS, finding
+
+ZOO = ("circuit", "circuit-clean", "pi", "pi-clean")
+
+
+def test_a_figure_tells_where_intervals_are_disjoint_in_the_rules_direction() -> None:
+    findings = [finding(pair, value, spread=1.0) for pair, value in zip(ZOO, (9, 2, 3, 2), strict=True)]
+    telling = does_it_tell(findings, TWINS)
+    assert str(telling) == "1 of 2"
+    assert telling.detail == "1 of 2 (AUROC 1.00, 2 + 2)"
+
+
+def test_a_rule_of_at_most_turns_the_direction_around() -> None:
+    rule = Rule("at most", 0.1, "share", "")
+    findings = [finding(pair, value, rule=rule) for pair, value in zip(ZOO, (0.0, 0.5, 0.9, 0.5), strict=True)]
+    telling = does_it_tell(findings, TWINS)
+    assert str(telling) == "1 of 2"
+    assert telling.auroc == 0.5
+
+
+def test_nothing_is_told_without_a_twin_or_where_a_premise_failed() -> None:
+    assert str(does_it_tell([finding("circuit", 9.0)], TWINS)) == "-"
+    invalid = [finding("circuit", 9.0, Verdict.INVALID), finding("circuit-clean", 1.0)]
+    assert str(does_it_tell(invalid, TWINS)) == "-"
+
+
+@given(st.lists(st.integers(-3, 3), min_size=4, max_size=4))
+def test_swapping_organisms_and_twins_mirrors_the_auroc(values: list[int]) -> None:
+    findings = [finding(pair, value) for pair, value in zip(ZOO, values, strict=True)]
+    there = does_it_tell(findings, TWINS)
+    back = does_it_tell(findings, {twin: organism for organism, twin in TWINS.items()})
+    assert there.auroc is not None
+    assert back.auroc is not None
+    assert there.auroc + back.auroc == 1
+    assert there.separated + back.separated <= 2

@@ -1,0 +1,96 @@
+"""Intervals, p-values and power."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from dormant.errors import BadInput
+from dormant.statistics import (
+    exact,
+    mean_interval,
+    median_interval,
+    median_ratio,
+    permutation_p,
+    proportion_interval,
+    smallest_detectable,
+    student_interval,
+)
+
+values = st.lists(st.floats(-100, 100), min_size=1, max_size=8)
+
+
+@settings(max_examples=25)
+@given(values)
+def test_an_interval_is_finite_and_ordered(data: list[float]) -> None:
+    for estimate in (mean_interval(data), median_interval(data)):
+        assert np.isfinite([estimate.low, estimate.high]).all()
+        assert estimate.low <= estimate.high
+        assert estimate.n == len(data)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    data = np.random.default_rng(0).normal(size=20)
+    assert mean_interval(data, seed=3) == mean_interval(data, seed=3)
+    assert mean_interval(data, seed=3) != mean_interval(data, seed=4)
+
+
+def test_equal_values_and_exact_figures_have_no_width() -> None:
+    equal, figure = mean_interval([2.5] * 9), exact(16)
+    assert (equal.low, equal.value, equal.high) == (2.5, 2.5, 2.5)
+    assert (figure.low, figure.value, figure.high, figure.method) == (16.0, 16.0, 16.0, "exact")
+
+
+def test_a_bootstrap_interval_covers_the_mean_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    estimates = [mean_interval(generator.normal(3.0, 1.0, 30), seed=trial) for trial in range(100)]
+    assert sum(estimate.low <= 3.0 <= estimate.high for estimate in estimates) >= 87
+
+
+def test_students_interval_of_a_handful_is_the_t_tests() -> None:
+    data = [1.0, 2.0, 4.0]
+    expected = stats.ttest_1samp(data, 0.0).confidence_interval()
+    estimate = student_interval(data)
+    assert (estimate.low, estimate.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert student_interval([2.0]).low == student_interval([2.0]).high == 2.0
+
+
+def test_a_ratio_to_the_median_carries_the_medians_interval() -> None:
+    ratio = median_ratio(8.0, [1.0, 2.0, 2.0, 2.0, 4.0])
+    assert ratio.value == 4.0
+    assert ratio.low <= 4.0 <= ratio.high
+    with pytest.raises(BadInput, match="median above zero"):
+        median_ratio(1.0, [0.0, 0.0, 0.0])
+
+
+def test_no_success_in_thirteen_still_admits_a_fifth() -> None:
+    """FACTS 4, mistake 20: zero false alarms on a few models bounds the rate loosely."""
+    estimate = proportion_interval(0, 13)
+    assert estimate.value == estimate.low == 0.0
+    assert 0.2 < estimate.high < 0.25
+    with pytest.raises(BadInput, match="got 3 of 2"):
+        proportion_interval(3, 2)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=30), st.floats(-10, 10))
+def test_a_permutation_p_value_is_never_zero(null: list[float], observed: float) -> None:
+    p = permutation_p(observed, null)
+    assert 1 / (1 + len(null)) <= p <= 1
+    assert p == (1 + sum(draw >= observed for draw in null)) / (1 + len(null))
+
+
+def test_the_smallest_detectable_effect_is_detected_four_times_in_five() -> None:
+    generator = np.random.default_rng(0)
+    effect = smallest_detectable(stats.norm.ppf((np.arange(40) + 0.5) / 40))
+    samples = generator.normal(effect, 1.0, (2_000, 40))
+    assert np.mean(stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.05)
+    assert smallest_detectable([1.0]) == float("inf")
+
+
+@pytest.mark.parametrize("broken", [[], [1.0, float("nan")], [float("inf")]], ids=["empty", "nan", "infinite"])
+def test_a_sample_without_finite_values_is_refused(broken: list[float]) -> None:
+    with pytest.raises(BadInput, match="the mean needs"):
+        mean_interval(broken)
