@@ -39,7 +39,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best candidate and its value; the first one's value, the best value after every step, evaluations, seconds."""
+    """The best candidate and its value; the first one's value, the best after every step, evaluations and seconds."""
 
     best: Candidate
     value: float
