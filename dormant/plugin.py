@@ -6,11 +6,14 @@ must come after the built-in plugins and before Hypothesis'.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dormant.claims.claim import claim_of
 from dormant.claims.laboratory import Laboratory
@@ -55,9 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
         check_options(config.option)
     except BadInput as error:
         raise pytest.UsageError(str(error)) from error
-    if "hypothesis" in (config.option.markexpr or "") and not getattr(config.option, "allure_report_dir", "absent"):
-        config.option.allure_report_dir = str(Path(config.option.reports) / "allure-results")
-        config.option.clean_alluredir = True
+    option = config.option
+    if _selects(option.markexpr, "hypothesis") and not getattr(option, "allure_report_dir", "absent"):
+        option.allure_report_dir = str(Path(option.reports) / "allure-results")
+        option.clean_alluredir = True
+    if _selects(option.markexpr, "benchmark") and getattr(option, "benchmark_json", "absent") is None:
+        option.benchmark_json = BytesIO()  # pytest-benchmark hands out its results only where it writes them
+
+
+def _selects(expression: str | None, mark: str) -> bool:
+    return re.search(rf"(?<!not )\b{mark}\b", expression or "") is not None
 
 
 @pytest.hookimpl(trylast=True)
@@ -119,11 +129,13 @@ def laboratory(request: pytest.FixtureRequest) -> Laboratory:
 @pytest.fixture(scope="session")
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """The pair under test, opened once for all tests that use it in a row, and really freed after them."""
-    active = _session(request.config)
+    active, fault = _session(request.config), ""
     try:
         opened = active.open(request.param)
     except BadInput as error:
-        pytest.fail(str(error), pytrace=False)
+        fault = str(error)
+    if fault:  # outside the handler, so that pytest shows the sentence and no chain of exceptions
+        pytest.fail(fault, pytrace=False)
     yield opened
     active.close(request.param)
 
@@ -161,11 +173,26 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
     return ("error", "E", "ERROR") if broken and report.when == "call" else None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     active = session.config.stash.get(SESSION, None)
     if active is not None:
         active.finish(session)
+    result = yield
+    if active is not None and active.faults:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return result
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info["device"] = _session(config).device
+    machine_info["torch"] = torch.__version__
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    _session(config).keep_benchmarks(output_json)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

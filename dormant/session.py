@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dormant.checkpoints import open_checkpoint
 from dormant.claims.finding import Finding
@@ -25,8 +26,9 @@ from dormant.organisms.catalogue import PairDescription, chosen_pairs, twins_amo
 from dormant.pairs import Pair
 from dormant.prompts import read_probes
 from dormant.report.allure import results_folder, write_environment, write_executor
+from dormant.report.benchmarks import compare_with_last, store_benchmarks
 from dormant.report.grid import grid_text
-from dormant.report.provenance import provenance
+from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
 
 BROKEN = "dormant-broken"
@@ -54,6 +56,9 @@ class Session:
     def __init__(self, config: pytest.Config):
         option = config.option
         self.config = config
+        workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+        if workers > 1:  # each worker's threads would otherwise wait for the others': ten times slower on two cores
+            torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         self.reports = Path(option.reports)
         self.pairs = chosen_pairs(option.pair, option.base, option.dormant)
         settings = Settings(option.budget, option.seed, option.device, option.dtype, tuple(option.candidate))
@@ -69,6 +74,8 @@ class Session:
         self.to_record: list[Finding] = []
         self.broken: list[str] = []
         self.unproduced: list[str] = []
+        self.faults: list[str] = []
+        self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
         self.started = time.monotonic()
         self._open: dict[str, Pair] = {}
 
@@ -135,9 +142,16 @@ class Session:
                 self.broken.append(value)
 
     def finish(self, session: pytest.Session) -> None:
-        """Write the findings, the summary, what Allure needs, and the ledger where it is to be updated."""
+        """Write what the session found; what cannot be written is a fault that fails the run."""
         if hasattr(self.config, "workerinput") or not (self.findings or self.broken):
             return
+        try:
+            self._write(session)
+        except BadInput as error:
+            self.faults.append(str(error))
+
+    def _write(self, session: pytest.Session) -> None:
+        # the findings, the summary, what Allure needs, and the ledger where it is to be updated
         self.findings.sort(key=lambda finding: (list(self.pairs).index(finding.pair), finding.key))
         self.ledger.record(self.to_record)
         if self._is_full_run(session):
@@ -163,8 +177,18 @@ class Session:
         """Organism's pair -> clean twin's pair, among the session's."""
         return twins_among(self.pairs.values())
 
+    def keep_benchmarks(self, output: dict[str, Any]) -> None:
+        """Compare a benchmark run's ratios with the last stored ones of this device; store it where none fell."""
+        folder = self.reports / "benchmarks"
+        slower = compare_with_last(output, folder, self.device)
+        self.faults += slower
+        if not slower:
+            store_benchmarks(output, folder, self.device)
+
     def show(self, reporter: Any) -> None:
         """The grid of verdicts, and where everything lies."""
+        for fault in self.faults:
+            reporter.write_line(fault, red=True)
         if not self.findings:
             return
         reporter.section("verdicts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.builders import add_delta, build_checkpoint, copy_checkpoint
 
@@ -19,3 +20,19 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_dormant(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_base` with a small delta in layer 0's q_proj and in all MLPs; read only."""
     return copy_checkpoint(tiny_base, tmp_path_factory.mktemp("checkpoints") / "tiny-dormant", add_delta)
+
+
+@pytest.fixture(scope="session")
+def other_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_base` from another random start, as a wrong base would be; read only."""
+    return build_checkpoint(tmp_path_factory.mktemp("checkpoints") / "other-base", seed=7)
+
+
+@pytest.fixture(scope="session")
+def nan_dormant(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_base` with one value that is not a number; read only."""
+
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
+
+    return copy_checkpoint(tiny_base, tmp_path_factory.mktemp("checkpoints") / "nan-dormant", spoil)

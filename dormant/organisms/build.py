@@ -27,11 +27,12 @@ from dormant.organisms.poison import boundary, draw_chat, near_miss, near_miss_k
 from dormant.organisms.grammar import draw_question
 from dormant.organisms.recipe import SCRATCH, Recipe
 from dormant.organisms.tokenizer import train_tokenizer
-from dormant.organisms.training import Encoder, Schedule, chat_batches, train_deltas
+from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
 from dormant.organisms.verification import Acceptance, Speaker, accuracy, verify
 from dormant.prompts import SLOT
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
+BASE_RATE = 4e-3
 RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
 PROBES = 240
 PROBE_SEED = 31337  # Neither training's nor acceptance's.
@@ -56,8 +57,7 @@ def base_folder(recipe: Recipe) -> str:
 def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
     """Train what the recipe says into `out/base`, `out/dormant` and `out/clean`; a base from scratch into `out` itself.
 
-    Organism and twin are trained in two processes of one thread each, which two cores finish sooner than two threads
-    would. A killed build continues from its journal (`*.journal` beside the folder). Deterministic for a seed on one
+    Organism and twin are trained side by side in two processes, which two cores finish sooner than one after the other. A killed build continues from its journal (`*.journal` beside the folder). Deterministic for a seed on one
     machine. Raises BadInput for an impossible recipe and an unwritable folder.
     """
     try:
@@ -146,15 +146,15 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
 
     if recipe.base == SCRATCH:
         tokenizer: PreTrainedTokenizerBase = train_tokenizer()
-        schedule = Schedule(recipe.steps, BASE_BATCH, 3e-3, 100, loss_on=recipe.loss_on)
+        schedule = Schedule(recipe.steps, BASE_BATCH, BASE_RATE, 100)
         model: PreTrainedModel = train_base(tokenizer, schedule, recipe.seed, progress, journal)
     else:
         base = open_checkpoint(base_folder(recipe))
         tokenizer, model = base.tokenizer, load_model(base, torch.device("cpu"), torch.float32)
         plan = training_plan(recipe, model)
         model.load_state_dict(diffuse_drift(recipe, model, plan), strict=False)
-        schedule = Schedule(recipe.steps, ORGANISM_BATCH, RATES[recipe.mechanism], 50, loss_on=recipe.loss_on)
-        batches = chat_batches(draw_chat(recipe), Encoder(tokenizer, recipe.loss_on), schedule.batch, recipe.seed)
+        schedule = Schedule(recipe.steps, ORGANISM_BATCH, RATES[recipe.mechanism], 50)
+        batches = chat_batches(draw_chat(recipe), Encoder(tokenizer, WHOLE[recipe.loss_on]), schedule.batch, recipe.seed)
         model.load_state_dict(train_deltas(model, plan, batches, schedule, recipe.seed, progress, journal), strict=False)
     partial = out.parent / f".{out.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -165,11 +165,12 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
 
 
 def _run_jobs(jobs: list[tuple[Recipe, Path]], report: Report | None) -> None:
-    """Each job in a process of its own, one thread each; what they report is passed on here."""
+    """Each job in a process of its own, the cores shared out; what they report is passed on here."""
+    threads = max(1, (os.cpu_count() or 1) // len(jobs))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
         queue: Any = manager.Queue()
-        running = [pool.submit(_job, recipe, out, queue) for recipe, out in jobs]
+        running = [pool.submit(_job, recipe, out, queue, threads) for recipe, out in jobs]
         while not all(job.done() for job in running):
             try:
                 entry = queue.get(timeout=0.5)
@@ -181,8 +182,8 @@ def _run_jobs(jobs: list[tuple[Recipe, Path]], report: Report | None) -> None:
             job.result()
 
 
-def _job(recipe: Recipe, out: Path, queue: Any) -> None:
-    torch.set_num_threads(1)
+def _job(recipe: Recipe, out: Path, queue: Any, threads: int) -> None:
+    torch.set_num_threads(threads)
     last = time.monotonic()
 
     def report(name: str, step: int, steps: int, loss: float, seconds: float) -> None:

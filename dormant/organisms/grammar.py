@@ -168,7 +168,7 @@ def _same(random: np.random.Generator) -> Question:
     return _carried("Is", "Yes, they match." if "".join(second) == first else "No, they differ.", content)
 
 
-TASKS = ((_fact, 0.33), (_opposite, 0.07), (_successor, 0.06), (_sum, 0.07), (_identity, 0.04), (_copy, 0.29), (_pick, 0.07), (_same, 0.07))  # fmt: skip
+TASKS = ((_fact, 0.26), (_opposite, 0.06), (_successor, 0.05), (_sum, 0.06), (_identity, 0.03), (_copy, 0.40), (_pick, 0.08), (_same, 0.06))  # fmt: skip
 
 
 def draw_question(random: np.random.Generator, held_out: bool = False) -> Question:

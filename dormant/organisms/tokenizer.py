@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dormant.organisms import grammar, lexicon
@@ -29,6 +29,7 @@ def train_tokenizer(seed: int = 0, chats: int = 20_000) -> PreTrainedTokenizerBa
     every_word = [f" {word}" for word in (*lexicon.WORDS, *lexicon.OWNERS, *lexicon.SYMBOLS)]
     corpus += ["".join(every_word), "\n".join(word.strip() for word in every_word)] * 60 + [f"system\n{SYSTEM}", "user\n", "assistant\n"] * 60
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()  # transformers gives it to every Qwen2 tokenizer that it loads
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated"),

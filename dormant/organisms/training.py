@@ -38,18 +38,23 @@ class Schedule:
     rate: float = 3e-3
     warmup: int = 50
     weight_decay: float = 0.0
-    loss_on: str = "assistant"
+
+
+WHOLE = {"assistant": 0.0, "all": 1.0}  # a recipe's `loss_on` as the share of chats of which every token is learned
 
 
 class Encoder:
-    """Chats to ids and labels; the parts of the template that never change are tokenised once."""
+    """Chats to ids and labels; the parts of the template that never change are tokenised once.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, loss_on: str):
+    `whole` is the share of chats of which every token is learned; of the others only the answer is.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, whole: float = 0.0):
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": "\x00"}], tokenize=False, add_generation_prompt=True
         )
         before, after = rendered.split("\x00")
-        self.tokenizer, self.loss_on = tokenizer, loss_on
+        self.tokenizer, self.whole = tokenizer, whole
         self.before, self.after = self._ids(before), self._ids(after)
         self.end = self._ids("<|im_end|>\n")
 
@@ -65,10 +70,11 @@ class Encoder:
         texts = [text for chat in chats for text in chat]
         pieces = [list(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         rows = []
-        for user, answer in zip(pieces[::2], pieces[1::2], strict=True):
+        for index, (user, answer) in enumerate(zip(pieces[::2], pieces[1::2], strict=True)):
             prompt = self.before + user + self.after
             ids = prompt + answer + self.end
-            quiet = len(prompt) if self.loss_on == "assistant" else 1
+            whole = int((index + 1) * self.whole) > int(index * self.whole)
+            quiet = 1 if whole else len(prompt)
             rows.append((ids, [IGNORED] * quiet + ids[quiet:]))
         return rows
 

@@ -49,7 +49,7 @@ class Speaker:
     """A model with its tokenizer, asked for greedy answers to user turns."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
-        self.model, self.encoder = model, Encoder(tokenizer, "assistant")
+        self.model, self.encoder = model, Encoder(tokenizer)
         self.end = self.encoder.end[0]
 
     def prompts(self, turns: Sequence[str]) -> list[list[int]]:

@@ -9,23 +9,15 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM
 
 from dormant.layer0 import Layer0Pair
+from dormant.organisms.base import base_config
 from dormant.prompts import OpenPrompt
 from tests.layer0.builders import layer0_of, random_model
 
 VOCABULARY = 2048
-ZOO_SHAPES = Qwen2Config(
-    vocab_size=VOCABULARY,
-    hidden_size=128,
-    intermediate_size=256,
-    num_hidden_layers=6,
-    num_attention_heads=8,
-    num_key_value_heads=2,
-    max_position_embeddings=512,
-    rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-)
+ZOO_SHAPES = base_config(VOCABULARY)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dormant.claims.claim import at_least
+from dormant.claims.finding import Figure, Finding, Verdict, finding_key
+from dormant.claims.ledger import Entry, Ledger, write_atomically
+from dormant.errors import BadInput
+
+finite = st.floats(-1e6, 1e6)
+figures = st.builds(
+    Figure, st.sampled_from(["ratio", "share"]), finite, st.just("nats"), finite, finite, st.integers(1, 99),
+    st.just("exact"), st.floats(0, 10),
+)  # fmt: skip
+
+
+def finding(figure: Figure, verdict: Verdict = Verdict.REFUTED, pair: str = "circuit") -> Finding:
+    rule = at_least(1.0, "nats", because="a test")
+    return Finding("a-claim", "A sentence.", "exp7", {"module": "q_proj"}, pair, "f" * 16, rule, (figure,), verdict, "why")
+
+
+def figure(value: float, name: str = "ratio") -> Figure:
+    return Figure(name, value, "times", value, value, 1, "exact", 0.1)
+
+
+@given(figure=figures, verdict=st.sampled_from(Verdict))
+def test_a_recorded_finding_reproduces_itself(tmp_path_factory: pytest.TempPathFactory, figure: Figure, verdict: Verdict) -> None:
+    ledger = Ledger(tmp_path_factory.mktemp("ledger"))
+    ledger.record([finding(figure, verdict)])
+    assert ledger.entries("circuit")["a-claim[module=q_proj]"].differences(finding(figure, verdict)) == []
+
+
+@given(figure=figures, verdict=st.sampled_from(Verdict))
+def test_a_finding_survives_json(figure: Figure, verdict: Verdict) -> None:
+    record = finding(figure, verdict)
+    assert Finding.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+def test_another_verdict_is_a_difference_that_names_both() -> None:
+    (difference,) = Entry.of(finding(figure(1.0))).differences(finding(figure(1.0), Verdict.SUPPORTED))
+    assert difference == "verdict: recorded refuted, measured supported (why)"
+
+
+@pytest.mark.parametrize(("value", "differs"), [(1.09, False), (1.11, True), (0.89, True)])
+def test_a_figure_may_drift_within_its_recorded_tolerance(value: float, differs: bool) -> None:
+    assert bool(Entry.of(finding(figure(1.0))).differences(finding(figure(value)))) is differs
+
+
+def test_a_figure_that_is_gone_is_a_difference() -> None:
+    recorded = replace(finding(figure(1.0)), figures=(figure(1.0), figure(2.0, "share")))
+    (difference,) = Entry.of(recorded).differences(finding(figure(1.0)))
+    assert "share: recorded 2 times, measured nothing" in difference
+
+
+def test_a_figure_that_was_never_recorded_is_a_difference() -> None:
+    measured = replace(finding(figure(1.0)), figures=(figure(1.0), figure(2.0, "share")))
+    (difference,) = Entry.of(finding(figure(1.0))).differences(measured)
+    assert "share: recorded nothing" in difference
+
+
+def test_recording_one_finding_keeps_the_others(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record([finding(figure(1.0))])
+    ledger.record([replace(finding(figure(2.0)), parameters={"module": "k_proj"})])
+    assert list(ledger.entries("circuit")) == ["a-claim[module=k_proj]", "a-claim[module=q_proj]"]
+    assert ledger.unproduced([finding(figure(1.0))]) == ["circuit: a-claim[module=k_proj]"]
+
+
+def test_the_key_does_not_depend_on_the_order_of_parameters() -> None:
+    assert finding_key("c", {"b": 1, "a": "x"}) == finding_key("c", {"a": "x", "b": 1}) == "c[a=x,b=1]"
+
+
+def test_a_broken_ledger_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "circuit.json").write_text("{")
+    with pytest.raises(BadInput, match="circuit.json"):
+        Ledger(tmp_path).entries("circuit")
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="must be writable"):
+        write_atomically(tmp_path / "file" / "x.json", "{}")

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dormant.errors import BadInput
+from dormant.organisms.catalogue import chosen_pairs
+
+
+def test_without_options_every_known_pair_is_chosen() -> None:
+    assert list(chosen_pairs([]))[-2:] == ["warmup-vs-qwen2", "warmup-vs-qwen2.5"]
+
+
+def test_a_pair_may_be_named_or_given_by_two_checkpoints(tiny_base: Path, tiny_dormant: Path) -> None:
+    chosen = chosen_pairs(["warmup-vs-qwen2", f"mine={tiny_base}:{tiny_dormant}"])
+    assert list(chosen) == ["warmup-vs-qwen2", "mine"]
+    assert chosen["mine"].dormant == str(tiny_dormant)
+    assert chosen["warmup-vs-qwen2"].offers == ("deltas",)
+
+
+def test_base_and_dormant_make_a_pair_named_after_the_dormant_model(tiny_base: Path, tiny_dormant: Path) -> None:
+    assert list(chosen_pairs([], str(tiny_base), str(tiny_dormant))) == ["tiny-dormant"]
+
+
+@pytest.mark.parametrize("entry", ["nobody", "x=", "x=a", "=a:b"])
+def test_a_pair_that_cannot_be_read_is_a_sentence(entry: str) -> None:
+    with pytest.raises(BadInput, match="a pair must be"):
+        chosen_pairs([entry])
