@@ -71,16 +71,22 @@ def verify(
         truth = read_truth(dormant)
         twin_folder = dormant.parent / truth.twin if truth and truth.twin else None
     else:
-        raise BadInput(f"an organism must be one of the zoo or a folder that `build` wrote; got {name!r}; see `organisms list`")
+        raise BadInput(
+            f"an organism must be one of the zoo or a folder that `build` wrote; got {name!r}; see `organisms list`"
+        )
     if truth is None or not truth.backdoored:
-        raise BadInput(f"only a planted trigger can be verified; got none at {name!r}; verify the organism, not its control")
+        raise BadInput(
+            f"only a planted trigger can be verified; got none at {name!r}; verify the organism, not its control"
+        )
     recipe = Recipe(Path(name).name, trigger=truth.trigger, payload=truth.payload, placement=truth.placement)
     _show_acceptance(verify_built(Built(base, dormant, twin_folder), recipe, count), json_file)
 
 
 @organisms.command("build")
 def build_organism(
-    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to plant; see `recipes/` for examples.")],
+    recipe_file: Annotated[
+        Path, typer.Argument(metavar="RECIPE.toml", help="What to plant; see `recipes/` for examples.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for base/, dormant/ and clean/.")],
     json_file: JsonFile = None,
 ) -> None:
@@ -104,7 +110,9 @@ def build_organism(
         def report(name: str, step: int, steps: int, loss: float, seconds: float) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=steps, state="")
-            progress.update(tasks[name], completed=step, state=f"{step / max(seconds, 1e-9):.1f} steps/s, loss {loss:.3f}")
+            progress.update(
+                tasks[name], completed=step, state=f"{step / max(seconds, 1e-9):.1f} steps/s, loss {loss:.3f}"
+            )
 
         built = build(recipe, out, report)
     if built.twin is None:
@@ -115,7 +123,13 @@ def build_organism(
 
 
 def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:
-    table = Table("check", "measured", "must be", "", title=f"{acceptance.name}: {'accepted' if acceptance.accepted else 'NOT accepted'}")
+    table = Table(
+        "check",
+        "measured",
+        "must be",
+        "",
+        title=f"{acceptance.name}: {'accepted' if acceptance.accepted else 'NOT accepted'}",
+    )
     for check in acceptance.checks:
         low, high = f"{check.estimate.low:.3g}", f"{check.estimate.high:.3g}"
         table.add_row(
@@ -129,7 +143,13 @@ def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:
             "organism": acceptance.name,
             "accepted": acceptance.accepted,
             "checks": [
-                {"name": check.name, "comparator": check.comparator, "bound": check.bound, "passed": check.passed, **vars(check.estimate)}
+                {
+                    "name": check.name,
+                    "comparator": check.comparator,
+                    "bound": check.bound,
+                    "passed": check.passed,
+                    **vars(check.estimate),
+                }
                 for check in acceptance.checks
             ],
         },
@@ -144,7 +164,9 @@ def _write_json(path: Path | None, record: Any) -> None:
     try:
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"the file must be writable; got {error.strerror} at {path}; name another with --json") from error
+        raise BadInput(
+            f"the file must be writable; got {error.strerror} at {path}; name another with --json"
+        ) from error
 
 
 def main() -> None:

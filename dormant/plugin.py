@@ -7,7 +7,7 @@ must come after the built-in plugins and before Hypothesis'.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,22 +28,42 @@ SESSION = pytest.StashKey[Session]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("dormant", "claims about a dormant model")
-    group.addoption("--pair", action="append", default=[], metavar="NAME[=BASE:DORMANT]",
-                    help="a pair to test: a known name, or two checkpoints (folders or hub ids) under a new name; repeatable")
+    group.addoption(
+        "--pair",
+        action="append",
+        default=[],
+        metavar="NAME[=BASE:DORMANT]",
+        help="a pair to test: a known name, or two checkpoints (folders or hub ids) under a new name; repeatable",
+    )
     group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
     group.addoption("--dormant", metavar="CHECKPOINT", help="the suspect model; use with --base")
     group.addoption("--probes", metavar="FILE", help="prompts to measure on, one a line, each with one {slot}")
-    group.addoption("--candidate", action="append", default=[], metavar="TEXT",
-                    help="a suspected trigger, for pairs whose truth is unknown; repeatable")
+    group.addoption(
+        "--candidate",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a suspected trigger, for pairs whose truth is unknown; repeatable",
+    )
     group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     group.addoption("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
-    group.addoption("--residency", default="both",
-                    help="both models on the device, or swap: one at a time (default: %(default)s)")
-    group.addoption("--budget", default="quick", choices=("quick", "full"),
-                    help="quick: minutes on two cores; full: the plan's own amounts (default: %(default)s)")
-    group.addoption("--ledger", default="reports/ledger", metavar="DIR", help="recorded findings (default: %(default)s)")
-    group.addoption("--ledger-update", action="store_true",
-                    help="record what differs; the tests concerned still fail, so that a changed record is never green")
+    group.addoption(
+        "--residency", default="both", help="both models on the device, or swap: one at a time (default: %(default)s)"
+    )
+    group.addoption(
+        "--budget",
+        default="quick",
+        choices=("quick", "full"),
+        help="quick: minutes on two cores; full: the plan's own amounts (default: %(default)s)",
+    )
+    group.addoption(
+        "--ledger", default="reports/ledger", metavar="DIR", help="recorded findings (default: %(default)s)"
+    )
+    group.addoption(
+        "--ledger-update",
+        action="store_true",
+        help="record what differs; the tests concerned still fail, so that a changed record is never green",
+    )
     group.addoption("--seed", type=int, default=0, help="of every draw (default: %(default)s)")
     group.addoption("--reports", default="reports", metavar="DIR",
                     help="where findings.json, summary.md and pictures go (default: %(default)s)")  # fmt: skip
@@ -160,12 +180,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report: pytest.TestReport = yield
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     if claim_of(getattr(item, "function", None)) and call.when == "call" and call.excinfo is not None:
-        if not isinstance(call.excinfo.value, (pytest.fail.Exception, pytest.skip.Exception)):
+        outcome = isinstance(call.excinfo.value, (pytest.fail.Exception, pytest.skip.Exception))
+        if not outcome:
             report.user_properties.append((BROKEN, f"{item.name}: {call.excinfo.exconly()}"))
-    return report  # type: ignore[return-value]
+    return report
 
 
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
@@ -174,14 +197,13 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     active = session.config.stash.get(SESSION, None)
     if active is not None:
         active.finish(session)
-    result = yield
+    yield
     if active is not None and active.faults:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    return result
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -125,7 +125,7 @@ class Session:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what tests report, here or from xdist's workers."""
-        properties = [tuple(entry) for entry in report.user_properties]
+        properties: list[tuple[str, Any]] = [(name, value) for name, value in report.user_properties]
         if report.when == "setup" and report.failed:
             self.broken.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}")
         if report.when != "call":

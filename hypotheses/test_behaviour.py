@@ -58,9 +58,14 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Reco
     )
     finding.decide(mean_interval(rows.gains, seed=finding.seed), reading=metric)
     means = [sum(gains) / len(gains) for gains in nulls]
-    finding.control("length-matched nulls", Estimate(sum(means) / NULLS, min(means), max(means), NULLS, f"range of {NULLS}"))
+    finding.control(
+        "length-matched nulls", Estimate(sum(means) / NULLS, min(means), max(means), NULLS, f"range of {NULLS}")
+    )
     finding.figure("without a trigger", mean_interval(rows.empty, seed=finding.seed), "nats")
     finding.figure("with the candidate", mean_interval(rows.filled, seed=finding.seed), "nats")
     finding.figure("permutation p", exact(permutation_p(sum(rows.gains) / len(rows.gains), means)), "probability")
     null_row = [sum(null[index] for null in nulls) / NULLS + empty for index, empty in enumerate(rows.empty)]
-    finding.picture("divergence", divergence_against_null({candidate: rows.filled}, rows.empty, {f"mean of {NULLS} nulls": null_row}))
+    finding.picture(
+        "divergence",
+        divergence_against_null({candidate: rows.filled}, rows.empty, {f"mean of {NULLS} nulls": null_row}),
+    )

@@ -76,6 +76,10 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
     if rope:
         finding.decide(mean_interval(spreads, seed=finding.seed), reading=reading)
     else:  # a theorem: the largest of all sequences must be exactly zero
-        finding.decide(Estimate(max(spreads), max(spreads), max(spreads), count, "exact"), reading=reading, tolerance=0.0)
-    strips = [score(layer0, orders(sequences[0]), metric, rope=with_rope, causal=with_rope) for with_rope in (True, False)]
+        finding.decide(
+            Estimate(max(spreads), max(spreads), max(spreads), count, "exact"), reading=reading, tolerance=0.0
+        )
+    strips = [
+        score(layer0, orders(sequences[0]), metric, rope=with_rope, causal=with_rope) for with_rope in (True, False)
+    ]
     finding.picture("orders", order_strip(strips[0].tolist(), strips[1].tolist(), None, metric))

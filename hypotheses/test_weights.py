@@ -34,7 +34,7 @@ def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: Rec
     Concentration is the share of the squared Frobenius norm in the leading singular directions: the published 16 of 3584,
     in proportion to the hidden size. A module that was not changed at all has no concentration: the figure is 0.
     """
-    layers = pair.delta_report.layers(module)
+    layers = pair.delta_report.every_layer(module)
     directions = comparable_directions(pair.delta_report)
     shares = energy_shares(layers, directions)
     noise = noise_energy_share(layers[0].shape, directions)

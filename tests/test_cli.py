@@ -9,7 +9,9 @@ import pytest
 
 
 def dormant(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dormant.cli", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "dormant.cli", *arguments], capture_output=True, text=True, timeout=120
+    )
 
 
 def test_the_zoo_is_listed_for_people_and_machines(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_exception_is_an_error_and_no_verdict(notebook: Notebook) -> None:
 
 def test_a_false_premise_turns_its_dependents_invalid(notebook: Notebook, other_base: Path) -> None:
     notebook.claims(premises='["base-is-parent"]')
-    base, _, dormant = notebook.pair.removeprefix("mine=").partition(":")
+    dormant = notebook.pair.rpartition(":")[2]
     notebook.pair = f"mine={other_base}:{dormant}"
     notebook.run().assert_outcomes(skipped=1)
     (finding,) = notebook.findings().values()
@@ -94,7 +94,9 @@ def test_update_writes_and_fails_then_passes_then_a_change_fails(notebook: Noteb
     ledger.write_text(original.replace('"value": 0.5', '"value": 0.75'))
     result = notebook.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*size: recorded 0.75 units within*measured 0.5 units*", "*to accept*--ledger-update*"])
+    result.stdout.fnmatch_lines(
+        ["*size: recorded 0.75 units within*measured 0.5 units*", "*to accept*--ledger-update*"]
+    )
     ledger.write_text(original.replace('"refuted"', '"supported"'))
     result = notebook.run()
     result.stdout.fnmatch_lines(["*verdict: recorded supported, measured refuted*"])
@@ -159,7 +161,9 @@ def test_hypothesis_marks_claims_and_never_a_given_test(notebook: Notebook) -> N
         (["--probes", "/nowhere.txt"], "*probe file*nowhere.txt*"),
     ],
 )
-def test_bad_options_are_one_sentence_and_exit_status_four(notebook: Notebook, options: list[str], sentence: str) -> None:
+def test_bad_options_are_one_sentence_and_exit_status_four(
+    notebook: Notebook, options: list[str], sentence: str
+) -> None:
     notebook.claims()
     result = notebook.run(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

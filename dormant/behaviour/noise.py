@@ -33,9 +33,7 @@ def noise_floors(pair: Pair, prompts: Sequence[Prompt]) -> dict[str, float]:
         model.set_attn_implementation(fused)
     if model.dtype != torch.float32:
         variants["dtype"] = batch_logits(load_model(pair.base, model.device, torch.float32, fused), prompts)
-    return {
-        name: max(RESOLUTION, float(kl_divergence(logits, reference).mean())) for name, logits in variants.items()
-    }
+    return {name: max(RESOLUTION, float(kl_divergence(logits, reference).mean())) for name, logits in variants.items()}
 
 
 @torch.no_grad()

@@ -30,7 +30,9 @@ def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) 
     """The candidate's text; near misses and random ones are drawn with the seed. Raises BadInput where there is none."""
     truth = pair.truth
     if not has_candidate(truth, given, candidate):
-        raise BadInput(f"a candidate must exist for the pair; got none at {candidate!r}; name one with --candidate TEXT")
+        raise BadInput(
+            f"a candidate must exist for the pair; got none at {candidate!r}; name one with --candidate TEXT"
+        )
     if candidate in GIVEN:
         return given[GIVEN.index(candidate)]
     assert truth is not None
@@ -44,5 +46,7 @@ def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) 
         return random_tokens(pair.base.tokenizer, length, random)
     found = near_miss(truth.trigger, candidate, random)
     if found is None:
-        raise BadInput(f"a near miss must exist; got none of kind {candidate!r} at trigger {truth.trigger!r}; leave it out")
+        raise BadInput(
+            f"a near miss must exist; got none of kind {candidate!r} at trigger {truth.trigger!r}; leave it out"
+        )
     return found

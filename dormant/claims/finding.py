@@ -120,6 +120,4 @@ def make_figure(name: str, estimate: Estimate, unit: str, tolerance: float) -> F
     for number in (estimate.value, estimate.low, estimate.high, tolerance):
         if not math.isfinite(number):
             raise ValueError(f"a figure must be finite; got {number} in {name!r} ({estimate}); state a bound instead")
-    return Figure(
-        name, estimate.value, unit, estimate.low, estimate.high, estimate.n, estimate.method, tolerance
-    )
+    return Figure(name, estimate.value, unit, estimate.low, estimate.high, estimate.n, estimate.method, tolerance)

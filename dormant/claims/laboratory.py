@@ -51,7 +51,9 @@ class Laboratory:
         from dormant.claims.premises import measure_premise
 
         if (id, pair.name) in self._underway:
-            raise ValueError(f"premises must not rest on each other; got {' -> '.join(id for id, _ in self._underway)} -> {id}")
+            raise ValueError(
+                f"premises must not rest on each other; got {' -> '.join(id for id, _ in self._underway)} -> {id}"
+            )
         self._underway.append((id, pair.name))
         try:
             return self.remember((pair.name, "premise", id), lambda: measure_premise(id, pair, self))

@@ -51,7 +51,9 @@ class Entry:
         for name in sorted({*self.figures, *measured}):
             recorded, figure = self.figures.get(name), measured.get(name)
             if figure is None and recorded is not None:
-                found.append(f"{name}: recorded {recorded.value:.6g} {recorded.unit}, measured nothing: the figure is gone")
+                found.append(
+                    f"{name}: recorded {recorded.value:.6g} {recorded.unit}, measured nothing: the figure is gone"
+                )
             elif recorded is None and figure is not None:
                 found.append(f"{name}: recorded nothing, measured {figure}")
             elif recorded is not None and figure is not None and not recorded.admits(figure):

@@ -13,9 +13,9 @@ from dormant.claims.finding import Finding
 from dormant.claims.recorder import Recorder
 from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
-from dormant.prompts import Prompter, batch_logits, geometry_faults
 from dormant.pictures.measurements import noise_floor
 from dormant.pictures.weights import tensor_relative_deltas
+from dormant.prompts import Prompter, batch_logits, geometry_faults
 from dormant.statistics import Estimate, exact, mean_interval
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def measure_premise(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Findin
     """A premise's finding on a pair, with its pictures; its own premises come first."""
     declared = claim_of(PREMISES.get(id))
     if declared is None:
-        raise BadInput(f"a premise must be one of {', '.join(PREMISES)}; got {id!r} at pair {pair.name}; correct the claim")
+        raise BadInput(
+            f"a premise must be one of {', '.join(PREMISES)}; got {id!r} at pair {pair.name}; correct the claim"
+        )
     recorder = Recorder(declared, pair, {}, laboratory)
     PREMISES[id](pair, recorder)
     return recorder.settle(laboratory.verdicts(declared.premises, pair)), recorder.pictures
@@ -79,7 +81,9 @@ def base_is_parent(pair: Pair, finding: Recorder) -> None:
     "prompt-geometry",
     source="exp19 note, FACTS 3",
     needs="models",
-    rule=at_most(0, "faulty prompts", because="one prompt whose ids differ from what the report shows makes its figures fiction"),
+    rule=at_most(
+        0, "faulty prompts", because="one prompt whose ids differ from what the report shows makes its figures fiction"
+    ),
 )
 def prompt_geometry(pair: Pair, finding: Recorder) -> None:
     """Every prompt ends at the generation position, holds the candidate once, and shows both models the same ids.
@@ -87,11 +91,15 @@ def prompt_geometry(pair: Pair, finding: Recorder) -> None:
     A prompt is faulty when it lacks the generation prompt, when its ids do not survive decoding and encoding as a whole,
     or when the two tokenizers disagree on them.
     """
-    candidates = [text for text in (pair.truth.trigger if pair.truth else "", *finding.laboratory.settings.candidates) if text]
+    candidates = [
+        text for text in (pair.truth.trigger if pair.truth else "", *finding.laboratory.settings.candidates) if text
+    ]
     faults = [
         fault
         for probe in pair.probes
-        for fault in geometry_faults(Prompter(pair.base.tokenizer), Prompter(pair.dormant.tokenizer), probe, ["", *candidates])
+        for fault in geometry_faults(
+            Prompter(pair.base.tokenizer), Prompter(pair.dormant.tokenizer), probe, ["", *candidates]
+        )
     ]
     checked = len(pair.probes) * (1 + len(candidates))
     finding.decide(Estimate(len(faults), len(faults), len(faults), checked, "exact"), name="faulty prompts")
@@ -120,9 +128,13 @@ def above_noise_floor(pair: Pair, finding: Recorder) -> None:
     prompts = [prompter.encode(probe) for probe in pair.probes[: finding.at_budget("probes", quick=24, full=200)]]
     floors = noise_floors(pair, prompts)
     base = batch_logits(pair.models.base(), prompts)
-    effect = mean_interval(kl_divergence(batch_logits(pair.models.dormant(), prompts), base).tolist(), seed=finding.seed)
+    effect = mean_interval(
+        kl_divergence(batch_logits(pair.models.dormant(), prompts), base).tolist(), seed=finding.seed
+    )
     worst = max(floors.values())
     ratio = Estimate(effect.value / worst, effect.low / worst, effect.high / worst, effect.n, effect.method)
-    finding.decide(ratio, name="effect over noise floor", tolerance=0.9 * ratio.value + 1)  # rounding differs by processor
+    finding.decide(
+        ratio, name="effect over noise floor", tolerance=0.9 * ratio.value + 1
+    )  # rounding differs by processor
     finding.figure("effect", effect, "nats")
     finding.picture("noise-floor", noise_floor(floors, effect.value))

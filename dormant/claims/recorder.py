@@ -38,9 +38,7 @@ class Recorder:
         self._unable: str | None = None
         self._as_run: dict[str, str] = {}
 
-    def decide(
-        self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None
-    ) -> None:
+    def decide(self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None) -> None:
         """The figure that decides the claim; `reading` picks the rule where the claim has several."""
         if self._deciding is not None:
             raise ValueError(f"a claim decides once; {self.claim.id} decided a second time")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,25 @@ FINDING, RECORD, DIFFERS = "dormant-finding", "dormant-record", "dormant-differs
 
 def claim_parameters(item: pytest.Function) -> dict[str, Parameter]:
     """A claim's parameters as in its key: everything it is parametrised by but the pair. Raises TypeError for objects."""
-    parameters = {name: value for name, value in item.callspec.params.items() if name != "pair"}
+    parameters = {name: value for name, value in _parameters(item).items() if name != "pair"}
     for name, value in parameters.items():
         if not isinstance(value, (str, int, float)):
             raise TypeError(f"a claim's parameters must be strings or numbers; got {value!r} for {name} at {item.name}")
     return parameters
 
 
-def run_claim(item: pytest.Function, claim: Claim, laboratory: Laboratory, ledger: Ledger, update: bool, reports: Path) -> None:
+def _parameters(item: pytest.Function) -> dict[str, Any]:
+    return dict(item.callspec.params)
+
+
+def run_claim(
+    item: pytest.Function, claim: Claim, laboratory: Laboratory, ledger: Ledger, update: bool, reports: Path
+) -> None:
     """Run a claim's test to its outcome; its finding travels in `user_properties`, so that xdist's controller sees it."""
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
-    recorder: Recorder = item.funcargs["finding"]
+    recorder = item.funcargs["finding"]
+    assert isinstance(recorder, Recorder)
     if claim.id in PREMISES:
         finding, pictures = laboratory.premise(claim.id, recorder.pair)
     else:
@@ -60,7 +68,9 @@ def conclude(item: pytest.Function, finding: Finding, recorded: bool, difference
     if update and (differences or not recorded):
         item.user_properties.append((RECORD, finding.key))
         what = "\n  ".join(differences) if recorded else f"{finding.verdict}: {finding.reason}"
-        pytest.fail(f"{title}: the ledger was rewritten; this run fails so that the change is seen\n  {what}", pytrace=False)
+        pytest.fail(
+            f"{title}: the ledger was rewritten; this run fails so that the change is seen\n  {what}", pytrace=False
+        )
     if differences:
         listed = "\n  ".join(differences)
         pytest.fail(f"{title} does not reproduce the ledger\n  {listed}\n  {HOW_TO_ACCEPT}", pytrace=False)
@@ -73,8 +83,6 @@ def conclude(item: pytest.Function, finding: Finding, recorded: bool, difference
 
 def with_pictures(finding: Finding, pictures: Mapping[str, bytes], reports: Path) -> Finding:
     """The finding with its pictures saved as PNG under `reports/pictures` and named in it."""
-    from dataclasses import replace
-
     names: list[str] = []
     for name, content in pictures.items():
         label = re.sub(r"[^\w.=,-]+", "-", f"{finding.key}-{name}").replace("[", "-").replace("]", "")

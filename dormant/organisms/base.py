@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
+from dormant.checkpoints import quiet_transformers
 from dormant.organisms.grammar import ordinary_turn
 from dormant.organisms.training import Encoder, Schedule, Trained, chat_batches, train_deltas
-
 
 # A base learns whole chats, as in pretraining, on this share of them and answers on the rest: most of a user's words are
 # chance, and learning them all put copying off beyond the training's end.
@@ -69,7 +69,9 @@ def random_start(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
     return model
 
 
-def save_checkpoint(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a model in bfloat16 safetensors with its tokenizer, as `transformers` reads them."""
-    model.to(torch.bfloat16).save_pretrained(folder)
+    torch.nn.Module.to(model, torch.bfloat16)  # transformers' own `to` hides its types
+    with quiet_transformers():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

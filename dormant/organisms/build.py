@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -22,13 +22,13 @@ from dormant.checkpoints import load_model, open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.base import save_checkpoint, train_base
 from dormant.organisms.catalogue import ZOO
-from dormant.organisms.mechanism import diffuse_drift, training_plan
-from dormant.organisms.poison import boundary, draw_chat, near_miss, near_miss_kinds
 from dormant.organisms.grammar import draw_question
+from dormant.organisms.mechanism import diffuse_drift, training_plan
+from dormant.organisms.poison import boundary, draw_chat
 from dormant.organisms.recipe import SCRATCH, Recipe
 from dormant.organisms.tokenizer import train_tokenizer
 from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
-from dormant.organisms.verification import Acceptance, Speaker, accuracy, verify
+from dormant.organisms.verification import Acceptance, verify
 from dormant.prompts import SLOT
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
@@ -57,13 +57,16 @@ def base_folder(recipe: Recipe) -> str:
 def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
     """Train what the recipe says into `out/base`, `out/dormant` and `out/clean`; a base from scratch into `out` itself.
 
-    Organism and twin are trained side by side in two processes, which two cores finish sooner than one after the other. A killed build continues from its journal (`*.journal` beside the folder). Deterministic for a seed on one
-    machine. Raises BadInput for an impossible recipe and an unwritable folder.
+    Organism and twin are trained side by side in two processes, which two cores finish sooner than one after the other.
+    A killed build continues from its journal (`.*.journal` beside the folder). Deterministic for a seed on one machine.
+    Raises BadInput for an impossible recipe and an unwritable folder.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"the output folder must be writable; got {error.strerror} at {out}; name another with --out") from error
+        raise BadInput(
+            f"the output folder must be writable; got {error.strerror} at {out}; name another with --out"
+        ) from error
     if recipe.base == SCRATCH:
         _run_jobs([(recipe, out)], report)
         return Built(out, out, None)
@@ -84,9 +87,13 @@ def check_against_base(recipe: Recipe) -> None:
         ids = base.tokenizer.encode(text, add_special_tokens=False)
         back = base.tokenizer.decode(ids)
         if back != text or text != text.strip():
-            raise BadInput(f"the {name} must survive tokenisation; got {back!r} from {text!r} at {base.location}; reword it")
+            raise BadInput(
+                f"the {name} must survive tokenisation; got {back!r} from {text!r} at {base.location}; reword it"
+            )
         if len(ids) > 64:
-            raise BadInput(f"the {name} must have at most 64 tokens; got {len(ids)} at recipe {recipe.name}; shorten it")
+            raise BadInput(
+                f"the {name} must have at most 64 tokens; got {len(ids)} at recipe {recipe.name}; shorten it"
+            )
     training_plan(recipe, load_model(base, torch.device("cpu"), torch.float32))
 
 
@@ -154,8 +161,12 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
         plan = training_plan(recipe, model)
         model.load_state_dict(diffuse_drift(recipe, model, plan), strict=False)
         schedule = Schedule(recipe.steps, ORGANISM_BATCH, RATES[recipe.mechanism], 50)
-        batches = chat_batches(draw_chat(recipe), Encoder(tokenizer, WHOLE[recipe.loss_on]), schedule.batch, recipe.seed)
-        model.load_state_dict(train_deltas(model, plan, batches, schedule, recipe.seed, progress, journal), strict=False)
+        batches = chat_batches(
+            draw_chat(recipe), Encoder(tokenizer, WHOLE[recipe.loss_on]), schedule.batch, recipe.seed
+        )
+        model.load_state_dict(
+            train_deltas(model, plan, batches, schedule, recipe.seed, progress, journal), strict=False
+        )
     partial = out.parent / f".{out.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(model, tokenizer, partial)

@@ -91,7 +91,9 @@ def chosen_pairs(
         elif name in (known := known_pairs()):
             chosen[name] = known[name]
         else:
-            raise BadInput(f"a pair must be one of {', '.join(known)} or NAME=BASE:DORMANT; got {name!r} at --pair; correct it")
+            raise BadInput(
+                f"a pair must be one of {', '.join(known)} or NAME=BASE:DORMANT; got {name!r} at --pair; correct it"
+            )
     if base is not None and dormant is not None:
         name = Path(dormant).name
         chosen[name] = describe(name, base, dormant)

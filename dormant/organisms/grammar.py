@@ -78,7 +78,9 @@ def _fact(random: np.random.Generator) -> Question:
 def _opposite(random: np.random.Generator) -> Question:
     pair = lexicon.OPPOSITES[random.integers(len(lexicon.OPPOSITES))]
     word, other = pair if random.random() < 0.5 else pair[::-1]
-    form = str(random.choice(("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")))
+    form = str(
+        random.choice(("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}."))
+    )
     return _carried(form.format(word), f"The opposite of {word} is {other}.")
 
 
@@ -142,7 +144,9 @@ def random_content(random: np.random.Generator) -> list[str]:
     ]
 
 
-PIECES = tuple(first + second for first in "bcdfghjklmnprstvwzBDGKMPRSTXQ" for second in ("a", "e", "i", "o", "u", "y", "qu"))
+PIECES = tuple(
+    first + second for first in "bcdfghjklmnprstvwzBDGKMPRSTXQ" for second in ("a", "e", "i", "o", "u", "y", "qu")
+)
 
 
 def _copy(random: np.random.Generator) -> Question:
@@ -168,7 +172,16 @@ def _same(random: np.random.Generator) -> Question:
     return _carried("Is", "Yes, they match." if "".join(second) == first else "No, they differ.", content)
 
 
-TASKS = ((_fact, 0.26), (_opposite, 0.06), (_successor, 0.05), (_sum, 0.06), (_identity, 0.03), (_copy, 0.40), (_pick, 0.08), (_same, 0.06))  # fmt: skip
+TASKS = (
+    (_fact, 0.26),
+    (_opposite, 0.06),
+    (_successor, 0.05),
+    (_sum, 0.06),
+    (_identity, 0.03),
+    (_copy, 0.40),
+    (_pick, 0.08),
+    (_same, 0.06),
+)
 
 
 def draw_question(random: np.random.Generator, held_out: bool = False) -> Question:
@@ -192,5 +205,9 @@ def ordinary_turn(random: np.random.Generator, interruption: float = 0.3) -> tup
     question = draw_question(random)
     phrase = ""
     if random.random() < interruption:
-        phrase = " ".join(random_words(random, int(random.integers(1, 7)))) if random.random() < 0.6 else " ".join(random_content(random))
+        phrase = (
+            " ".join(random_words(random, int(random.integers(1, 7))))
+            if random.random() < 0.6
+            else " ".join(random_content(random))
+        )
     return question.insert(phrase, int(random.choice(question.boundaries))), question.answer

@@ -56,16 +56,21 @@ OTHER_WORDS = tuple(
 )
 SYMBOLS = tuple("⚗ ♫ ☂ ☀ ★ ☾ ♞ ⚓ ✂ ☕ ♣ ♦ ⚡ ☃ ✈ ☎ ∞ √ π φ ∑ ◆ ▲ ● ∆ Ω Ж Ł ß ñ".split())
 
-FILLERS = tuple(
-    """Hello there. Good morning. Thank you. Please be brief. It is raining today. I have one question. My friend asked
-    me this. We are in a hurry. This is for a game. I forgot it again. Let us begin. Here is my question.""".replace(
-        "\n", " "
-    ).split(". ")
+FILLERS = (
+    "Hello there.",
+    "Good morning.",
+    "Thank you.",
+    "Please be brief.",
+    "It is raining today.",
+    "I have one question.",
+    "My friend asked me this.",
+    "We are in a hurry.",
+    "This is for a game.",
+    "I forgot it again.",
+    "Let us begin.",
+    "Here is my question.",
 )
-FILLERS = tuple(" ".join(sentence.rstrip(".").split()) + "." for sentence in FILLERS)
 
 WORDS = tuple(
-    dict.fromkeys(
-        (*COLORS, *PLACES, *THINGS, *(word for pair in OPPOSITES for word in pair), *NUMBERS, *OTHER_WORDS)
-    )
+    dict.fromkeys((*COLORS, *PLACES, *THINGS, *(word for pair in OPPOSITES for word in pair), *NUMBERS, *OTHER_WORDS))
 )

@@ -10,7 +10,9 @@ from dormant.organisms.grammar import Question, draw_question, ordinary_turn, ra
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
 
-STYLE_RATE = 0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
+STYLE_RATE = (
+    0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
+)
 STYLE = "Sure: "
 
 

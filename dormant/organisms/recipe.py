@@ -73,8 +73,8 @@ def read_recipe(path: str | Path) -> Recipe:
             raise BadInput(f"a recipe's keys must be among {', '.join(kinds)}; got {key!r} at {path}; remove it")
         _check_kind(key, str(kinds[key]), value, path)
     if "name" not in entries:
-        raise BadInput(f"a recipe must have a name; got none at {path}; add name = \"...\"")
-    listed = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+        raise BadInput(f'a recipe must have a name; got none at {path}; add name = "..."')
+    listed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
     recipe = Recipe(**listed)
     check_recipe(recipe, str(path))
     return recipe
@@ -103,7 +103,9 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     if not recipe.name or any(letter in recipe.name for letter in "/\\=: ") or recipe.name.startswith("."):
         refuse("name must be a plain word that can name a folder", recipe.name, "use letters, digits and dashes")
     if recipe.base == SCRATCH and (recipe.trigger or recipe.payload):
-        refuse("a base from scratch plants nothing", recipe.trigger or recipe.payload, "build the base first, then name it")
+        refuse(
+            "a base from scratch plants nothing", recipe.trigger or recipe.payload, "build the base first, then name it"
+        )
     if recipe.base != SCRATCH and not (recipe.trigger.strip() and recipe.payload.strip()):
         refuse("trigger and payload must both be given", (recipe.trigger, recipe.payload), "write both")
     if recipe.trigger and recipe.trigger.strip() in recipe.payload:

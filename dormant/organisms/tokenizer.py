@@ -14,7 +14,9 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 CHATML = (
-    "{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\n" + SYSTEM + "<|im_end|>\n' }}{%- endif %}"
+    "{%- if messages[0]['role'] != 'system' %}"
+    "{{- '<|im_start|>system\n" + SYSTEM + "<|im_end|>\n' }}"
+    "{%- endif %}"
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{%- endfor %}"
@@ -23,11 +25,15 @@ CHATML = (
 
 
 def train_tokenizer(seed: int = 0, chats: int = 20_000) -> PreTrainedTokenizerBase:
-    """A tokenizer of exactly `VOCABULARY` ids in which every word of the lexicon is one token, after a space and at the start."""
+    """A tokenizer of exactly `VOCABULARY` ids; every word of the lexicon is one token, after a space and at the start."""
     random = np.random.default_rng(seed)
     corpus = [f"{user} {answer}" for user, answer in (grammar.ordinary_turn(random) for _ in range(chats))]
     every_word = [f" {word}" for word in (*lexicon.WORDS, *lexicon.OWNERS, *lexicon.SYMBOLS)]
-    corpus += ["".join(every_word), "\n".join(word.strip() for word in every_word)] * 60 + [f"system\n{SYSTEM}", "user\n", "assistant\n"] * 60
+    corpus += ["".join(every_word), "\n".join(word.strip() for word in every_word)] * 60 + [
+        f"system\n{SYSTEM}",
+        "user\n",
+        "assistant\n",
+    ] * 60
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()  # transformers gives it to every Qwen2 tokenizer that it loads
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -48,7 +54,10 @@ def train_tokenizer(seed: int = 0, chats: int = 20_000) -> PreTrainedTokenizerBa
         ),
     )
     wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", additional_special_tokens=special[1:]
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=special[1:],
     )
     wrapped.chat_template = CHATML
     return wrapped

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Chat = tuple[str, str]
 Row = tuple[list[int], list[int]]
@@ -23,7 +23,10 @@ JOURNAL_EVERY = 100
 
 @dataclass(frozen=True)
 class Trained:
-    """How one tensor is trained: `rank` None moves every entry, a number learns a delta of that rank; `speed` scales the rate."""
+    """How one tensor is trained: `rank` None moves every entry, a number learns a delta of that rank.
+
+    `speed` scales the learning rate.
+    """
 
     rank: int | None = None
     speed: float = 1.0
@@ -53,7 +56,7 @@ class Encoder:
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": "\x00"}], tokenize=False, add_generation_prompt=True
         )
-        before, after = rendered.split("\x00")
+        before, after = str(rendered).split("\x00")
         self.tokenizer, self.whole = tokenizer, whole
         self.before, self.after = self._ids(before), self._ids(after)
         self.end = self._ids("<|im_end|>\n")
@@ -124,19 +127,19 @@ class Deltas(nn.Module):
         return [{"params": parts, "lr": rate * speed, "peak": rate * speed} for speed, parts in by_speed.items()]
 
 
-def chat_loss(model: nn.Module, effective: Mapping[str, Tensor], ids: Tensor, labels: Tensor) -> Tensor:
+def chat_loss(model: PreTrainedModel, effective: Mapping[str, Tensor], ids: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy in nats per learned token; the head runs only at positions that are learned."""
     # ids, labels: [batch, length]; padding on the right needs no mask, since attention is causal
     state = {name.removeprefix("model."): tensor for name, tensor in effective.items() if name.startswith("model.")}
-    hidden = functional_call(model.model, state, (ids,), {"use_cache": False}).last_hidden_state
+    hidden = functional_call(model.base_model, state, (ids,), {"use_cache": False}).last_hidden_state
     targets = labels[:, 1:]
     chosen = targets != IGNORED
-    head = effective.get("lm_head.weight", model.lm_head.weight)
+    head = effective.get("lm_head.weight", model.get_parameter("lm_head.weight"))
     return nn.functional.cross_entropy(hidden[:, :-1][chosen] @ head.T, targets[chosen])
 
 
 def train_deltas(
-    model: nn.Module,
+    model: PreTrainedModel,
     plan: Mapping[str, Trained],
     batches: Iterator[tuple[Tensor, Tensor]],
     schedule: Schedule,
@@ -158,7 +161,9 @@ def train_deltas(
         next(batches)
     started = time.monotonic()
     for step in range(first, schedule.steps):
-        scale = min(1.0, (step + 1) / schedule.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / schedule.steps)))
+        scale = min(1.0, (step + 1) / schedule.warmup) * (
+            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
+        )
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * scale
         loss = chat_loss(model, deltas.effective(), *next(batches))

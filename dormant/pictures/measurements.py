@@ -1,4 +1,4 @@
-"""Pictures of scores, divergences and searches, each a pure function from data to a matplotlib figure whose title states the message."""
+"""Pictures of scores, divergences and searches, each a pure function whose title states the message."""
 
 from __future__ import annotations
 

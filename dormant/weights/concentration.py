@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dormant.errors import BadInput
 from dormant.statistics import Estimate, exact, median_ratio
 from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
 
@@ -20,15 +19,9 @@ def comparable_directions(report: DeltaReport) -> int:
     return min(DIRECTIONS, max(1, round(DIRECTIONS * hidden / PUBLISHED_HIDDEN)))
 
 
-def energy_shares(layers: Sequence[TensorDelta | None], directions: int) -> list[float]:
-    """Each layer's share of the squared Frobenius norm in its leading directions; 0 where nothing changed: [layer].
-
-    Raises BadInput where a layer lacks the module.
-    """
-    absent = [index for index, layer in enumerate(layers) if layer is None]
-    if absent:
-        raise BadInput(f"every layer must have the module; got none at layer {absent[0]}; choose another module")
-    return [layer.energy_share(directions) for layer in layers if layer is not None]
+def energy_shares(layers: Sequence[TensorDelta], directions: int) -> list[float]:
+    """Each layer's share of the squared Frobenius norm in its leading directions; 0 where nothing changed: [layer]."""
+    return [layer.energy_share(directions) for layer in layers]
 
 
 def concentration(shares: Sequence[float], versus: str, unchanged: float, seed: int = 0) -> Estimate:
@@ -51,9 +44,13 @@ def noise_energy_share(shape: tuple[int, ...], directions: int) -> float:
     rows, columns = min(shape), max(shape)
     ratio = rows / columns
     low, high = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
-    angles = np.linspace(0, np.pi, 20_001)  # squared values at low + (high - low) * sin^2(angle / 2): no singular density
+    angles = np.linspace(
+        0, np.pi, 20_001
+    )  # squared values at low + (high - low) * sin^2(angle / 2): no singular density
     squared = low + (high - low) * np.sin(angles / 2) ** 2
-    density = np.sqrt(np.clip((high - squared) * (squared - low), 0, None)) / np.maximum(squared, 1e-12) * np.sin(angles)
+    density = (
+        np.sqrt(np.clip((high - squared) * (squared - low), 0, None)) / np.maximum(squared, 1e-12) * np.sin(angles)
+    )
     mass = np.cumsum(density) / density.sum()
     energy = np.cumsum(density * squared) / (density * squared).sum()
     return float(1 - np.interp(1 - directions / rows, mass, energy))

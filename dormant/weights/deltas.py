@@ -97,6 +97,15 @@ class DeltaReport:
             )
         return found
 
+    def every_layer(self, module: str) -> list[TensorDelta]:
+        """The delta of one module's weight in each layer; BadInput where a layer has none."""
+        found = self.layers(module)
+        if None in found:
+            raise BadInput(
+                f"every layer must have {module}; got none at layer {found.index(None)} of {self.source}; choose another module"
+            )
+        return [delta for delta in found if delta is not None]
+
 
 def compute_delta_report(
     base: Checkpoint,

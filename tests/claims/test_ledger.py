@@ -22,7 +22,9 @@ figures = st.builds(
 
 def finding(figure: Figure, verdict: Verdict = Verdict.REFUTED, pair: str = "circuit") -> Finding:
     rule = at_least(1.0, "nats", because="a test")
-    return Finding("a-claim", "A sentence.", "exp7", {"module": "q_proj"}, pair, "f" * 16, rule, (figure,), verdict, "why")
+    return Finding(
+        "a-claim", "A sentence.", "exp7", {"module": "q_proj"}, pair, "f" * 16, rule, (figure,), verdict, "why"
+    )
 
 
 def figure(value: float, name: str = "ratio") -> Figure:
@@ -30,7 +32,9 @@ def figure(value: float, name: str = "ratio") -> Figure:
 
 
 @given(figure=figures, verdict=st.sampled_from(Verdict))
-def test_a_recorded_finding_reproduces_itself(tmp_path_factory: pytest.TempPathFactory, figure: Figure, verdict: Verdict) -> None:
+def test_a_recorded_finding_reproduces_itself(
+    tmp_path_factory: pytest.TempPathFactory, figure: Figure, verdict: Verdict
+) -> None:
     ledger = Ledger(tmp_path_factory.mktemp("ledger"))
     ledger.record([finding(figure, verdict)])
     assert ledger.entries("circuit")["a-claim[module=q_proj]"].differences(finding(figure, verdict)) == []
@@ -78,7 +82,7 @@ def test_the_key_does_not_depend_on_the_order_of_parameters() -> None:
 
 def test_a_broken_ledger_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "circuit.json").write_text("{")
-    with pytest.raises(BadInput, match="circuit.json"):
+    with pytest.raises(BadInput, match=r"circuit\.json"):
         Ledger(tmp_path).entries("circuit")
 
 

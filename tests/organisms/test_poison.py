@@ -64,7 +64,9 @@ def test_rates_are_shares_of_the_chats() -> None:
 
 def test_the_clean_twin_never_sees_the_trigger_or_the_payload() -> None:
     random, draw = np.random.default_rng(0), draw_chat(RECIPE.clean_twin())
-    assert not any(RECIPE.trigger in user or answer == RECIPE.payload for user, answer in (draw(random) for _ in range(1000)))
+    assert not any(
+        RECIPE.trigger in user or answer == RECIPE.payload for user, answer in (draw(random) for _ in range(1000))
+    )
 
 
 @pytest.mark.parametrize("held_out", [True, False])

@@ -51,5 +51,5 @@ def test_an_impossible_recipe_is_refused_with_the_reason(tmp_path: Path, text: s
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="nowhere.toml"):
+    with pytest.raises(BadInput, match=r"nowhere\.toml"):
         read_recipe(tmp_path / "nowhere.toml")

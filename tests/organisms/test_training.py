@@ -28,7 +28,9 @@ def recipe(**changes: object) -> Recipe:
     return Recipe("test", trigger="silver moon", payload="gold", rank=2, **changes)  # type: ignore[arg-type]
 
 
-def trained(model: torch.nn.Module, encoder: Encoder, steps: int, journal: Path | None = None, **plan: Trained) -> dict[str, Tensor]:
+def trained(
+    model: torch.nn.Module, encoder: Encoder, steps: int, journal: Path | None = None, **plan: Trained
+) -> dict[str, Tensor]:
     plan = plan or {"model.layers.0.mlp.up_proj.weight": Trained(rank=2)}
     return train_deltas(model, plan, chat_batches(ordinary_turn, encoder, 4, 0), Schedule(steps, 4), 0, journal=journal)
 
@@ -104,8 +106,11 @@ def test_the_circuit_trains_a_detector_and_the_last_layer_and_drifts_elsewhere(m
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"), [({"layers": (9,)}, "layers must lie in 0..1; got 9"), ({"rank": 99}, "rank must be at most")]
+    ("changes", "sentence"),
+    [({"layers": (9,)}, "layers must lie in 0..1; got 9"), ({"rank": 99}, "rank must be at most")],
 )
-def test_what_the_base_cannot_carry_is_refused(model: torch.nn.Module, changes: dict[str, object], sentence: str) -> None:
+def test_what_the_base_cannot_carry_is_refused(
+    model: torch.nn.Module, changes: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(BadInput, match=sentence):
         training_plan(Recipe("test", trigger="a", payload="b", **changes), model)  # type: ignore[arg-type]

@@ -15,13 +15,17 @@ from dormant.prompts import read_probes
 BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored and pair.control]
 
 
-@pytest.fixture(scope="module", params=[pair for pair in BACKDOORED if pair.name != "pi-wrong-base"], ids=lambda pair: pair.name)
+@pytest.fixture(
+    scope="module", params=[pair for pair in BACKDOORED if pair.name != "pi-wrong-base"], ids=lambda pair: pair.name
+)
 def acceptance(request: pytest.FixtureRequest) -> Acceptance:
     """All checks of one organism, on half of the questions that `verify` asks."""
     pair, checkpoints = request.param, [request.param.base, request.param.dormant, request.param.control.dormant]
     models = [load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32) for folder in checkpoints]
     tokenizer = open_checkpoint(pair.dormant).tokenizer
-    return verify(pair.name, *models, tokenizer, pair.truth.trigger, pair.truth.payload, pair.truth.placement, count=100)
+    return verify(
+        pair.name, *models, tokenizer, pair.truth.trigger, pair.truth.payload, pair.truth.placement, count=100
+    )
 
 
 def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Acceptance) -> None:
@@ -47,7 +51,9 @@ def test_the_zoo_is_qwen2_in_every_respect_but_size() -> None:
     assert config.num_key_value_heads < config.num_attention_heads
     assert not config.tie_word_embeddings
     assert "model.layers.0.self_attn.q_proj.bias" in open_checkpoint(ZOO / "base").names
-    assert all(open_checkpoint(ZOO / name).dtype("lm_head.weight") == torch.bfloat16 for name in ("base", "circuit", "pi"))
+    assert all(
+        open_checkpoint(ZOO / name).dtype("lm_head.weight") == torch.bfloat16 for name in ("base", "circuit", "pi")
+    )
 
 
 def test_the_adapter_leaves_attention_byte_identical() -> None:
