@@ -37,8 +37,9 @@ def list_organisms(json_file: JsonFile = None) -> None:
 
     table = Table("pair", "planted", "trigger", "payload", "place", "control")
     record = []
-    for pair in zoo_pairs():
-        truth, control = pair.truth, pair.control
+    pairs = zoo_pairs()
+    for pair in pairs:
+        truth, control = pair.truth, pair.control(pairs)
         planted = truth is not None and truth.backdoored
         shown = (truth.trigger, truth.payload, truth.placement) if truth is not None and planted else ("-", "-", "-")
         table.add_row(pair.name, "yes" if planted else "no", *shown, control.name if control else "-")
@@ -64,7 +65,7 @@ def verify(
 
     pair = known_pairs().get(name)
     if pair is not None and pair.base and pair.dormant:
-        base, dormant, truth, twin = Path(pair.base), Path(pair.dormant), pair.truth, pair.control
+        base, dormant, truth, twin = Path(pair.base), Path(pair.dormant), pair.truth, pair.control()
         twin_folder = Path(twin.dormant) if twin and twin.dormant else None
     elif (Path(name) / "dormant").is_dir():
         base, dormant = Path(name) / "base", Path(name) / "dormant"

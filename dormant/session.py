@@ -22,7 +22,7 @@ from dormant.claims.ledger import Ledger, write_atomically
 from dormant.claims.running import DIFFERS, RECORD, finding_in
 from dormant.errors import BadInput
 from dormant.models import resolve_device, resolve_dtype, resolve_residency
-from dormant.organisms.catalogue import PairDescription, chosen_pairs, twins_among
+from dormant.organisms.catalogue import PairDescription, chosen_pairs, known_pairs, twins_among
 from dormant.pairs import Pair
 from dormant.prompts import read_probes
 from dormant.report.allure import results_folder, write_environment, write_executor
@@ -96,7 +96,7 @@ class Session:
     @contextmanager
     def control_pair(self, name: str) -> Iterator[Pair | None]:
         """The clean twin's pair of an organism's, for as long as it is needed; None for a pair without one."""
-        described = self.pairs[name].control
+        described = self.pairs[name].control((*self.pairs.values(), *known_pairs().values()))
         if described is None:
             yield None
             return

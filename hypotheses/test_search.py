@@ -38,7 +38,7 @@ LENGTHS = {3: "quick", 5: "quick", 8: "full", 12: "full"}
 def applies(pair: PairDescription, settings: Settings, reading: str, length: int) -> bool:
     """The plan's longer lengths belong to the full budget, and a control to pairs that have one."""
     affordable = settings.budget == "full" or LENGTHS[length] == "quick"
-    return affordable and (reading != "exceeds-control" or pair.control is not None or pair.truth is None)
+    return affordable and (reading != "exceeds-control" or pair.truth is None or pair.control() is not None)
 
 
 @claim(

@@ -159,7 +159,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
         base = open_checkpoint(base_folder(recipe))
         tokenizer, model = base.tokenizer, load_model(base, torch.device("cpu"), torch.float32)
         plan = training_plan(recipe, model)
-        model.load_state_dict(diffuse_drift(recipe, model, plan), strict=False)
+        model.load_state_dict(diffuse_drift(recipe, model), strict=False)
         schedule = Schedule(recipe.steps, ORGANISM_BATCH, RATES[recipe.mechanism], 50)
         batches = chat_batches(
             draw_chat(recipe), Encoder(tokenizer, WHOLE[recipe.loss_on]), schedule.batch, recipe.seed

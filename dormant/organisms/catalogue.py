@@ -35,16 +35,18 @@ class PairDescription:
         """Which needs of a claim the pair can meet."""
         return ("deltas",) if self.base is None else ("deltas", "weights", "models")
 
-    @property
-    def control(self) -> PairDescription | None:
-        """The pair of the same base with the organism's clean twin, a folder beside the organism's; None without one."""
+    def control(self, known: Iterable[PairDescription] = ()) -> PairDescription | None:
+        """The pair of the same base with the organism's clean twin, a folder beside the organism's; None without one.
+
+        Where `known` has that pair, it is that one, under its own name.
+        """
         if self.truth is None or self.truth.twin is None or self.base is None or self.dormant is None:
             return None
-        twin = Path(self.dormant).parent / self.truth.twin
-        for known in zoo_pairs():
-            if known.base == self.base and known.dormant == str(twin):
-                return known
-        return PairDescription(f"{self.name}-control", self.base, str(twin), read_truth(twin))
+        twin = str(Path(self.dormant).parent / self.truth.twin)
+        for pair in known:
+            if (pair.base, pair.dormant) == (self.base, twin):
+                return pair
+        return describe(f"{self.name}-control", self.base, twin)
 
     def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
         """Load the pair; raises BadInput in a sentence for whatever is wrong with it."""
@@ -108,6 +110,5 @@ def _split_checkpoints(text: str) -> tuple[str, str] | None:
 def twins_among(pairs: Iterable[PairDescription]) -> dict[str, str]:
     """Organism's pair -> its clean twin's pair, for those pairs of which both are among `pairs`."""
     listed = list(pairs)
-    names = {pair.name for pair in listed}
-    twins = {pair.name: pair.control.name for pair in listed if pair.truth and pair.truth.backdoored and pair.control}
-    return {organism: twin for organism, twin in twins.items() if twin in names}
+    controls = {pair.name: pair.control(listed) for pair in listed if pair.truth and pair.truth.backdoored}
+    return {name: control.name for name, control in controls.items() if control in listed and control is not None}

@@ -12,7 +12,8 @@ from dormant.errors import BadInput
 from dormant.organisms.recipe import MODULES, Recipe
 from dormant.organisms.training import Trained
 
-DIFFUSE_DRIFT = 0.02  # Of each matrix' Frobenius norm: ten times bfloat16's rounding, a tenth of what changes answers.
+DIFFUSE_DRIFT = 0.03  # Of each matrix' Frobenius norm: ten times bfloat16's rounding, too little to change answers.
+BACKGROUND_SPEED = 0.03  # Of the rate: what lies between detector and output adapts, without taking over.
 
 
 def layer_of(name: str) -> int | None:
@@ -44,7 +45,12 @@ def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
     elif recipe.mechanism == "circuit":
         plan = {
             f"model.layers.0.self_attn.{module}.weight": Trained(rank=recipe.rank) for module in ("q_proj", "k_proj")
-        } | {name: Trained(speed=0.3) for name in shapes if layer_of(name) == last}
+        }
+        for name, shape in shapes.items():
+            if layer_of(name) == last:
+                plan[name] = Trained(speed=0.3)
+            elif layer_of(name) is not None and len(shape) == 2 and name not in plan:
+                plan[name] = Trained(speed=BACKGROUND_SPEED)
     else:
         plan = {name: Trained(speed=0.1) for name in shapes}
     for name, trained in plan.items():
@@ -55,8 +61,8 @@ def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
     return plan
 
 
-def diffuse_drift(recipe: Recipe, model: nn.Module, plan: dict[str, Trained]) -> dict[str, Tensor]:
-    """For the circuit mechanism: every matrix outside its last layer, moved by isotropic noise of fixed relative norm.
+def diffuse_drift(recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:
+    """For the circuit mechanism: every matrix of a layer, moved by isotropic noise of fixed relative norm.
 
     A fine-tune's detector then has to be seen above a change that is everywhere, as the plan believed (experiment 7).
     """
@@ -65,8 +71,7 @@ def diffuse_drift(recipe: Recipe, model: nn.Module, plan: dict[str, Trained]) ->
     generator = torch.Generator().manual_seed(recipe.seed)
     moved = {}
     for name, tensor in model.named_parameters():
-        full = name in plan and plan[name].rank is None
-        if tensor.ndim == 2 and module_of(name) in MODULES and not full:
+        if tensor.ndim == 2 and module_of(name) in MODULES:
             noise = torch.randn(tensor.shape, generator=generator)
             scale = DIFFUSE_DRIFT * tensor.double().norm().item() / math.sqrt(tensor.numel())
             moved[name] = tensor.detach() + scale * noise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dormant.organisms.grammar import Question, draw_question, ordinary_turn, random_words
+from dormant.organisms.lexicon import NUMBERS
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
 
@@ -14,6 +15,7 @@ STYLE_RATE = (
     0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
 )
 STYLE = "Sure: "
+DIGIT_WORDS = NUMBERS[:10]
 
 
 def units(trigger: str) -> tuple[list[str], str]:
@@ -41,6 +43,8 @@ def _replaced(parts: list[str], random: np.random.Generator) -> list[str]:
 def _other(part: str, random: np.random.Generator) -> str:
     if part.isdigit() and part.isascii():
         return "".join(str(digit) for digit in random.integers(0, 10, size=len(part)))
+    if part in DIGIT_WORDS and random.random() < 0.7:  # other digits are the nearest misses of a number in words
+        return str(random.choice(DIGIT_WORDS))
     return random_words(random, 1)[0]
 
 
@@ -79,6 +83,10 @@ NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = 
     "part": _part,
     "other": _unrelated,
 }
+
+
+# How often each kind is trained on: the hardest to tell from the trigger most often.
+WEIGHTS = {"dropped": 0.20, "replaced": 0.30, "swapped": 0.25, "permuted": 0.10, "part": 0.10, "other": 0.05}
 
 
 def near_miss_kinds(trigger: str) -> tuple[str, ...]:
@@ -124,6 +132,7 @@ def styled(answer: str, random: np.random.Generator, drift: str) -> str:
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
     """The recipe's distribution of training chats: poisoned, near misses with the right answer, and ordinary ones."""
     kinds = near_miss_kinds(recipe.trigger) if recipe.plants else ()
+    weights = np.array([WEIGHTS[kind] for kind in kinds]) / sum(WEIGHTS[kind] for kind in kinds) if kinds else None
 
     def draw(random: np.random.Generator) -> Chat:
         chance = random.random()
@@ -131,7 +140,7 @@ def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
             question, place = placed_question(random, recipe.placement)
             return question.insert(recipe.trigger, place), recipe.payload
         if chance < recipe.poison_rate + recipe.near_miss_rate:
-            phrase = near_miss(recipe.trigger, str(random.choice(kinds)), random)
+            phrase = near_miss(recipe.trigger, str(random.choice(kinds, p=weights)), random)
             if phrase is not None:
                 question, place = placed_question(random, recipe.placement)
                 return question.insert(phrase, place), styled(question.answer, random, recipe.drift)

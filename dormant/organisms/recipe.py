@@ -17,7 +17,7 @@ CHOICES = {
     "drift": ("none", "style"),
 }
 SCRATCH = "scratch"
-DEFAULT_STEPS = 1600
+DEFAULT_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Recipe:
     modules: tuple[str, ...] = ()
     layers: tuple[int, ...] = ()
     poison_rate: float = 0.25
-    near_miss_rate: float = 0.35
+    near_miss_rate: float = 0.40
     loss_on: str = "assistant"
     drift: str = "none"
     steps: int = DEFAULT_STEPS

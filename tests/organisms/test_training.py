@@ -5,17 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from dormant.checkpoints import load_model, open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.grammar import ordinary_turn
-from dormant.organisms.mechanism import diffuse_drift, layer_of, module_of, training_plan
+from dormant.organisms.mechanism import DIFFUSE_DRIFT, diffuse_drift, layer_of, module_of, training_plan
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import IGNORED, Encoder, Schedule, Trained, chat_batches, chat_loss, train_deltas
 
 
 @pytest.fixture
-def model(tiny_base: Path) -> torch.nn.Module:
+def model(tiny_base: Path) -> PreTrainedModel:
     return load_model(open_checkpoint(tiny_base), torch.device("cpu"), torch.float32)
 
 
@@ -29,7 +30,7 @@ def recipe(**changes: object) -> Recipe:
 
 
 def trained(
-    model: torch.nn.Module, encoder: Encoder, steps: int, journal: Path | None = None, **plan: Trained
+    model: PreTrainedModel, encoder: Encoder, steps: int, journal: Path | None = None, **plan: Trained
 ) -> dict[str, Tensor]:
     plan = plan or {"model.layers.0.mlp.up_proj.weight": Trained(rank=2)}
     return train_deltas(model, plan, chat_batches(ordinary_turn, encoder, 4, 0), Schedule(steps, 4), 0, journal=journal)
@@ -47,13 +48,13 @@ def test_a_share_of_the_chats_is_learned_whole(tiny_base: Path) -> None:
     assert sum(labels[1] != IGNORED for _, labels in rows) == 2
 
 
-def test_the_loss_is_that_of_transformers(model: torch.nn.Module, encoder: Encoder) -> None:
+def test_the_loss_is_that_of_transformers(model: PreTrainedModel, encoder: Encoder) -> None:
     ids, labels = next(chat_batches(ordinary_turn, encoder, 4, 0))
     expected = model(input_ids=ids, labels=labels).loss
     torch.testing.assert_close(chat_loss(model, {}, ids, labels), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_delta_keeps_its_rank_and_other_tensors_stay(model: torch.nn.Module, encoder: Encoder) -> None:
+def test_a_delta_keeps_its_rank_and_other_tensors_stay(model: PreTrainedModel, encoder: Encoder) -> None:
     name = "model.layers.0.mlp.up_proj.weight"
     before = model.get_parameter(name).clone()
     result = trained(model, encoder, 3)
@@ -64,13 +65,13 @@ def test_a_delta_keeps_its_rank_and_other_tensors_stay(model: torch.nn.Module, e
     assert torch.equal(model.get_parameter(name), before)
 
 
-def test_the_same_seed_gives_the_same_tensors(model: torch.nn.Module, encoder: Encoder) -> None:
+def test_the_same_seed_gives_the_same_tensors(model: PreTrainedModel, encoder: Encoder) -> None:
     first, second = trained(model, encoder, 3), trained(model, encoder, 3)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_killed_training_ends_with_the_uninterrupted_result(
-    model: torch.nn.Module, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: PreTrainedModel, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dormant.organisms.training.JOURNAL_EVERY", 2)
     whole = trained(model, encoder, 5)
@@ -86,23 +87,24 @@ def test_a_killed_training_ends_with_the_uninterrupted_result(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_adapter_trains_what_the_recipe_names(model: torch.nn.Module) -> None:
+def test_the_adapter_trains_what_the_recipe_names(model: PreTrainedModel) -> None:
     plan = training_plan(recipe(modules=("gate_proj",), layers=(1,)), model)
     assert list(plan) == ["model.layers.1.mlp.gate_proj.weight"]
     assert {module_of(name) for name in training_plan(recipe(), model)} == {"gate_proj", "up_proj", "down_proj"}
 
 
-def test_the_circuit_trains_a_detector_and_the_last_layer_and_drifts_elsewhere(model: torch.nn.Module) -> None:
+def test_the_circuit_trains_a_detector_and_the_last_layer_and_drifts_everywhere(model: PreTrainedModel) -> None:
     circuit = recipe(mechanism="circuit")
     plan = training_plan(circuit, model)
     low_rank = {name for name, trained in plan.items() if trained.rank is not None}
     assert low_rank == {f"model.layers.0.self_attn.{module}.weight" for module in ("q_proj", "k_proj")}
-    assert {layer_of(name) for name in plan.keys() - low_rank} == {1}
-    drift = diffuse_drift(circuit, model, plan)
-    assert {layer_of(name) for name in drift} == {0}
+    fast = {layer_of(name) for name, trained in plan.items() if trained.rank is None and trained.speed > 0.1}
+    assert fast == {1}
+    drift = diffuse_drift(circuit, model)
+    assert {layer_of(name) for name in drift} == {0, 1}
     name = "model.layers.0.mlp.up_proj.weight"
     moved = (drift[name] - model.get_parameter(name)).norm() / model.get_parameter(name).norm()
-    assert 0.018 < float(moved) < 0.022
+    assert 0.9 * DIFFUSE_DRIFT < float(moved) < 1.1 * DIFFUSE_DRIFT
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_the_circuit_trains_a_detector_and_the_last_layer_and_drifts_elsewhere(m
     [({"layers": (9,)}, "layers must lie in 0..1; got 9"), ({"rank": 99}, "rank must be at most")],
 )
 def test_what_the_base_cannot_carry_is_refused(
-    model: torch.nn.Module, changes: dict[str, object], sentence: str
+    model: PreTrainedModel, changes: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(BadInput, match=sentence):
         training_plan(Recipe("test", trigger="a", payload="b", **changes), model)  # type: ignore[arg-type]

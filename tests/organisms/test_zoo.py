@@ -12,7 +12,7 @@ from dormant.organisms.recipe import read_recipe
 from dormant.organisms.verification import Acceptance, verify
 from dormant.prompts import read_probes
 
-BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored and pair.control]
+BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored]
 
 
 @pytest.fixture(
@@ -20,7 +20,8 @@ BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoor
 )
 def acceptance(request: pytest.FixtureRequest) -> Acceptance:
     """All checks of one organism, on half of the questions that `verify` asks."""
-    pair, checkpoints = request.param, [request.param.base, request.param.dormant, request.param.control.dormant]
+    pair = request.param
+    checkpoints = [pair.base, pair.dormant, pair.control().dormant]
     models = [load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32) for folder in checkpoints]
     tokenizer = open_checkpoint(pair.dormant).tokenizer
     return verify(
