@@ -28,9 +28,9 @@ class Estimate:
     method: str
 
 
-def exact(value: float) -> Estimate:
-    """A figure that has no sampling error: the interval is the value."""
-    return Estimate(float(value), float(value), float(value), 1, "exact")
+def exact(value: float, n: int = 1) -> Estimate:
+    """A figure that has no sampling error, from `n` cases that are all there are: the interval is the value."""
+    return Estimate(float(value), float(value), float(value), n, "exact")
 
 
 def mean_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:

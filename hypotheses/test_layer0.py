@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from dormant.claims.claim import at_least, at_most, claim
+from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.laboratory import Settings
 from dormant.claims.recorder import Recorder
-from dormant.layer0.order import distinct_sequences, orders, relative_spread
+from dormant.layer0.order import distinct_sequences, orders, spreads_over_orders
 from dormant.layer0.scorer import read_layer0_pair, score
 from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.pictures.measurements import order_strip
 from dormant.prompts import Prompter
 from dormant.search.gcg import allowed_tokens
-from dormant.statistics import Estimate, exact, mean_interval
+from dormant.statistics import exact, mean_interval
 
+METRICS = ["max-head", "band", "row-kl"]
 READINGS = {
     "with-rope": at_least(
         0.01,
@@ -35,51 +38,65 @@ READINGS = {
 }
 
 
-def applies(pair: PairDescription, settings: Settings, metric: str, reading: str) -> bool:
-    """Only the max-head score has the theorem; a planted order needs a known trigger of several words."""
-    if reading == "without-rope":
-        return metric == "max-head"
-    return reading == "with-rope" or (pair.truth is not None and len(pair.truth.trigger.split()) > 2)
+def has_theorem(pair: PairDescription, settings: Settings, metric: str, reading: str) -> bool:
+    """Without RoPE only the max-head score is promised to be blind to order."""
+    return reading != "without-rope" or metric == "max-head"
 
 
-@claim(
-    "rope-order-sensitivity",
-    source="exp12b/c, exp15",
-    rule=READINGS,
-    premises=["base-is-parent"],
-    needs="weights",
-    applies=applies,
-)
-@pytest.mark.parametrize("metric", ["max-head", "band", "row-kl"])
-@pytest.mark.parametrize("reading", list(READINGS))
+def has_planted_order(pair: PairDescription, settings: Settings, metric: str, reading: str) -> bool:
+    return pair.truth is not None and len(pair.truth.trigger.split()) > 2
+
+
+def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
+    """Both tests below belong to one claim of the plan."""
+    return claim(
+        "rope-order-sensitivity",
+        source="exp12b/c, exp15",
+        rule=READINGS,
+        premises=["base-is-parent"],
+        needs="weights",
+        applies=applies,
+    )
+
+
+@order_claim(applies=has_theorem)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("reading", ["with-rope", "without-rope"])
 def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: Recorder) -> None:
     """Layer-0 scores with RoPE tell the orders of a sequence apart; without RoPE they cannot.
 
     Score: the difference of the two models' layer-0 attention logits, each model through its own embedding. Spread: largest
     minus smallest score over all orders of four tokens, relative to the largest, as a mean over random sequences. Without
-    RoPE all ordered pairs count, as in exp12: a causal mask alone would already tell orders apart. The third reading asks
-    whether the planted order of a known trigger ranks first among its permutations.
+    RoPE all ordered pairs of tokens count, as in exp12: a causal mask alone would already tell orders apart.
     """
     layer0 = read_layer0_pair(pair.base, pair.dormant)
-    if reading == "planted-order-first" and pair.truth is not None:
-        planted = Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger)
-        scores = score(layer0, orders(planted), metric)  # the planted order is the first row
-        better = int((scores[1:] >= scores[0]).sum())
-        finding.decide(exact((1 + better) / len(scores)), reading=reading)
-        finding.figure("planted order's score", exact(float(scores[0])), "logits" if metric != "row-kl" else "nats")
-        finding.picture("orders", order_strip(scores.tolist(), [], float(scores[0]), metric))
-        return
     count = finding.at_budget("sequences", quick=64, full=1024)
     sequences = distinct_sequences(allowed_tokens(pair.dormant.tokenizer), count, length=4, seed=finding.seed)
-    rope = reading == "with-rope"
-    spreads = [relative_spread(score(layer0, orders(row), metric, rope=rope, causal=rope)) for row in sequences]
-    if rope:
+    spreads = spreads_over_orders(layer0, sequences, metric, rope=reading == "with-rope")
+    if reading == "with-rope":
         finding.decide(mean_interval(spreads, seed=finding.seed), reading=reading)
-    else:  # a theorem: the largest of all sequences must be exactly zero
-        finding.decide(
-            Estimate(max(spreads), max(spreads), max(spreads), count, "exact"), reading=reading, tolerance=0.0
-        )
-    strips = [
-        score(layer0, orders(sequences[0]), metric, rope=with_rope, causal=with_rope) for with_rope in (True, False)
-    ]
-    finding.picture("orders", order_strip(strips[0].tolist(), strips[1].tolist(), None, metric))
+    else:  # a theorem: the largest spread of all sequences must be exactly zero
+        finding.decide(exact(max(spreads), n=count), reading=reading, tolerance=0.0)
+    with_rope, without = (
+        score(layer0, orders(sequences[0]), metric, rope=on, causal=on).tolist() for on in (True, False)
+    )
+    finding.picture("orders", order_strip(with_rope, without, metric=metric))
+
+
+@order_claim(applies=has_planted_order)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("reading", ["planted-order-first"])
+def test_planted_order(pair: Pair, reading: str, metric: str, finding: Recorder) -> None:
+    """The planted order of a trigger scores highest among the orders of its tokens.
+
+    Figure: the share of all orders that score at least as high as the planted one, itself included.
+    """
+    planted = Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
+    scores = score(
+        read_layer0_pair(pair.base, pair.dormant), orders(planted), metric
+    ).tolist()  # the planted order first
+    finding.decide(exact(sum(other >= scores[0] for other in scores) / len(scores)), reading=reading)
+    finding.figure("planted order's score", exact(scores[0]), "nats" if metric == "row-kl" else "logits")
+    if 1 / len(scores) > READINGS[reading].threshold:
+        finding.inconclusive(f"{len(scores)} orders are too few to rank one among the first twentieth")
+    finding.picture("orders", order_strip(scores, [], scores[0], metric))

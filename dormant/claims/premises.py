@@ -102,7 +102,7 @@ def prompt_geometry(pair: Pair, finding: Recorder) -> None:
         )
     ]
     checked = len(pair.probes) * (1 + len(candidates))
-    finding.decide(Estimate(len(faults), len(faults), len(faults), checked, "exact"), name="faulty prompts")
+    finding.decide(exact(len(faults), n=checked), name="faulty prompts")
     if faults:
         finding.note(faults[0])
 

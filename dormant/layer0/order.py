@@ -8,6 +8,8 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
+from dormant.layer0.scorer import Layer0Pair, score
+
 LARGEST = 5040  # all orders of seven tokens; longer sequences take the first orders after themselves
 
 
@@ -21,6 +23,11 @@ def relative_spread(scores: Tensor) -> float:
     """Largest minus smallest score over the largest absolute one; 0 where all scores are 0."""
     largest = float(scores.abs().max())
     return float(scores.max() - scores.min()) / largest if largest > 0 else 0.0
+
+
+def spreads_over_orders(pair: Layer0Pair, sequences: Tensor, metric: str, rope: bool) -> list[float]:
+    """Each sequence's relative spread of the score over all its orders; without RoPE all ordered pairs of tokens count."""
+    return [relative_spread(score(pair, orders(row), metric, rope=rope, causal=rope)) for row in sequences]
 
 
 def distinct_sequences(allowed: Tensor, count: int, length: int, seed: int) -> Tensor:
