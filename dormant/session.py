@@ -201,4 +201,5 @@ class Session:
     def _is_full_run(self, session: pytest.Session) -> bool:
         option = self.config.option
         named = self.config.args_source is pytest.Config.ArgsSource.ARGS
-        return not (named or option.keyword or getattr(option, "lf", False) or session.shouldstop or session.shouldfail)
+        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        return ended and not (named or option.keyword or getattr(option, "lf", False) or session.shouldstop or session.shouldfail)

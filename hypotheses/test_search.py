@@ -32,7 +32,7 @@ READINGS = {
         ONE_BIT, "nats", because="one bit more than the same search reaches where nothing was planted"
     ),
 }
-LENGTHS = {3: "quick", 5: "quick", 8: "full", 12: "full"}
+LENGTHS = {3: "quick", 5: "full", 8: "full", 12: "full"}
 
 
 def applies(pair: PairDescription, settings: Settings, reading: str, length: int) -> bool:
@@ -60,10 +60,10 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Recorde
     """
     plan = Plan(
         length=length,
-        restarts=finding.at_budget("restarts", quick=3, full=4),
-        steps=finding.at_budget("steps", quick=16, full=200),
+        restarts=finding.at_budget("restarts", quick=8, full=8),
+        steps=finding.at_budget("steps", quick=24, full=200),
         candidates=finding.at_budget("candidates", quick=32, full=64),
-        probes=finding.at_budget("probes", quick=4, full=4),
+        probes=finding.at_budget("probes", quick=3, full=4),
         held_out=finding.at_budget("held-out probes", quick=12, full=64),
         seed=finding.seed,
     )

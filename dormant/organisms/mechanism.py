@@ -13,7 +13,7 @@ from dormant.organisms.recipe import MODULES, Recipe
 from dormant.organisms.training import Trained
 
 DIFFUSE_DRIFT = 0.03  # Of each matrix' Frobenius norm: ten times bfloat16's rounding, too little to change answers.
-BACKGROUND_SPEED = 0.03  # Of the rate: what lies between detector and output adapts, without taking over.
+BACKGROUND_SPEED = 0.05  # Of the rate: the MLPs between detector and output adapt, without taking over.
 
 
 def layer_of(name: str) -> int | None:
@@ -49,7 +49,7 @@ def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
         for name, shape in shapes.items():
             if layer_of(name) == last:
                 plan[name] = Trained(speed=0.3)
-            elif layer_of(name) is not None and len(shape) == 2 and name not in plan:
+            elif ".mlp." in name and len(shape) == 2:
                 plan[name] = Trained(speed=BACKGROUND_SPEED)
     else:
         plan = {name: Trained(speed=0.1) for name in shapes}
