@@ -6,9 +6,9 @@ import gc
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Session:
         self.unproduced: list[str] = []
         self.faults: list[str] = []
         self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
-        self.started = time.monotonic()
+        self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
 
     def open(self, name: str) -> Pair:
@@ -161,10 +161,11 @@ class Session:
         run = Run(
             self.laboratory.provenance,
             self.laboratory.settings.budget,
-            time.monotonic() - self.started,
+            (datetime.now(UTC) - self.started).total_seconds(),
             self.differences,
             self.unproduced,
             self.broken,
+            self.started,
         )
         write_summary(self.findings, self.reports / "summary.md", run, self.twins)
         results = results_folder(self.config)
@@ -200,6 +201,8 @@ class Session:
 
     def _is_full_run(self, session: pytest.Session) -> bool:
         option = self.config.option
-        named = self.config.args_source is pytest.Config.ArgsSource.ARGS
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        return ended and not (named or option.keyword or getattr(option, "lf", False) or session.shouldstop or session.shouldfail)
+        chosen = (
+            self.config.args_source is pytest.Config.ArgsSource.ARGS or option.keyword or getattr(option, "lf", False)
+        )
+        return ended and not (chosen or session.shouldstop or session.shouldfail)

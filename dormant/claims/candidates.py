@@ -36,7 +36,7 @@ def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) 
     if candidate in GIVEN:
         return given[GIVEN.index(candidate)]
     assert truth is not None
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, CANDIDATES.index(candidate)])
     if candidate == "trigger":
         return truth.trigger
     length = len(Prompter(pair.base.tokenizer).candidate_ids(truth.trigger))
