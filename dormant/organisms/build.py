@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.checkpoints import load_model, open_checkpoint
+from dormant.checkpoints import hash_text, load_model, open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.base import save_checkpoint, train_base
 from dormant.organisms.catalogue import ZOO
@@ -34,6 +34,7 @@ from dormant.prompts import SLOT
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
 RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
+RECORD = "recipe.json"  # in every folder that a build wrote
 PROBES = 240
 PROBE_SEED = 31337  # Neither training's nor acceptance's.
 
@@ -55,7 +56,7 @@ def base_folder(recipe: Recipe) -> str:
 
 
 def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
-    """Train what the recipe says into `out/base`, `out/dormant` and `out/clean`; a base from scratch into `out` itself.
+    """Train what the recipe says into `out/base`, `out/dormant` and `out/clean`; a base from scratch into `out/base`.
 
     Organism and twin are trained side by side in two processes, which two cores finish sooner than one after the other.
     A killed build continues from its journal (`.*.journal` beside the folder). Deterministic for a seed on one machine.
@@ -68,8 +69,8 @@ def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
             f"the output folder must be writable; got {error.strerror} at {out}; name another with --out"
         ) from error
     if recipe.base == SCRATCH:
-        _run_jobs([(recipe, out)], report)
-        return Built(out, out, None)
+        _run_jobs([(recipe, out / "base")], report)
+        return Built(out / "base", out / "base", None)
     check_against_base(recipe)
     base = open_checkpoint(base_folder(recipe))
     if not (out / "base").exists():
@@ -144,8 +145,19 @@ def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
 
 
 def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
-    """Train one checkpoint of a recipe into a folder; nothing is there until it is whole."""
-    journal = out.parent / f".{out.name}.journal"
+    """Train one checkpoint of a recipe into a folder; nothing is there until it is whole, and then it is not made again.
+
+    Raises BadInput rather than replace a folder that no build wrote.
+    """
+    record = json.dumps(recipe.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    if out.exists():
+        if not (out / RECORD).exists():
+            raise BadInput(
+                f"a build must not replace other files; got a folder without {RECORD} at {out}; name another --out"
+            )
+        if (out / RECORD).read_text(encoding="utf-8") == record:
+            return
+    journal = out.parent / f".{out.name}.{hash_text(record)[:8]}.journal"
 
     def progress(step: int, loss: float, seconds: float) -> None:
         if report is not None:
@@ -170,6 +182,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
     partial = out.parent / f".{out.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(model, tokenizer, partial)
+    (partial / RECORD).write_text(record, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
     journal.unlink(missing_ok=True)

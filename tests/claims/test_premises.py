@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dormant.claims.finding import Verdict
+from dormant.claims.laboratory import Laboratory, Settings
+from dormant.errors import BadInput
+from dormant.pairs import Pair, open_pair, published_pair
+
+
+def verdict(premise: str, pair: Pair) -> Verdict:
+    return Laboratory(Settings()).premise(premise, pair)[0].verdict
+
+
+def test_the_published_wrong_base_is_no_parent_and_the_right_one_is() -> None:
+    assert verdict("base-is-parent", published_pair("warmup-vs-qwen2")) is Verdict.REFUTED
+    assert verdict("base-is-parent", published_pair("warmup-vs-qwen2.5")) is Verdict.SUPPORTED
+
+
+def test_a_base_of_another_start_is_no_parent(tiny_base: Path, tiny_dormant: Path, other_base: Path) -> None:
+    assert verdict("base-is-parent", open_pair("right", tiny_base, tiny_dormant, "cpu")) is Verdict.SUPPORTED
+    assert verdict("base-is-parent", open_pair("wrong", other_base, tiny_dormant, "cpu")) is Verdict.REFUTED
+
+
+@pytest.mark.parametrize("premise", ["prompt-geometry", "above-noise-floor"])
+def test_a_changed_model_passes_where_its_base_against_itself_does_not(
+    premise: str, tiny_base: Path, tiny_dormant: Path
+) -> None:
+    assert verdict(premise, open_pair("tiny", tiny_base, tiny_dormant, "cpu")) is Verdict.SUPPORTED
+    expected = Verdict.SUPPORTED if premise == "prompt-geometry" else Verdict.REFUTED
+    assert verdict(premise, open_pair("sham", tiny_base, tiny_base, "cpu")) is expected
+
+
+def test_a_premise_is_measured_once_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    laboratory, pair = Laboratory(Settings()), published_pair("warmup-vs-qwen2")
+    assert laboratory.premise("base-is-parent", pair) is laboratory.premise("base-is-parent", pair)
+
+
+def test_an_unknown_premise_is_named() -> None:
+    with pytest.raises(BadInput, match="a premise must be one of base-is-parent"):
+        verdict("base-is-cousin", published_pair("warmup-vs-qwen2"))
