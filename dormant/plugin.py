@@ -18,10 +18,10 @@ import torch
 from dormant.claims.claim import claim_of
 from dormant.claims.laboratory import Laboratory
 from dormant.claims.recorder import Recorder
-from dormant.claims.running import claim_parameters, run_claim
 from dormant.errors import BadInput
+from dormant.harness.running import claim_parameters, run_claim
+from dormant.harness.session import BROKEN, Session, check_options
 from dormant.pairs import Pair
-from dormant.session import BROKEN, Session, check_options
 
 SESSION = pytest.StashKey[Session]()
 

@@ -1,4 +1,4 @@
-"""What all claims of a session share: settings, premises evaluated once a pair, and computations done once."""
+"""What all claims of a session share: settings, and computations done once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from dormant.claims.finding import Finding, Verdict
 
 if TYPE_CHECKING:
     from dormant.pairs import Pair
@@ -34,7 +32,7 @@ class Laboratory:
     provenance: Mapping[str, str] = field(default_factory=dict)
     control_pair: Callable[[str], AbstractContextManager[Pair | None]] | None = None
     _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict)
-    _underway: list[tuple[str, str]] = field(default_factory=list)
+    underway: list[tuple[str, str]] = field(default_factory=list)  # premises that are being measured
 
     def remember(self, key: tuple[Any, ...], compute: Callable[[], Value]) -> Value:
         """`compute()`, done once for each key."""
@@ -42,24 +40,3 @@ class Laboratory:
             self._memory[key] = compute()
         value: Value = self._memory[key]
         return value
-
-    def premise(self, id: str, pair: Pair) -> tuple[Finding, dict[str, Any]]:
-        """The premise's finding on this pair and its pictures, measured on the first call only.
-
-        Raises BadInput for an unknown premise and ValueError for premises that rest on each other.
-        """
-        from dormant.claims.premises import measure_premise
-
-        if (id, pair.name) in self._underway:
-            raise ValueError(
-                f"premises must not rest on each other; got {' -> '.join(id for id, _ in self._underway)} -> {id}"
-            )
-        self._underway.append((id, pair.name))
-        try:
-            return self.remember((pair.name, "premise", id), lambda: measure_premise(id, pair, self))
-        finally:
-            self._underway.pop()
-
-    def verdicts(self, premises: tuple[str, ...], pair: Pair) -> dict[str, Verdict]:
-        """The verdicts of a claim's premises on this pair."""
-        return {id: self.premise(id, pair)[0].verdict for id in premises}

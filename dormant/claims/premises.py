@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dormant.behaviour.noise import noise_floors
 from dormant.claims.claim import at_least, at_most, claim, claim_of
-from dormant.claims.finding import Finding
+from dormant.claims.finding import Finding, Verdict
 from dormant.claims.recorder import Recorder
 from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
@@ -36,8 +36,27 @@ def premise(id: str, **declaration: Any) -> Callable[[Measure], Measure]:
     return decorate
 
 
-def measure_premise(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict[str, Any]]:
-    """A premise's finding on a pair, with its pictures; its own premises come first."""
+def premise_finding(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict[str, Any]]:
+    """The premise's finding on this pair and its pictures, measured on the first call only.
+
+    Raises BadInput for an unknown premise and ValueError for premises that rest on each other.
+    """
+    if (id, pair.name) in laboratory.underway:
+        chain = " -> ".join(id for id, _ in laboratory.underway)
+        raise ValueError(f"premises must not rest on each other; got {chain} -> {id}")
+    laboratory.underway.append((id, pair.name))
+    try:
+        return laboratory.remember((pair.name, "premise", id), lambda: _measure(id, pair, laboratory))
+    finally:
+        laboratory.underway.pop()
+
+
+def premise_verdicts(premises: Sequence[str], pair: Pair, laboratory: Laboratory) -> dict[str, Verdict]:
+    """The verdicts of a claim's premises on this pair."""
+    return {id: premise_finding(id, pair, laboratory)[0].verdict for id in premises}
+
+
+def _measure(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict[str, Any]]:
     declared = claim_of(PREMISES.get(id))
     if declared is None:
         raise BadInput(
@@ -45,7 +64,7 @@ def measure_premise(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Findin
         )
     recorder = Recorder(declared, pair, {}, laboratory)
     PREMISES[id](pair, recorder)
-    return recorder.settle(laboratory.verdicts(declared.premises, pair)), recorder.pictures
+    return recorder.settle(premise_verdicts(declared.premises, pair, laboratory)), recorder.pictures
 
 
 @premise(

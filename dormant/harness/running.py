@@ -15,7 +15,7 @@ from dormant.claims.claim import Claim
 from dormant.claims.finding import Finding, Parameter, Verdict
 from dormant.claims.laboratory import Laboratory
 from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
-from dormant.claims.premises import PREMISES
+from dormant.claims.premises import PREMISES, premise_finding, premise_verdicts
 from dormant.claims.recorder import Recorder
 from dormant.pictures.canvas import png_bytes
 from dormant.report.allure import attach_finding
@@ -45,10 +45,10 @@ def run_claim(
     recorder = item.funcargs["finding"]
     assert isinstance(recorder, Recorder)
     if claim.id in PREMISES:
-        finding, pictures = laboratory.premise(claim.id, recorder.pair)
+        finding, pictures = premise_finding(claim.id, recorder.pair, laboratory)
     else:
         item.obj(**arguments)
-        finding = recorder.settle(laboratory.verdicts(claim.premises, recorder.pair))
+        finding = recorder.settle(premise_verdicts(claim.premises, recorder.pair, laboratory))
         pictures = recorder.pictures
     drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
     finding = with_pictures(finding, drawn, reports)

@@ -19,8 +19,8 @@ from dormant.checkpoints import open_checkpoint
 from dormant.claims.finding import Finding
 from dormant.claims.laboratory import Laboratory, Settings
 from dormant.claims.ledger import Ledger, write_atomically
-from dormant.claims.running import DIFFERS, RECORD, finding_in
 from dormant.errors import BadInput
+from dormant.harness.running import DIFFERS, RECORD, finding_in
 from dormant.models import resolve_device, resolve_dtype, resolve_residency
 from dormant.organisms.catalogue import PairDescription, chosen_pairs, known_pairs, twins_among
 from dormant.pairs import Pair
