@@ -1,4 +1,4 @@
-"""Estimates with intervals: bootstrap, Wilson, permutation and power, each deterministic for its seed."""
+"""Estimates with intervals: bootstrap, Student, Wilson and permutation, each deterministic for its seed."""
 
 from __future__ import annotations
 
@@ -53,28 +53,6 @@ def student_interval(values: Values, confidence: float = 0.95) -> Estimate:
     return Estimate(value, float(interval.low), float(interval.high), int(data.size), f"mean, Student {confidence:.0%}")
 
 
-def median_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Median with its bootstrap interval: BCa, or percentile where BCa is undefined; BadInput without finite values."""
-    return _bootstrap(_finite(values, "the median"), np.median, "median", confidence, seed)
-
-
-def median_ratio(value: float, others: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """`value` over the median of `others`; the interval is the bootstrap's of that median.
-
-    Units: none. `value` itself counts as exact. Raises BadInput where the interval of the median reaches zero.
-    """
-    median = median_interval(others, confidence, seed)
-    if median.low <= 0:
-        raise BadInput(
-            f"a ratio needs a median above zero; got a median of {median.value:g} (interval from {median.low:g}) "
-            f"at the {median.n} compared values; compare differences instead"
-        )
-    ratios = sorted((value / median.low, value / median.high))
-    return Estimate(
-        value / median.value, ratios[0], ratios[1], median.n, median.method.replace("median", "median ratio")
-    )
-
-
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     """Share of successes with its Wilson interval (Wilson 1927). Raises BadInput unless 0 <= successes <= n, n >= 1."""
     if n < 1 or not 0 <= successes <= n:
@@ -93,20 +71,6 @@ def permutation_p(observed: float, null: Values) -> float:
     """
     draws = _finite(null, "the null")
     return float((1 + np.count_nonzero(draws >= observed)) / (1 + draws.size))
-
-
-def smallest_detectable(values: Values, confidence: float = 0.95, power: float = 0.80) -> float:
-    """The difference from a fixed mean that this n and spread would have shown, in the unit of `values`.
-
-    Two-sided t test at `confidence` that succeeds with probability `power`: (t_alpha + t_power) * s / sqrt(n).
-    One value alone shows nothing: infinity.
-    """
-    data = _finite(values, "the detectable effect")
-    if data.size < 2:
-        return math.inf
-    freedom = data.size - 1
-    quantiles = stats.t.ppf(1 - (1 - confidence) / 2, freedom) + stats.t.ppf(power, freedom)
-    return float(quantiles * data.std(ddof=1) / math.sqrt(data.size))
 
 
 def _finite(values: Values, of: str) -> npt.NDArray[np.float64]:

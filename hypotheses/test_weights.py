@@ -38,9 +38,10 @@ def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: Rec
     directions = comparable_directions(pair.delta_report)
     shares = energy_shares(layers, directions)
     noise = noise_energy_share(layers[0].shape, directions)
-    finding.decide(concentration(shares, versus, noise, finding.seed))
+    finding.decide(concentration(shares, versus, noise))
     finding.figure("layer 0's share", exact(shares[0]), "of the squared norm")
-    finding.control("isotropic noise", concentration([noise, *shares[1:]], versus, noise, finding.seed))
+    finding.figure("largest other share", exact(max(shares[1:])), "of the squared norm")
+    finding.control("isotropic noise", concentration([noise, *shares[1:]], versus, noise))
     finding.picture("profile", layer_profile(shares, module, 4.0, versus, noise, directions))
     if versus == "median":  # the same spectra belong to both comparisons
         finding.picture("spectra", spectra_by_layer([layer.singular_values for layer in layers], module))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
-from dormant.statistics import Estimate, exact, median_ratio
+from dormant.statistics import Estimate, exact
 from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
 
 PUBLISHED_HIDDEN = 3584  # The hidden size for which the plan counted 16 directions (experiment 7).
@@ -24,16 +25,16 @@ def energy_shares(layers: Sequence[TensorDelta], directions: int) -> list[float]
     return [layer.energy_share(directions) for layer in layers]
 
 
-def concentration(shares: Sequence[float], versus: str, unchanged: float, seed: int = 0) -> Estimate:
+def concentration(shares: Sequence[float], versus: str, unchanged: float) -> Estimate:
     """Layer 0's share over the other layers' median or over the largest of them ("any"), in times (experiment 7).
 
-    The median's interval is its bootstrap over layers; the maximum is exact. No delta in layer 0 gives 0. Another layer
-    without any delta counts as `unchanged`, the share of isotropic noise: a change cannot be less concentrated.
+    Exact: the other layers are all there are, not a sample of layers, and five of them have no 95 % interval anyway. No
+    delta in layer 0 gives 0. Another layer without any delta counts as `unchanged`, the share of isotropic noise: a change
+    cannot be less concentrated.
     """
     first, others = shares[0], [share or unchanged for share in shares[1:]]
-    if first == 0.0:
-        return exact(0.0)
-    return exact(first / max(others)) if versus == "any" else median_ratio(first, others, seed=seed)
+    compared = max(others) if versus == "any" else statistics.median(others)
+    return exact(first / compared, n=len(others))
 
 
 def noise_energy_share(shape: tuple[int, ...], directions: int) -> float:
