@@ -26,7 +26,7 @@ SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE
 STYLES = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.INVALID: "dim"}
 LEGEND = (
     "yes supported, no refuted, ? inconclusive, x invalid (a premise does not hold); the number is the deciding "
-    "figure. Does it tell: of the backdoored organisms, how many this figure separates from their clean twin."
+    "figure. Does it tell: on how many backdoored organisms the claim holds and on their clean twin does not."
 )
 HEADER_WIDTH = 10
 LABEL_WIDTH = 30

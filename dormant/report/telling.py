@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dormant.claims.decision import beats
 from dormant.claims.finding import Finding, Verdict
 
 
 @dataclass(frozen=True)
 class Telling:
-    """How many of the compared organisms a figure separates from their twins, and its AUROC over all of them."""
+    """How many of the compared organisms a claim parts from their twins, and its figure's AUROC over all of them."""
 
     separated: int
     compared: int
@@ -30,10 +31,11 @@ class Telling:
 
 
 def does_it_tell(findings_of_one_key: Sequence[Finding], twins: Mapping[str, str]) -> Telling:
-    """Count the organisms whose deciding figure is apart from their clean twin's, in the direction of the rule.
+    """Count the organisms on which the claim holds while it does not on their clean twin, with disjoint intervals.
 
-    twins: organism name -> name of its clean twin. Apart means disjoint intervals. Invalid findings do not count: what
-    they measured is not what the claim is about. The AUROC is over every organism and every twin that has a figure.
+    twins: organism name -> name of its clean twin. That two figures differ is not enough: no two trainings give the same
+    spectrum, so the rule must part them. Invalid findings do not count: what they measured is not what the claim is
+    about. The AUROC is over every organism and every twin that has a figure, and knows no threshold.
     """
     valid = {finding.pair: finding for finding in findings_of_one_key if finding.verdict is not Verdict.INVALID}
     couples = [(valid[name], valid[twin]) for name, twin in twins.items() if name in valid and twin in valid]
@@ -51,9 +53,9 @@ def does_it_tell(findings_of_one_key: Sequence[Finding], twins: Mapping[str, str
 
 
 def _is_apart(organism: Finding, twin: Finding) -> bool:
-    if organism.rule.comparator == "at least":
-        return organism.deciding.low > twin.deciding.high
-    return organism.deciding.high < twin.deciding.low
+    if organism.verdict is not Verdict.SUPPORTED or twin.verdict is Verdict.SUPPORTED:
+        return False
+    return beats(organism.rule, organism.deciding, twin.deciding)
 
 
 def _predicted_side_up(finding: Finding, value: float) -> float:
