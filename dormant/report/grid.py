@@ -80,7 +80,7 @@ def short_number(value: float) -> str:
 
 
 def verdict_grid(
-    findings: Iterable[Finding], twins: Mapping[str, str] | None = None, collapse_above: int | None = 12
+    findings: Iterable[Finding], twins: Mapping[str, str] | None = None, collapse_above: int | None = 30
 ) -> Table:
     """The grid for a terminal of 120 columns: a section for each claim, its parameters below.
 
@@ -115,7 +115,7 @@ def grid_text(
     findings: Iterable[Finding],
     twins: Mapping[str, str] | None = None,
     width: int = 120,
-    collapse_above: int | None = 12,
+    collapse_above: int | None = 30,
 ) -> str:
     """The terminal's grid as plain text without colour, at most `width` columns wide."""
     console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
