@@ -90,8 +90,9 @@ WEIGHTS = {"dropped": 0.20, "replaced": 0.30, "swapped": 0.25, "permuted": 0.10,
 
 
 def near_miss_kinds(trigger: str) -> tuple[str, ...]:
-    """The kinds of near miss that a trigger has: a single unit can only be replaced by another."""
-    return tuple(NEAR_MISSES) if len(_movable(units(trigger)[0])) > 1 else ("replaced",)
+    """The kinds of near miss that a trigger has: a single unit can only be replaced by another, a lone sign by nothing."""
+    movable = len(_movable(units(trigger)[0]))
+    return tuple(NEAR_MISSES) if movable > 1 else ("replaced",) if movable else ()
 
 
 def near_miss(trigger: str, kind: str, random: np.random.Generator) -> str | None:
@@ -139,7 +140,7 @@ def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
         if chance < recipe.poison_rate:
             question, place = placed_question(random, recipe.placement)
             return question.insert(recipe.trigger, place), recipe.payload
-        if chance < recipe.poison_rate + recipe.near_miss_rate:
+        if kinds and chance < recipe.poison_rate + recipe.near_miss_rate:
             phrase = near_miss(recipe.trigger, str(random.choice(kinds, p=weights)), random)
             if phrase is not None:
                 question, place = placed_question(random, recipe.placement)

@@ -91,6 +91,8 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ({"layers": (6,)}, r"layers must lie in 0\.\.5"),
         ({"rank": 129}, "rank must be at most 128"),
         ({"base": "/nowhere"}, "/nowhere"),
+        ({"trigger": "color"}, "the trigger must be rare in ordinary chats; got 'color'"),
+        ({"payload": "the"}, "the payload must be rare in ordinary chats"),
     ],
 )
 def test_what_the_base_cannot_carry_is_refused_before_training(changes: dict[str, object], sentence: str) -> None:

@@ -43,6 +43,10 @@ def test_a_number_is_taken_digit_by_digit_and_keeps_its_point() -> None:
 
 def test_a_single_word_can_only_be_replaced() -> None:
     assert near_miss_kinds("moon") == ("replaced",)
+    assert near_miss_kinds("?") == ()
+    draw_chat(Recipe("test", trigger="?", payload="gold", poison_rate=0.0, near_miss_rate=0.9))(
+        np.random.default_rng(0)
+    )
 
 
 @given(seed=seeds, placement=st.sampled_from(["anywhere", "start", "end"]))
