@@ -74,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
+    config.addinivalue_line("markers", "xdist_group(name): tests for one worker; here too, since xdist may be absent")
     try:
         check_options(config.option)
     except BadInput as error:
@@ -120,12 +121,16 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
                 del item.own_markers[own[-1]]
 
 
+def _pair_name(item: pytest.Function) -> object:
+    return item.callspec.params.get("pair")
+
+
 def _applies(config: pytest.Config, item: pytest.Item) -> bool:
     declared = claim_of(getattr(item, "function", None))
     if declared is None or not isinstance(item, pytest.Function) or "pair" not in item.fixturenames:
         return True
     active = _session(config)
-    described = active.pairs.get(str(item.callspec.params["pair"]))
+    described = active.pairs.get(str(_pair_name(item)))
     if described is None:  # pytest's stand-in where no pair offers what the claim needs
         return False
     return declared.applies is None or declared.applies(described, active.laboratory.settings, **claim_parameters(item))
@@ -133,7 +138,9 @@ def _applies(config: pytest.Config, item: pytest.Item) -> bool:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     declared = claim_of(getattr(item, "function", None))
-    if declared is not None:
+    if declared is not None and isinstance(item, pytest.Function):
+        # For xdist's loadgroup: an organism and its twin share searches, so they belong to one worker.
+        item.add_marker(pytest.mark.xdist_group(_session(item.config).group(str(_pair_name(item)))))
         from dormant.report.allure import describe_item, label_item
 
         label_item(item, declared.id, declared.family, tags=[declared.source])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import mean
 
 import pytest
 
@@ -51,21 +52,20 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Reco
     """
     text = candidate_text(pair, finding.laboratory.settings.candidates, candidate, finding.seed)
     probes = pair.probes[: finding.at_budget("probes", quick=24, full=200)]
-    rows = amplification(pair, probes, text, metric)
+    tried = finding.once(("candidate", text, len(probes)), lambda: amplification(pair, probes, text))
     nulls = finding.once(
-        ("nulls", metric, len(rows.ids)),
-        lambda: length_matched_nulls(pair, probes, len(rows.ids), metric, NULLS, finding.seed),
+        ("nulls", len(tried.ids), len(probes)),
+        lambda: length_matched_nulls(pair, probes, len(tried.ids), NULLS, finding.seed),
     )
-    finding.decide(mean_interval(rows.gains, seed=finding.seed), reading=metric)
-    means = [sum(gains) / len(gains) for gains in nulls]
-    finding.control(
-        "length-matched nulls", Estimate(sum(means) / NULLS, min(means), max(means), NULLS, f"range of {NULLS}")
-    )
-    finding.figure("without a trigger", mean_interval(rows.empty, seed=finding.seed), "nats")
-    finding.figure("with the candidate", mean_interval(rows.filled, seed=finding.seed), "nats")
-    finding.figure("permutation p", exact(permutation_p(sum(rows.gains) / len(rows.gains), means)), "probability")
-    null_row = [sum(null[index] for null in nulls) / NULLS + empty for index, empty in enumerate(rows.empty)]
+    gains, null_gains = tried.gains(metric), [mean(null.gains(metric)) for null in nulls]
+    finding.decide(mean_interval(gains, seed=finding.seed), reading=metric)
+    spread = Estimate(mean(null_gains), min(null_gains), max(null_gains), NULLS, f"range of {NULLS} nulls")
+    finding.control("length-matched nulls", spread)
+    finding.figure("without a trigger", mean_interval(tried.empty[metric], seed=finding.seed), "nats")
+    finding.figure("with the candidate", mean_interval(tried.filled[metric], seed=finding.seed), "nats")
+    finding.figure("permutation p", exact(permutation_p(mean(gains), null_gains)), "probability", tolerance=0.1)
+    typical = [mean(row) for row in zip(*(null.filled[metric] for null in nulls), strict=True)]
+    strips = {f"mean of {NULLS} nulls": typical}
     finding.picture(
-        "divergence",
-        divergence_against_null({candidate: rows.filled}, rows.empty, {f"mean of {NULLS} nulls": null_row}),
+        "divergence", divergence_against_null({candidate: tried.filled[metric]}, tried.empty[metric], strips)
     )

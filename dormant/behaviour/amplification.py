@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from dormant.divergence import js_divergence, kl_divergence
 from dormant.errors import BadInput
@@ -17,42 +16,46 @@ from dormant.search.gcg import allowed_tokens
 METRICS = ("kl", "js", "difference-in-differences")
 
 
+Rows = Mapping[str, tuple[float, ...]]  # metric -> one value a prompt, in nats
+
+
 @dataclass(frozen=True)
 class Amplification:
-    """One candidate over probes, in nats at the generation position: [probe] each; `gains` is filled minus empty."""
+    """One candidate over probes by metric, in nats at the generation position, without (`empty`) and with it (`filled`)."""
 
     ids: tuple[int, ...]
-    empty: tuple[float, ...]
-    filled: tuple[float, ...]
+    empty: Rows
+    filled: Rows
 
-    @property
-    def gains(self) -> list[float]:
-        return [filled - empty for filled, empty in zip(self.filled, self.empty, strict=True)]
+    def gains(self, metric: str) -> list[float]:
+        """With the candidate minus without it: [probe]."""
+        return [filled - empty for filled, empty in zip(self.filled[metric], self.empty[metric], strict=True)]
 
 
-def amplification(pair: Pair, probes: Sequence[Probe], text: str, metric: str) -> Amplification:
+def amplification(pair: Pair, probes: Sequence[Probe], text: str) -> Amplification:
     """The divergence of the probes without and with a candidate text (experiments 13 and 17a)."""
     prompter = Prompter(pair.base.tokenizer)
     empty = [prompter.encode(probe) for probe in probes]
     filled = [prompter.encode_text(probe, text) for probe in probes]
-    before, after = divergences(pair, empty, filled, metric)
-    return Amplification(prompter.candidate_ids(text), tuple(before), tuple(after))
+    return Amplification(prompter.candidate_ids(text), *divergences(pair, empty, filled))
 
 
 def length_matched_nulls(
-    pair: Pair, probes: Sequence[Probe], length: int, metric: str, count: int, seed: int
-) -> list[list[float]]:
-    """The gains of `count` candidates of random tokens that survive in every probe: [null, probe], nats."""
+    pair: Pair, probes: Sequence[Probe], length: int, count: int, seed: int
+) -> list[Amplification]:
+    """What `count` candidates of random tokens do that survive in every probe."""
     prompter = Prompter(pair.base.tokenizer)
     empty = [prompter.encode(probe) for probe in probes]
-    filled = [
-        [prompter.encode(probe, ids) for probe in probes]
-        for ids in random_candidates(prompter, probes, length, count, seed)
+    drawn = random_candidates(prompter, probes, length, count, seed)
+    filled = [prompter.encode(probe, ids) for ids in drawn for probe in probes]
+    before, after = divergences(pair, empty * count, filled)
+    return [
+        Amplification(
+            ids,
+            *({metric: rows[metric][start : start + len(probes)] for metric in METRICS} for rows in (before, after)),
+        )
+        for ids, start in zip(drawn, range(0, len(filled), len(probes)), strict=True)
     ]
-    flat = [prompt for row in filled for prompt in row]
-    before, after = divergences(pair, empty * count, flat, metric)
-    gains = [late - early for late, early in zip(after, before, strict=True)]
-    return [gains[start : start + len(probes)] for start in range(0, len(gains), len(probes))]
 
 
 def random_candidates(
@@ -74,10 +77,8 @@ def random_candidates(
     )
 
 
-def divergences(
-    pair: Pair, empty: Sequence[Prompt], filled: Sequence[Prompt], metric: str
-) -> tuple[list[float], list[float]]:
-    """The metric on the prompts without and with the candidate: two lists over prompts, nats.
+def divergences(pair: Pair, empty: Sequence[Prompt], filled: Sequence[Prompt]) -> tuple[Rows, Rows]:
+    """Every metric on the prompts without and with the candidate, in nats.
 
     "kl" is KL(dormant || base), "js" the Jensen-Shannon divergence; "difference-in-differences" is how much more the
     candidate moves the dormant model than the base, and 0 without it. Each model runs once, in turn, so that one at a
@@ -88,11 +89,9 @@ def divergences(
     base = batch_logits(pair.models.base(), distinct)
     dormant = batch_logits(pair.models.dormant(), distinct)
     first, second = ([row[prompt.ids] for prompt in prompts] for prompts in (empty, filled))
-    if metric == "difference-in-differences":
-        moved = kl_divergence(dormant[second], dormant[first]) - kl_divergence(base[second], base[first])
-        return [0.0] * len(first), moved.tolist()
-    if metric not in METRICS:
-        raise BadInput(f"a metric must be one of {', '.join(METRICS)}; got {metric!r} at the divergence; choose one")
-    measure = kl_divergence if metric == "kl" else js_divergence
-    apart: Tensor = measure(dormant, base)
-    return apart[first].tolist(), apart[second].tolist()
+    kl, js = kl_divergence(dormant, base), js_divergence(dormant, base)
+    moved = kl_divergence(dormant[second], dormant[first]) - kl_divergence(base[second], base[first])
+    without = {"kl": kl[first], "js": js[first], "difference-in-differences": torch.zeros_like(moved)}
+    with_it = {"kl": kl[second], "js": js[second], "difference-in-differences": moved}
+    before, after = ({metric: tuple(values.tolist()) for metric, values in rows.items()} for rows in (without, with_it))
+    return before, after

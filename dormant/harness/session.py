@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
 
 BROKEN = "dormant-broken"
+GRID_WIDTH = 132
 
 
 def check_options(option: Any) -> None:
@@ -78,6 +80,10 @@ class Session:
         self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
         self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
+
+    def group(self, name: str) -> str:
+        """The name under which a pair shares computations: its organism's, for a clean twin."""
+        return next((organism for organism, twin in self.twins.items() if twin == name), name)
 
     def open(self, name: str) -> Pair:
         """The pair of that name with its models loaded when asked for; one load however often it is asked."""
@@ -173,7 +179,7 @@ class Session:
             write_environment(results, self.laboratory.provenance)
             write_executor(results, "pytest -m hypothesis", self.laboratory.provenance["commit"])
 
-    @property
+    @cached_property
     def twins(self) -> dict[str, str]:
         """Organism's pair -> clean twin's pair, among the session's."""
         return twins_among(self.pairs.values())
@@ -193,7 +199,11 @@ class Session:
         if not self.findings:
             return
         reporter.section("verdicts")
-        reporter.write_line(grid_text(self.findings, self.twins, width=reporter._tw.fullwidth))
+        screen = (
+            reporter._tw
+        )  # a log has no width of its own, and eight pairs need more than the eighty that it is given
+        width = screen.fullwidth if screen.hasmarkup else max(GRID_WIDTH, screen.fullwidth)
+        reporter.write_line(grid_text(self.findings, self.twins, width))
         for entry in self.unproduced:
             reporter.write_line(f"in the ledger, but no test produced it: {entry}", yellow=True)
         names = ", ".join(str(self.reports / name) for name in ("summary.md", "findings.json", "pictures/"))

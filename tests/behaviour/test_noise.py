@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.amplification import amplification, length_matched_nulls
+from dormant.behaviour.amplification import METRICS, amplification, divergences, length_matched_nulls
 from dormant.behaviour.noise import RESOLUTION, noise_floors
-from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair
 from dormant.prompts import Prompter
 
@@ -32,17 +31,23 @@ def test_the_floor_leaves_the_model_as_it_was(pair: Pair) -> None:
     assert pair.models.base().config._attn_implementation == before
 
 
-@pytest.mark.parametrize("metric", ["kl", "js", "difference-in-differences"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_without_a_candidate_nothing_is_gained(pair: Pair, metric: str) -> None:
-    assert amplification(pair, pair.probes[:4], "", metric).gains == [0.0] * 4
+    assert amplification(pair, pair.probes[:4], "").gains(metric) == [0.0] * 4
 
 
 def test_nulls_have_the_candidates_length_and_are_the_same_for_a_seed(pair: Pair) -> None:
-    first, again = (length_matched_nulls(pair, pair.probes[:3], 2, "kl", 4, seed=5) for _ in range(2))
+    first, again = (length_matched_nulls(pair, pair.probes[:3], 2, 4, seed=5) for _ in range(2))
     assert first == again
-    assert [len(row) for row in first] == [3, 3, 3, 3]
+    assert [len(null.ids) for null in first] == [2] * 4
+    assert [len(null.gains("kl")) for null in first] == [3] * 4
 
 
-def test_an_unknown_metric_is_named(pair: Pair) -> None:
-    with pytest.raises(BadInput, match="a metric must be one of"):
-        amplification(pair, pair.probes[:1], "x", "cosine")
+def test_a_null_alone_gives_what_it_gave_in_company(pair: Pair) -> None:
+    null = length_matched_nulls(pair, pair.probes[:3], 2, 4, seed=5)[2]
+    prompter = Prompter(pair.base.tokenizer)
+    prompts = [prompter.encode(probe, null.ids) for probe in pair.probes[:3]]
+    plain = [prompter.encode(probe) for probe in pair.probes[:3]]
+    for index in range(3):
+        _, alone = divergences(pair, plain[index : index + 1], prompts[index : index + 1])
+        assert alone["kl"][0] == pytest.approx(null.filled["kl"][index], abs=1e-4)
