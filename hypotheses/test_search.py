@@ -60,8 +60,8 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Recorde
     """
     plan = Plan(
         length=length,
-        restarts=finding.at_budget("restarts", quick=6, full=8),
-        steps=finding.at_budget("steps", quick=32, full=200),
+        restarts=finding.at_budget("restarts", quick=10, full=10),
+        steps=finding.at_budget("steps", quick=24, full=200),
         candidates=finding.at_budget("candidates", quick=32, full=64),
         probes=finding.at_budget("probes", quick=2, full=4),
         held_out=finding.at_budget("held-out probes", quick=12, full=64),
