@@ -58,6 +58,9 @@ def gcg(
 ) -> SearchResult:
     """Swaps one token a step for the best of the candidates that the gradient proposes; never accepts a loss.
 
+    It starts from the best of a first batch of random candidates: a trigger is a needle, and around most single random
+    strings the objective is flat and its gradient says nothing. The batch counts as evaluations, not as a step.
+
     allowed [tokens]: the ids that may be used. Proposals are drawn without replacement over (place, token) and never
     repeat a candidate of this run. `curve` has one value a step. Deterministic for a seed. Raises BadInput without
     allowed tokens or where no admitted start is found.
@@ -65,9 +68,10 @@ def gcg(
     started = time.perf_counter()
     allowed = _distinct(allowed)
     generator = torch.Generator().manual_seed(settings.seed)
-    best = next(_random_candidates(allowed, settings.length, generator, admit))
-    value = start = float(objective.evaluate(torch.tensor([best]))[0])
-    seen, curve = {best}, list[float]()
+    batch = list(islice(_random_candidates(allowed, settings.length, generator, admit), settings.candidates))
+    values = objective.evaluate(torch.tensor(batch))
+    best, value = batch[int(values.argmax())], float(values.max())
+    start, seen, curve = value, set(batch), list[float]()
     swaps: Tensor | None = None
     for step in range(settings.steps):
         if swaps is None:  # the gradient of an unchanged incumbent is unchanged too
