@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from dormant.errors import BadInput
 
@@ -33,9 +33,11 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="A
 @organisms.command("list")
 def list_organisms(json_file: JsonFile = None) -> None:
     """The shipped pairs: what is planted where, and which pair is the control."""
-    from dormant.organisms.catalogue import zoo_pairs
+    from dormant.organisms.catalogue import ZOO_PAIRS, zoo_pairs
 
-    table = Table("pair", "planted", "trigger", "payload", "place", "control")
+    width = max(map(len, ZOO_PAIRS))  # a name that is cut cannot be typed
+    columns = [Column(title, min_width=width, overflow="fold") for title in ("pair", "control")]
+    table = Table(columns[0], "planted", "trigger", "payload", "place", columns[1])
     record = []
     pairs = zoo_pairs()
     for pair in pairs:
@@ -86,7 +88,10 @@ def verify(
 @organisms.command("build")
 def build_organism(
     recipe_file: Annotated[
-        Path, typer.Argument(metavar="RECIPE.toml", help="What to plant; see `recipes/` for examples.")
+        Path,
+        typer.Argument(
+            metavar="RECIPE.toml", help="What to plant; the zoo's own are in dormant/organisms/zoo/recipes."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for base/, dormant/ and clean/.")],
     json_file: JsonFile = None,

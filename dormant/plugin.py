@@ -6,9 +6,9 @@ must come after the built-in plugins and before Hypothesis'.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
         option.allure_report_dir = str(Path(option.reports) / "allure-results")
         option.clean_alluredir = True
     if _selects(option.markexpr, "benchmark") and getattr(option, "benchmark_json", "absent") is None:
-        option.benchmark_json = BytesIO()  # pytest-benchmark hands out its results only where it writes them
+        option.benchmark_json = os.devnull  # pytest-benchmark hands out its results only where it writes them
 
 
 def _selects(expression: str | None, mark: str) -> bool:

@@ -27,7 +27,7 @@ from dormant.organisms.catalogue import PairDescription, chosen_pairs, known_pai
 from dormant.pairs import Pair
 from dormant.prompts import read_probes
 from dormant.report.allure import results_folder, write_environment, write_executor
-from dormant.report.benchmarks import compare_with_last, store_benchmarks
+from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks
 from dormant.report.grid import grid_text
 from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
@@ -77,6 +77,7 @@ class Session:
         self.broken: list[str] = []
         self.unproduced: list[str] = []
         self.faults: list[str] = []
+        self.throughput: list[str] = []
         self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
         self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
@@ -187,6 +188,10 @@ class Session:
     def keep_benchmarks(self, output: dict[str, Any]) -> None:
         """Compare a benchmark run's ratios with the last stored ones of this device; store it where none fell."""
         folder = self.reports / "benchmarks"
+        self.throughput = [
+            f"{name}: {timing.candidates_per_second or 0:,.0f} candidates/s, {timing.ratio or 0:.1f} x the reference beside it"
+            for name, timing in read_run(output).timings.items()
+        ]
         slower = compare_with_last(output, folder, self.device)
         self.faults += slower
         if not slower:
@@ -194,6 +199,8 @@ class Session:
 
     def show(self, reporter: Any) -> None:
         """The grid of verdicts, and where everything lies."""
+        for line in self.throughput:
+            reporter.write_line(line)
         for fault in self.faults:
             reporter.write_line(fault, red=True)
         if not self.findings:
