@@ -65,7 +65,7 @@ def test_the_adapter_leaves_attention_byte_identical() -> None:
 
 
 @pytest.mark.parametrize("name", ["circuit", "pi"])
-def test_an_organism_and_its_probes_come_from_its_shipped_recipe(name: str, tmp_path: object) -> None:
+def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     recipe = read_recipe(ZOO / "recipes" / f"{name}.toml")
     truth = next(pair.truth for pair in zoo_pairs() if pair.name == name)
     assert truth is not None
