@@ -23,7 +23,6 @@ from dormant.weights.deltas import MODULES
         "no scatter; the plan built its search on a sixteenfold concentration",
     ),
     premises=["base-is-parent"],
-    controls=["isotropic noise"],
     needs="deltas",
 )
 @pytest.mark.parametrize("versus", ["median", "any"])
@@ -41,7 +40,6 @@ def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: Rec
     finding.decide(concentration(shares, versus, noise))
     finding.figure("layer 0's share", exact(shares[0]), "of the squared norm")
     finding.figure("largest other share", exact(max(shares[1:])), "of the squared norm")
-    finding.control("isotropic noise", concentration([noise, *shares[1:]], versus, noise))
     finding.picture("profile", layer_profile(shares, module, 4.0, versus, noise, directions))
     if versus == "median":  # the same spectra belong to both comparisons
         finding.picture("spectra", spectra_by_layer([layer.singular_values for layer in layers], module))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from dormant.pairs import Pair, open_pair
 from tests.builders import add_delta, build_checkpoint, copy_checkpoint
 
 
@@ -36,3 +38,11 @@ def nan_dormant(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
 
     return copy_checkpoint(tiny_base, tmp_path_factory.mktemp("checkpoints") / "nan-dormant", spoil)
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tiny_base: Path, tiny_dormant: Path) -> Iterator[Pair]:
+    """Both tiny checkpoints as an open pair on the CPU."""
+    opened = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    yield opened
+    opened.release()

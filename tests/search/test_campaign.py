@@ -1,45 +1,36 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from dormant.errors import BadInput
-from dormant.pairs import Pair, open_pair
+from dormant.pairs import Pair
 from dormant.search.campaign import Plan, late_gain, run_campaign
 
 PLAN = Plan(length=2, restarts=2, steps=2, candidates=4, probes=2, held_out=2, seed=0)
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base: Path, tiny_dormant: Path) -> Iterator[Pair]:
-    opened = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
-    yield opened
-    opened.release()
-
-
-def test_random_search_gets_as_many_evaluations_as_gcg(pair: Pair) -> None:
-    found = run_campaign(pair, PLAN)
+def test_random_search_gets_as_many_evaluations_as_gcg(tiny_pair: Pair) -> None:
+    found = run_campaign(tiny_pair, PLAN)
     assert [run.evaluations for run in found.gcg] == [run.evaluations for run in found.random]
     assert len(found.gains) == len(found.held_out_gains) == len(found.starts) == 2
 
 
-def test_the_same_plan_gives_the_same_campaign(pair: Pair) -> None:
-    first, again = run_campaign(pair, PLAN), run_campaign(pair, PLAN)
+def test_the_same_plan_gives_the_same_campaign(tiny_pair: Pair) -> None:
+    first, again = run_campaign(tiny_pair, PLAN), run_campaign(tiny_pair, PLAN)
     assert [run.best for run in first.gcg] == [run.best for run in again.gcg]
     assert first.gains == again.gains
 
 
-def test_a_search_never_ends_below_its_start(pair: Pair) -> None:
-    found = run_campaign(pair, replace(PLAN, seed=5))
+def test_a_search_never_ends_below_its_start(tiny_pair: Pair) -> None:
+    found = run_campaign(tiny_pair, replace(PLAN, seed=5))
     assert all(run.value >= start for run, start in zip(found.gcg, found.starts, strict=True))
 
 
-def test_too_few_probes_are_named(pair: Pair) -> None:
+def test_too_few_probes_are_named(tiny_pair: Pair) -> None:
     with pytest.raises(BadInput, match="a search needs 1002 probes"):
-        run_campaign(pair, replace(PLAN, held_out=1000))
+        run_campaign(tiny_pair, replace(PLAN, held_out=1000))
 
 
 @pytest.mark.parametrize(
