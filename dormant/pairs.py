@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,10 @@ from dormant.checkpoints import Checkpoint, hash_text, open_checkpoint
 from dormant.errors import BadInput
 from dormant.models import Models, Placement, resolve_device, resolve_dtype, resolve_residency
 from dormant.prompts import Probe, read_probes
-from dormant.weights.deltas import DeltaReport, check_same_tensors, compute_delta_report
-from dormant.weights.figures import report_to_dict
+from dormant.weights.comparison import compute_delta_report
+from dormant.weights.deltas import DeltaReport
+from dormant.weights.figures import report_identity
+from dormant.weights.matching import check_same_tensors
 from dormant.weights.published import published_report
 
 DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.txt"
@@ -124,8 +127,8 @@ def open_pair(
     check_same_tensors(*checkpoints)
     _check_same_vocabulary(*checkpoints)
     notes = _check_same_prompts(*checkpoints) + _dtype_notes(*checkpoints)
-    for checkpoint in checkpoints:
-        checkpoint.check_finite()
+    with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
+        list(pool.map(Checkpoint.check_finite, checkpoints))
     fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in checkpoints))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
@@ -136,7 +139,7 @@ def open_pair(
 def figures_pair(name: str, report: DeltaReport) -> Pair:
     """A pair of which only a delta report is at hand."""
     notes = (report.note,) if report.note else ()
-    fingerprint = hash_text(json.dumps(report_to_dict(report), sort_keys=True))
+    fingerprint = hash_text(report_identity(report))
     return Pair(name, fingerprint, report, notes=notes)
 
 

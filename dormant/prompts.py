@@ -182,6 +182,22 @@ def read_probes(path: str | Path) -> tuple[Probe, ...]:
     return probes
 
 
+def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tuple[Probe, ...]:
+    """`count` of the probes (all, where there are fewer), those whose prompts share the commonest lengths.
+
+    Prompts run unpadded, so a batch holds one length: two dozen prompts of twelve lengths cost as much as twelve batches.
+    Raises BadInput where there are none.
+    """
+    groups: dict[int, list[Probe]] = {}
+    for probe in probes:
+        groups.setdefault(len(prompter.encode(probe).ids), []).append(probe)
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    chosen = [probe for _, members in ordered for probe in members][:count]
+    if not chosen:
+        raise BadInput("a measurement needs at least one probe; got none at the probe set; give one with --probes FILE")
+    return tuple(chosen)
+
+
 def _probe_at(line: str, path: str | Path, number: int) -> Probe:
     try:
         return Probe(line)

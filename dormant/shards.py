@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,23 @@ INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 BLOCK = 2**22  # elements a block: 8 MB in bfloat16, 32 MB once widened to float64
+HEADER_LIMIT = 100_000_000  # bytes; safetensors refuses longer headers too
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies and what it looks like, known without reading it."""
+    """Where a tensor lies and what it looks like, known without reading it; `offset` is its first byte in the file."""
 
     name: str
     file: Path
     shape: tuple[int, ...]
     dtype: torch.dtype
+    offset: int
+
+    @property
+    def bytes(self) -> int:
+        """How long it is in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_catalogue(location: Path) -> dict[str, StoredTensor]:
@@ -37,14 +46,12 @@ def read_catalogue(location: Path) -> dict[str, StoredTensor]:
     Raises BadInput on pickle weights, on a shard that is missing, truncated or outside the folder, and on an index that
     disagrees with its shards.
     """
-    # The order in which transformers looks, so that a folder with both is read the same way by both.
-    if (location / SINGLE).exists() or (location / SINGLE).is_symlink():
+    names = _shard_names(location)
+    if names == [SINGLE]:
         return {stored.name: stored for stored in _read_header(_inside(location, SINGLE, location))}
-    if not (location / INDEX).exists():
-        raise BadInput(_no_weights(location))
     index = _inside(location, INDEX, location)
     weight_map = _read_weight_map(index)
-    shards = {name: _inside(location, name, index) for name in sorted(set(weight_map.values()))}
+    shards = {name: _inside(location, name, index) for name in names}
     catalogue: dict[str, StoredTensor] = {}
     for shard_name, shard in shards.items():
         for stored in _read_header(shard):
@@ -63,27 +70,101 @@ def read_catalogue(location: Path) -> dict[str, StoredTensor]:
     return catalogue
 
 
+def survey_catalogue(location: Path) -> tuple[dict[str, StoredTensor], list[str]]:
+    """Every tensor that can be read from a folder, damaged as it may be, and a sentence for each file or tensor at fault.
+
+    Raises BadInput only where there is nothing to read at all.
+    """
+    faults: list[str] = []
+    try:
+        files = _shard_names(location)
+    except BadInput as error:
+        faults.append(str(error))
+        files = sorted(file.name for file in location.glob("*.safetensors"))
+    catalogue: dict[str, StoredTensor] = {}
+    for name in files:
+        try:
+            tensors, damaged = _survey_shard(_inside(location, name, location))
+        except BadInput as error:
+            faults.append(str(error))
+            continue
+        catalogue |= {stored.name: stored for stored in tensors}
+        faults += damaged
+    if not catalogue:
+        raise BadInput(faults[0] if faults else _no_weights(location))
+    return catalogue, faults
+
+
 def read_tensor(stored: StoredTensor) -> torch.Tensor:
     """The whole tensor as stored."""
-    with _open_shard(stored.file) as shard:
-        tensor: torch.Tensor = shard.get_tensor(stored.name)
-        return tensor.clone()  # its own memory: the shard's mapping goes away with this call
+    with _open_raw(stored.file) as raw:
+        return _read(raw, stored, 0, math.prod(stored.shape)).view(stored.shape)
 
 
 def read_blocks(stored: StoredTensor, axis: int = 0, elements: int = BLOCK) -> Iterator[torch.Tensor]:
-    """The tensor in consecutive slices along `axis` (0 or 1), each of about `elements` elements, in order."""
+    """The tensor in consecutive slices along `axis` (0 or 1), each of about `elements` elements, in order.
+
+    Plain reads: the pages of a mapping count as resident until it is closed (616 MB for 545 MB read).
+    """
     if not stored.shape:
         yield read_tensor(stored)
         return
-    length = stored.shape[axis]
-    step = max(1, elements * length // max(1, torch.Size(stored.shape).numel()))
-    for start in range(0, length, step):
-        # Opened anew for each block: pages of a mapping count as resident until it is closed, so one open shard
-        # would grow to the tensor's whole size (616 MB against 86 MB for 545 MB read); reopening costs a millisecond.
-        with _open_shard(stored.file) as shard:
-            view = shard.get_slice(stored.name)
-            block: torch.Tensor = view[start : start + step] if axis == 0 else view[:, start : start + step]
-        yield block
+    length, size = stored.shape[axis], math.prod(stored.shape)
+    step = max(1, elements * length // max(1, size))
+    with _open_raw(stored.file) as raw:
+        for start in range(0, length, step):
+            count = min(step, length - start)
+            if axis == 0:
+                row = size // length
+                yield _read(raw, stored, start * row, count * row).view(count, *stored.shape[1:])
+            else:
+                places = range(start, size, length)
+                yield torch.stack([_read(raw, stored, place, count) for place in places])
+
+
+def read_rows(stored: StoredTensor, count: int) -> torch.Tensor:
+    """At most `count` rows of a matrix, spread evenly over it, or a whole vector: [rows, columns] or [length]."""
+    if len(stored.shape) < 2 or stored.shape[0] <= count:
+        return read_tensor(stored)
+    width = math.prod(stored.shape[1:])
+    with _open_raw(stored.file) as raw:
+        chosen = [_read(raw, stored, stored.shape[0] * row // count * width, width) for row in range(count)]
+    return torch.stack(chosen)
+
+
+def read_tiles(stored: StoredTensor, buffer: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensor's values in order as flat views of `buffer` (uint8), each valid until the next is asked for.
+
+    Plain reads into one small buffer, without a mapping: the tiles stay in the processor's cache and memory stays flat.
+    Raises BadInput where the file ends early or cannot be read.
+    """
+    position, end = stored.offset, stored.offset + stored.bytes
+    with _open_raw(stored.file) as raw:
+        raw.seek(position)
+        while position < end:
+            part = buffer[: min(len(buffer), end - position)]
+            _fill(raw, part, stored)
+            position += len(part)
+            yield part.view(stored.dtype)
+
+
+def _survey_shard(file: Path) -> tuple[list[StoredTensor], list[str]]:
+    """The tensors that lie whole in a file and a sentence for each that does not; BadInput without a readable header."""
+    tensors, faults = [], []
+    size = file.stat().st_size
+    for name, (shape, dtype, start) in _raw_header(file).items():
+        if dtype not in DTYPES:
+            faults.append(_other_dtype(name, dtype, file))
+            continue
+        stored = StoredTensor(name, file, shape, DTYPES[dtype], start)
+        if start + stored.bytes > size:
+            faults.append(
+                f"a tensor must lie whole in its shard; got the file's end {start + stored.bytes - size} bytes early at "
+                f"tensor {name!r} of {file}; download or save it again"
+            )
+        else:
+            tensors.append(stored)
+    return tensors, faults
 
 
 @contextmanager
@@ -97,20 +178,87 @@ def _open_shard(file: Path) -> Iterator[Any]:
         ) from error
 
 
+def _read(raw: FileIO, stored: StoredTensor, start: int, count: int) -> torch.Tensor:
+    """`count` values from the `start`-th on, in memory of their own."""
+    values = torch.empty(count, dtype=stored.dtype)
+    raw.seek(stored.offset + start * stored.dtype.itemsize)
+    _fill(raw, values.view(torch.uint8), stored)
+    return values
+
+
+def _fill(raw: FileIO, part: torch.Tensor, stored: StoredTensor) -> None:
+    """Fills `part` (uint8) from where the file stands; one read ends at 2 GB, hence the loop."""
+    done = 0
+    while done < len(part):
+        try:
+            found = raw.readinto(part[done:].numpy().data)
+        except OSError as error:
+            raise BadInput(
+                f"a shard must be readable; got {error.strerror} at tensor {stored.name!r} of {stored.file}; "
+                "check the disk or download it again"
+            ) from error
+        if not found:
+            raise BadInput(
+                f"a shard must be a whole safetensors file; got its end {len(part) - done} bytes early at tensor "
+                f"{stored.name!r} of {stored.file}; download or save it again"
+            )
+        done += found
+
+
+@contextmanager
+def _open_raw(file: Path) -> Iterator[FileIO]:
+    try:
+        raw = FileIO(file)
+    except OSError as error:
+        raise BadInput(f"a shard must be readable; got {error.strerror} at {file}; check the file") from error
+    with raw:
+        yield raw
+
+
 def _read_header(file: Path) -> list[StoredTensor]:
-    with _open_shard(file) as shard:
-        views = {name: shard.get_slice(name) for name in sorted(shard.keys())}
-        return [StoredTensor(name, file, tuple(v.get_shape()), _dtype(name, v, file)) for name, v in views.items()]
+    with _open_shard(file) as shard:  # safetensors checks that header and file agree
+        names = sorted(shard.keys())
+    header = _raw_header(file)
+    for name in names:
+        if header[name][1] not in DTYPES:
+            raise BadInput(_other_dtype(name, header[name][1], file))
+    return [StoredTensor(name, file, header[name][0], DTYPES[header[name][1]], header[name][2]) for name in names]
 
 
-def _dtype(name: str, view: Any, file: Path) -> torch.dtype:
-    stored = view.get_dtype()
-    if stored not in DTYPES:
+def _raw_header(file: Path) -> dict[str, tuple[tuple[int, ...], str, int]]:
+    """Shape, dtype and first byte of every tensor: eight bytes of length, JSON, then the values."""
+    try:
+        with FileIO(file) as raw:
+            length = int.from_bytes(raw.read(8), "little")
+            if length > HEADER_LIMIT:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(raw.read(length))
+        return {
+            name: (tuple(entry["shape"]), str(entry["dtype"]), 8 + length + entry["data_offsets"][0])
+            for name, entry in sorted(header.items())
+            if name != "__metadata__"
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(
-            f"weights must be stored as one of {', '.join(DTYPES)}; got {stored} at tensor {name!r} of {file}; "
-            "save the unquantised weights"
-        )
-    return DTYPES[stored]
+            f"a shard must be a whole safetensors file; got {first_line(error)!r} at {file}; download or save it again"
+        ) from error
+
+
+def _other_dtype(name: str, dtype: str, file: Path) -> str:
+    return (
+        f"weights must be stored as one of {', '.join(DTYPES)}; got {dtype} at tensor {name!r} of {file}; "
+        "save the unquantised weights"
+    )
+
+
+def _shard_names(location: Path) -> list[str]:
+    """The files that hold the weights; BadInput without any, or where the index cannot be read."""
+    # The order in which transformers looks, so that a folder with both is read the same way by both.
+    if (location / SINGLE).exists() or (location / SINGLE).is_symlink():
+        return [SINGLE]
+    if not (location / INDEX).exists():
+        raise BadInput(_no_weights(location))
+    return sorted(set(_read_weight_map(_inside(location, INDEX, location)).values()))
 
 
 def _read_weight_map(index: Path) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
-from dormant.prompts import Probe, Prompt, Prompter, batch_logits, geometry_faults, read_probes
+from dormant.prompts import Probe, Prompt, Prompter, alike_probes, batch_logits, geometry_faults, read_probes
 from tests.builders import build_tokenizer, tiny_config
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
@@ -131,3 +131,11 @@ def test_company_does_not_change_an_answer() -> None:
 def test_an_empty_prompt_set_is_refused() -> None:
     with pytest.raises(BadInput, match="at least one prompt"):
         batch_logits(Qwen2ForCausalLM(tiny_config()), [])
+
+
+def test_alike_probes_share_the_commonest_lengths(prompter: Prompter) -> None:
+    probes = [Probe("a{slot}"), Probe("a b c d{slot}"), Probe("b{slot}"), Probe("c{slot}")]
+    assert alike_probes(prompter, probes, 3) == (probes[0], probes[2], probes[3])
+    assert len(alike_probes(prompter, probes, 9)) == 4
+    with pytest.raises(BadInput, match="at least one probe"):
+        alike_probes(prompter, [], 3)

@@ -10,6 +10,7 @@ from scipy import stats
 
 from dormant.errors import BadInput
 from dormant.statistics import (
+    auroc_interval,
     exact,
     mean_interval,
     permutation_p,
@@ -75,3 +76,23 @@ def test_a_permutation_p_value_is_never_zero(null: list[float], observed: float)
 def test_a_sample_without_finite_values_is_refused(broken: list[float]) -> None:
     with pytest.raises(BadInput, match="the mean needs"):
         mean_interval(broken)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.lists(st.integers(-3, 3), min_size=1, max_size=12))
+def test_an_auroc_is_the_share_of_couples_in_order_and_lies_in_its_interval(ours: list[int], theirs: list[int]) -> None:
+    found = auroc_interval(ours, theirs)
+    wins = [(high > low) + (high == low) / 2 for high in ours for low in theirs]
+    assert found.value == pytest.approx(sum(wins) / len(wins))
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+
+
+def test_an_auroc_of_one_keeps_an_interval_that_shrinks_with_the_sample() -> None:
+    few, many = (auroc_interval([1.0] * n, [0.0] * n) for n in (8, 80))
+    assert few.low < many.low < many.value == many.high == 1.0
+
+
+def test_the_aurocs_interval_covers_the_truth_as_often_as_it_says() -> None:
+    random, truth = np.random.default_rng(0), stats.norm.cdf(1.5 / 2**0.5)
+    found = [auroc_interval(random.normal(1.5, 1, 30), random.normal(0, 1, 30)) for _ in range(400)]
+    assert np.mean([estimate.low <= truth <= estimate.high for estimate in found]) == pytest.approx(0.95, abs=0.03)
