@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -34,6 +36,19 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower left", ncols=min(len(labels), 3), frameon=False, fontsize=9)
+
+
+def drawable(text: str) -> str:
+    """The text with what the font lacks, or would read as a formula or a line break, written as an escape."""
+    return "".join(
+        letter if letter.isprintable() and letter != "$" and ord(letter) in _font_letters() else f"\\x{ord(letter):02x}"
+        for letter in text
+    )
+
+
+@cache
+def _font_letters() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
 
 
 def png_bytes(figure: Figure, dots_per_inch: int = 120) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures of scores, divergences and searches, each a pure function whose title states the message."""
+"""Pictures of scores and divergences, each a pure function whose title states the message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dormant.pictures.canvas import BLUE, GREY, ORANGE, SERIES, VERMILION, legend_below, new_picture
+from dormant.pictures.canvas import BLUE, GREY, ORANGE, VERMILION, legend_below, new_picture
 
 
 def order_strip(
@@ -74,36 +74,6 @@ def divergence_against_null(
     return figure
 
 
-def search_curves(
-    curves: Mapping[str, Sequence[Sequence[float]]],
-    unit: str = "nats",
-    planted: float | None = None,
-    xlabel: str = "step",
-    x: Sequence[float] | None = None,
-) -> Figure:
-    """Best value so far of each search (median over restarts, band from lowest to highest restart).
-
-    curves: label -> [restart][step]. planted: the true trigger's value where it is known. x: where the steps stand
-    (evaluations, say) when that is not 1, 2, 3...
-    """
-    finals = {label: float(np.median([run[-1] for run in runs])) for label, runs in curves.items() if len(runs)}
-    title = "Search: " + ", ".join(f"{label} {value:.3g}" for label, value in finals.items()) + f" {unit} at the end"
-    figure, axes = new_picture(title if finals else "No search was run", xlabel, f"best so far in {unit}")
-    for (label, runs), colour in zip(curves.items(), _cycled(len(curves)), strict=True):
-        if not len(runs):
-            continue
-        steps = min(len(run) for run in runs)
-        table = np.asarray([run[:steps] for run in runs], dtype=np.float64)  # [restart, step]
-        places = np.arange(1, steps + 1) if x is None else np.asarray(x[:steps], dtype=np.float64)
-        named = f"{label} ({_restarts(len(runs))})"
-        axes.plot(places, np.median(table, axis=0), color=colour, linewidth=2, label=named)
-        axes.fill_between(places, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.18, linewidth=0)
-    if planted is not None:
-        axes.axhline(planted, color=VERMILION, linestyle="--", linewidth=1.4, label=f"planted trigger: {planted:.3g}")
-    legend_below(figure, axes)
-    return figure
-
-
 def noise_floor(floors: Mapping[str, float], effect: float, unit: str = "nats") -> Figure:
     """What each change of arithmetic does to base against itself, beside the effect, on a log scale.
 
@@ -137,11 +107,3 @@ def _strip(axes: Axes, row: int, values: Sequence[float], colour: str) -> None:
     # 0.618: successive multiples of the golden section fill the row without clumps.
     across = row + 0.44 * ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5)
     axes.scatter(values, across, s=26, color=colour, alpha=0.65, linewidth=0, zorder=3)
-
-
-def _cycled(count: int) -> list[str]:
-    return [SERIES[index % len(SERIES)] for index in range(count)]
-
-
-def _restarts(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} restarts"

@@ -138,6 +138,52 @@ def tensor_relative_deltas(report: DeltaReport, threshold: float | None = None) 
     return figure
 
 
+def head_map(report: DeltaReport, module: str) -> Figure:
+    """Largest singular value of every head's part of a module's delta: layers by heads; untouched ones grey.
+
+    `module` is q_proj, k_proj, v_proj or o_proj; heads are key-value heads for k and v.
+    """
+    rows = [delta.heads if delta else () for delta in report.layers(module)]
+    cells = np.full((len(rows), max([1, *map(len, rows)])), np.nan)  # [layer, head]
+    for row, heads in enumerate(rows):
+        for head in heads:
+            cells[row, head.head] = head.sigma1 or np.nan
+    known = np.isfinite(cells).any()
+    title = f"{module}: no head was changed, or none was measured"
+    if known:
+        layer, strongest = divmod(int(np.nanargmax(cells)), cells.shape[1])
+        times = np.nanmax(cells) / np.nanmedian(cells)
+        title = f"{module}: head {strongest} of layer {layer} changed most, {times:.2g} x the median head"
+    height = 2.2 + 0.16 * max(len(rows), 8)
+    figure, axes = new_picture(title, "head", "layer", width=max(6.5, 2.0 + 0.26 * cells.shape[1]), height=height)
+    axes.grid(False)
+    axes.set_facecolor("#E4E4E4")
+    if known:
+        norm = LogNorm(np.nanmin(cells), max(np.nanmax(cells), 1.01 * np.nanmin(cells)))
+        image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap="cividis", norm=norm)
+        figure.colorbar(image, ax=axes).set_label("largest singular value\n(grey: identical)", fontsize=8)
+    axes.set_xticks(range(0, cells.shape[1], 1 if cells.shape[1] <= 16 else 2))
+    return figure
+
+
+def report_pictures(report: DeltaReport) -> dict[str, Figure]:
+    """All pictures of a delta report by name: relative deltas, and each changed module's spectra and heads."""
+    pictures = {"relative-deltas": tensor_relative_deltas(report)}
+    kinds = {
+        name.rsplit(".", 2)[-2]
+        for name, delta in report.tensors.items()
+        if LAYER.search(name) and delta.singular_values
+    }
+    for module in sorted(kinds):
+        layers = report.layers(module)
+        edges = [delta.noise_edge for delta in layers if delta and delta.noise_edge is not None]
+        spectra = [delta.singular_values if delta else () for delta in layers]
+        pictures[f"spectra-{module}"] = spectra_by_layer(spectra, module, max(edges) if edges else None)
+        if any(delta and delta.heads for delta in layers):
+            pictures[f"heads-{module}"] = head_map(report, module)
+    return pictures
+
+
 def _columns(report: DeltaReport) -> tuple[list[str], list[str]]:
     """Modules of the layers and tensors outside them, each in the order in which they appear."""
     modules: dict[str, None] = {}

@@ -37,6 +37,11 @@ def concentration(shares: Sequence[float], versus: str, unchanged: float) -> Est
     return exact(first / compared, n=len(others))
 
 
+def largest_noise_edge(layers: Sequence[TensorDelta]) -> float | None:
+    """The highest of the layers' rounding-noise edges; None where none was measured."""
+    return max((layer.noise_edge for layer in layers if layer.noise_edge is not None), default=None)
+
+
 def noise_energy_share(shape: tuple[int, ...], directions: int) -> float:
     """The share that the leading directions of an isotropic random matrix of this shape hold, by Marchenko and Pastur (1967).
 

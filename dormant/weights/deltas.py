@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
-
-from dormant.checkpoints import Checkpoint
 from dormant.errors import BadInput
-from dormant.weights.spectra import accumulate, long_axis, singular_values
+from dormant.weights.heads import HeadDelta, HeadLayout
+from dormant.weights.noise import noise_edge
 
 DIRECTIONS = 16  # leading singular values kept, as many as the published figures have
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -25,7 +23,9 @@ class TensorDelta:
 
     `norm` is the Frobenius norm of the delta, `relative` that norm over the base tensor's, `energy` the squared
     Frobenius norm that energy shares refer to, `singular_values` the leading ones, largest first (empty for identical
-    tensors and for vectors).
+    tensors and for vectors), each within `spectrum_error` of its true value (0: a full decomposition). `noise_edge` is the
+    largest singular value that rounding to the stored dtype would give by itself, `rank` counts those above it ("at
+    least" where `rank_is_bound`); `heads` holds the heads' parts of attention modules. What is None was not measured.
     """
 
     name: str
@@ -36,6 +36,30 @@ class TensorDelta:
     max_abs: float | None
     energy: float
     singular_values: tuple[float, ...] = ()
+    spectrum_error: float = 0.0
+    noise_edge: float | None = None
+    rank: int | None = None
+    rank_is_bound: bool = False
+    heads: tuple[HeadDelta, ...] = ()
+
+    @property
+    def stable_rank(self) -> float:
+        """The squared Frobenius norm over the largest singular value's square; 0 without a spectrum."""
+        return self.energy / self.singular_values[0] ** 2 if self.singular_values and self.singular_values[0] else 0.0
+
+    def remainder_edge(self, directions: int = DIRECTIONS) -> float:
+        """The noise edge measured on the matrix: that of whatever the leading `directions` leave, taken as noise.
+
+        For a low-rank change this is the rounding (FACTS 1: 0.0037-0.0061); far above `noise_edge` it is more change.
+        """
+        rows, columns = self.shape
+        left = max(0.0, self.energy * (1 - self.energy_share(directions)))
+        entries = max(1, (rows - directions) * (columns - directions))
+        return noise_edge(self.shape, left / entries)
+
+    def head_shares(self) -> list[float]:
+        """Each head's part of the squared Frobenius norm; empty where the tensor is made of no heads: [head]."""
+        return [head.norm**2 / self.energy if self.energy else 0.0 for head in self.heads]
 
     def energy_share(self, directions: int = DIRECTIONS) -> float:
         """The part of the squared Frobenius norm in the leading `directions` singular values; 0 for a zero delta."""
@@ -63,6 +87,8 @@ class DeltaReport:
     norm_is_float32: bool = (
         False  # published norms that under-report large tensors: to be shown, never to be decided on
     )
+    layout: HeadLayout | None = None
+    faults: tuple[str, ...] = ()  # what could not be compared, a sentence each
 
     @cached_property
     def n_layers(self) -> int:
@@ -105,65 +131,3 @@ class DeltaReport:
                 f"every layer must have {module}; got none at layer {found.index(None)} of {self.source}; choose another module"
             )
         return [delta for delta in found if delta is not None]
-
-
-def compute_delta_report(
-    base: Checkpoint,
-    dormant: Checkpoint,
-    device: torch.device | str = "cpu",
-    on_tensor: Callable[[int, int, str], None] | None = None,
-) -> DeltaReport:
-    """The delta of every tensor, streamed: blocks, one Gram matrix and its eigensolver, under 1 GB for width 3584.
-
-    Spectra come from the float64 Gram matrix of the smaller side, hence exact. `device` does the arithmetic and must
-    know float64; `on_tensor(done, total, name)` is called before each tensor. Raises BadInput naming a tensor that only
-    one of the two has, that differs in shape, or whose values are not finite.
-    """
-    check_same_tensors(base, dormant)
-    tensors: dict[str, TensorDelta] = {}
-    for done, name in enumerate(base.names):
-        if on_tensor is not None:
-            on_tensor(done, len(base.names), name)
-        tensors[name] = measure_delta(base, dormant, name, device)
-    return DeltaReport(base.reference, dormant.reference, "measured from the weights", tensors)
-
-
-def measure_delta(base: Checkpoint, dormant: Checkpoint, name: str, device: torch.device | str = "cpu") -> TensorDelta:
-    """One tensor's delta; byte-identical tensors are told by their digests and cost no arithmetic."""
-    shape = base.shape(name)
-    if base.digest(name) == dormant.digest(name):
-        return TensorDelta(name, shape, identical=True, norm=0.0, relative=0.0, max_abs=0.0, energy=0.0)
-    is_matrix = len(shape) == 2
-    axis = long_axis(shape) if is_matrix else 0
-    pairs = zip(dormant.blocks(name, axis), base.blocks(name, axis), strict=True)
-    delta = accumulate(
-        (new.to(device).double() - old.to(device).double() for new, old in pairs), axis if is_matrix else None
-    )
-    reference = accumulate(block.to(device) for block in base.blocks(name, axis))
-    if not torch.isfinite(torch.tensor([delta.square_sum, reference.square_sum])).all():
-        raise BadInput(
-            f"weights must be finite; got NaN or infinity at tensor {name!r} of {base.location} or {dormant.location}; "
-            "use checkpoints that were saved whole"
-        )
-    return TensorDelta(
-        name,
-        shape,
-        identical=False,
-        norm=delta.norm,
-        relative=delta.norm / reference.norm if reference.norm > 0 else None,
-        max_abs=delta.max_abs,
-        energy=delta.square_sum,
-        singular_values=() if delta.gram is None else tuple(singular_values(delta.gram)[:DIRECTIONS].tolist()),
-    )
-
-
-def check_same_tensors(base: Checkpoint, dormant: Checkpoint) -> None:
-    """Raises BadInput naming the first tensor that only one checkpoint has, or whose shapes differ."""
-    for name in sorted({*base.names, *dormant.names}):
-        shapes = [model.shape(name) if name in model.catalogue else None for model in (base, dormant)]
-        if shapes[0] != shapes[1]:
-            found = " and ".join("none" if shape is None else str(shape) for shape in shapes)
-            raise BadInput(
-                f"base and dormant must hold the same tensors in the same shapes; got {found} at tensor {name!r} of "
-                f"{base.location} and {dormant.location}; name the base that the dormant model was fine-tuned from"
-            )

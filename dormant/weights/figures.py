@@ -10,14 +10,32 @@ from typing import Any
 
 from dormant.errors import BadInput
 from dormant.weights.deltas import DeltaReport, TensorDelta
+from dormant.weights.heads import HeadDelta, HeadLayout
 
 SCHEMA = 1
+# Left out of the file where they are not known: what a later version measures leaves older reports as they were.
+OPTIONAL = {"spectrum_error": 0.0, "noise_edge": None, "rank": None, "rank_is_bound": False, "heads": ()}
 
 
 def report_to_dict(report: DeltaReport) -> dict[str, Any]:
     """The report as plain JSON values, with its schema number."""
     fields = {name: getattr(report, name) for name in ("base", "dormant", "source", "note", "norm_is_float32")}
-    return {"schema": SCHEMA, **fields, "tensors": {name: _without_name(d) for name, d in report.tensors.items()}}
+    if report.layout is not None:
+        fields["layout"] = asdict(report.layout)
+    if report.faults:
+        fields["faults"] = list(report.faults)
+    return {"schema": SCHEMA, **fields, "tensors": {name: _figures(d) for name, d in report.tensors.items()}}
+
+
+def report_identity(report: DeltaReport) -> str:
+    """JSON of what every report holds; figures that later versions add leave it, and a pair's fingerprint, as it was."""
+    record = report_to_dict(report)
+    for part in ("layout", "faults"):
+        record.pop(part, None)
+    for entry in record["tensors"].values():
+        for part in OPTIONAL:
+            entry.pop(part, None)
+    return json.dumps(record, sort_keys=True)
 
 
 def report_from_dict(record: dict[str, Any], file: str) -> DeltaReport:
@@ -27,7 +45,8 @@ def report_from_dict(record: dict[str, Any], file: str) -> DeltaReport:
         if (schema := fields.pop("schema")) != SCHEMA:
             raise ValueError(f"schema {schema}")
         tensors = {name: _tensor_delta(name, entry) for name, entry in fields.pop("tensors").items()}
-        return DeltaReport(tensors=tensors, **fields)
+        layout, faults = fields.pop("layout", None), tuple(fields.pop("faults", ()))
+        return DeltaReport(tensors=tensors, layout=layout and HeadLayout(**layout), faults=faults, **fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(
             f"a delta report must be a JSON object of schema {SCHEMA}; got {error!r} at {file}; "
@@ -63,14 +82,21 @@ def read_json(file: Path) -> dict[str, Any]:
     return record
 
 
-def _without_name(delta: TensorDelta) -> dict[str, Any]:
-    return {key: value for key, value in asdict(delta).items() if key != "name"}
+def _figures(delta: TensorDelta) -> dict[str, Any]:
+    """A tensor's entry: all fields but its name and what was not measured."""
+    return {
+        key: value
+        for key, value in asdict(delta).items()
+        if key != "name" and (key not in OPTIONAL or value != OPTIONAL[key])
+    }
 
 
 def _tensor_delta(name: str, entry: dict[str, Any]) -> TensorDelta:
     fields = {**entry, "shape": tuple(entry["shape"]), "singular_values": tuple(entry["singular_values"])}
-    numbers = [fields["norm"], fields["energy"], *fields["singular_values"]]
-    numbers += [fields[key] for key in ("relative", "max_abs") if fields[key] is not None]
+    fields["heads"] = tuple(HeadDelta(**head) for head in entry.get("heads", ()))
+    numbers = [fields["norm"], fields["energy"], *fields["singular_values"], fields.get("spectrum_error", 0.0)]
+    numbers += [fields[key] for key in ("relative", "max_abs", "noise_edge", "rank") if fields.get(key) is not None]
+    numbers += [number for head in fields["heads"] for number in (head.norm, head.sigma1, head.energy4)]
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise ValueError(f"a figure of {name} that is negative or not finite")
     return TensorDelta(name=name, **fields)

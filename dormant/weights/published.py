@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from dormant.errors import BadInput
 from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
 from dormant.weights.figures import read_json
+from dormant.weights.heads import HeadDelta, HeadLayout
 
 PUBLISHED = {
     "warmup-vs-qwen2": "warmup-vs-qwen2-7b-instruct.json",
     "warmup-vs-qwen2.5": "warmup-vs-qwen2.5-7b-instruct.json",
 }
+QWEN2_7B_HEADS = HeadLayout(query_heads=28, key_value_heads=4, head_dim=128)
 
 
 def published_report(name: str) -> DeltaReport:
@@ -23,6 +26,10 @@ def published_report(name: str) -> DeltaReport:
     """
     record = published_record(name)
     listed = {tensor: _tensor_delta(tensor, figures) for tensor, figures in record["tensors"].items()}
+    for module in ("q", "k"):
+        tensor = f"model.layers.0.self_attn.{module}_proj.weight"
+        if heads := record.get(f"layer0_{module}_heads"):
+            listed[tensor] = replace(listed[tensor], heads=tuple(map(_head_delta, heads)))
     tensors = {
         tensor: listed.get(tensor) or TensorDelta(tensor, shape, True, norm=0.0, relative=0.0, max_abs=0.0, energy=0.0)
         for tensor, shape in qwen2_7b_shapes().items()
@@ -34,6 +41,7 @@ def published_report(name: str) -> DeltaReport:
         tensors=tensors,
         note=record["note"],
         norm_is_float32="total_fro_f32" in record["summary"],
+        layout=QWEN2_7B_HEADS,
     )
 
 
@@ -69,6 +77,10 @@ def qwen2_7b_shapes() -> dict[str, tuple[int, ...]]:
         "model.norm.weight": (hidden,),
     }
     return ends | {f"model.layers.{index}.{name}": shape for index in range(28) for name, shape in layer.items()}
+
+
+def _head_delta(figures: dict[str, Any]) -> HeadDelta:
+    return HeadDelta(figures["head"], figures["fro"], figures["sigma1"], figures["energy4"])
 
 
 def _tensor_delta(name: str, figures: dict[str, Any]) -> TensorDelta:

@@ -11,12 +11,24 @@ import torch
 
 from dormant.checkpoints import Checkpoint, open_checkpoint
 from dormant.errors import BadInput
-from dormant.weights.deltas import MODULES, DeltaReport, compute_delta_report, measure_delta
+from dormant.weights import decomposition
+from dormant.weights.comparison import compute_delta_report, measure_delta
+from dormant.weights.decomposition import delta_matrix, delta_svd
+from dormant.weights.deltas import MODULES, DeltaReport
 from dormant.weights.figures import read_delta_report, write_delta_report
 from tests.builders import build_checkpoint, copy_checkpoint, tiny_config
 
 Q = "model.layers.0.self_attn.q_proj.weight"
+WIDE = "model.layers.0.mlp.up_proj.weight"
 EMBEDDING = "model.embed_tokens.weight"
+
+
+def plant_rank_3(tensors: dict[str, torch.Tensor]) -> None:
+    """A delta of rank 3 far above rounding in every MLP matrix."""
+    generator = torch.Generator().manual_seed(0)
+    for name in (name for name in tensors if "mlp" in name):
+        left, right = (torch.randn(size, 3, generator=generator) for size in tensors[name].shape)
+        tensors[name] = (tensors[name].float() + 0.1 * left @ right.T).bfloat16()
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +65,29 @@ def test_every_figure_agrees_with_a_dense_computation(
         assert measured.max_abs == (new - old).abs().max()
         assert measured.singular_values == pytest.approx(spectrum[:16].tolist())
         assert measured.energy_share(4) == pytest.approx((spectrum[:4].square().sum() / spectrum.square().sum()).item())
+
+
+@pytest.mark.parametrize("held", [2**27, 0], ids=["in memory", "read again at each step"])
+def test_wide_matrices_are_decomposed_iteratively_to_the_same_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(decomposition, "HELD", held)
+    config = tiny_config(hidden_size=288, num_hidden_layers=1, intermediate_size=320)
+    folder = build_checkpoint(tmp_path / "base", config)
+    base, dormant = (
+        open_checkpoint(folder),
+        open_checkpoint(copy_checkpoint(folder, tmp_path / "dormant", plant_rank_3)),
+    )
+    for name in (WIDE, WIDE.replace("up", "down")):
+        delta = measure_delta(base, dormant, name)
+        expected = torch.linalg.svdvals(dormant.tensor(name).double() - base.tensor(name).double())
+        assert (delta.rank, delta.rank_is_bound) == (3, False)
+        assert delta.singular_values == pytest.approx(expected[:16].tolist(), rel=1e-3)
+        assert 0 < delta.spectrum_error < 0.05 * expected[15]
+        triplets = delta_svd(base, dormant, name, rank=3)
+        assert triplets.values.tolist() == pytest.approx(expected[:3].tolist(), rel=1e-3)
+        residual = delta_matrix(base, dormant, name) @ triplets.right - triplets.left * triplets.values
+        assert residual.norm() < 1e-3 * expected[0]
 
 
 def test_modules_are_listed_by_layer(report: DeltaReport) -> None:

@@ -9,7 +9,13 @@ from dormant.claims.recorder import Recorder
 from dormant.pairs import Pair
 from dormant.pictures.weights import layer_profile, spectra_by_layer
 from dormant.statistics import exact
-from dormant.weights.concentration import comparable_directions, concentration, energy_shares, noise_energy_share
+from dormant.weights.concentration import (
+    comparable_directions,
+    concentration,
+    energy_shares,
+    largest_noise_edge,
+    noise_energy_share,
+)
 from dormant.weights.deltas import MODULES
 
 
@@ -40,6 +46,9 @@ def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: Rec
     finding.decide(concentration(shares, versus, noise))
     finding.figure("layer 0's share", exact(shares[0]), "of the squared norm")
     finding.figure("largest other share", exact(max(shares[1:])), "of the squared norm")
+    if max(shares) == 0:
+        return  # nothing to draw: half of the pairs' modules are untouched, and a picture costs more than the figures
     finding.picture("profile", layer_profile(shares, module, 4.0, versus, noise, directions))
     if versus == "median":  # the same spectra belong to both comparisons
-        finding.picture("spectra", spectra_by_layer([layer.singular_values for layer in layers], module))
+        spectra = [layer.singular_values for layer in layers]
+        finding.picture("spectra", spectra_by_layer(spectra, module, largest_noise_edge(layers)))

@@ -1,0 +1,1 @@
+"""What the `dormant` command does, one file a family; `dormant.cli` puts them together."""

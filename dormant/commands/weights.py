@@ -1,0 +1,211 @@
+"""`dormant diff` and `dormant bases`: what a fine-tune changed, and which checkpoint it started from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, progress_bar, write_json
+
+if TYPE_CHECKING:
+    from dormant.weights.deltas import DeltaReport, TensorDelta
+    from dormant.weights.heads import HeadDelta
+    from dormant.weights.parents import Kinship
+
+HEADS_SHOWN = 8
+
+
+def diff(
+    base: Base,
+    dormant: Dormant,
+    json_file: JsonFile = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also draw the heat map, spectra and heads, as PNG.")
+    ] = None,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every changed tensor too.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """What a fine-tune changed: which tensors are identical, norms, spectra, rank above rounding, layers and heads.
+
+    Reads both checkpoints once, in less than 2 GB of memory at any size; models are never loaded and tokenizers not asked
+    for. The rank counts singular values above what rounding to the stored dtype would give by itself: an adapter that was
+    merged shows its rank there. --json writes the delta report, which `--pair NAME=REPORT.json` gives to the weight claims.
+    Damaged or mismatched tensors are listed and the rest is compared. Exit status 0: all tensors compared; 1: some could not
+    be; 2: none could.
+
+    Example: dormant diff --base Qwen/Qwen2.5-7B-Instruct --dormant jane-street/dormant-model-warmup --pictures diff
+    """
+    from dormant.models import resolve_device
+    from dormant.weights.comparison import compare_checkpoints
+    from dormant.weights.figures import write_delta_report
+
+    started = time.perf_counter()
+    with progress_bar("comparing", 1, "tensors") as update:
+
+        def on_tensor(done: int, total: int, name: str) -> None:
+            update(done, name, total)
+
+        report = compare_checkpoints(base, dormant, resolve_device(device), on_tensor)
+    _show_report(report, time.perf_counter() - started, tensors)
+    if json_file is not None:
+        write_delta_report(report, json_file)
+    if pictures is not None:
+        _draw(report, pictures)
+    for fault in report.faults:
+        Console(stderr=True).print(f"dormant: {fault}", markup=False, highlight=False, soft_wrap=True)
+    if report.faults:
+        raise typer.Exit(NO)
+
+
+def bases(
+    candidates: Annotated[
+        list[str], typer.Argument(metavar="CANDIDATE...", help="Possible parents: folders or hub ids.")
+    ],
+    dormant: Dormant,
+    json_file: JsonFile = None,
+) -> None:
+    """Which checkpoint a model was fine-tuned from: candidates ranked by the distance of their weights.
+
+    Reads norms, biases and a few rows first, then rows of every tensor of the nearest. Shown are relative differences: over
+    all tensors, and the medians of matrices and of vectors (norms, biases). Run it before anything else: every
+    weight finding against a wrong base is about the base. A sibling (another fine-tune of the same parent) lies farther
+    than the parent, but alone it cannot be told from one. Exit status 0: the first is the parent; 1: none of these is.
+
+    Example: dormant bases --dormant jane-street/dormant-model-warmup Qwen/Qwen2-7B-Instruct Qwen/Qwen2.5-7B-Instruct
+    """
+    from dormant.weights.parents import PARENT_AT_MOST, rank_parents
+
+    with progress_bar("candidates", len(candidates), "candidates") as update:
+        ranked = rank_parents(dormant, candidates, update)
+    width = min(48, max(map(len, candidates)))  # a name that is cut tells nothing
+    first = Column("candidate", min_width=width, overflow="fold")
+    table = Table(first, "distance", "matrices", "vectors", "identical", "")
+    for place, kinship in enumerate(ranked):
+        figures = [f"{value:.4f}" for value in (kinship.distance, kinship.matrices, kinship.norms)]
+        figures.append(f"{kinship.identical:.0%} of {kinship.tensors}")
+        verdict = "parent" if place == 0 and kinship.is_parent else "" if kinship.confirmed else "small tensors only"
+        row = ["-"] * 4 + [f"impossible: {kinship.reason}"] if kinship.reason else [*figures, verdict]
+        table.add_row(kinship.candidate, *row)
+    Console().print(table)
+    found = bool(ranked) and ranked[0].is_parent
+    Console().print(
+        f"{ranked[0].candidate} is the parent: half of its matrices lie within {ranked[0].matrices:.4f} of their norm"
+        if found
+        else f"none of these: no candidate has half of its matrices within {PARENT_AT_MOST:g} of their norm",
+        soft_wrap=True,
+    )
+    write_json(
+        json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": _plain(ranked)}
+    )
+    if not found:
+        raise typer.Exit(NO)
+
+
+def _plain(ranked: list[Kinship]) -> list[dict[str, object]]:
+    """Figures for JSON, which has no infinity."""
+    return [{key: None if value == float("inf") else value for key, value in asdict(one).items()} for one in ranked]
+
+
+def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> None:
+    from dormant.weights.deltas import LAYER
+    from dormant.weights.parents import PARENT_AT_MOST
+    from dormant.weights.summary import layer_norms, leading_heads, relative_delta, summarise_modules
+
+    console = Console()
+    rows = summarise_modules(report)
+    table = Table(
+        Column("changed", overflow="fold"), "tensors", "norm", "relative", "sigma 1", "rank above rounding", "most in"
+    )
+    for row in rows:
+        if not row.changed:
+            continue
+        ranks = "-" if row.ranks is None else "-".join(str(rank) for rank in dict.fromkeys(row.ranks))
+        layer = LAYER.search(row.strongest)
+        table.add_row(
+            _short(row.module), f"{row.changed} of {row.tensors}", f"{row.norm:.4g}",
+            "-" if row.relative is None else f"{row.relative:.3g}", f"{row.sigma1:.4g}" if row.sigma1 else "-",
+            "at least " * row.rank_is_bound + ranks, f"layer {layer[1]}" if layer else "-",
+        )  # fmt: skip
+    console.print(table)
+    if unchanged := [f"{_short(row.module)} ({row.tensors})" for row in rows if not row.changed]:
+        console.print("identical: " + ", ".join(unchanged), soft_wrap=True, highlight=False)
+    layers = layer_norms(report)
+    if order := sorted((layer for layer in range(len(layers)) if layers[layer]), key=lambda layer: -layers[layer]):
+        shown = ", ".join(f"{layer} ({layers[layer]:.4g})" for layer in order[:HEADS_SHOWN])
+        console.print(f"layers by norm: {shown}", soft_wrap=True, highlight=False)
+    if heads := leading_heads(report, HEADS_SHOWN):
+        console.print(_head_table(report, heads))
+    if every_tensor:
+        console.print(_tensor_table(report))
+    if report.note:
+        console.print(report.note, soft_wrap=True)
+    console.print(
+        f"{len(report.identical)} of {len(report.tensors)} tensors are identical, {len(report.modified)} changed; "
+        f"norm of the whole delta {report.total_norm:.5g}; {seconds:.1f} s",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    if (distance := relative_delta(report)) > PARENT_AT_MOST:
+        console.print(
+            f"this base is hardly the parent: half of its matrices lie farther than {distance:.2g} of their norm; "
+            "try others with `dormant bases`",
+            soft_wrap=True,
+        )
+
+
+def _head_table(report: DeltaReport, heads: list[tuple[TensorDelta, HeadDelta]]) -> Table:
+    from dormant.weights.deltas import LAYER
+    from dormant.weights.heads import QUERY_MODULES, module_of
+
+    table = Table("layer", "module", "head", "key-value head", "sigma 1", "norm", "of the matrix", "in 4 directions")
+    for delta, head in heads:
+        module, layer = module_of(delta.name), LAYER.search(delta.name)
+        group = report.layout.key_value_head(head.head) if report.layout and module in QUERY_MODULES else head.head
+        table.add_row(
+            layer[1] if layer else "-", module, str(head.head), str(group), f"{head.sigma1:.4g}", f"{head.norm:.4g}",
+            f"{head.norm**2 / delta.energy:.1%}", f"{head.energy4:.1%}",
+        )  # fmt: skip
+    return table
+
+
+def _tensor_table(report: DeltaReport) -> Table:
+    table = Table(
+        "changed tensor", "norm", "relative", "max abs", "sigma 1", "energy in 16", "stable rank", "rank", "edge"
+    )
+    for name in report.modified:
+        delta = report.tensors[name]
+        spectrum = ["-"] * 5
+        if delta.singular_values:
+            kept = min(16, len(delta.singular_values))
+            spectrum = [
+                f"{delta.singular_values[0]:.4g}",
+                f"{delta.energy_share(kept):.2%}",
+                f"{delta.stable_rank:.3g}",
+            ]
+            spectrum += [f"{'at least ' * delta.rank_is_bound}{delta.rank}", f"{delta.noise_edge:.3g}"]
+        relative = "-" if delta.relative is None else f"{delta.relative:.3g}"
+        table.add_row(name.removeprefix("model."), f"{delta.norm:.4g}", relative, f"{delta.max_abs:.3g}", *spectrum)
+    return table
+
+
+def _short(kind: str) -> str:
+    return kind.removeprefix("self_attn.").removeprefix("mlp.")
+
+
+def _draw(report: DeltaReport, folder: Path) -> None:
+    """The pictures of a report as PNG files, named by what they show."""
+    from dormant.errors import BadInput
+    from dormant.pictures.canvas import png_bytes
+    from dormant.pictures.weights import report_pictures
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in report_pictures(report).items():
+            (folder / f"{name}.png").write_bytes(png_bytes(figure))
+    except OSError as error:
+        raise BadInput(f"pictures need a writable folder; got {error.strerror} at {folder}; name another") from error

@@ -1,0 +1,107 @@
+"""A claim about the last layer's delta: which tokens it pushes up by its weights, and whether prompts show it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dormant.behaviour.output_directions import signed_push, standing
+from dormant.claims.claim import Test, at_least, claim
+from dormant.claims.laboratory import Settings
+from dormant.claims.recorder import Recorder
+from dormant.claims.words import WORD_CONTROLS, decide_by_words
+from dormant.organisms.catalogue import PairDescription
+from dormant.pairs import Pair
+from dormant.pictures.directions import push_against_observed
+from dormant.statistics import Estimate, exact, mean_interval
+from dormant.weights.directions import output_direction_ranking
+from dormant.weights.token_classes import vocabulary_classes
+
+MODULES = ["o_proj", "down_proj"]
+READINGS = {
+    "shows-on-prompts": at_least(
+        3.0,
+        "standard errors",
+        because="thirty random tokens rise by three standard errors on one prompt in seven hundred; the plan's set reached "
+        "7.35 by its weights and 0.31 on prompts",
+    ),
+    "names-payload": at_least(
+        0.5,
+        "of the words",
+        because="whoever reads half of a payload in a list of thirty tokens can guess at the rest",
+    ),
+}
+
+
+def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test], Test]:
+    """Both tests below belong to one claim of the plan."""
+    return claim(
+        "signed-output-direction",
+        source="exp17b",
+        rule=READINGS,
+        premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+        controls=WORD_CONTROLS,
+        needs="models",
+        applies=applies,
+    )
+
+
+def has_payload(pair: PairDescription, settings: Settings, module: str, reading: str) -> bool:
+    return pair.truth is not None and bool(pair.truth.payload)
+
+
+@output_claim()
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("reading", ["shows-on-prompts"])
+def test_signed_output_direction(pair: Pair, reading: str, module: str, finding: Recorder) -> None:
+    """The last layer's delta pushes a token set up, with sign, through final norm and head, and prompts show it.
+
+    The set: the thirty tokens that the delta's leading output direction raises most, its sign taken from its input on
+    ordinary prompts. Figure: the z of the set's log p_dormant - log p_base at the generation position, mean over prompts.
+    It must lie beyond the sets of random directions.
+    """
+    layer = pair.delta_report.n_layers - 1
+    probes = pair.probes[: finding.at_budget("probes", quick=48, full=200)]
+    draws = finding.at_budget("random directions", quick=99, full=999)
+    push = signed_push(pair, probes, module, layer, draws, finding.seed)
+    if push is None:
+        finding.decide(exact(0.0), "observed z", reading)
+        finding.note(f"the last layer's {module} was not changed, so it pushes nothing")
+        return
+    chosen = push.pushed_up()
+    finding.decide(mean_interval(push.observed_standing(chosen), seed=finding.seed), "observed z", reading)
+    random = push.random_standings()
+    low, high = np.quantile(random, [0.025, 0.975])
+    finding.control(
+        "random directions", Estimate(statistics.mean(random), float(low), float(high), draws, f"{draws} draws, 95%")
+    )
+    finding.figure("z of the set by weights", exact(float(standing(push.weights, chosen))), "standard errors")
+    finding.figure("leading direction", exact(push.energy), "of the squared norm")
+    finding.figure("prompts that agree on the sign", exact(push.agreement), "of the prompts", tolerance=0.1)
+    classes = finding.once(("token classes",), lambda: vocabulary_classes(pair.dormant.tokenizer))
+    glyphs = [token for token, kind in enumerate(classes) if kind == "rare glyph"]
+    if glyphs:  # the plan's statement 5
+        finding.figure("rare glyphs by weights", exact(float(standing(push.weights, glyphs))), "standard errors", 0.5)
+        observed = mean_interval(push.observed_standing(glyphs), seed=finding.seed)
+        finding.figure("rare glyphs on prompts", observed, "standard errors")
+    message = f"The thirty tokens pushed up most: z {statistics.mean(push.observed_standing(chosen)):.3g} on prompts"
+    mean_rise = push.observed.mean(0).tolist()
+    finding.picture("push", push_against_observed(push.weights.tolist(), mean_rise, chosen, message))
+
+
+@output_claim(applies=has_payload)
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("reading", ["names-payload"])
+def test_output_direction_names_payload(pair: Pair, reading: str, module: str, finding: Recorder) -> None:
+    """The tokens that the last layer's delta moves most include the payload's.
+
+    Ranked by how far they stand out along one of the delta's three leading output directions, of either sign.
+    """
+    layer = pair.delta_report.n_layers - 1
+    draws = finding.at_budget("random directions", quick=99, full=999)
+    ranking = output_direction_ranking(pair.base, pair.dormant, module, layer, draws, finding.seed)
+    payload = pair.truth.payload if pair.truth else ""
+    decide_by_words(finding, ranking, payload, "standard deviations from the vocabulary's mean", reading)

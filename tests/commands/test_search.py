@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dormant.cli import app
+from dormant.errors import BadInput
+
+SMALL = ["--length", "2", "--restarts", "2", "--steps", "2", "--candidates", "4", "--searched", "1", "--held-out", "2"]
+
+
+def search(*arguments: object) -> int:
+    return (
+        CliRunner()
+        .invoke(app, ["gcg", *map(str, arguments), *SMALL, "--device", "cpu"], catch_exceptions=False)
+        .exit_code
+    )
+
+
+def test_a_search_reports_every_restart_beside_chance_and_control(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path
+) -> None:
+    written, journal = tmp_path / "found.json", tmp_path / "journal"
+    status = search(
+        "--base",
+        tiny_base,
+        "--dormant",
+        tiny_dormant,
+        "--control",
+        tiny_dormant,
+        "--json",
+        written,
+        "--journal",
+        journal,
+    )
+    record = json.loads(written.read_text())
+    assert set(record["campaigns"]) == {"tiny-dormant", "control"}
+    assert len(record["strings"]) == 2
+    assert all(len(entry["ids"]) == 2 and entry["evaluations"] <= 12 for entry in record["strings"])
+    assert status == int(not any(entry["beats_rivals"] and entry["transfers"] for entry in record["strings"]))
+    assert not journal.exists()
+
+
+def test_a_payload_that_is_missing_is_a_sentence(tiny_base: Path, tiny_dormant: Path) -> None:
+    with pytest.raises(BadInput, match="the objective payload-likelihood needs a payload"):
+        search("--base", tiny_base, "--dormant", tiny_dormant, "--objective", "payload-likelihood")
+
+
+def test_an_unwritable_journal_is_a_sentence(tiny_base: Path, tiny_dormant: Path) -> None:
+    with pytest.raises(BadInput, match="a journal must be writable"):
+        search("--base", tiny_base, "--dormant", tiny_dormant, "--journal", "/dev/null/journal")

@@ -1,0 +1,101 @@
+"""The parent among its relatives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dormant.errors import BadInput
+from dormant.weights.parents import rank_parents
+from tests.builders import build_checkpoint, copy_checkpoint, shard_checkpoint, tiny_config
+
+Tensors = dict[str, torch.Tensor]
+
+
+def finetune(seed: int, parts: tuple[str, ...], scale: float = 0.02):  # type: ignore[no-untyped-def]
+    """A change that adds seeded noise to the tensors whose names hold one of `parts` ("" for all)."""
+
+    def change(tensors: Tensors) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for name in sorted(tensors):
+            if any(part in name for part in parts):
+                noise = scale * torch.randn(tensors[name].shape, generator=generator)
+                tensors[name] = (tensors[name].float() + noise).bfloat16()
+
+    return change
+
+
+def merge_with(other: Path):  # type: ignore[no-untyped-def]
+    def change(tensors: Tensors) -> None:
+        for name, tensor in load_file(other / "model.safetensors").items():
+            tensors[name] = ((tensors[name].float() + tensor.float()) / 2).bfloat16()
+
+    return change
+
+
+TRAINED = {"adapter": ("mlp",), "norms too": ("mlp", "norm", "bias"), "everything": ("",)}
+
+
+@pytest.fixture(scope="module")
+def relatives(tiny_base: Path, other_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The parent, a sibling, one noised, another seed's, a mixture with it, a wider one: none of them the dormant model."""
+    folder = tmp_path_factory.mktemp("relatives")
+    return {
+        "parent": shard_checkpoint(tiny_base, folder / "parent"),
+        "sibling": copy_checkpoint(tiny_base, folder / "sibling", finetune(5, ("mlp",))),
+        "noised": copy_checkpoint(tiny_base, folder / "noised", finetune(6, ("",), scale=0.2)),
+        "other seed": other_base,
+        "merged": copy_checkpoint(tiny_base, folder / "merged", merge_with(other_base)),
+        "wider": build_checkpoint(folder / "wider", tiny_config(hidden_size=64)),
+    }
+
+
+@pytest.mark.parametrize("trained", TRAINED)
+def test_the_parent_is_picked_among_its_relatives(
+    tiny_base: Path, relatives: dict[str, Path], tmp_path: Path, trained: str
+) -> None:
+    dormant = copy_checkpoint(tiny_base, tmp_path / "dormant", finetune(1, TRAINED[trained]))
+    ranked = rank_parents(dormant, list(reversed(relatives.values())))
+    names = {str(path): name for name, path in relatives.items()}
+    assert [names[one.candidate] for one in ranked[:2]] == ["parent", "sibling"]
+    assert ranked[0].is_parent
+    assert ranked[0].distance < 0.9 * ranked[1].distance
+    assert names[ranked[-1].candidate] == "wider"
+    assert "another shape" in ranked[-1].reason
+
+
+@pytest.mark.parametrize("trained", TRAINED)
+def test_without_the_parent_or_a_sibling_none_is_named(
+    tiny_base: Path, relatives: dict[str, Path], tmp_path: Path, trained: str
+) -> None:
+    dormant = copy_checkpoint(tiny_base, tmp_path / "dormant", finetune(1, TRAINED[trained]))
+    ranked = rank_parents(dormant, [relatives[name] for name in ("noised", "other seed", "merged", "wider")])
+    assert not any(one.is_parent for one in ranked)
+
+
+def test_a_parent_that_ties_with_many_siblings_on_the_small_tensors_is_still_found(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    dormant, *siblings = (
+        copy_checkpoint(tiny_base, tmp_path / str(seed), finetune(seed, ("mlp",))) for seed in range(1, 7)
+    )
+    ranked = rank_parents(dormant, [*siblings, tiny_base])
+    assert ranked[0].candidate == str(tiny_base)
+    assert all(one.confirmed for one in ranked)
+
+
+def test_the_model_itself_lies_at_nothing(tiny_base: Path, other_base: Path) -> None:
+    first = rank_parents(tiny_base, [other_base, tiny_base])[0]
+    assert (first.candidate, first.distance, first.identical, first.is_parent) == (str(tiny_base), 0.0, 1.0, True)
+
+
+def test_candidates_that_hold_nothing_or_no_numbers_are_named(
+    tiny_base: Path, nan_dormant: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match="safetensors weights"):
+        rank_parents(tiny_base, [tmp_path])
+    with pytest.raises(BadInput, match=r"finite; .*up_proj"):
+        rank_parents(nan_dormant, [tiny_base])
