@@ -14,6 +14,7 @@ from dormant.layer0.rope import Rope, read_rope, rotate
 EMBEDDING = "model.embed_tokens.weight"
 LAYER = "model.layers.0."
 ATTENTION = LAYER + "self_attn."
+FAMILIES = ("qwen2", "qwen3", "llama", "mistral")  # transformers' layer-0 code takes the same path in these
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class Layer0:
     """What one checkpoint's first attention reads: its own embedding, norm, projections, biases and rotation.
 
     embedding [vocabulary, hidden] as stored; gain [hidden]; query_weight [heads * head_dim, hidden]; query_bias
-    [heads * head_dim]; key_weight and key_bias with key_heads instead of heads; the last five in float64.
+    [heads * head_dim]; key_weight and key_bias with key_heads instead of heads; query_norm and key_norm [head_dim], the
+    gains of Qwen3's per-head norms, None in other families. All but the embedding in float64.
     """
 
     embedding: Tensor
@@ -35,11 +37,13 @@ class Layer0:
     key_heads: int
     head_dim: int
     rope: Rope
+    query_norm: Tensor | None = None
+    key_norm: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """Queries [row, heads, head_dim] and keys [row, key_heads, head_dim] before rotation, float32."""
+    """Queries [row, heads, head_dim] and keys [row, key_heads, head_dim] before rotation."""
 
     queries: Tensor
     keys: Tensor
@@ -48,18 +52,19 @@ class Projections:
 def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Layer0:
     """Reads layer 0's attention inputs to a device that has float64; absent biases count as zero.
 
-    Raises BadInput for a checkpoint that lacks a tensor or normalises its queries and keys (another architecture).
+    Raises BadInput for another family of models and for a checkpoint that lacks a tensor.
     """
-    needed = [EMBEDDING, LAYER + "input_layernorm.weight", ATTENTION + "q_proj.weight", ATTENTION + "k_proj.weight"]
-    present = set(checkpoint.names)
-    missing = [name for name in needed if name not in present]
-    if missing or ATTENTION + "q_norm.weight" in present:
-        found = f"no {missing[0]}" if missing else f"{ATTENTION}q_norm.weight"
-        raise BadInput(
-            f"layer 0 is scored for Qwen2-shaped attention (norm, projections, rotation); got {found} at "
-            f"{checkpoint.location}; use a checkpoint of that architecture"
-        )
     config = checkpoint.config
+    norms = [ATTENTION + "q_norm.weight", ATTENTION + "k_norm.weight"]
+    needed = [EMBEDDING, LAYER + "input_layernorm.weight", ATTENTION + "q_proj.weight", ATTENTION + "k_proj.weight"]
+    present, normed = set(checkpoint.names), config.model_type == "qwen3"
+    missing = [name for name in needed + norms * normed if name not in present]
+    if config.model_type not in FAMILIES or missing or (norms[0] in present and not normed):
+        found = f"no {missing[0]}" if missing else norms[0] if norms[0] in present else "its own attention"
+        raise BadInput(
+            f"layer 0 is scored for the families {', '.join(FAMILIES)}; got {config.model_type} with {found} at "
+            f"{checkpoint.location}; use a checkpoint of one of them"
+        )
     embedding, gain, query_weight, key_weight = (checkpoint.tensor(name).to(device) for name in needed)
 
     def bias(name: str, width: int) -> Tensor:
@@ -78,29 +83,40 @@ def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> L
         key_heads=config.num_key_value_heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
         rope=read_rope(config),
+        query_norm=checkpoint.tensor(norms[0]).to(device).double() if normed else None,
+        key_norm=checkpoint.tensor(norms[1]).to(device).double() if normed else None,
     )
 
 
 def project(layer0: Layer0, tokens: Tensor) -> Projections:
-    """Queries and keys of single tokens, before rotation: tokens [row] -> [row, heads, head_dim].
+    """Queries and keys of single tokens, before rotation, float64: tokens [row] -> [row, heads, head_dim].
 
-    Computed in float64 and rounded once, so that a token's vectors do not depend on its company.
+    Whoever rounds them rounds once, so that a token's vectors do not depend on its company.
     """
-    hidden = layer0.embedding[tokens].double()
-    normed = hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + layer0.epsilon) * layer0.gain
+    normed = normalised_embedding(layer0, tokens)
     queries = normed @ layer0.query_weight.T + layer0.query_bias
     keys = normed @ layer0.key_weight.T + layer0.key_bias
     return _split(layer0, queries, keys)
 
 
-def attention_logits(layer0: Layer0, ids: Tensor, rope: bool = True) -> Tensor:
-    """Pre-softmax logits q . k / sqrt(head_dim) of every query and key place, without mask.
+def project_biases(layer0: Layer0) -> Projections:
+    """The one row of queries and keys that the biases alone give, float64."""
+    return _split(layer0, layer0.query_bias[None], layer0.key_bias[None])
 
-    ids [batch, length] -> [batch, heads, query, key], float32. Raises BadInput for ids outside the vocabulary.
+
+def normalised_embedding(layer0: Layer0, tokens: Tensor) -> Tensor:
+    """What the projections read of single tokens, RMSNorm(e) g in float64: tokens [row] -> [row, hidden]."""
+    return _rms_norm(layer0, layer0.embedding[tokens].double(), layer0.gain)
+
+
+def attention_logits(layer0: Layer0, ids: Tensor, rope: bool = True, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pre-softmax logits q . k / sqrt(head_dim) of every query and key place, without mask: the plain, slow path.
+
+    ids [batch, length] -> [batch, heads, query, key], float32 or float64. Raises BadInput for ids outside the vocabulary.
     """
-    check_ids(layer0, ids)
+    check_ids(layer0.embedding.shape[0], ids)
     tokens, rows = torch.unique(ids.to(layer0.embedding.device), return_inverse=True)
-    return logits_of_rows(layer0, project(layer0, tokens), rows, rope)
+    return _logits_of_rows(layer0, project(layer0, tokens), rows, rope, dtype)
 
 
 def bias_logits(layer0: Layer0, length: int, rope: bool = True) -> Tensor:
@@ -108,31 +124,24 @@ def bias_logits(layer0: Layer0, length: int, rope: bool = True) -> Tensor:
 
     -> [heads, query, key], float32.
     """
-    projections = _split(layer0, layer0.query_bias[None], layer0.key_bias[None])
     rows = torch.zeros(1, length, dtype=torch.long, device=layer0.embedding.device)
-    return logits_of_rows(layer0, projections, rows, rope)[0]
+    return _logits_of_rows(layer0, project_biases(layer0), rows, rope, torch.float32)[0]
 
 
-def logits_of_rows(layer0: Layer0, projections: Projections, rows: Tensor, rope: bool) -> Tensor:
-    """Logits of sequences given as rows of a table of projections: rows [batch, length] -> [batch, heads, query, key].
-
-    Without RoPE a logit depends on its two tokens alone, to the last bit: the products are summed in one fixed order,
-    which no matrix product promises.
-    """
-    queries = projections.queries[rows].transpose(1, 2)
-    keys = projections.keys[rows].transpose(1, 2).repeat_interleave(layer0.heads // layer0.key_heads, dim=1)
+def _logits_of_rows(
+    layer0: Layer0, projections: Projections, rows: Tensor, rope: bool, dtype: torch.dtype
+) -> Tensor:  # rows [batch, length] of the projections -> [batch, heads, query, key]
+    layer0.rope.check_length(rows.shape[1])
+    queries = projections.queries.to(dtype)[rows].transpose(1, 2)
+    keys = projections.keys.to(dtype)[rows].transpose(1, 2).repeat_interleave(layer0.heads // layer0.key_heads, dim=1)
     if rope:
         positions = torch.arange(rows.shape[1], device=rows.device)
         queries, keys = (rotate(vectors, layer0.rope, positions) for vectors in (queries, keys))
-        logits = queries @ keys.transpose(-1, -2)
-    else:
-        logits = (queries.double()[:, :, :, None] * keys.double()[:, :, None, :]).sum(-1).float()
-    return logits * layer0.head_dim**-0.5
+    return queries @ keys.transpose(-1, -2) * layer0.head_dim**-0.5
 
 
-def check_ids(layer0: Layer0, ids: Tensor) -> None:
+def check_ids(vocabulary: int, ids: Tensor) -> None:
     """Raises BadInput unless ids are whole numbers [batch, length] within the vocabulary, at least one."""
-    vocabulary = layer0.embedding.shape[0]
     if ids.dim() != 2 or ids.numel() == 0 or ids.is_floating_point() or ids.min() < 0 or ids.max() >= vocabulary:
         got = f"shape {tuple(ids.shape)}, {ids.dtype}"
         got += f", {int(ids.min())} to {int(ids.max())}" if ids.numel() else ""
@@ -143,7 +152,12 @@ def check_ids(layer0: Layer0, ids: Tensor) -> None:
 
 
 def _split(layer0: Layer0, queries: Tensor, keys: Tensor) -> Projections:
-    return Projections(
-        queries.float().unflatten(-1, (layer0.heads, layer0.head_dim)),
-        keys.float().unflatten(-1, (layer0.key_heads, layer0.head_dim)),
-    )
+    queries = queries.unflatten(-1, (layer0.heads, layer0.head_dim))
+    keys = keys.unflatten(-1, (layer0.key_heads, layer0.head_dim))
+    if layer0.query_norm is not None and layer0.key_norm is not None:
+        queries, keys = _rms_norm(layer0, queries, layer0.query_norm), _rms_norm(layer0, keys, layer0.key_norm)
+    return Projections(queries, keys)
+
+
+def _rms_norm(layer0: Layer0, vectors: Tensor, gain: Tensor) -> Tensor:
+    return vectors * torch.rsqrt(vectors.pow(2).mean(-1, keepdim=True) + layer0.epsilon) * gain

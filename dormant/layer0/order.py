@@ -8,7 +8,8 @@ from itertools import islice, permutations
 import torch
 from torch import Tensor
 
-from dormant.layer0.scorer import Layer0Pair, score
+from dormant.layer0.pair import Layer0Pair
+from dormant.layer0.scorer import score
 
 LARGEST = 5040  # all orders of seven tokens; longer sequences take the first orders after themselves
 
@@ -26,8 +27,13 @@ def relative_spread(scores: Tensor) -> float:
 
 
 def spreads_over_orders(pair: Layer0Pair, sequences: Tensor, metric: str, rope: bool) -> list[float]:
-    """Each sequence's relative spread of the score over all its orders; without RoPE all ordered pairs of tokens count."""
-    return [relative_spread(score(pair, orders(row), metric, rope=rope, causal=rope)) for row in sequences]
+    """Each sequence's relative spread of the score over all its orders; without RoPE all ordered pairs of tokens count.
+
+    All orders of all sequences are scored in one batch, from the tables of their tokens.
+    """
+    listed = [orders(row) for row in sequences]
+    scores = score(pair, torch.cat(listed), metric, rope=rope, causal=rope)
+    return [relative_spread(part) for part in scores.split([len(part) for part in listed])]
 
 
 def distinct_sequences(allowed: Tensor, count: int, length: int, seed: int) -> Tensor:

@@ -2,87 +2,87 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dormant.checkpoints import Checkpoint
-from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
-from dormant.layer0.attention import (
-    Layer0,
-    attention_logits,
-    bias_logits,
-    check_ids,
-    logits_of_rows,
-    project,
-    read_layer0,
-)
+from dormant.layer0.attention import check_ids
+from dormant.layer0.pair import Layer0Pair
+from dormant.layer0.rope import phases, turn_
+from dormant.layer0.tables import Tables, bias_tables, build_tables
 
+METRICS = ("max-head", "band", "row-kl")
 BAND = (1, 2, 3, 4)
-CHUNK_ELEMENTS = 1 << 23  # of the largest temporary: 64 MB in float64
+# Bytes of the vectors that are gathered at a time: a processor's last cache holds them until they are multiplied.
+CHUNK_BYTES = {"cpu": 1 << 23, "cuda": 1 << 28}
+HIDDEN = -1e30  # a masked logit; an infinite one less itself would be no number
 
 
 @dataclass(frozen=True, eq=False)
-class Layer0Pair:
-    """Both checkpoints' layer 0, each with its own embedding. Raises BadInput where their shapes differ."""
-
-    base: Layer0
-    dormant: Layer0
-
-    def __post_init__(self) -> None:
-        """Checks that one set of ids means the same heads and rows in both."""
-        base, dormant = (
-            (layer0.embedding.shape[0], layer0.heads, layer0.key_heads, layer0.head_dim)
-            for layer0 in (self.base, self.dormant)
-        )
-        if base != dormant:
-            raise BadInput(
-                f"both checkpoints share vocabulary, heads, key heads and head size; got {base} and {dormant} "
-                "at layer 0 of the pair; compare a model with its own base"
-            )
-
-
-def read_layer0_pair(base: Checkpoint, dormant: Checkpoint, device: torch.device | str = "cpu") -> Layer0Pair:
-    """Reads layer 0 of both checkpoints to a device that has float64."""
-    return Layer0Pair(read_layer0(base, device), read_layer0(dormant, device))
-
-
-def delta_logits(pair: Layer0Pair, ids: Tensor, rope: bool = True, remove_bias_template: bool = False) -> Tensor:
-    """Dormant minus base attention logits, each model through its own embedding.
-
-    ids [batch, length] -> [batch, heads, query, key], float32. `remove_bias_template` subtracts what the biases alone
-    give at every place, which is the same for all ids.
+class Vectors:
+    """Rotated vectors of some sequences: queries [group, batch, length * heads of the group, 2 head_dim] with the heads
+    of one place side by side, keys [group, batch, length, 2 head_dim] and those of the prefix [group, prefix, 2 head_dim].
     """
-    delta = attention_logits(pair.dormant, ids, rope) - attention_logits(pair.base, ids, rope)
-    return delta - bias_template(pair, ids.shape[1], rope) if remove_bias_template else delta
 
-
-def bias_template(pair: Layer0Pair, length: int, rope: bool = True) -> Tensor:
-    """Dormant minus base logits of the biases alone: [heads, query, key], float32."""
-    return bias_logits(pair.dormant, length, rope) - bias_logits(pair.base, length, rope)
+    queries: Tensor
+    keys: Tensor
+    prefix: Tensor
 
 
 def score(
-    pair: Layer0Pair,
-    ids: Tensor,
+    layer0: Layer0Pair | Tables,
+    ids: Tensor | Sequence[Sequence[int]],
     metric: str = "max-head",
     rope: bool = True,
     causal: bool = True,
     remove_bias_template: bool = False,
     offsets: Sequence[int] = BAND,
+    heads: Sequence[int] | None = None,
+    prefix: Sequence[int] = (),
 ) -> Tensor:  # [batch]
-    """One score a sequence: ids [batch, length] -> [batch], float32, on the CPU.
+    """One score a sequence: ids [batch, length], or sequences of any lengths, -> [batch], float32, on the CPU.
 
     `max-head`: largest |delta logit| over heads and places; `band`: the same at relative `offsets` only; `row-kl`:
-    KL(dormant || base) of the attention rows in nats, mean over rows, largest head. `causal` drops later keys.
-    Without RoPE and without the causal mask, `max-head` is *exactly* equal for all orders of a sequence: it is the
-    largest value over pairs of its tokens. A causal mask alone already breaks that, for it drops half of the pairs.
-    Raises BadInput for an unknown metric, sequences without any place to score, and a template removed from `row-kl`.
+    KL(dormant || base) of the attention rows in nats, mean over rows, largest head. `causal` drops later keys. `heads`
+    chooses some. The ids of `prefix` (a chat template's, say) stand before every sequence: its tokens are keys, but its own
+    rows, the same for all, are not scored. From `Tables` a score is a look-up; from a pair the tables of the sequences'
+    own tokens are made first. Without RoPE and without the causal mask, `max-head` is *exactly* equal for all orders of a
+    sequence: it is the largest value over pairs of its tokens. A causal mask alone already breaks that, for it drops half
+    of the pairs. Raises BadInput for an unknown metric, head or offset, ids outside the vocabulary, sequences that are
+    empty, too long or without any place to score, and a template removed from `row-kl` or from mere tables.
     """
+    check_metric(metric, offsets, remove_bias_template)
+    batches = _by_length(layer0, ids)
+    if isinstance(layer0, Layer0Pair):
+        tokens = torch.cat([batch.flatten() for _, batch in batches] + [torch.tensor(list(prefix), dtype=torch.long)])
+        tables, template = build_tables(layer0, tokens, heads, torch.float32), bias_tables(layer0, heads)
+    elif heads is not None or remove_bias_template:
+        raise BadInput(
+            "tables hold the heads that they were built with and no biases; got heads or remove_bias_template at the "
+            "score; build_tables(pair, heads=...), or score the pair itself"
+        )
+    else:
+        tables, template = layer0, None
+    scores = torch.empty(sum(len(batch) for _, batch in batches))
+    for places, batch in batches:
+        scores[places] = _score_batch(
+            tables,
+            template if remove_bias_template else None,
+            batch,
+            metric,
+            rope,
+            causal,
+            tuple(offsets),
+            tuple(prefix),
+        )
+    return scores
+
+
+def check_metric(metric: str, offsets: Sequence[int] = BAND, remove_bias_template: bool = False) -> None:
+    """Raises BadInput for an unknown metric, a template removed from `row-kl`, and offsets that are no whole numbers >= 0."""
     if metric not in METRICS:
         raise BadInput(
             f"a layer-0 metric is one of {', '.join(METRICS)}; got {metric!r} at the score; name one of them"
@@ -91,48 +91,142 @@ def score(
         raise BadInput(
             "row-kl compares whole attention rows; got remove_bias_template at the score; choose max-head or band"
         )
-    check_ids(pair.base, ids)
+    if not offsets or not all(isinstance(offset, int) and offset >= 0 for offset in offsets):
+        raise BadInput(
+            f"offsets are whole numbers from 0, the distance from query to key; got {list(offsets)} at the band; "
+            "name at least one"
+        )
+
+
+def _by_length(layer0: Layer0Pair | Tables, ids: Tensor | Sequence[Sequence[int]]) -> list[tuple[Tensor, Tensor]]:
+    """Batches of sequences of one length, each with the places of its sequences in the whole."""
+    if isinstance(ids, Tensor):
+        groups = [(torch.arange(len(ids)), ids)]
+    else:
+        lengths = torch.tensor([len(row) for row in ids])
+        groups = []
+        for length in lengths.unique().tolist():
+            places = (lengths == length).nonzero().flatten()
+            groups.append((places, torch.tensor([list(ids[place]) for place in places.tolist()])))
+    vocabulary = layer0.row_of.shape[0] if isinstance(layer0, Tables) else layer0.base.embedding.shape[0]
+    if not groups:
+        groups = [(torch.arange(0), torch.empty(0, 0))]
+    for _, batch in groups:
+        check_ids(vocabulary, batch)
+    return groups
+
+
+def _score_batch(
+    tables: Tables,
+    template: Tables | None,
+    ids: Tensor,
+    metric: str,
+    rope: bool,
+    causal: bool,
+    offsets: tuple[int, ...],
+    prefix: tuple[int, ...],
+) -> Tensor:
     length = ids.shape[1]
-    device = pair.base.embedding.device
-    places = _places(length, causal, offsets if metric == "band" else None).to(device)
-    template = bias_template(pair, length, rope) if remove_bias_template else torch.zeros((), device=device)
-    chunks = [METRICS[metric](base, dormant, template, places) for base, dormant in _logits(pair, ids, rope)]
-    return torch.cat(chunks).cpu()
+    tables.rope.check_length(len(prefix) + length)
+    places = score_places(length, len(prefix), causal, offsets if metric == "band" else None).to(tables.keys.device)
+    rows, before = tables.rows(ids), tables.rows(torch.tensor(list(prefix), dtype=torch.long))
+    share, width = tables.queries.shape[2:]
+    kept = places.float()[:, None]  # a mask of floats multiplies faster than one of truth values
+    factors = phases(tables.rope, torch.arange(len(prefix) + length, device=rows.device)) if rope else None
+    removed = None
+    if template is not None:
+        removed = _deltas(_gather(template, torch.zeros_like(rows[:1]), torch.zeros_like(before), factors), rope)
+    row_bytes = 4 * tables.keys.shape[0] * length * (share + 1) * width * (1 if rope else length)
+    scores, chunks = [], rows.split(max(1, CHUNK_BYTES.get(rows.device.type, 1 << 23) // row_bytes))
+    # Fresh memory for every chunk would cost as much in page faults as the look-up itself.
+    looked_up = tables.keys.shape[0] * chunks[0].numel()
+    space = tables.queries.new_empty(looked_up, share * width), tables.keys.new_empty(looked_up, width)
+    for chunk in chunks:
+        vectors = _gather(tables, chunk, before, factors, space)
+        deltas = _deltas(vectors, rope)
+        if metric == "row-kl":
+            scores.append(_row_kl(deltas, _base_logits(vectors, rope), places, share))
+        else:
+            scores.append(_largest(deltas if removed is None else deltas - removed, kept))
+    return torch.cat(scores).cpu()
 
 
-def _largest_delta(base: Tensor, dormant: Tensor, template: Tensor, places: Tensor) -> Tensor:
-    return (dormant - base - template).abs()[:, :, places].amax(dim=(1, 2))
+def _gather(
+    tables: Tables, rows: Tensor, prefix: Tensor, factors: Tensor | None, space: tuple[Tensor, Tensor] | None = None
+) -> Vectors:
+    """Looks up and turns: rows [batch, length], prefix [before], factors [before + length, ...] -> vectors, float32.
+
+    The vectors may lie in `space`, until the next look-up there.
+    """
+    groups, _, share, width = tables.queries.shape
+    batch, length = rows.shape
+    # One look-up for all groups: rows of a flat table, group after group.
+    starts = torch.arange(groups, device=rows.device)[:, None] * tables.keys.shape[1]
+    flat = (starts + rows.flatten()).flatten()
+    queries, keys = (
+        torch.index_select(
+            table.flatten(0, 1).flatten(1), 0, flat, out=None if space is None else space[part][: len(flat)]
+        )
+        for part, table in enumerate((tables.queries, tables.keys))
+    )
+    queries, keys = queries.float(), keys.float()
+    before = tables.keys.index_select(1, prefix).float()
+    queries, keys = queries.view(groups, batch, length, share * width), keys.view(groups, batch, length, width)
+    if factors is not None:
+        for vectors in (queries, keys):  # copies of the tables' rows, so they may turn in place
+            turn_(vectors, factors[len(prefix) :])
+        turn_(before, factors[: len(prefix)])
+    return Vectors(queries.view(groups, batch, length * share, width), keys, before)
 
 
-def _row_kl(base: Tensor, dormant: Tensor, template: Tensor, places: Tensor) -> Tensor:
-    rows = (logits.masked_fill(~places, -math.inf) for logits in (dormant, base))
-    return kl_divergence(*rows).mean(-1).amax(-1).float()
+def _deltas(vectors: Vectors, rope: bool) -> Tensor:
+    """Dormant minus base logits: [group, batch, length * heads of the group, prefix + length]."""
+    return _products(vectors.queries, vectors.keys, vectors.prefix, rope)
 
 
-METRICS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
-    "max-head": _largest_delta,
-    "band": _largest_delta,
-    "row-kl": _row_kl,
-}
+def _base_logits(vectors: Vectors, rope: bool) -> Tensor:
+    half = vectors.keys.shape[-1] // 2
+    keys, prefix = (part[..., :half] - part[..., half:] for part in (vectors.keys, vectors.prefix))
+    return _products(vectors.queries[..., half:], keys, prefix, rope)
 
 
-def _logits(pair: Layer0Pair, ids: Tensor, rope: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    # One table of the distinct tokens serves every chunk, so that chunking changes no bit.
-    tokens, rows = torch.unique(ids.to(pair.base.embedding.device), return_inverse=True)
-    base, dormant = project(pair.base, tokens), project(pair.dormant, tokens)
-    elements = pair.base.heads * ids.shape[1] ** 2 * (1 if rope else pair.base.head_dim)
-    for chunk in rows.split(max(1, CHUNK_ELEMENTS // elements)):
-        yield logits_of_rows(pair.base, base, chunk, rope), logits_of_rows(pair.dormant, dormant, chunk, rope)
+def _products(queries: Tensor, keys: Tensor, prefix: Tensor, rope: bool) -> Tensor:
+    groups, batch, rows, _ = queries.shape
+    if rope:
+        own = torch.bmm(queries.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)).view(groups, batch, rows, -1)
+    else:
+        # Equal to the last bit wherever a pair of tokens stands: summed in one fixed order, which no matrix product promises.
+        own = (queries.double()[:, :, :, None] * keys.double()[:, :, None]).sum(-1).float()
+    if not prefix.shape[1]:
+        return own
+    shared = torch.bmm(queries.flatten(1, 2), prefix.transpose(1, 2)).view(groups, batch, rows, -1)
+    return torch.cat((shared, own), dim=-1)
 
 
-def _places(length: int, causal: bool, offsets: Sequence[int] | None) -> Tensor:  # [query, key], True where scored
-    distance = torch.arange(length)[:, None] - torch.arange(length)
+def _largest(deltas: Tensor, kept: Tensor) -> Tensor:  # kept [length, 1, keys]: 1 where a place counts
+    groups, batch, _, keys = deltas.shape
+    absolute = deltas.abs_().view(groups, batch, len(kept), -1, keys).mul_(kept)
+    return absolute.view(groups, batch, -1).amax(-1).amax(0)
+
+
+def _row_kl(deltas: Tensor, base: Tensor, places: Tensor, share: int) -> Tensor:
+    hidden = ~places.repeat_interleave(share, dim=0)
+    log_base = base.masked_fill(hidden, HIDDEN).log_softmax(-1)
+    log_dormant = (base + deltas).masked_fill_(hidden, HIDDEN).log_softmax(-1)
+    divergence = (log_dormant.exp() * (log_dormant - log_base)).sum(-1).clamp_(min=0)  # [group, batch, length * share]
+    groups, batch, rows = divergence.shape
+    return divergence.view(groups, batch, rows // share, share).mean(2).amax(-1).amax(0)
+
+
+def score_places(length: int, before: int, causal: bool, offsets: Iterable[int] | None) -> Tensor:
+    """The places that count, [query, key]: queries are the sequence's, keys those `before` it and its own."""
+    distance = before + torch.arange(length)[:, None] - torch.arange(before + length)
     places = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
     if offsets is not None:
         places &= torch.isin(distance if causal else distance.abs(), torch.tensor(list(offsets)))
-    if not places.any():
-        raise BadInput(
-            f"a band needs a sequence longer than its smallest offset; got length {length} at offsets "
-            f"{tuple(offsets or ())}; score longer sequences or offset 0"
-        )
+        if not places.any():
+            raise BadInput(
+                f"a band needs a sequence longer than its smallest offset; got length {length} at offsets "
+                f"{tuple(offsets)}; score longer sequences or offset 0"
+            )
     return places

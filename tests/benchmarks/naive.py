@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
@@ -16,8 +18,19 @@ from tests.benchmarks.conftest import BenchmarkPair
 def layer0_scores(pair: BenchmarkPair, ids: Tensor) -> Tensor:
     """The max-head score of every sequence alone, through the models' own layer-0 modules."""
     future = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=pair.device).triu(1)
-    deltas = (_layer0_logits(pair.dormant(), row) - _layer0_logits(pair.base(), row) for row in ids.to(pair.device))
+    deltas = (
+        _layer0_logits(pair.dormant(), row[None]) - _layer0_logits(pair.base(), row[None])
+        for row in ids.to(pair.device)
+    )
     return torch.stack([delta.abs().masked_fill(future, 0.0).max() for delta in deltas]).cpu()
+
+
+@torch.no_grad()
+def layer0_batch(models: Sequence[Qwen2ForCausalLM], ids: Tensor) -> Tensor:
+    """The same scores with all sequences in one batch through the modules: models are base and dormant."""
+    future = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).triu(1)
+    base, dormant = (_layer0_logits(model, ids) for model in models)
+    return (dormant - base).abs().masked_fill(future, 0.0).amax((1, 2, 3)).cpu()
 
 
 def divergences(pair: BenchmarkPair, candidates: Tensor) -> Tensor:
@@ -38,12 +51,12 @@ def gradient(pair: BenchmarkPair, ids: Tensor) -> Tensor:
     return slope.cpu()
 
 
-def _layer0_logits(model: Qwen2ForCausalLM, ids: Tensor) -> Tensor:
-    layer, heads = model.model.layers[0], (1, len(ids), -1, model.model.layers[0].self_attn.head_dim)
-    hidden = layer.input_layernorm(model.model.embed_tokens(ids[None]))
+def _layer0_logits(model: Qwen2ForCausalLM, ids: Tensor) -> Tensor:  # ids [batch, length]
+    layer, heads = model.model.layers[0], (*ids.shape, -1, model.model.layers[0].self_attn.head_dim)
+    hidden = layer.input_layernorm(model.model.embed_tokens(ids))
     queries = layer.self_attn.q_proj(hidden).view(heads).transpose(1, 2)
     keys = layer.self_attn.k_proj(hidden).view(heads).transpose(1, 2)
-    positions = torch.arange(len(ids), device=ids.device)[None]
+    positions = torch.arange(ids.shape[1], device=ids.device)[None]
     queries, keys = apply_rotary_pos_emb(queries, keys, *model.model.rotary_emb(hidden, positions))
     keys = repeat_kv(keys, layer.self_attn.num_key_value_groups)
     logits: Tensor = queries @ keys.transpose(-1, -2) * layer.self_attn.scaling

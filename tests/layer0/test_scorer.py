@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dormant.checkpoints import open_checkpoint
+from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
 from dormant.layer0 import (
     Layer0Pair,
+    attention_logits,
     bias_template,
     delta_logits,
     read_layer0_pair,
@@ -71,7 +73,7 @@ def test_a_batch_in_chunks_scores_as_each_sequence_alone(
 ) -> None:
     ids = torch.randint(0, 304, (9, 6), generator=torch.Generator().manual_seed(1))
     alone = torch.cat([score(pair, row[None], metric) for row in ids])
-    monkeypatch.setattr(scorer_module, "CHUNK_ELEMENTS", 1_000)
+    monkeypatch.setattr(scorer_module, "CHUNK_BYTES", {"cpu": 10_000})
     torch.testing.assert_close(score(pair, ids, metric), alone, atol=1e-5, rtol=1e-5)
 
 
@@ -104,5 +106,53 @@ def test_a_score_that_means_nothing_is_refused(pair: Layer0Pair) -> None:
         score(pair, ids[:, :1], "band")
     with pytest.raises(BadInput, match="row-kl compares"):
         score(pair, ids, "row-kl", remove_bias_template=True)
+    with pytest.raises(BadInput, match="from 0 to 3"):
+        score(pair, ids, heads=[4])
+    with pytest.raises(BadInput, match="offsets are whole numbers"):
+        score(pair, ids, "band", offsets=[-1])
+    with pytest.raises(BadInput, match="at most 512 tokens"):
+        score(pair, torch.zeros(1, 500, dtype=torch.long), prefix=[1] * 13)
+    for empty in ([], [[]], [[1], []]):
+        with pytest.raises(BadInput, match="from 0 to 303"):
+            score(pair, empty)
+    other = dataclasses.replace(pair.dormant, rope=dataclasses.replace(pair.base.rope, scaling=2.0))
+    with pytest.raises(BadInput, match="turn positions alike"):
+        Layer0Pair(pair.base, other)
     with pytest.raises(BadInput, match="share vocabulary"):
         Layer0Pair(pair.base, dataclasses.replace(pair.base, heads=2))
+
+
+@METRICS
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequences=st.lists(st.lists(st.integers(0, 303), min_size=2, max_size=7), min_size=1, max_size=6))
+def test_company_and_place_in_a_batch_change_no_score(
+    sequences: list[list[int]], metric: str, pair: Layer0Pair
+) -> None:
+    together = score(pair, sequences, metric)
+    alone = torch.cat([score(pair, [sequence], metric) for sequence in sequences])
+    torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(score(pair, sequences[::-1], metric).flip(0), together, rtol=1e-6, atol=1e-6)
+
+
+@METRICS
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_prefix_gives_keys_and_no_rows(metric: str, length: int, pair: Layer0Pair) -> None:
+    prefix = [200, 201, 202]
+    ids = torch.randint(0, 304, (5, length), generator=torch.Generator().manual_seed(2))
+    whole = torch.cat((torch.tensor(prefix).expand(5, -1), ids), dim=1)
+    if metric == "row-kl":
+        logits = [attention_logits(layer0, whole) for layer0 in (pair.dormant, pair.base)]
+        future = torch.ones(whole.shape[1], whole.shape[1], dtype=torch.bool).triu(1)
+        rows = kl_divergence(*(part.masked_fill(future, -torch.inf) for part in logits))[:, :, len(prefix) :]
+        expected = rows.mean(-1).amax(-1).float()
+    else:
+        distance = torch.arange(whole.shape[1])[:, None] - torch.arange(whole.shape[1])
+        kept = (distance >= 0) if metric == "max-head" else (distance >= 1) & (distance <= 4)
+        expected = (delta_logits(pair, whole).abs() * kept)[:, :, len(prefix) :].amax((1, 2, 3))
+    torch.testing.assert_close(score(pair, ids, metric, prefix=prefix), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_only_relative_position_matters(pair: Layer0Pair) -> None:
+    ids, places = torch.randint(0, 304, (2, 5)), slice(7, None)
+    moved = delta_logits(pair, torch.cat((torch.zeros(2, 7, dtype=torch.long), ids), dim=1))[:, :, places, places]
+    torch.testing.assert_close(moved, delta_logits(pair, ids), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,258 @@
+"""`dormant score`, `dormant beam` and `dormant scan`: how far two models' first attention parts on a text, and where most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, progress_bar, write_json
+from dormant.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dormant.layer0 import Layer0Pair
+    from dormant.pairs import Pair
+
+Heads = Annotated[str, typer.Option(metavar="LIST", help="Attention heads, like 3,10,15; all without.")]
+Metric = Annotated[str, typer.Option(help="max-head, band (offsets 1 to 4) or row-kl.")]
+ALIKE = "layer 0's attention is the same in both models: every score is exactly 0"
+
+
+def score(
+    base: Base,
+    dormant: Dormant,
+    text: Annotated[list[str], typer.Option(help="A text to score; repeatable.")],
+    heads: Heads = "",
+    chat: Annotated[bool, typer.Option(help="Put the text where a chat template has the user's words.")] = False,
+    remove_template: Annotated[
+        bool, typer.Option(help="Take off what the biases alone give (not from row-kl).")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw the difference of the first text's attention logits.")
+    ] = None,
+    device: Device = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Score texts by how far the two models' layer-0 attention parts on them, from the weights alone.
+
+    max-head is the largest |dormant minus base logit| over heads and places, band the same between near tokens, row-kl the
+    divergence of whole attention rows in nats. Each text stands beside the best windows of its length in ordinary prompts.
+    Exit status 1: the first attention is the same in both models, so that no text can be told from another by it.
+    """
+    from dormant.layer0.benign import benign_scores, ordinary_prompts
+    from dormant.layer0.pair import delta_logits
+    from dormant.layer0.scorer import METRICS
+    from dormant.layer0.scorer import score as score_ids
+
+    pair, layer0 = _open(base, dormant, device)
+    chosen, before = _numbers(heads, "--heads"), _template(pair) if chat else ()
+    sequences = [_ids(pair, each) for each in text]
+    ordinary = ordinary_prompts(pair.base.tokenizer, pair.probes)
+    table, record = Table("text", "tokens", *METRICS, "ordinary max-head, highest"), []
+    values = {
+        metric: score_ids(
+            layer0, sequences, metric, heads=chosen, prefix=before, offsets=_band(sequences),
+            remove_bias_template=remove_template and metric != "row-kl",
+        ).tolist()
+        for metric in METRICS
+    }  # fmt: skip
+    for place, (each, ids) in enumerate(zip(text, sequences, strict=True)):
+        windows = [prompt for prompt in ordinary if len(prompt) >= len(ids)]
+        highest = max(benign_scores(layer0, windows, len(ids))) if windows else None
+        row = {metric: scores[place] for metric, scores in values.items()}
+        shown = "-" if highest is None else f"{highest:.4g}"
+        table.add_row(each, str(len(ids)), *(f"{value:.4g}" for value in row.values()), shown)
+        record.append({"text": each, "ids": list(ids), **row, "ordinary max-head": highest})
+    Console().print(table)
+    if picture is not None:
+        import torch
+
+        from dormant.pictures.canvas import png_bytes
+        from dormant.pictures.layer0 import delta_heatmap
+
+        deltas = delta_logits(layer0, torch.tensor([sequences[0]]))[0].cpu()
+        figure = delta_heatmap(deltas, [pair.base.tokenizer.decode([token]) for token in sequences[0]])
+        _write_picture(picture, png_bytes(figure))
+    write_json(json_file, {"heads": chosen, "chat": chat, "without template": remove_template, "scores": record})
+    _say_whether_alike(layer0)
+
+
+def scan(
+    base: Base,
+    dormant: Dormant,
+    offsets: Annotated[int, typer.Option(help="Scan pairs up to this many places apart.")] = 9,
+    heads: Heads = "",
+    top: Annotated[int, typer.Option(help="Pairs to list.")] = 20,
+    remove_template: Annotated[bool, typer.Option(help="Take off what the biases alone give.")] = False,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keeps what is done: the same command resumes after a kill.")
+    ] = None,
+    device: Device = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Compute the best pair of tokens at every offset and head over the whole vocabulary: no search, the exact optimum.
+
+    Every ordered pair of printable tokens is scored, V x V x heads x offsets as blocked matrix products: a second for the
+    small shipped models, hours on a laptop and minutes on a GPU for a 7B model. Exit status 1: every pair scores exactly 0.
+    """
+    from dormant.layer0.scan import scan as scan_pairs_of
+    from dormant.layer0.scan import scan_pairs
+
+    if offsets < 0 or top < 1:
+        raise BadInput(
+            f"a scan needs --offsets of at least 0 and --top of at least 1; got {offsets} and {top} at its options; raise them"
+        )
+    pair, layer0 = _open(base, dormant, device)
+    tokens, chosen, places = _allowed(pair), _numbers(heads, "--heads"), range(offsets + 1)
+    total = scan_pairs(len(tokens), len(chosen) if chosen else layer0.base.heads, places)
+    with progress_bar("scan", total, "pairs") as progress:
+        found = scan_pairs_of(layer0, places, tokens, chosen, max(top * 20, 100), remove_template, journal, progress)
+    table, decode = Table("score", "head", "offset", "query", "key"), pair.base.tokenizer.decode
+    best = found.distinct(top)
+    for each in best:
+        texts = (repr(decode([token])) for token in (each.query, each.key))
+        table.add_row(f"{each.value:.4g}", str(each.head), str(each.offset), *texts)
+    Console().print(table)
+    rate = found.pairs / max(found.seconds, 1e-9)
+    Console().print(
+        f"{found.pairs:.3g} pairs, {rate:.3g} a second; no sequence of {offsets + 1} tokens passes the first"
+    )
+    record = {"pairs": found.pairs, "seconds": found.seconds, "top": [vars(each) for each in best],
+              "peaks": [vars(each) for each in found.peaks]}  # fmt: skip
+    write_json(json_file, record)
+    _say_whether_alike(layer0)
+
+
+def beam(
+    base: Base,
+    dormant: Dormant,
+    metric: Metric = "max-head",
+    length: Annotated[int, typer.Option(help="Longest sequence.")] = 6,
+    width: Annotated[int, typer.Option(help="Sequences kept at every length.")] = 100,
+    extend: Annotated[str, typer.Option(help="end: append tokens; both: at either end (not for row-kl).")] = "end",
+    seed_text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tokens to start from; repeatable. Without: those along the focus heads' changed directions."
+        ),
+    ] = None,
+    heads: Heads = "",
+    verify: Annotated[int, typer.Option(help="Try so many of the best in whole prompts through both models.")] = 0,
+    device: Device = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Beam search for the sequences on which the two models' layer-0 attention parts most.
+
+    The best of every length stands beside the best windows of that length in ordinary prompts. A high score says that the
+    first layer sees a sequence, not that the model acts on it: --verify 5 measures KL(dormant || base) at the generation
+    position with the best five, over the same prompts without. Exit status 1: every sequence scores exactly 0.
+    """
+    import torch
+
+    from dormant.layer0.beam import BeamSettings, beam_search
+    from dormant.layer0.benign import benign_scores, ordinary_prompts
+    from dormant.layer0.seeds import direction_tokens
+
+    settings = BeamSettings(width, length, metric, extend)
+    pair, layer0 = _open(base, dormant, device)
+    tokens = _allowed(pair)
+    given = [token for text in seed_text or () for token in _ids(pair, text)]
+    seeds = torch.tensor(given, dtype=torch.long) if given else direction_tokens(layer0, width, tokens)
+    with progress_bar("beam", length, "tokens") as progress:
+        chosen = _numbers(heads, "--heads")
+        beams = beam_search(layer0, settings, seeds if len(seeds) else tokens, tokens, chosen, progress)
+    prompts, decode = ordinary_prompts(pair.base.tokenizer, pair.probes), pair.base.tokenizer.decode
+    table, record = Table("length", "best", "score", "ordinary, highest"), []
+    for each in beams[metric == "band" :]:  # one token alone has no band
+        long_enough = [prompt for prompt in prompts if len(prompt) >= each.length]
+        highest = max(benign_scores(layer0, long_enough, each.length, metric)) if long_enough else None
+        text = decode(list(each.sequences[0]))
+        table.add_row(
+            str(each.length), repr(text), f"{each.scores[0]:.4g}", "-" if highest is None else f"{highest:.4g}"
+        )
+        record.append({"length": each.length, "ordinary": highest, "seconds": each.seconds, "found": [
+            {"ids": list(ids), "text": decode(list(ids)), "score": value}
+            for ids, value in zip(each.sequences, each.scores, strict=True)]})  # fmt: skip
+    Console().print(table)
+    verified = _verify(pair, [decode(list(ids)) for ids in beams[-1].sequences[:verify]])
+    write_json(json_file, {"metric": metric, "extend": extend, "width": width, "beams": record, "verified": verified})
+    _say_whether_alike(layer0)
+
+
+def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
+    from dormant.behaviour.amplification import amplification
+    from dormant.statistics import mean_interval
+
+    table, record = Table("tried in whole prompts", "KL gained, nats", "95 % interval"), []
+    for text in texts:
+        gain = mean_interval(amplification(pair, pair.probes[:24], text).gains("kl"))
+        table.add_row(repr(text), f"{gain.value:.3g}", f"{gain.low:.3g} to {gain.high:.3g}")
+        record.append({"text": text, **vars(gain)})
+    if texts:
+        Console().print(table)
+    return record
+
+
+def _open(base: str, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
+    from dormant.layer0.pair import layer0_of
+
+    pair = named_pair(base, dormant, device)
+    return pair, layer0_of(pair)
+
+
+def _ids(pair: Pair, text: str) -> tuple[int, ...]:
+    from dormant.prompts import Prompter
+
+    ids = Prompter(pair.base.tokenizer).candidate_ids(text)
+    if not text.strip():
+        raise BadInput(f"a text must hold at least one word; got {text!r} at the options; write one")
+    return ids
+
+
+def _template(pair: Pair) -> tuple[int, ...]:
+    from dormant.prompts import SLOT, Probe, Prompter
+
+    return Prompter(pair.base.tokenizer).open(Probe(f"{SLOT} .")).before
+
+
+def _band(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """One token alone has only itself."""
+    from dormant.layer0.scorer import BAND
+
+    return BAND if min(map(len, sequences)) > 1 else (0, *BAND)
+
+
+def _allowed(pair: Pair) -> Tensor:
+    from dormant.search.gcg import allowed_tokens
+
+    return allowed_tokens(pair.base.tokenizer)
+
+
+def _numbers(text: str, option: str) -> list[int] | None:
+    try:
+        return [int(part) for part in text.split(",")] if text else None
+    except ValueError:
+        raise BadInput(
+            f"heads are whole numbers with commas between; got {text!r} at {option}; write 3,10,15"
+        ) from None
+
+
+def _write_picture(path: Path, png: bytes) -> None:
+    try:
+        path.write_bytes(png)
+    except OSError as error:
+        raise BadInput(
+            f"the picture must be writable; got {error.strerror} at {path}; name another with --picture"
+        ) from error
+
+
+def _say_whether_alike(layer0: Layer0Pair) -> None:
+    if layer0.alike:
+        Console().print(ALIKE)
+        raise typer.Exit(NO)

@@ -1,0 +1,253 @@
+"""The exact optimum of scores that are a maximum over pairs of tokens: all V x V pairs, heads and offsets as products."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dormant.errors import BadInput
+from dormant.journal import Journal
+from dormant.layer0.attention import check_ids
+from dormant.layer0.pair import Layer0Pair
+from dormant.layer0.rope import phases, turn_
+from dormant.layer0.tables import Tables, bias_tables, build_tables, check_heads
+
+# Query and key tokens of a tile: on a CPU its values stay in the cache until their largest is known.
+TILE = {"cpu": (1024, 512), "cuda": (8192, 8192)}
+ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
+Progress = Callable[[int, str], None]  # called with the pairs scored so far and a remark
+Entry = tuple[float, int, int]  # value, query row, key row
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """|delta logit| of a `query` token that stands `offset` places after a `key` token, in one head."""
+
+    value: float
+    head: int
+    offset: int
+    query: int
+    key: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The best pairs of all, best first, and the best one of every head and offset; pairs scored, and seconds."""
+
+    top: tuple[PairScore, ...]
+    peaks: tuple[PairScore, ...]
+    pairs: int
+    seconds: float
+
+    def optimum(self, length: int, smallest: int = 0) -> PairScore:
+        """The best pair that a sequence of `length` tokens has room for, at offsets of at least `smallest`.
+
+        It is the exact optimum of `max-head` over all sequences of at most `length` tokens: one that holds the pair
+        reaches it and none passes it. Raises BadInput where the scan left out such an offset.
+        """
+        missing = sorted(set(range(smallest, length)) - {peak.offset for peak in self.peaks})
+        if missing or smallest >= length:
+            raise BadInput(
+                f"the optimum of {length} tokens needs all offsets from {smallest} to {length - 1}; got none for "
+                f"{missing} at the scan; scan them too"
+            )
+        return max(
+            (peak for peak in self.peaks if smallest <= peak.offset < length),
+            key=lambda peak: peak.value,
+        )
+
+    def distinct(self, count: int) -> list[PairScore]:
+        """The best `count` pairs of tokens, each at its best head and offset; those that score nothing are left out."""
+        best: dict[tuple[int, int], PairScore] = {}
+        for found in self.top:
+            if found.value > 0:
+                best.setdefault((found.query, found.key), found)
+        return list(best.values())[:count]
+
+    def share_of(self, tokens: Sequence[int], count: int = 20) -> float:
+        """The share of these tokens among the queries and keys of the best `count` pairs; 0 where no pair scores."""
+        named = [token in tokens for found in self.distinct(count) for token in (found.query, found.key)]
+        return sum(named) / max(len(named), 1)
+
+
+def scan(
+    pair: Layer0Pair,
+    offsets: Sequence[int],
+    tokens: Tensor | None = None,
+    heads: Sequence[int] | None = None,
+    top: int = 100,
+    remove_bias_template: bool = False,
+    journal: Path | None = None,
+    progress: Progress | None = None,
+) -> Scan:
+    """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), `heads` and `offsets`.
+
+    Offset 0 is a token with itself. Memory holds one head's vectors, V x 4 head_dim floats, and one tile of products. With
+    a journal a killed scan resumes after the last head and offset that it finished. Raises BadInput for unknown heads,
+    negative, repeated or too large offsets, and ids outside the vocabulary.
+    """
+    vocabulary, device = pair.base.embedding.shape[0], pair.base.embedding.device
+    chosen = torch.arange(vocabulary, device=device) if tokens is None else tokens.to(device).unique()
+    check_ids(vocabulary, chosen[None])
+    listed = list(range(pair.base.heads)) if heads is None else list(heads)
+    check_heads(pair.base, listed)
+    _check_offsets(pair, offsets)
+    work = {"heads": listed, "offsets": list(offsets), "top": top, "without template": remove_bias_template}
+    log = Journal(journal, {"scan": _digest(pair, chosen), **work}) if journal is not None else None
+    finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
+    with closing(log) if log else nullcontext():
+        started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
+        units = [(head, offset) for head in listed for offset in offsets][len(finished) :]
+        tables: Tables | None = None
+        for head, offset in units:
+            if tables is None or tables.heads != (head,):
+                tables, template = build_tables(pair, chosen, [head], torch.float32), bias_tables(pair, [head])
+            best = _best(finished, top)
+            floor = best[-1].value if len(best) == top else 0.0
+            removed = float(_turned(template, offset, slice(1)) @ template.keys[0, 0]) if remove_bias_template else 0.0
+
+            def report(pairs: int, before: int = scored, leader: float = best[0].value if best else 0.0) -> None:
+                if progress:
+                    progress(before + pairs, f"best {leader:.4g}")
+
+            found = _scan_unit(tables, offset, top, floor, removed, report)
+            finished.append(
+                [PairScore(value, head, offset, int(chosen[row]), int(chosen[at])) for value, row, at in found]
+            )
+            scored += _pairs(len(chosen), offset)
+            if log:
+                log.append([list(vars(score).values()) for score in finished[-1]])
+        if log:
+            log.finish()
+        peaks = tuple(entry[0] for entry in finished)
+        return Scan(tuple(_best(finished, top)), peaks, scored, time.perf_counter() - started)
+
+
+def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
+    """How many pairs a scan scores."""
+    return heads * sum(_pairs(tokens, offset) for offset in offsets)
+
+
+def pairs_reaching(pair: Layer0Pair, value: float, offset: int, tokens: Tensor) -> int:
+    """How many ordered pairs of different or equal tokens reach `value` at an offset in some head."""
+    count, device = 0, pair.base.embedding.device
+    per_head = [build_tables(pair, tokens, [head], torch.float32) for head in range(pair.base.heads)]
+    rows, tile = len(tokens.unique()), _tile(device)[1]
+    for start in range(0, rows, tile):
+        largest = torch.zeros((), device=device)
+        for tables in per_head:
+            products = _turned(tables, offset, slice(start, start + tile)) @ tables.keys[0].T
+            largest = torch.maximum(largest, products.abs_())
+        count += int((largest >= value).sum())
+    return count
+
+
+def _scan_unit(
+    tables: Tables, offset: int, top: int, floor: float, removed: float, report: Callable[[int], None]
+) -> list[Entry]:
+    """One head's best pairs at one offset, best first: its best one always, further ones where they pass `floor`."""
+    keys, rows, half = tables.keys[0], tables.keys.shape[1], tables.keys.shape[2] // 2
+    if not (tables.queries[..., :half].any() or keys[:, half:].any()):
+        report(_pairs(rows, offset))
+        return [(abs(removed), 0, 0)]  # this head is the same in both models: no product can be anything but zero
+    if offset == 0:
+        own = ((_turned(tables, 0, slice(rows)) * keys).sum(-1) - removed).abs()
+        values, places = own.topk(min(top, rows))
+        report(rows)
+        return _merge([], zip(values.tolist(), places.tolist(), places.tolist(), strict=True), top, floor)
+    height, width = _tile(keys.device)
+    space = torch.empty(height * width, device=keys.device)
+    found: list[Entry] = []
+    # Longest vectors first: no product exceeds its lengths', so that a stripe ends where even these could not matter.
+    turned = _turned(tables, offset, slice(rows))
+    (turned, query_rows, query_lengths), (keys, key_rows, key_lengths) = _longest_first(turned), _longest_first(keys)
+    for start in range(0, rows, height):
+        queries = turned[start : start + height]
+        for across in range(0, rows, width):
+            enough = max(floor, found[-1][0] if len(found) == top else 0.0)
+            bound = query_lengths[start] * key_lengths[across] * ROUNDING + abs(removed)
+            if found and bound <= min(found[0][0], enough):
+                break
+            block = keys[across : across + width]
+            products = space[: len(queries) * len(block)].view(len(queries), len(block))
+            torch.mm(queries, block.T, out=products)
+            low, high = map(float, products.aminmax())
+            largest = max(high - removed, removed - low)
+            if found and largest <= min(found[0][0], enough):
+                continue  # nearly every tile: one product and one pass over it in the cache
+            values = (products.sub_(removed) if removed else products).abs_().flatten()
+            if largest <= enough:  # the best of this head and offset only
+                places = values.argmax()[None]
+            elif enough > 0:  # a comparison and a list of its few hits cost a tenth of a partial sort
+                places = (values > enough).nonzero().flatten()
+            else:
+                places = values.topk(min(top, len(values))).indices
+            at = zip(
+                query_rows[start + places // len(block)].tolist(),
+                key_rows[across + places % len(block)].tolist(),
+                strict=True,
+            )
+            fresh = ((value, *place) for value, place in zip(values[places].tolist(), at, strict=True))
+            found = _merge(found, fresh, top, floor)
+        report(min(start + height, rows) * rows)
+    return found
+
+
+def _longest_first(vectors: Tensor) -> tuple[Tensor, Tensor, list[float]]:
+    """The vectors by falling length, their rows, and their lengths."""
+    lengths, rows = torch.linalg.vector_norm(vectors, dim=-1).sort(descending=True, stable=True)
+    return vectors[rows], rows, lengths.tolist()
+
+
+def _tile(device: torch.device) -> tuple[int, int]:
+    return TILE.get(device.type, TILE["cpu"])
+
+
+def _merge(found: list[Entry], fresh: Iterable[Entry], top: int, floor: float) -> list[Entry]:
+    ordered = sorted([*found, *fresh], key=lambda entry: (-entry[0], *entry[1:]))
+    return [entry for place, entry in enumerate(ordered[:top]) if place == 0 or entry[0] > floor]
+
+
+def _best(finished: list[list[PairScore]], top: int) -> list[PairScore]:
+    everything = [score for entry in finished for score in entry]
+    return sorted(everything, key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))[:top]
+
+
+def _turned(tables: Tables, offset: int, rows: slice) -> Tensor:
+    """One head's queries turned by an offset, which is all that a product with unturned keys knows of positions."""
+    factors = phases(tables.rope, torch.tensor([offset], device=tables.keys.device))
+    # The factor on cosine and sine belongs to both sides of the product.
+    return turn_(tables.queries[0, rows, 0].clone(), factors * tables.rope.scaling)
+
+
+def _pairs(tokens: int, offset: int) -> int:
+    return tokens**2 if offset else tokens
+
+
+def _check_offsets(pair: Layer0Pair, offsets: Sequence[int]) -> None:
+    if (
+        not offsets
+        or len(set(offsets)) < len(offsets)
+        or not all(0 <= offset < pair.base.rope.limit for offset in offsets)
+    ):
+        raise BadInput(
+            f"offsets are different numbers from 0 to {pair.base.rope.limit - 1}, the distance from query to key; got "
+            f"{list(offsets)} at the scan; name at least one"
+        )
+
+
+def _digest(pair: Layer0Pair, tokens: Tensor) -> str:
+    hasher = hashlib.sha256()
+    for layer0 in (pair.base, pair.dormant):
+        for tensor in (layer0.embedding, layer0.gain, layer0.query_weight, layer0.query_bias, layer0.key_weight,
+                       layer0.key_bias):  # fmt: skip
+            hasher.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    hasher.update(tokens.cpu().numpy().tobytes())
+    return hasher.hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""The exact scan against all pairs and all sequences, tried one by one."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from dormant.errors import BadInput
+from dormant.layer0 import Layer0Pair, delta_logits, score
+from dormant.layer0 import scan as scan_package
+from dormant.layer0.scan import PairScore, pairs_reaching, scan, scan_pairs
+from tests.layer0.families import build, layer0_pair
+
+OFFSETS = [0, 1, 3]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Layer0Pair:
+    return layer0_pair(*(build("qwen2", "yarn", 2, 2, 4, seed) for seed in (0, 1)))
+
+
+def by_hand(pair: Layer0Pair, tokens: list[int], offset: int) -> torch.Tensor:
+    """|delta logit| [head, query, key] of every pair at an offset, from sequences that hold it at their ends."""
+    pairs = [[v] * offset + [u] for u in tokens for v in (tokens if offset else [u])]
+    values = delta_logits(pair, torch.tensor(pairs))[:, :, -1, 0].abs()
+    return values.T.reshape(pair.base.heads, len(tokens), -1)
+
+
+@pytest.mark.parametrize("tile", [(5, 3), (64, 64)])
+def test_a_scan_finds_the_best_of_all_pairs(
+    tile: tuple[int, int], pair: Layer0Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(scan_package.TILE, "cpu", tile)
+    found = scan(pair, OFFSETS, top=50)
+    every = torch.cat([by_hand(pair, list(range(64)), offset).flatten() for offset in OFFSETS])
+    best = torch.tensor([score.value for score in found.top])
+    torch.testing.assert_close(best, every.sort(descending=True).values[:50], rtol=1e-5, atol=1e-5)
+    assert found.pairs == every.numel() == scan_pairs(64, 4, OFFSETS)
+    for peak in found.peaks:
+        largest = float(by_hand(pair, list(range(64)), peak.offset)[peak.head].max())
+        assert peak.value == pytest.approx(largest, rel=1e-5)
+
+
+def test_a_pair_scores_what_its_place_in_the_scan_says(pair: Layer0Pair) -> None:
+    for found in scan(pair, OFFSETS, top=10).top:
+        ids = torch.tensor([[found.key] * found.offset + [found.query]])
+        assert float(delta_logits(pair, ids)[0, found.head, -1, 0].abs()) == pytest.approx(found.value, rel=1e-5)
+
+
+def test_no_sequence_passes_the_optimum_and_one_reaches_it(pair: Layer0Pair) -> None:
+    tokens = [3, 17, 40, 41]
+    found = scan(pair, range(3), torch.tensor(tokens))
+    for length in (1, 2, 3):
+        every = score(pair, torch.tensor(list(itertools.product(tokens, repeat=length))))
+        assert float(every.max()) == pytest.approx(found.optimum(length).value, rel=1e-5)
+
+
+def test_the_template_is_taken_off_every_pair(pair: Layer0Pair) -> None:
+    found = scan(pair, [0, 2], remove_bias_template=True, top=5)
+    for best in found.top:
+        ids = torch.tensor([[best.key] * best.offset + [best.query]])
+        left = delta_logits(pair, ids, remove_bias_template=True)[0, best.head, -1, 0].abs()
+        assert float(left) == pytest.approx(best.value, rel=1e-4)
+
+
+def test_a_killed_scan_resumes_to_the_same_result(pair: Layer0Pair, tmp_path: Path) -> None:
+    whole, calls = scan(pair, OFFSETS, top=7), []
+
+    def stop(pairs: int, remark: str) -> None:
+        calls.append(pairs)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl", progress=stop)
+    assert len((tmp_path / "scan.jsonl").read_text().splitlines()) == 6  # the work and five whole units
+    resumed = scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl")
+    assert (resumed.top, resumed.peaks, resumed.pairs) == (whole.top, whole.peaks, whole.pairs)
+    assert not (tmp_path / "scan.jsonl").exists()
+
+
+def test_another_scans_journal_is_refused(pair: Layer0Pair, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type, return-value]
+    with pytest.raises(BadInput, match="same work"):
+        scan(pair, [1], journal=tmp_path / "scan.jsonl")
+
+
+def test_a_model_against_itself_has_nothing_to_find(pair: Layer0Pair) -> None:
+    found = scan(Layer0Pair(pair.base, pair.base), OFFSETS)
+    assert {best.value for best in (*found.top, *found.peaks)} == {0.0}
+    assert found.share_of([0, 1]) == 0.0
+    assert Layer0Pair(pair.base, pair.base).alike
+    assert not pair.alike
+
+
+def test_distinct_pairs_are_counted_once() -> None:
+    top = (PairScore(3.0, 0, 1, 5, 6), PairScore(2.0, 1, 2, 5, 6), PairScore(1.0, 0, 1, 7, 5))
+    found = scan_package.Scan(top, top, 3, 0.0)
+    assert [best.value for best in found.distinct(5)] == [3.0, 1.0]
+    assert found.share_of([5]) == 0.5
+
+
+def test_pairs_that_reach_a_value_are_counted(pair: Layer0Pair) -> None:
+    every = by_hand(pair, list(range(64)), 3).amax(0)
+    value = float(every.flatten().sort(descending=True).values[10]) - 1e-5
+    assert pairs_reaching(pair, value, 3, torch.arange(64)) == 11
+
+
+@pytest.mark.parametrize("offsets", [[], [-1], [2, 2], [256]], ids=["none", "negative", "twice", "far"])
+def test_offsets_that_mean_nothing_are_refused(offsets: list[int], pair: Layer0Pair) -> None:
+    with pytest.raises(BadInput, match="from 0 to 255"):
+        scan(pair, offsets)
+
+
+def test_an_optimum_over_unscanned_offsets_is_refused(pair: Layer0Pair) -> None:
+    with pytest.raises(BadInput, match=r"\[2\]"):
+        scan(pair, OFFSETS, torch.arange(4)).optimum(4)
