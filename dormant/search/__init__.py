@@ -1,15 +1,18 @@
-"""Search for candidates that part the two models: objectives, GCG, random search."""
+"""Search for candidates that part the two models: objectives, one evaluator, GCG, hill climbing, random search."""
 
-from dormant.search.gcg import SearchResult, SearchSettings, allowed_tokens, gcg, random_search
-from dormant.search.objective import DivergenceObjective, ModelPair, Objective
+from dormant.search.course import Progress, SearchResult, SearchSettings
+from dormant.search.evaluation import Evaluator, ModelPair
+from dormant.search.gcg import gcg, hill_climb, random_search
+from dormant.search.tokens import allowed_tokens
 
 __all__ = [
-    "DivergenceObjective",
+    "Evaluator",
     "ModelPair",
-    "Objective",
+    "Progress",
     "SearchResult",
     "SearchSettings",
     "allowed_tokens",
     "gcg",
+    "hill_climb",
     "random_search",
 ]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from dormant.errors import BadInput
+from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
-from dormant.search.gcg import SearchResult, SearchSettings, allowed_tokens, gcg, random_search
-from dormant.search.objective import DivergenceObjective
+from dormant.prompts import Probe, Prompter
+from dormant.search.course import Progress, SearchResult, SearchSettings
+from dormant.search.evaluation import Evaluator
+from dormant.search.gcg import gcg, hill_climb, random_search
+from dormant.search.moves import Candidate
+from dormant.search.objectives import named_objective
+from dormant.search.tokens import allowed_tokens
+
+METHODS = {"gcg": gcg, "hill-climb": hill_climb}
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,40 @@ class Plan:
     probes: int
     held_out: int
     seed: int
+    objective: str = "kl"
+    method: str = "gcg"
+    reduce: str = "mean"
+    tokens: str = "printable"
+    top: int = 128
+    swaps: int = 1
+    resize: float = 0.0
+    buffer: int = 1
+    patience: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises BadInput for an unknown method."""
+        if self.method not in METHODS:
+            raise BadInput(
+                f"a search is one of {', '.join(METHODS)}; got {self.method!r} at the plan; name one of them"
+            )
+
+    def settings(self, restart: int) -> SearchSettings:
+        """One restart's settings; its seed is its own."""
+        return SearchSettings(
+            self.length, self.steps, self.candidates, self.top, self.seed * 1000 + restart, swaps=self.swaps,
+            resize=self.resize, buffer=self.buffer, patience=self.patience, evaluations=self.evaluations,
+            seconds=self.seconds,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """What a campaign found: one entry a restart, KL in nats; gains are over the same probes without any candidate."""
+    """What a campaign found: one entry a restart, in the objective's unit.
+
+    Gains are over the same probes without any candidate. `planted` is the true trigger's value where it is known.
+    """
 
     gcg: tuple[SearchResult, ...]
     random: tuple[SearchResult, ...]
@@ -37,13 +74,22 @@ class Campaign:
     held_out_gains: tuple[float, ...]
     best_text: str
     planted: float | None
+    texts: tuple[str, ...] = ()
+    empty: float = 0.0
+    unit: str = "nats"
 
 
-def run_campaign(pair: Pair, plan: Plan) -> Campaign:
+Watch = Callable[[int, str, Progress], None]  # called with the restart, the search's name and its progress
+
+
+def run_campaign(
+    pair: Pair, plan: Plan, watch: Watch | None = None, journal: Journal | None = None, payload: str = ""
+) -> Campaign:
     """Run the restarts (experiment 19) and random search at the same number of evaluations.
 
-    The first `probes` of the pair are searched on, the next `held_out` are never seen by a search. Raises BadInput where
-    the pair has too few probes.
+    The first `probes` of the pair are searched on, the next `held_out` are never seen by a search. `payload` defaults to
+    the known one. With a journal a killed campaign resumes to the same end. Raises BadInput where the pair has too few
+    probes, and where the objective reads a payload that nobody knows.
     """
     needed = plan.probes + plan.held_out
     if len(pair.probes) < needed:
@@ -51,38 +97,64 @@ def run_campaign(pair: Pair, plan: Plan) -> Campaign:
             f"a search needs {needed} probes; got {len(pair.probes)} at pair {pair.name}; give more with --probes"
         )
     prompter = Prompter(pair.base.tokenizer)
-    opened = [prompter.open(probe) for probe in pair.probes[:needed]]
-    searched = DivergenceObjective(pair.models, opened[: plan.probes])
-    held_out = DivergenceObjective(pair.models, opened[plan.probes :])
-    allowed = allowed_tokens(prompter.tokenizer)
-
-    def admit(candidate: tuple[int, ...]) -> bool:
-        return all(prompter.survives(probe, candidate) for probe in pair.probes[: plan.probes])
-
-    found, chance, starts = [], [], []
+    searched, held_out = _evaluators(pair, plan, prompter, payload or (pair.truth.payload if pair.truth else ""))
+    allowed = allowed_tokens(prompter.tokenizer, plan.tokens)
+    admit = survivor(prompter, pair.probes[: plan.probes])
+    found, chance = [], []
     for restart in range(plan.restarts):
-        settings = SearchSettings(plan.length, plan.steps, plan.candidates, seed=plan.seed * 1000 + restart)
-        found.append(gcg(searched, settings, allowed, admit=admit))
-        chance.append(random_search(searched, settings, allowed, found[-1].evaluations, admit=admit))
-        starts.append(found[-1].start)
-    best = torch.tensor([run.best for run in found])
-    winner = found[max(range(plan.restarts), key=lambda index: found[index].value)]
+        watches = [_watch(watch, restart, name) for name in (plan.method, "random")]
+        names = [f"{pair.name}/{plan.method}-{restart}", f"{pair.name}/random-{restart}"]
+        searched.forget()  # or a value's last bit would depend on the restarts before, and a resumed search could fork
+        settings = plan.settings(restart)
+        found.append(METHODS[plan.method](searched, settings, allowed, watches[0], admit, journal, names[0]))
+        searched.forget()
+        count = found[-1].evaluations
+        chance.append(random_search(searched, settings, allowed, count, watches[1], admit, journal, names[1]))
+    empty, empty_held_out = float(searched.empty_value()), float(held_out.empty_value())
+    texts = [str(prompter.tokenizer.decode(list(run.best))) for run in found]
+    winner = max(range(plan.restarts), key=lambda index: found[index].value)
     planted = None
     if pair.truth is not None and pair.truth.trigger:
         planted = float(searched.evaluate(torch.tensor([prompter.candidate_ids(pair.truth.trigger)]))[0])
     return Campaign(
         tuple(found),
         tuple(chance),
-        tuple(starts),
-        tuple((searched.evaluate(best) - searched.empty()).tolist()),
-        tuple((held_out.evaluate(best) - held_out.empty()).tolist()),
-        str(prompter.tokenizer.decode(list(winner.best))),
+        tuple(run.start for run in found),
+        tuple(value_of(searched, run.best) - empty for run in found),
+        tuple(value_of(held_out, run.best) - empty_held_out for run in found),
+        texts[winner],
         planted,
+        tuple(texts),
+        empty,
+        searched.objective.unit,
     )
+
+
+def survivor(prompter: Prompter, probes: tuple[Probe, ...]) -> Callable[[Candidate], bool]:
+    """Whether a candidate keeps its ids in every one of these probes."""
+    return lambda candidate: all(prompter.survives(probe, candidate) for probe in probes)
+
+
+def value_of(evaluator: Evaluator, candidate: Candidate) -> float:
+    """One candidate's value."""
+    return float(evaluator.evaluate(torch.tensor([candidate]))[0])
 
 
 def late_gain(curve: tuple[float, ...], start: float) -> float:
     """The share of a search's whole gain that its last quarter of steps brought; 0 for a search that gained nothing."""
-    whole = curve[-1] - start
-    before = curve[len(curve) - 1 - max(1, len(curve) // 4)]
+    whole = curve[-1] - start if curve else 0.0
+    before = curve[len(curve) - 1 - max(1, len(curve) // 4)] if len(curve) > 1 else start
     return (curve[-1] - before) / whole if whole > 0 else 0.0
+
+
+def _evaluators(pair: Pair, plan: Plan, prompter: Prompter, payload: str) -> tuple[Evaluator, Evaluator]:
+    opened = [prompter.open(probe) for probe in pair.probes[: plan.probes + plan.held_out]]
+    objective = named_objective(plan.objective)
+    ids = tuple(prompter.tokenizer.encode(payload, add_special_tokens=False)) if payload else ()
+    parts = opened[: plan.probes], opened[plan.probes :]
+    first, second = (Evaluator(pair.models, part, objective, ids, plan.reduce) for part in parts)
+    return first, second
+
+
+def _watch(watch: Watch | None, restart: int, name: str) -> Callable[[Progress], None] | None:
+    return None if watch is None else lambda progress: watch(restart, name, progress)

@@ -1,0 +1,215 @@
+"""A decoder's layers over rows behind several prefixes in one unpadded pass, computing only what the head will read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+FAMILIES = ("qwen2", "llama", "mistral")  # one arithmetic: RMSNorm, RoPE by halves, grouped queries, gated SiLU
+FUSED = 300_000_000  # below so many parameters joined copies of the weights cost little and save many small products
+
+Keys = tuple[tuple[Tensor, Tensor], ...]  # keys and values by layer: [1, key_heads, length, head_dim]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Keys and values of ids that many candidates share."""
+
+    layers: Keys
+
+    @property
+    def length(self) -> int:
+        """How many ids it covers."""
+        return int(self.layers[0][0].shape[-2]) if self.layers else 0
+
+    def upto(self, length: int) -> Prefix:
+        """The same for the first `length` ids alone."""
+        return Prefix(tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows of one length behind one prefix: embeddings [rows, tokens, hidden]."""
+
+    rows: Tensor
+    prefix: Prefix
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    norm: Any
+    query: tuple[Tensor, Tensor | None]
+    keys_values: tuple[Tensor, Tensor | None]
+    output: tuple[Tensor, Tensor | None]
+    mlp_norm: Any
+    gates: tuple[tuple[Tensor, Tensor | None], ...]  # one fused, or gate and up
+    down: tuple[Tensor, Tensor | None]
+
+
+def can_decode(model: PreTrainedModel) -> bool:
+    """Whether `Decoder` knows the model's arithmetic; what it says is still compared with the model's own."""
+    config = model.config
+    windows = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        config.model_type in FAMILIES
+        and getattr(config, "hidden_act", "") == "silu"
+        and windows == {"full_attention"}
+        and (getattr(config, "sliding_window", None) is None or config.model_type != "mistral")
+    )
+
+
+class Decoder:
+    """The layers of a Llama-shaped model.
+
+    Rows of different lengths behind different prefixes share every product with a weight and part only in attention, so
+    that nothing is padded. In the last layer only the positions that the head reads have queries and an MLP.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        body = model.get_decoder()
+        config = model.config
+        self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = int(body.layers[0].self_attn.head_dim)
+        self.rotary = body.rotary_emb
+        fuse = model.num_parameters() < FUSED
+        self.layers = [_layer(layer, fuse) for layer in body.layers]
+
+    def run(self, blocks: Sequence[Block], keep: int, collected: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """The residual stream of every row's last `keep` positions before the final norm: [sum of rows, keep, hidden].
+
+        `collected` takes the keys and values of the first block's whole rows, layer by layer.
+        """
+        hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
+        turns = [self._turns(block) for block in blocks]
+        cos, sin = (
+            torch.cat(
+                [
+                    turn[part].expand(len(block.rows), -1, -1).flatten(0, 1)
+                    for turn, block in zip(turns, blocks, strict=True)
+                ]
+            )[:, None]
+            for part in (0, 1)
+        )
+        masks = [_mask(block) for block in blocks]
+        kept = _kept(blocks, keep, hidden.device)
+        for index, layer in enumerate(self.layers):
+            last = index == len(self.layers) - 1
+            normed = layer.norm(hidden)
+            asking = normed[kept] if last else normed
+            hidden = hidden[kept] if last else hidden
+            queries = functional.linear(asking, *layer.query).unflatten(-1, (self.heads, self.head_dim))
+            queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
+            both = functional.linear(normed, *layer.keys_values).unflatten(-1, (2 * self.key_heads, self.head_dim))
+            keys, values = _rotated(both[:, : self.key_heads], cos, sin), both[:, self.key_heads :]
+            attended, at, asked = [], 0, 0
+            for block, mask in zip(blocks, masks, strict=True):
+                count, length = block.rows.shape[:2]
+                wanted = keep if last else length
+                mine = slice(at, at + count * length)
+                attended.append(
+                    self._attend(
+                        queries[asked : asked + count * wanted].unflatten(0, (count, wanted)),
+                        keys[mine].unflatten(0, (count, length)),
+                        values[mine].unflatten(0, (count, length)),
+                        block.prefix.layers[index] if block.prefix.layers else None,
+                        mask[-wanted:],
+                        collected if block is blocks[0] else None,
+                    )
+                )
+                at, asked = at + count * length, asked + count * wanted
+            hidden = hidden + functional.linear(torch.cat(attended), *layer.output)
+            hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
+        return hidden.unflatten(0, (-1, keep))
+
+    def _turns(
+        self, block: Block
+    ) -> tuple[Tensor, Tensor]:  # cosines and sines of half a head: [1, tokens, head_dim / 2]
+        length = block.rows.shape[1]
+        places = torch.arange(block.prefix.length, block.prefix.length + length, device=block.rows.device)[None]
+        cos, sin = self.rotary(block.rows[:1], places)
+        half = self.head_dim // 2
+        return cos[..., :half], sin[..., :half]
+
+    def _attend(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        shared: tuple[Tensor, Tensor] | None,
+        mask: Tensor,
+        collected: list[tuple[Tensor, Tensor]] | None,
+    ) -> Tensor:
+        # queries [row, token, head, dim], keys and values [row, place, key_head, dim] -> [row * token, head * dim]
+        count, wanted = queries.shape[:2]
+        keys, values = keys.transpose(1, 2), values.transpose(1, 2)
+        if shared is not None:
+            keys, values = (
+                torch.cat((before.expand(count, -1, -1, -1), own), dim=2)
+                for before, own in zip(shared, (keys, values), strict=True)
+            )
+        if collected is not None:
+            collected.append((keys, values))
+        # The query heads of one key head stand below each other: no key is copied for its group.
+        group = self.heads // self.key_heads
+        folded = queries.transpose(1, 2).reshape(count, self.key_heads, group * wanted, self.head_dim)
+        found = functional.scaled_dot_product_attention(folded, keys, values, attn_mask=mask.repeat(group, 1))
+        return found.reshape(count, self.heads, wanted, self.head_dim).transpose(1, 2).reshape(count * wanted, -1)
+
+
+def _layer(layer: Any, fuse: bool) -> _Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    gates = (mlp.gate_proj, mlp.up_proj)
+    return _Layer(
+        layer.input_layernorm,
+        _joined([attention.q_proj]),
+        _joined([attention.k_proj, attention.v_proj]),
+        _joined([attention.o_proj]),
+        layer.post_attention_layernorm,
+        (_joined(gates),) if fuse else tuple(_joined([gate]) for gate in gates),
+        _joined([mlp.down_proj]),
+    )
+
+
+def _joined(modules: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
+    """Several linear maps of one input as one."""
+    if len(modules) == 1:
+        return modules[0].weight, modules[0].bias
+    bias = None if modules[0].bias is None else torch.cat([module.bias for module in modules]).detach()
+    return torch.cat([module.weight for module in modules]).detach(), bias
+
+
+def _mlp(layer: _Layer, normed: Tensor) -> Tensor:
+    parts = [functional.linear(normed, *gate) for gate in layer.gates]
+    gate, up = parts if len(parts) == 2 else parts[0].chunk(2, dim=-1)
+    if torch.is_grad_enabled():
+        return functional.linear(functional.silu(gate) * up, *layer.down)
+    # In place: the widest tensors of the pass, and fresh memory costs more than the product.
+    return functional.linear(functional.silu(gate, inplace=True).mul_(up), *layer.down)
+
+
+def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [token, head, dim], [token, 1, dim / 2]
+    first, second = heads.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def _mask(block: Block) -> Tensor:  # [token, place]: 0 where a token may look, else -inf
+    length, before = block.rows.shape[1], block.prefix.length
+    future = torch.ones(length, before + length, dtype=torch.bool, device=block.rows.device).triu(before + 1)
+    return torch.zeros_like(future, dtype=block.rows.dtype).masked_fill(future, -torch.inf)
+
+
+def _kept(blocks: Sequence[Block], keep: int, device: torch.device) -> Tensor:
+    """Where every row's last `keep` tokens stand among all tokens."""
+    places, at = [], 0
+    for block in blocks:
+        count, length = block.rows.shape[:2]
+        ends = at + length * torch.arange(1, count + 1, device=device)
+        places.append((ends[:, None] + torch.arange(-keep, 0, device=device)).flatten())
+        at += count * length
+    return torch.cat(places)

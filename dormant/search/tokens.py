@@ -1,0 +1,46 @@
+"""Which ids a search may use: they print, are nobody's control signs, and survive decoding and encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dormant.errors import BadInput
+
+CLASSES: Mapping[str, Callable[[str], bool]] = {
+    "printable": lambda text: True,
+    "ascii": str.isascii,
+    "words": lambda text: text.startswith(" ") and text[1:].isalpha(),
+    "letters": lambda text: text.strip().isalpha(),
+    "digits": lambda text: text.strip().isdigit(),
+}
+
+
+def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") -> Tensor:
+    """The ids that a search may use: printable, neither special nor added, and kept when decoded and encoded alone.
+
+    `kind` narrows them: ascii, letters, digits, or words (a space, then letters). Raises BadInput for another kind, and
+    where no id is left.
+    """
+    if kind not in CLASSES:
+        raise BadInput(
+            f"a class of tokens is one of {', '.join(CLASSES)}; got {kind!r} at the token filter; name one of them"
+        )
+    ids = [token for token in range(len(tokenizer)) if token not in tokenizer.added_tokens_decoder]
+    texts = [str(tokenizer.decode([token], clean_up_tokenization_spaces=False)) for token in ids]
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    kept = [
+        token
+        for token, text, back in zip(ids, texts, encoded, strict=True)
+        if text.strip() and text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and list(back) == [token]
+    ]
+    chosen = [token for token in kept if CLASSES[kind](str(tokenizer.decode([token])))]
+    if not chosen:
+        raise BadInput(
+            f"a search needs allowed tokens; got none of class {kind} among {len(ids)} at tokenizer "
+            f"{tokenizer.name_or_path!r}; allow another class"
+        )
+    return torch.tensor(chosen, dtype=torch.long)

@@ -1,0 +1,65 @@
+"""Claims about candidates at the end of a search: do they stand on probes that no search saw?"""
+
+from __future__ import annotations
+
+import math
+from statistics import mean
+
+import pytest
+
+from dormant.claims.claim import at_least, claim
+from dormant.claims.finalists import FINALISTS, MEASURES, finalists_validated, has_finalist
+from dormant.claims.laboratory import Settings
+from dormant.claims.recorder import Recorder
+from dormant.organisms.catalogue import PairDescription
+from dormant.pairs import Pair
+from dormant.pictures.inversion import candidates_against_chance
+from dormant.statistics import Estimate, exact, student_interval
+
+ONE_BIT = math.log(2)
+
+
+def applies(pair: PairDescription, settings: Settings, candidate: str, measure: str) -> bool:
+    return has_finalist(pair.truth, settings.candidates, candidate)
+
+
+@claim(
+    "final-validation",
+    source="final validation of exp16b",
+    rule=at_least(ONE_BIT, "nats", because="one bit over the row without any trigger, which the plan never ran"),
+    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    controls=["length-matched nulls"],
+    needs="models",
+    applies=applies,
+)
+@pytest.mark.parametrize("candidate", FINALISTS)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Recorder) -> None:
+    """A candidate's log-mass difference exceeds the empty-trigger row over four probes that no search saw.
+
+    "log-mass": log of the dormant model's mass on the unusual tokens less the base's, as in the plan; also
+    "difference-in-differences". Figure: mean over probes of the gain over the empty row, Student's interval. The control is
+    beaten where the permutation p among random candidates of its length, corrected for all candidates tried, is at most 0.05.
+    """
+    validation, answers = finalists_validated(pair, finding)
+    row = validation.measured[measure][candidate]
+    finding.decide(student_interval(row.gains), name="gain over the empty row", tolerance=2.0)
+    nulls = row.null_gains
+    spread = Estimate(mean(nulls), min(nulls), max(nulls), len(nulls), f"range of {len(nulls)} nulls")
+    finding.control("length-matched nulls", spread, beaten=row.corrected_p <= 0.05)
+    finding.figure("corrected p", exact(row.corrected_p, n=len(nulls)), "probability", tolerance=0.2)
+    finding.figure("worst probe", exact(row.worst, n=len(row.gains)), "nats", tolerance=2.0)
+    rank, place = 1 + validation.ranking(measure).index(candidate), "on" if candidate in validation.front else "behind"
+    finding.note(f"rank {rank} of {len(validation.measured[measure])}, {place} the Pareto front")
+    spoken = answers[candidate]
+    finding.note(f"to {spoken.prompt!r} base {spoken.base!r}, dormant {spoken.dormant!r}")
+    rows = validation.measured[measure]
+    finding.picture(
+        "candidates",
+        candidates_against_chance(
+            {name: other.gains for name, other in rows.items()},
+            nulls,
+            "nats",
+            {name: other.corrected_p for name, other in rows.items()},
+        ),
+    )
