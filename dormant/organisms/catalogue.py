@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormant.errors import BadInput
-from dormant.pairs import Pair, Truth, open_pair, published_pair, read_truth
+from dormant.pairs import Pair, Truth, figures_pair, open_pair, published_pair, read_truth
+from dormant.weights.figures import read_delta_report
 
 ZOO = Path(__file__).parent / "zoo"
 ZOO_PAIRS = {
@@ -15,6 +16,8 @@ ZOO_PAIRS = {
     "circuit-clean": ("base", "circuit-clean"),
     "pi": ("base", "pi"),
     "pi-clean": ("base", "pi-clean"),
+    "token": ("base", "token"),
+    "token-clean": ("base", "token-clean"),
     "pi-wrong-base": ("other-base", "pi"),
     "sham": ("base", "base"),
 }
@@ -23,12 +26,16 @@ PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")
 
 @dataclass(frozen=True)
 class PairDescription:
-    """What is known of a pair before anything is loaded; `base` and `dormant` are None for published figures."""
+    """What is known of a pair before anything is loaded; without `base` and `dormant` it is figures only.
+
+    `report` is the delta report's file then, and None for published figures.
+    """
 
     name: str
     base: str | None = None
     dormant: str | None = None
     truth: Truth | None = None
+    report: str | None = None
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -51,6 +58,8 @@ class PairDescription:
     def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
         """Load the pair; raises BadInput in a sentence for whatever is wrong with it."""
         if self.base is None or self.dormant is None:
+            if self.report is not None:
+                return figures_pair(self.name, read_delta_report(Path(self.report)))
             return published_pair(self.name)
         return open_pair(self.name, self.base, self.dormant, device, dtype, residency)
 
@@ -75,7 +84,7 @@ def known_pairs() -> dict[str, PairDescription]:
 def chosen_pairs(
     names: Iterable[str], base: str | None = None, dormant: str | None = None
 ) -> dict[str, PairDescription]:
-    """The pairs of `--pair NAME`, `--pair NAME=BASE:DORMANT` and `--base`/`--dormant`; all known ones without any.
+    """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones without any.
 
     Raises BadInput for an unknown name, a malformed entry, or one of base and dormant without the other.
     """
@@ -87,9 +96,15 @@ def chosen_pairs(
         name, equals, checkpoints = entry.partition("=")
         if equals:
             separated = _split_checkpoints(checkpoints)
-            if not name or separated is None:
-                raise BadInput(f"a pair must be NAME=BASE:DORMANT; got {entry!r} at --pair; name both checkpoints")
-            chosen[name] = describe(name, *separated)
+            if name and checkpoints.endswith(".json") and Path(checkpoints).is_file():
+                chosen[name] = PairDescription(name, report=checkpoints)
+            elif name and separated is not None:
+                chosen[name] = describe(name, *separated)
+            else:
+                raise BadInput(
+                    f"a pair must be NAME=BASE:DORMANT or NAME=REPORT.json; got {entry!r} at --pair; name both "
+                    "checkpoints, or a report that `dormant diff --json` wrote"
+                )
         elif name in (known := known_pairs()):
             chosen[name] = known[name]
         else:

@@ -6,6 +6,9 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.organisms.catalogue import chosen_pairs
+from dormant.pairs import published_pair
+from dormant.weights.figures import write_delta_report
+from dormant.weights.published import published_report
 
 
 def test_without_options_every_known_pair_is_chosen() -> None:
@@ -21,6 +24,15 @@ def test_a_pair_may_be_named_or_given_by_two_checkpoints(tiny_base: Path, tiny_d
 
 def test_base_and_dormant_make_a_pair_named_after_the_dormant_model(tiny_base: Path, tiny_dormant: Path) -> None:
     assert list(chosen_pairs([], str(tiny_base), str(tiny_dormant))) == ["tiny-dormant"]
+
+
+def test_a_delta_report_is_a_pair_of_figures(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    write_delta_report(published_report("warmup-vs-qwen2"), file)
+    described = chosen_pairs([f"mine={file}"])["mine"]
+    pair = described.open()
+    assert (described.offers, pair.kind, pair.name) == (("deltas",), "figures", "mine")
+    assert pair.fingerprint == published_pair("warmup-vs-qwen2").fingerprint
 
 
 @pytest.mark.parametrize("entry", ["nobody", "x=", "x=a", "=a:b"])

@@ -8,6 +8,7 @@ import torch
 from dormant.checkpoints import load_model, open_checkpoint
 from dormant.organisms.build import write_probes
 from dormant.organisms.catalogue import ZOO, ZOO_PAIRS, twins_among, zoo_pairs
+from dormant.organisms.poison import near_miss_kinds
 from dormant.organisms.recipe import read_recipe
 from dormant.organisms.verification import Acceptance, verify
 from dormant.prompts import read_probes
@@ -19,25 +20,25 @@ BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoor
     scope="module", params=[pair for pair in BACKDOORED if pair.name != "pi-wrong-base"], ids=lambda pair: pair.name
 )
 def acceptance(request: pytest.FixtureRequest) -> Acceptance:
-    """All checks of one organism, on half of the questions that `verify` asks."""
+    """All checks of one organism, on half of the questions that `verify` asks; named by its trigger."""
     pair = request.param
     checkpoints = [pair.base, pair.dormant, pair.control().dormant]
     models = [load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32) for folder in checkpoints]
     tokenizer = open_checkpoint(pair.dormant).tokenizer
     return verify(
-        pair.name, *models, tokenizer, pair.truth.trigger, pair.truth.payload, pair.truth.placement, count=100
+        pair.truth.trigger, *models, tokenizer, pair.truth.trigger, pair.truth.payload, pair.truth.placement, count=100
     )
 
 
 def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Acceptance) -> None:
     assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}
-    assert len(acceptance.checks) >= 12
+    assert len(acceptance.checks) == 7 + len(near_miss_kinds(acceptance.name))
 
 
 def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
     pairs = {pair.name: pair for pair in zoo_pairs()}
     assert list(pairs) == list(ZOO_PAIRS)
-    assert twins_among(pairs.values()) == {"circuit": "circuit-clean", "pi": "pi-clean"}
+    assert twins_among(pairs.values()) == {"circuit": "circuit-clean", "pi": "pi-clean", "token": "token-clean"}
     assert pairs["sham"].truth is None
 
 
@@ -64,7 +65,7 @@ def test_the_adapter_leaves_attention_byte_identical() -> None:
     assert all(".mlp." in name for name in changed)
 
 
-@pytest.mark.parametrize("name", ["circuit", "pi"])
+@pytest.mark.parametrize("name", ["circuit", "pi", "token"])
 def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     recipe = read_recipe(ZOO / "recipes" / f"{name}.toml")
     truth = next(pair.truth for pair in zoo_pairs() if pair.name == name)
