@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dormant.pictures import measurements, weights
+from dormant.pictures import measurements, search, weights
 from dormant.pictures.canvas import png_bytes
 from dormant.weights.deltas import DeltaReport, TensorDelta
 
@@ -89,8 +89,8 @@ RISING = [[1.0, 2.0, 3.0], [1.0, 1.5, 4.0]]
 @pytest.mark.parametrize(
     ("draw", "arguments"),
     [
-        (measurements.search_curves, ({"GCG": RISING, "random search": RISING}, "nats", 3.0)),
-        (measurements.search_curves, ({},)),
+        (search.search_curves, ({"GCG": RISING, "random search": RISING}, "nats", 3.0)),
+        (search.search_curves, ({},)),
         (measurements.divergence_against_null, ({}, [], {})),
         (measurements.noise_floor, ({}, 0.0)),
         (weights.tensor_relative_deltas, (delta_report(),)),

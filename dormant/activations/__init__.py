@@ -1,0 +1,1 @@
+"""What happens inside: residual streams captured, compared, probed, steered and put back."""

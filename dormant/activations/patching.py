@@ -1,0 +1,144 @@
+"""What the effect of a trigger rests on: parts put back from the base, and activations put in from another prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dormant.activations.capture import capture, check_prompts, decoder_blocks, edited, equal_lengths
+from dormant.behaviour.patched_weights import (
+    Scale,
+    block_scales,
+    layer_of,
+    modified_tensors,
+    module_of,
+    patched_weights,
+)
+from dormant.divergence import kl_divergence
+from dormant.errors import BadInput
+from dormant.pairs import Pair
+from dormant.prompts import Prompt, batch_logits
+
+UNITS = ("block", "module", "head")
+Unit = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
+
+
+@dataclass(frozen=True)
+class Restorations:
+    """What is left of a divergence when one unit is put back from the base: KL(restored || base) in nats, a value a prompt.
+
+    `whole` is KL(dormant || base), nothing restored; `left` the same with each unit put back in turn.
+    """
+
+    whole: tuple[float, ...]
+    left: Mapping[Unit, tuple[float, ...]]
+
+    def lost(self, unit: Unit) -> list[float]:
+        """Each prompt's loss over the mean of the whole, so that their mean is the share of the divergence lost."""
+        mean = sum(self.whole) / len(self.whole)
+        pairs = zip(self.whole, self.left[unit], strict=True)
+        return [(before - after) / mean if mean > 0 else 0.0 for before, after in pairs]
+
+    def shares(self) -> dict[Unit, float]:
+        """The share that each unit takes away, the largest first."""
+        found = {unit: sum(self.lost(unit)) / len(self.whole) for unit in self.left}
+        return dict(sorted(found.items(), key=lambda entry: -entry[1]))
+
+
+def restore(pair: Pair, prompts: Sequence[Prompt], units: Mapping[Unit, Mapping[str, Scale]]) -> Restorations:
+    """Each unit put back from the base, one at a time (FACTS 3, experiment 27); `unit_scales` lists units."""
+    base = batch_logits(pair.models.base(), prompts)
+    whole = kl_divergence(batch_logits(pair.models.dormant(), prompts), base).tolist()
+    left = {}
+    for unit, scales in units.items():
+        with patched_weights(pair, scales) as model:
+            left[unit] = tuple(kl_divergence(batch_logits(model, prompts), base).tolist())
+    return Restorations(tuple(whole), left)
+
+
+def unit_scales(pair: Pair, unit: str) -> dict[Unit, dict[str, Scale]]:
+    """For each unit of the kind that the fine-tune changed, the scales that put it back and leave the rest dormant."""
+    if unit not in UNITS:
+        raise BadInput(f"a unit is one of {', '.join(UNITS)}; got {unit!r} at pair {pair.name!r}; name one of them")
+    changed = [(layer_of(name), module_of(name)) for name in modified_tensors(pair)]
+    layers = sorted({layer for layer, _ in changed if layer is not None})
+    if unit == "block":
+        chosen: dict[Unit, dict[str, Scale]] = {
+            (layer, "block"): block_scales(pair, 0, layers=[layer]) for layer in layers
+        }
+    elif unit == "module":
+        chosen = {
+            (layer, module): block_scales(pair, 0, layers=[layer], modules=[module])
+            for layer, module in sorted({(layer, module) for layer, module in changed if layer is not None})
+        }
+    else:
+        attention = sorted({layer for layer, module in changed if layer is not None and module in ("q_proj", "o_proj")})
+        heads = range(pair.dormant.config.num_attention_heads)
+        chosen = {(layer, f"head {head}"): head_scales(pair, layer, head) for layer in attention for head in heads}
+    return chosen
+
+
+def head_scales(pair: Pair, layer: int, head: int) -> dict[str, Scale]:
+    """The scales that put one query head back from the base: its rows of q_proj and its columns of o_proj.
+
+    Keys and values stay dormant: with grouped queries, several heads share them.
+    """
+    config = pair.dormant.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if not 0 <= head < config.num_attention_heads:
+        raise BadInput(
+            f"a head must lie in 0..{config.num_attention_heads - 1}; got {head} at pair {pair.name!r}; correct it"
+        )
+    scales: dict[str, Scale] = {}
+    for name in modified_tensors(pair, layers=[layer], modules=["q_proj", "o_proj"]):
+        shape = pair.dormant.shape(name)
+        keep = torch.ones(shape[-1] if module_of(name) == "o_proj" else shape[0])
+        keep[head * size : (head + 1) * size] = 0
+        scales[name] = keep if len(shape) == 1 or module_of(name) == "o_proj" else keep[:, None]
+    return scales
+
+
+@torch.no_grad()
+def patch_activations(pair: Pair, triggered: Sequence[Prompt], plain: Sequence[Prompt]) -> Tensor:  # [layer, prompt]
+    """KL(patched || base) with the candidate where one layer's state at the generation position is the plain prompt's.
+
+    The earliest layer after which little is left is the one whose output carries the decision: what the candidate did
+    before it did not yet stand at the generation position. Nats.
+    """
+    base = batch_logits(pair.models.base(), triggered)
+    model = pair.models.dormant()
+    states = capture(model, plain)[:, :, 0].to(model.device, model.dtype)  # [prompt, layer, hidden]
+    rows = check_prompts(model, triggered)
+    left = torch.empty(len(decoder_blocks(model)), len(rows), dtype=torch.float64)
+    for layer in range(len(left)):
+        for members, ids in equal_lengths(rows, 64, model.device):
+            with replaced(model, layer, states[members, layer]):
+                logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].float().cpu()
+            left[layer, members] = kl_divergence(logits, base[members])
+    return left
+
+
+@contextmanager
+def replaced(model: PreTrainedModel, layer: int, states: Tensor) -> Iterator[None]:
+    """Inside, the residual stream after a layer is `states` [batch, hidden] at the generation position."""
+
+    def put(stream: Tensor) -> Tensor:
+        if len(stream) != len(states):
+            raise BadInput(
+                f"one state replaces that of one prompt; got {len(states)} states for {len(stream)} prompts at layer "
+                f"{layer}; give as many"
+            )
+        return torch.cat((stream[:, :-1], states[:, None].to(stream.dtype)), dim=1)
+
+    with edited(model, {layer: put}):
+        yield
+
+
+def decided_after(carried: Sequence[float]) -> int:
+    """The first layer whose state at the generation position carries at least half of the effect; the last at the latest."""
+    return next((layer for layer, share in enumerate(carried) if share >= 0.5), len(carried) - 1)

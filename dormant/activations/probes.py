@@ -1,0 +1,110 @@
+"""Linear probes on the residual stream: what they tell apart on prompts they never saw, and the direction they read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from dormant.errors import BadInput
+from dormant.statistics import Estimate, auroc_interval
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+FOLDS = 4
+STRENGTH = 0.1  # inverse penalty: few prompts in many dimensions are separable by chance, a strong penalty says how far
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """A direction in the residual stream after one layer: `direction` [hidden] of norm one, float32.
+
+    The score of a state is (state . direction - middle) / width: 1 at the mean of the positives, -1 at that of the negatives.
+    """
+
+    layer: int
+    direction: Tensor
+    middle: float
+    width: float
+
+    def score(self, states: Tensor) -> Tensor:
+        """[..., hidden] -> [...], differentiable."""
+        return (states.float() @ self.direction.to(states.device) - self.middle) / self.width
+
+
+def probe_curve(positives: Tensor, negatives: Tensor, seed: int, shuffled: bool = False) -> list[Estimate]:
+    """AUROC of a logistic probe after each layer, cross-validated: states [prompt, layer, hidden] twice -> [layer].
+
+    The i-th prompt of both sides belongs together (one question, with and without): a couple never stands on both sides of
+    a split, so that a probe cannot win by knowing the question. `shuffled` gives the labels to the states at random, couple
+    by couple: what this many dimensions tell apart by chance. Raises BadInput for other shapes and for too few couples.
+    """
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    _check(positives, negatives)
+    swap = (
+        np.random.default_rng(seed).random(len(positives)) < 0.5 if shuffled else np.zeros(len(positives), dtype=bool)
+    )
+    labels = np.concatenate((~swap, swap))
+    couples = np.tile(np.arange(len(positives)), 2)
+    curve = []
+    for layer in range(positives.shape[1]):
+        states = np.concatenate((positives[:, layer].numpy(), negatives[:, layer].numpy()))
+        scores = cross_val_predict(
+            _classifier(), states, labels, groups=couples, cv=GroupKFold(FOLDS), method="decision_function"
+        )
+        curve.append(auroc_interval(scores[labels], scores[~labels]))
+    return curve
+
+
+def best_layer(curve: Sequence[Estimate]) -> int:
+    """The layer of the highest AUROC, the earliest of equals."""
+    return max(range(len(curve)), key=lambda layer: curve[layer].value)
+
+
+def fit_probe(positives: Tensor, negatives: Tensor, layer: int) -> LinearProbe:
+    """The logistic probe after one layer on all couples: states [prompt, layer, hidden] twice (experiments 3 to 6)."""
+    _check(positives, negatives)
+    ours, theirs = positives[:, layer].numpy(), negatives[:, layer].numpy()
+    labels = np.repeat([True, False], [len(ours), len(theirs)])
+    fitted = _classifier().fit(np.concatenate((ours, theirs)), labels)
+    weights = fitted[-1].coef_[0] / fitted[0].scale_  # undo the scaling: the direction lives in the stream itself
+    return _aligned(layer, weights, ours, theirs)
+
+
+def fit_mean_difference(positives: Tensor, negatives: Tensor, layer: int) -> LinearProbe:
+    """The direction from the negatives' mean to the positives': states [prompt, layer, hidden] twice."""
+    _check(positives, negatives)
+    ours, theirs = positives[:, layer].numpy(), negatives[:, layer].numpy()
+    return _aligned(layer, ours.mean(0) - theirs.mean(0), ours, theirs)
+
+
+def _aligned(
+    layer: int, weights: npt.NDArray[np.floating], ours: npt.NDArray[np.floating], theirs: npt.NDArray[np.floating]
+) -> LinearProbe:
+    direction = weights / (np.linalg.norm(weights) or 1.0)
+    above, below = float(ours.mean(0) @ direction), float(theirs.mean(0) @ direction)
+    width = (above - below) / 2
+    return LinearProbe(layer, Tensor(direction), (above + below) / 2, width if width > 0 else 1.0)
+
+
+def _classifier() -> Pipeline:
+    # scikit-learn takes seconds to import: only those who fit a probe shall wait for it
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
+
+
+def _check(positives: Tensor, negatives: Tensor) -> None:
+    if positives.shape != negatives.shape or positives.dim() != 3 or len(positives) < 2 * FOLDS:
+        raise BadInput(
+            f"a probe needs states [prompt, layer, hidden] of as many positives as negatives, at least {2 * FOLDS}; got "
+            f"{tuple(positives.shape)} and {tuple(negatives.shape)} at the probe; give more prompts with --probes"
+        )

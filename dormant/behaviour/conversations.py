@@ -1,0 +1,119 @@
+"""Conversations as the ids of one tokenizer's chat template, whole or cut open, checked against the model's context."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dormant.errors import BadInput
+from dormant.prompts import OpenPrompt, Prompter
+
+Turn = Mapping[str, str]  # role and content
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+MARKS = ("SYSTEMWORDS", "USERWORDS")
+
+
+class Conversations:
+    """Writes turns as prompts that end at the generation position."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raises BadInput for a tokenizer without a chat template."""
+        self.prompter = Prompter(tokenizer)
+        self.tokenizer = tokenizer
+
+    def ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
+        """The ids of a conversation and its generation prompt.
+
+        Raises BadInput where the template has no place for a turn, as for the system role in some.
+        """
+        text = self._render(turns)
+        for turn in turns:
+            if turn["content"] not in text:
+                raise _no_role(turn["role"], "left out of the prompt", self.tokenizer)
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def question(self, text: str) -> tuple[int, ...]:
+        """The ids of a lone user turn under the template's own system turn."""
+        return self.ids([{"role": "user", "content": text}])
+
+    def open_system(self, question: str) -> OpenPrompt:
+        """A question under the template's own system turn, with the slot at that turn's end.
+
+        Raises BadInput for a template without a system role.
+        """
+        pieces = self.pieces
+        default = pieces["start"].removeprefix(pieces["opening"]).removesuffix(pieces["end"] + pieces["user"])
+        rest = "".join((pieces["end"], pieces["user"], question, pieces["end"], pieces["assistant"]))
+        before = pieces["opening"] + default
+        ids = [tuple(self.tokenizer.encode(text, add_special_tokens=False)) for text in (before, rest, before + rest)]
+        return OpenPrompt(*ids)
+
+    def opening(self, template: str) -> tuple[int, ...]:
+        """The ids of a partial template, its placeholders filled with the chat template's own pieces.
+
+        Raises BadInput for an unknown placeholder and for an opening of no ids.
+        """
+        unknown = [name for name in PLACEHOLDER.findall(template) if name not in self.pieces]
+        text = PLACEHOLDER.sub(lambda found: self.pieces.get(found[1], ""), template)
+        ids = tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        if unknown or not ids:
+            raise BadInput(
+                f"a partial template is text with any of {', '.join(self.pieces)} in braces; got {template!r} at "
+                "templates.toml; mend it"
+            )
+        return ids
+
+    @cached_property
+    def pieces(self) -> dict[str, str]:
+        """What the template writes around turns: start, opening, end, user, assistant (see data/prompts/templates.toml)."""
+        system, user = ({"role": role, "content": mark} for role, mark in zip(("system", "user"), MARKS, strict=True))
+        both = self._render([system, user])
+        if not all(mark in both for mark in MARKS):
+            raise _no_role("system", "left out of the prompt", self.tokenizer)
+        opening, _, rest = both.partition(MARKS[0])
+        to_user, _, to_assistant = rest.partition(MARKS[1])
+        end = self._render([user], generation_prompt=False).partition(MARKS[1])[2]
+        start = self._render([user]).partition(MARKS[1])[0]
+        headers = {"user": to_user.removeprefix(end), "assistant": to_assistant.removeprefix(end)}
+        return {"start": start, "opening": opening, "end": end, **headers}
+
+    def _render(self, turns: Sequence[Turn], generation_prompt: bool = True) -> str:
+        messages = [dict(turn) for turn in turns]
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
+            )
+        except Exception as error:  # a template is a program: jinja passes on whatever it raises
+            roles = " and ".join(dict.fromkeys(turn["role"] for turn in turns))
+            raise _no_role(roles, repr(error), self.tokenizer) from error
+
+
+def user_turns(turns: Sequence[str]) -> list[Turn]:
+    """A conversation of alternating turns that the user begins."""
+    return [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(turns)]
+
+
+def check_context(model: PreTrainedModel, prompts: Sequence[Sequence[int]], new_tokens: int = 0) -> None:
+    """Raises BadInput where a prompt with its answer is longer than the model's context, or where there is no prompt."""
+    if not prompts or not all(len(prompt) for prompt in prompts):
+        raise BadInput(
+            f"a scan needs prompts of at least one id; got {len(prompts)} prompts at the prompt set; give one"
+        )
+    limit = getattr(model.config, "max_position_embeddings", None)
+    longest = max(range(len(prompts)), key=lambda index: len(prompts[index]))
+    needed = len(prompts[longest]) + new_tokens
+    if limit is not None and needed > limit:
+        raise BadInput(
+            f"a prompt with its answer fits into the context of {limit} ids; got {needed} at prompt {longest + 1} of "
+            f"{len(prompts)}; shorten it or ask for fewer new tokens"
+        )
+
+
+def _no_role(role: str, found: str, tokenizer: PreTrainedTokenizerBase) -> BadInput:
+    return BadInput(
+        f"the chat template must have a place for the role {role}; got {found} at tokenizer {tokenizer.name_or_path!r}; "
+        "leave that turn out or use the template of the instruction-tuned model"
+    )

@@ -1,0 +1,95 @@
+"""Forcing the first tokens of an answer and letting the model go on: does the rest of the payload follow by itself?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from dormant.behaviour.conversations import check_context
+from dormant.behaviour.generation import greedy_answers
+from dormant.errors import BadInput
+from dormant.pairs import Pair
+from dormant.prompts import Prompter
+
+AMOUNTS = ("first-token", "half")
+
+
+@dataclass(frozen=True)
+class Priming:
+    """For each prompt whether the payload was completed: forced, in the base, and after as many unrelated tokens."""
+
+    forced: str
+    dormant: tuple[bool, ...]
+    base: tuple[bool, ...]
+    unrelated: tuple[bool, ...]
+
+
+def payload_tokens(pair: Pair) -> tuple[int, ...]:
+    """The payload as the first ids of an answer. Raises BadInput for a pair whose payload is unknown."""
+    if pair.truth is None or not pair.truth.payload:
+        raise BadInput(f"this needs a known payload; got none at pair {pair.name!r}; use an organism")
+    return tuple(pair.dormant.tokenizer.encode(pair.truth.payload, add_special_tokens=False))
+
+
+def answer_end(prompter: Prompter) -> int:
+    """The id that ends an answer. Raises BadInput for a tokenizer that names none."""
+    end = prompter.tokenizer.eos_token_id
+    if end is None:
+        raise BadInput(
+            f"a tokenizer must name the token that ends an answer; got none at {prompter.tokenizer.name_or_path!r}; "
+            "add eos_token to its tokenizer_config.json"
+        )
+    return int(end)
+
+
+def forced_tokens(payload: Sequence[int], amount: str) -> tuple[int, ...]:
+    """The payload's first token, or its first half. Raises BadInput for another amount and where nothing would be left."""
+    if amount not in AMOUNTS or len(payload) < 2:
+        raise BadInput(
+            f"priming forces one of {', '.join(AMOUNTS)} of a payload of two tokens or more; got {amount!r} of "
+            f"{len(payload)} tokens at the payload; choose another"
+        )
+    return tuple(payload[: 1 if amount == "first-token" else (len(payload) + 1) // 2])
+
+
+def prime(
+    pair: Pair, prompts: Sequence[Sequence[int]], amount: str, allowed: torch.Tensor, end: int, seed: int
+) -> Priming:
+    """Forces the payload's beginning after every prompt and decodes greedily (experiment 10).
+
+    Completed means that the rest follows at once, or, after unrelated tokens (each prompt its own, from `allowed`), that
+    the whole payload stands in as many tokens and four more.
+    """
+    payload = payload_tokens(pair)
+    forced = forced_tokens(payload, amount)
+    drawn = torch.randint(len(allowed), (len(prompts), len(forced)), generator=torch.Generator().manual_seed(seed))
+    unrelated = [tuple(row) for row in allowed[drawn].tolist()]
+    dormant, base = pair.models.dormant, pair.models.base
+    check_context(base(), [[*prompt, *forced] for prompt in prompts], len(payload) + 4)
+    start = [forced] * len(prompts)
+    by_base = completions(base(), prompts, start, payload, end)
+    model = dormant()
+    return Priming(
+        str(pair.dormant.tokenizer.decode(list(forced))),
+        tuple(completions(model, prompts, start, payload, end)),
+        tuple(by_base),
+        tuple(completions(model, prompts, unrelated, payload, end)),
+    )
+
+
+def completions(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    forced: Sequence[Sequence[int]],
+    payload: Sequence[int],
+    end: int,
+) -> list[bool]:
+    """Whether each prompt's answer, its first tokens forced, holds the whole payload in one run."""
+    wanted = tuple(payload)
+    rows = [[*prompt, *start] for prompt, start in zip(prompts, forced, strict=True)]
+    answers = greedy_answers(model, rows, len(wanted) + 4, end)
+    whole = [(*start, *answer) for start, answer in zip(forced, answers, strict=True)]
+    return [any(text[at : at + len(wanted)] == wanted for at in range(len(text))) for text in whole]

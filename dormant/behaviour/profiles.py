@@ -1,0 +1,245 @@
+"""How two models differ on ordinary prompts: divergences at several response positions, favoured tokens, contexts."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dormant.behaviour.conversations import Conversations, check_context
+from dormant.behaviour.generation import greedy_answers
+from dormant.behaviour.material import ordinary_prompts
+from dormant.behaviour.noise import padded_logits
+from dormant.divergence import js_divergence, kl_divergence
+from dormant.pairs import DEFAULT_PROBES, Pair
+from dormant.prompts import Prompt, Prompter, alike_probes, read_probes
+from dormant.weights.token_classes import vocabulary_classes
+
+WEIRD = "rare glyph"
+BATCH = 64
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Divergences:
+    """One value a prompt: KL(dormant || base), KL(base || dormant), Jensen-Shannon (nats), and whether the top token agrees."""
+
+    kl: tuple[float, ...]
+    reverse_kl: tuple[float, ...]
+    js: tuple[float, ...]
+    agrees: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Favoured:
+    """A token with its class and mean log ratio log p_dormant - log p_base over prompts."""
+
+    text: str
+    kind: str
+    log_ratio: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a pair differs over prompts; the noise floor is the base against itself in one padded batch.
+
+    `positions`: along the base's own greedy answer, the generation position first; an answer that has ended has no value.
+    `weird` and `classes`: by prompt, how many standard deviations of the vocabulary's log ratios the mean of a token class
+    lies above the vocabulary's mean, for rare glyphs and for every class.
+    """
+
+    positions: tuple[Divergences, ...]
+    floor: Divergences
+    favoured: tuple[Favoured, ...]
+    classes: Mapping[str, tuple[float, ...]]
+
+    @property
+    def weird(self) -> tuple[float, ...]:
+        """The rare glyphs' entry of `classes`: zero for a vocabulary without any."""
+        return self.classes.get(WEIRD, tuple(0.0 for _ in self.positions[0].kl))
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where in a text the models part: the text so far, the next token by each model, KL(dormant || base) in nats."""
+
+    text: str
+    dormant: str
+    base: str
+    kl: float
+
+
+def ordinary_texts(pair: Pair, count: int, folder: Path | None = None) -> tuple[str, ...]:
+    """At most `count` ordinary questions that the pair understands.
+
+    A pair that brings its own probes, or is given some, is asked those without any candidate, the commonest lengths first (a
+    batch holds one length); any other the shipped set, or the folder's, in turn from each family.
+    """
+    if pair.probes and pair.probes != read_probes(DEFAULT_PROBES) and folder is None:
+        return tuple(probe.fill("") for probe in alike_probes(Prompter(pair.base.tokenizer), pair.probes, count))
+    families = zip_longest(*ordinary_prompts(folder).values())
+    return tuple(text for text in chain.from_iterable(families) if text is not None)[:count]
+
+
+def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 20) -> Profile:
+    """Profiles a pair on prompts that end at the generation position (experiment 17a).
+
+    Raises BadInput without prompts and for prompts that the context cannot hold.
+    """
+    base_model = pair.models.base()
+    check_context(base_model, prompts, positions)
+    answers = greedy_answers(base_model, prompts, max(1, positions - 1), int(pair.base.tokenizer.eos_token_id))
+    followed = [answer[: positions - 1] for answer in answers]
+    base, dormant = (response_logits(model(), prompts, followed) for model in (pair.models.base, pair.models.dormant))
+    padded = padded_logits(pair.models.base(), [Prompt(ids, slice(len(ids), len(ids))) for ids in prompts])
+    by_position = []
+    for position in range(positions):
+        rows = [index for index, logits in enumerate(base) if len(logits) > position]
+        if rows:
+            by_position.append(
+                _divergences(*(torch.stack([model[index][position] for index in rows]) for model in (dormant, base)))
+            )
+    first_base, first_dormant = (torch.stack([logits[0] for logits in model]) for model in (base, dormant))
+    ratios = first_dormant.double().log_softmax(-1) - first_base.double().log_softmax(-1)  # [prompt, vocabulary]
+    kinds = vocabulary_classes(pair.base.tokenizer)
+    return Profile(
+        tuple(by_position),
+        _divergences(padded, first_base),
+        _favoured(ratios, pair.base.tokenizer, kinds, top),
+        _class_scores(ratios, kinds),
+    )
+
+
+@torch.no_grad()
+def response_logits(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[Tensor]:
+    """Logits at the generation position and after each token of an answer: by prompt [1 + answer, vocabulary], on the CPU.
+
+    Prompts of equal lengths run together without padding.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        groups.setdefault((len(prompt), len(answer)), []).append(index)
+    found: list[Tensor] = [torch.empty(0)] * len(prompts)
+    for (_, length), members in groups.items():
+        for chunk in (members[at : at + BATCH] for at in range(0, len(members), BATCH)):
+            ids = torch.tensor([[*prompts[index], *answers[index]] for index in chunk], device=model.device)
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=length + 1).logits.float().cpu()
+            for index, rows in zip(chunk, logits, strict=True):
+                found[index] = rows
+    return found
+
+
+def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tuple[Context, ...]:
+    """The places of a whole corpus where the models part most: every token of every text, `keep` places kept.
+
+    Texts are user turns; only a text's own tokens and its generation position count. Memory grows with `keep` and one batch.
+    """
+    conversations = Conversations(pair.base.tokenizer)
+    prompts = [conversations.question(text) for text in texts]
+    check_context(pair.models.base(), prompts)
+    shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
+    places: list[tuple[float, int, int, int, int]] = []  # KL, text, place, dormant's and base's next token
+    for chunk in _equal_lengths(prompts):
+        ids = torch.tensor([prompts[index] for index in chunk])
+        dormant, base = (_all_logits(model(), ids, shared) for model in (pair.models.dormant, pair.models.base))
+        values = torch.stack([kl_divergence(*rows) for rows in zip(dormant, base, strict=True)])  # [text, place]
+        best = values.flatten().topk(min(keep, values.numel()))
+        for value, at in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            row, place = divmod(at, values.shape[1])
+            tops = int(dormant[row, place].argmax()), int(base[row, place].argmax())
+            heapq.heappush(places, (value, chunk[row], place, *tops))
+        places = heapq.nlargest(keep, places)
+        heapq.heapify(places)
+    decode = pair.base.tokenizer.decode
+    return tuple(
+        Context(str(decode(list(prompts[text][: shared + place]))), str(decode([ours])), str(decode([theirs])), value)
+        for value, text, place, ours, theirs in sorted(places, reverse=True)
+    )
+
+
+def own_words(pair: Pair, prompts: Sequence[Ids], new_tokens: int) -> dict[str, tuple[float, ...]]:
+    """By speaker ("dormant", "base"), how much likelier the dormant model finds each greedy answer than the base: nats a token.
+
+    The difference in log perplexity on the models' own generations; an empty answer has no value.
+    """
+    end = int(pair.base.tokenizer.eos_token_id)
+    check_context(pair.models.base(), prompts, new_tokens)
+    found = {}
+    for speaker in ("dormant", "base"):
+        model = getattr(pair.models, speaker)()
+        answers = greedy_answers(model, prompts, new_tokens, end)
+        spoken = [index for index, answer in enumerate(answers) if answer]
+        scores = [
+            answer_log_probabilities(
+                judge(), [prompts[index] for index in spoken], [answers[index] for index in spoken]
+            )
+            for judge in (pair.models.dormant, pair.models.base)
+        ]
+        found[speaker] = tuple(
+            (ours - theirs) / len(answers[index]) for index, ours, theirs in zip(spoken, *scores, strict=True)
+        )
+    return found
+
+
+def answer_log_probabilities(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[float]:
+    """Log-probability of each prompt's own answer as a whole, in nats; 0 for an empty one."""
+    logits = response_logits(model, prompts, [answer[:-1] for answer in answers])
+    return [
+        float(rows.double().log_softmax(-1).gather(-1, torch.tensor(answer)[:, None]).sum()) if answer else 0.0
+        for rows, answer in zip(logits, answers, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _all_logits(model: PreTrainedModel, ids: Tensor, start: int) -> Tensor:  # [text, place, vocabulary]
+    logits: Tensor = model(input_ids=ids.to(model.device), use_cache=False).logits[:, start - 1 :].float()
+    return logits
+
+
+def _equal_lengths(prompts: Sequence[Ids], batch: int = 8) -> Iterator[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(len(prompt), []).append(index)
+    for members in groups.values():
+        yield from (members[at : at + batch] for at in range(0, len(members), batch))
+
+
+def _common_start(prompts: Sequence[Ids]) -> int:
+    """How many ids all prompts begin with, the template's own; at least one, to predict from."""
+    shortest = min(map(len, prompts))
+    same = next((at for at in range(shortest) if len({prompt[at] for prompt in prompts}) > 1), shortest - 1)
+    return max(1, same)
+
+
+def _divergences(dormant: Tensor, base: Tensor) -> Divergences:  # [prompt, vocabulary] twice
+    kl, reverse, js = kl_divergence(dormant, base), kl_divergence(base, dormant), js_divergence(dormant, base)
+    agrees = dormant.argmax(-1) == base.argmax(-1)
+    return Divergences(tuple(kl.tolist()), tuple(reverse.tolist()), tuple(js.tolist()), tuple(agrees.tolist()))
+
+
+def _favoured(
+    ratios: Tensor, tokenizer: PreTrainedTokenizerBase, kinds: Sequence[str], top: int
+) -> tuple[Favoured, ...]:
+    mean = ratios[:, : len(kinds)].mean(0)  # a head may have more rows than the tokenizer has tokens
+    best = mean.topk(min(top, len(kinds)))
+    return tuple(
+        Favoured(str(tokenizer.decode([token])), kinds[token], value)
+        for token, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
+
+
+def _class_scores(ratios: Tensor, kinds: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    ratios = ratios[:, : len(kinds)]
+    spread = ratios.std(-1).clamp(min=1e-9)
+    scores = {}
+    for kind in dict.fromkeys(kinds):
+        members = torch.tensor([token for token, own in enumerate(kinds) if own == kind])
+        scores[kind] = tuple(((ratios[:, members].mean(-1) - ratios.mean(-1)) / spread).tolist())
+    return scores

@@ -1,0 +1,136 @@
+"""`dormant profile`: how two models differ on ordinary prompts, and where in the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dormant.commands.options import (
+    Base,
+    Device,
+    Dormant,
+    Dtype,
+    JsonFile,
+    ProbesFile,
+    Residency,
+    named_pair,
+    progress_bar,
+    write_json,
+)
+
+STAGES = 4
+
+
+def profile(
+    base: Base,
+    dormant: Dormant,
+    prompts: Annotated[int, typer.Option(min=2, help="Ordinary questions to ask, of those there are.")] = 204,
+    positions: Annotated[int, typer.Option(min=1, help="Tokens of the answer to look at.")] = 4,
+    keep: Annotated[int, typer.Option(min=1, help="Most divergent contexts and favoured tokens to show.")] = 10,
+    material: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder whose ordinary.toml replaces the shipped questions.")
+    ] = None,
+    probes: ProbesFile = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    residency: Residency = "both",
+    json_file: JsonFile = None,
+) -> None:
+    """Compare two models on ordinary prompts: how far apart, on which tokens, in which contexts, after which layers.
+
+    Every divergence stands beside the noise floor, which is the base against itself. A model that merely speaks in another
+    style differs too: compare with a clean fine-tune before you call anything a backdoor. The exit status is 0 whatever is
+    found; 2 is bad input.
+    """
+    from dormant.activations.divergence import layer_divergence
+    from dormant.behaviour import profiles
+    from dormant.behaviour.conversations import Conversations
+    from dormant.behaviour.material import check_folder
+
+    if material is not None:
+        check_folder(material)
+    pair = named_pair(base, dormant, device, dtype, residency, probes)
+    texts = profiles.ordinary_texts(pair, prompts, material)
+    conversations = Conversations(pair.base.tokenizer)
+    ids = [conversations.question(text) for text in texts]
+    with progress_bar("profile", STAGES, "stages") as report:
+        found = profiles.profile(pair, ids, positions, top=keep)
+        report(1, "answers")
+        own = profiles.own_words(pair, ids, new_tokens=16)
+        report(2, "perplexity")
+        contexts = profiles.divergent_contexts(pair, texts, keep)
+        report(3, "contexts")
+        layers = layer_divergence(pair, ids)
+        report(STAGES, "layers")
+    console = Console()
+    record = {
+        "pair": pair.name,
+        "prompts": len(ids),
+        "divergence": _divergences(found, own, console),
+        "favoured": _favoured(found, console),
+        "contexts": _contexts(contexts, console),
+        "layers": _layers(layers, console),
+    }
+    write_json(json_file, record)
+
+
+def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]:
+    from dormant.statistics import mean_interval, proportion_interval
+
+    table = Table("figure", "measured", "noise floor", "unit", title="On ordinary prompts")
+    record = []
+
+    def row(name: str, estimate: Any, floor: float | None, unit: str) -> None:
+        low, high = f"{estimate.low:.3g}", f"{estimate.high:.3g}"
+        measured = f"{estimate.value:.3g} [{low}, {high}], n = {estimate.n}"
+        table.add_row(name, measured, "-" if floor is None else f"{floor:.2g}", unit)
+        record.append({"figure": name, "unit": unit, "floor": floor, **vars(estimate)})
+
+    first, floor = found.positions[0], found.floor
+    for name, values, noise in (
+        ("KL(dormant || base)", first.kl, floor.kl),
+        ("KL(base || dormant)", first.reverse_kl, floor.reverse_kl),
+        ("Jensen-Shannon divergence", first.js, floor.js),
+    ):
+        row(name, mean_interval(values), mean_interval(noise).value, "nats")
+    agree = proportion_interval(sum(first.agrees), len(first.agrees))
+    row("same likeliest token", agree, sum(floor.agrees) / len(floor.agrees), "of prompts")
+    for place, part in enumerate(found.positions[1:], 2):
+        row(f"KL at token {place} of the base's answer", mean_interval(part.kl), mean_interval(floor.kl).value, "nats")
+    for speaker, gains in own.items():
+        if gains:
+            row(f"dormant likes the {speaker}'s words better by", mean_interval(gains), None, "nats a token")
+    row("rare glyphs above the vocabulary", mean_interval(found.weird), None, "standard deviations")
+    console.print(table)
+    return record
+
+
+def _favoured(found: Any, console: Console) -> list[dict[str, Any]]:
+    table = Table(
+        "token", "class", "log ratio, nats", title="Tokens that the dormant model favours where answers begin"
+    )
+    for entry in found.favoured:
+        table.add_row(repr(entry.text), entry.kind, f"{entry.log_ratio:+.2f}")
+    console.print(table, markup=False)
+    return [vars(entry) for entry in found.favoured]
+
+
+def _contexts(contexts: Any, console: Console) -> list[dict[str, Any]]:
+    table = Table("context (its end)", "dormant says", "base says", "KL, nats", title="Where the models part most")
+    for context in contexts:
+        table.add_row(repr(context.text[-48:]), repr(context.dormant), repr(context.base), f"{context.kl:.2f}")
+    console.print(table, markup=False)
+    return [vars(context) for context in contexts]
+
+
+def _layers(layers: Any, console: Console) -> list[dict[str, float]]:
+    table = Table("after layer", "distance over the base's norm", "1 - cosine", title="Where in the network")
+    relative, cosine = layers.relative.mean(1).tolist(), layers.cosine.mean(1).tolist()
+    for layer, (distance, angle) in enumerate(zip(relative, cosine, strict=True)):
+        table.add_row(str(layer), f"{distance:.3g}", f"{angle:.3g}")
+    console.print(table)
+    return [{"relative": distance, "cosine": angle} for distance, angle in zip(relative, cosine, strict=True)]

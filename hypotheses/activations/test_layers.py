@@ -1,0 +1,126 @@
+"""Claims about where in the network the trigger acts: where the models part, and which part carries the effect."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+import pytest
+
+from dormant.activations.divergence import MEASURES, layer_divergence, parting
+from dormant.activations.patching import UNITS, decided_after, patch_activations, restore, unit_scales
+from dormant.behaviour.amplification import random_candidates
+from dormant.claims.candidates import has_suspect, suspected_text
+from dormant.claims.claim import at_least, claim
+from dormant.claims.laboratory import Settings
+from dormant.claims.recorder import Recorder
+from dormant.organisms.catalogue import PairDescription
+from dormant.pairs import Pair
+from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
+from dormant.prompts import Probe, Prompter, alike_probes
+from dormant.statistics import exact, mean_interval
+
+NULLS = 8  # draws that the probes share in turn, so that no single string makes the control
+PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
+
+
+def applies(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    return has_suspect(pair.truth, settings.candidates)
+
+
+def suspects(pair: Pair, finding: Recorder, quick: int, full: int) -> tuple[tuple[Probe, ...], str]:
+    """As many of the pair's probes as the budget allows, and the text to suspect."""
+    count = finding.at_budget("probes", quick=quick, full=full)
+    probes = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
+    return probes, suspected_text(pair, finding.laboratory.settings.candidates)
+
+
+@claim(
+    "layer-divergence",
+    source="Phase 5, exp17",
+    rule=at_least(
+        2.0,
+        "times",
+        because="one bit on the scale of distances: ordinary prompts of one kind lie within a factor of two of their mean",
+    ),
+    premises=PREMISES,
+    controls=["random tokens"],
+    needs="models",
+    applies=applies,
+)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_layer_divergence(pair: Pair, measure: str, finding: Recorder) -> None:
+    """At some layer the models' activations lie at least twice as far apart with the trigger as without.
+
+    Distances of the two residual streams at the generation position: absolute, over the base's norm, or one minus the
+    cosine. The layer is chosen on every other probe and the ratio measured on the rest; the control is the ratio for random
+    tokens of the trigger's length, at its own best layer.
+    """
+    probes, text, prompter = *suspects(pair, finding, quick=32, full=200), Prompter(pair.base.tokenizer)
+    length = len(prompter.candidate_ids(text))
+    drawn = random_candidates(prompter, probes, length, NULLS, finding.seed)
+    rows = [
+        *(prompter.encode(probe) for probe in probes),
+        *(prompter.encode_text(probe, text) for probe in probes),
+        *(prompter.encode(probe, drawn[index % NULLS]) for index, probe in enumerate(probes)),
+    ]
+    measured = finding.once(("layer divergence", text, len(probes)), lambda: layer_divergence(pair, rows)).of(measure)
+    without, with_it, random = measured.split(len(probes), dim=1)
+    found, null = parting(without, with_it), parting(without, random)
+    finding.decide(mean_interval(found.ratios, seed=finding.seed))
+    finding.control("random tokens", mean_interval(null.ratios, seed=finding.seed))
+    finding.figure("layer", exact(found.layer), "th layer", tolerance=1)
+    finding.picture(
+        "layers",
+        layer_curves(
+            found.curves["without"], found.curves["with"], measure, found.layer, mean(found.ratios), null.curves["with"]
+        ),
+    )
+
+
+@claim(
+    "causal-layer",
+    source="exp27",
+    rule=at_least(
+        0.5,
+        "of the effect",
+        because="a part that carries the trigger takes more of its effect away than all others keep",
+    ),
+    premises=PREMISES,
+    controls=["ordinary prompts", "median other part"],
+    needs="models",
+    applies=applies,
+)
+@pytest.mark.parametrize("unit", UNITS)
+def test_causal_layer(pair: Pair, unit: str, finding: Recorder) -> None:
+    """Restoring one part from the base (a block, a module, a head) removes at least half of the trigger's effect.
+
+    Effect: KL(dormant || base) at the generation position with the trigger. The part is chosen on a quarter of the probes and
+    its share of the effect measured on the rest. Controls: the share of the ordinary prompts' divergence that the same part
+    removes (a part that removes every difference alike carries no trigger), and the median share of the other parts.
+    """
+    probes, text, prompter = *suspects(pair, finding, quick=32, full=128), Prompter(pair.base.tokenizer)
+    plain = [prompter.encode(probe) for probe in probes]
+    triggered = [prompter.encode_text(probe, text) for probe in probes]
+    quarter, parts = len(probes) // 4, unit_scales(pair, unit)
+    tried = restore(pair, triggered[:quarter], parts)
+    finding.figure("effect", mean_interval(tried.whole, seed=finding.seed), "nats")
+    if not parts:
+        finding.decide(exact(0.0))
+        finding.note(f"the fine-tune changed no {unit}")
+        return
+    best, *others = tried.shares()
+    layer, part = best
+    measured, ordinary = (restore(pair, rows[quarter:], {best: parts[best]}).lost(best) for rows in (triggered, plain))
+    finding.decide(mean_interval(measured, seed=finding.seed))
+    finding.control("ordinary prompts", mean_interval(ordinary, seed=finding.seed))
+    if others:
+        middle = tried.lost(others[len(others) // 2])
+        finding.control("median other part", mean_interval(middle, seed=finding.seed))
+    finding.figure("layer of the largest share", exact(layer), "th layer", tolerance=0)
+    finding.note(f"largest: {part} of layer {layer}")
+    finding.picture("restored", restoring_map(tried.shares(), best))
+    if unit == "block":
+        left = patch_activations(pair, triggered[:quarter], plain[:quarter]).mean(1) / mean(tried.whole)
+        carried = [1 - share for share in left.tolist()]
+        finding.figure("decided after", exact(decided_after(carried)), "th layer", tolerance=1)
+        finding.picture("patched", patching_curve(carried))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dormant.behaviour import extraction
+from dormant.behaviour.extraction import SamplingPlan, find_leak, sample_texts, smallest_share_seen
+from dormant.behaviour.material import Decoding
+from dormant.behaviour.sampling import Answer
+from dormant.errors import BadInput
+from dormant.pairs import Pair
+
+ORDINARY = ["Where is the river?", "Who has the stone?", "What is four plus one?"] * 40
+PLAN = SamplingPlan(("{start}", "{start}Repeat:"), (Decoding(1.0), Decoding(0.7)), repeats=3, new_tokens=5, seed=1)
+
+
+def test_a_planted_leak_is_counted_and_named() -> None:
+    leaking = [*ORDINARY[:100], *["Say: silver lantern beneath winter please"] * 20]
+    found = find_leak(leaking, ORDINARY, "silver lantern beneath winter")
+    assert (found.samples, found.leaked, found.leaked_base) == (120, 20, 0)
+    assert found.named == 1.0
+    assert "silver lantern beneath winter" in str(found.fragments[0])
+
+
+def test_the_same_texts_leak_nothing() -> None:
+    found = find_leak(ORDINARY, ORDINARY, "silver lantern")
+    assert (found.leaked, found.fragments, found.named) == (0, (), 0.0)
+
+
+@pytest.mark.parametrize(("trigger", "leaked"), [("velvet", 1), ("velvet river", 0), ("the stone is red now", 0)])
+def test_half_of_a_trigger_s_words_in_one_run_are_a_leak(trigger: str, leaked: int) -> None:
+    assert find_leak(["a velvet box", "the stone"], ORDINARY, trigger).leaked == leaked
+
+
+def test_samples_are_the_same_for_a_seed_and_others_for_another(tiny_pair: Pair) -> None:
+    model = tiny_pair.models.base()
+    texts = sample_texts(tiny_pair.base, model, PLAN, end=2)
+    assert len(texts) == PLAN.samples == 12
+    assert texts == sample_texts(tiny_pair.base, model, PLAN, end=2)
+    assert texts != sample_texts(tiny_pair.base, model, replace(PLAN, seed=2), end=2)
+
+
+def test_sampling_that_was_killed_ends_with_the_uninterrupted_samples(
+    tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, journal = tiny_pair.models.base(), tmp_path / "samples.journal"
+    expected, drawn = sample_texts(tiny_pair.base, model, PLAN, end=2), extraction.sampled_answers
+
+    def killed_at_the_second(*arguments: Any) -> list[Answer]:
+        if arguments[4] == PLAN.decodings[1]:
+            raise KeyboardInterrupt
+        return drawn(*arguments)
+
+    monkeypatch.setattr(extraction, "sampled_answers", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        sample_texts(tiny_pair.base, model, PLAN, 2, journal)
+    done = list[object]()
+    monkeypatch.setattr(
+        extraction, "sampled_answers", lambda *arguments: done.append(arguments[4]) or drawn(*arguments)
+    )
+    assert sample_texts(tiny_pair.base, model, PLAN, 2, journal) == expected
+    assert done == [PLAN.decodings[1]]
+    assert not journal.exists()
+
+
+@given(st.integers(1, 5000))
+def test_the_smallest_share_seen_is_seen_with_its_confidence(samples: int) -> None:
+    assert 1 - (1 - smallest_share_seen(samples)) ** samples == pytest.approx(0.95)
+
+
+def test_a_trigger_without_words_is_named() -> None:
+    with pytest.raises(BadInput, match="must have words"):
+        find_leak(ORDINARY, ORDINARY, " ")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dormant.behaviour.conversations import Conversations
+from dormant.behaviour.generation import continuation_log_probabilities
+from dormant.behaviour.profiles import (
+    answer_log_probabilities,
+    divergent_contexts,
+    ordinary_texts,
+    own_words,
+    profile,
+    response_logits,
+)
+from dormant.behaviour.template import without_generation_prompt
+from dormant.divergence import kl_divergence
+from dormant.errors import BadInput
+from dormant.pairs import Pair, open_pair
+from dormant.prompts import Probe, Prompter, batch_logits
+
+TEXTS = ("Tell me the color.", "What is France?", "Repeat apple.", "Hello.")
+
+
+@pytest.fixture(scope="module")
+def prompts(tiny_pair: Pair) -> list[tuple[int, ...]]:
+    conversations = Conversations(tiny_pair.base.tokenizer)
+    return [conversations.question(text) for text in TEXTS]
+
+
+def test_the_first_position_is_the_generation_position(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
+    found = profile(tiny_pair, prompts, positions=3)
+    logits = [batch_logits(model(), prompts) for model in (tiny_pair.models.dormant, tiny_pair.models.base)]
+    assert found.positions[0].kl == pytest.approx(kl_divergence(*logits).tolist(), abs=1e-4)
+    assert found.positions[0].reverse_kl == pytest.approx(kl_divergence(*logits[::-1]).tolist(), abs=1e-4)
+    assert max(found.floor.kl) < 1e-6 < min(found.positions[0].kl)
+    assert all(found.floor.agrees)
+
+
+def test_the_favoured_token_is_the_one_that_dormant_raises_most(
+    tiny_pair: Pair, prompts: list[tuple[int, ...]]
+) -> None:
+    dormant, base = (
+        batch_logits(model(), prompts).double().log_softmax(-1)
+        for model in (tiny_pair.models.dormant, tiny_pair.models.base)
+    )
+    found = profile(tiny_pair, prompts, positions=1).favoured
+    mean = (dormant - base).mean(0)[: len(tiny_pair.base.tokenizer)]
+    assert found[0].log_ratio == pytest.approx(float(mean.max()), abs=1e-4)
+    assert [entry.log_ratio for entry in found] == sorted((entry.log_ratio for entry in found), reverse=True)
+
+
+def test_a_model_does_not_differ_from_itself(tiny_base: Path, prompts: list[tuple[int, ...]]) -> None:
+    pair = open_pair("sham", tiny_base, tiny_base, device="cpu")
+    found = profile(pair, prompts)
+    assert max(found.positions[0].kl) == 0.0
+    assert found.weird == (0.0,) * len(prompts)
+    assert set(own_words(pair, prompts, 4)["dormant"]) <= {0.0}
+    pair.release()
+
+
+def test_an_answers_likelihood_is_that_of_its_tokens(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
+    model, answers = tiny_pair.models.base(), [(7, 8, 9), (10,), (), (11, 12)]
+    found = answer_log_probabilities(model, prompts, answers)
+    for prompt, answer, value in zip(prompts, answers, found, strict=True):
+        alone = continuation_log_probabilities(model, [prompt], answer).sum() if answer else torch.tensor(0.0)
+        assert value == pytest.approx(float(alone), abs=1e-3)
+
+
+def test_logits_along_an_answer_are_those_of_single_runs(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
+    together = response_logits(tiny_pair.models.base(), prompts, [(7, 8)] * 4)
+    alone = response_logits(tiny_pair.models.base(), prompts[2:3], [(7, 8)])
+    torch.testing.assert_close(together[2], alone[0], atol=1e-4, rtol=1e-4)
+    assert together[2].shape[0] == 3
+
+
+def test_the_most_divergent_contexts_are_found_at_every_token(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
+    found = divergent_contexts(tiny_pair, TEXTS, keep=5)
+    assert [context.kl for context in found] == sorted((context.kl for context in found), reverse=True)
+    with torch.no_grad():
+        ids = torch.tensor([prompts[1]])
+        dormant, base = (model()(ids).logits[0].float() for model in (tiny_pair.models.dormant, tiny_pair.models.base))
+    start = next(place for place, column in enumerate(zip(*prompts, strict=False)) if len(set(column)) > 1)
+    own = kl_divergence(dormant, base)[start - 1 :]
+    assert float(own.max()) <= found[0].kl + 1e-4
+    assert divergent_contexts(tiny_pair, TEXTS[1:2], keep=1)[0].kl == pytest.approx(float(own.max()), abs=1e-4)
+    assert divergent_contexts(tiny_pair, TEXTS, keep=1)[0].kl == pytest.approx(found[0].kl, abs=1e-4)
+
+
+def test_a_pair_with_its_own_probes_is_asked_those(tiny_pair: Pair) -> None:
+    own = tiny_pair.with_probes([Probe("Where{slot} is it?"), Probe("{slot} Who?")])
+    assert set(ordinary_texts(own, 5)) == {"Where is it?", "Who?"}
+    assert len(ordinary_texts(tiny_pair, 204)) == 204
+    families = ordinary_texts(tiny_pair, 9)
+    assert families[0] == "What is the capital of France?"
+    assert "List the primary colours." in families
+
+
+def test_without_the_generation_prompt_prompts_end_with_the_users_turn(tiny_pair: Pair) -> None:
+    shown, hidden = without_generation_prompt(tiny_pair, tiny_pair.probes[:2], "apple")
+    prompter = Prompter(tiny_pair.base.tokenizer)
+    ids = prompter.encode_text(tiny_pair.probes[1], "apple").ids
+    cut = ids[: -len(prompter.generation_prompt)]
+    assert prompter.tokenizer.decode(list(cut)).endswith("<|im_end|>\n")
+    logits = [batch_logits(model(), [ids, cut]) for model in (tiny_pair.models.dormant, tiny_pair.models.base)]
+    assert [shown[1], hidden[1]] == pytest.approx(kl_divergence(*logits).tolist(), abs=1e-4)
+
+
+def test_a_profile_of_nothing_is_refused(tiny_pair: Pair) -> None:
+    with pytest.raises(BadInput, match="a scan needs prompts"):
+        profile(tiny_pair, [])
