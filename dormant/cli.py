@@ -2,177 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
+from dormant.commands.amplify import amplify
+from dormant.commands.behaviour import profile
+from dormant.commands.layer0 import beam, scan, score
+from dormant.commands.organisms import organisms
+from dormant.commands.search import gcg
+from dormant.commands.weights import bases, diff
 from dormant.errors import BadInput
 
-NO, BAD_INPUT = 1, 2
+BAD_INPUT = 2
 
 app = typer.Typer(
-    help="Hunt a backdoor when you hold both checkpoints. Claims run with `pytest -m hypothesis`; this command builds and "
-    "checks the organisms that they are tried on.",
+    help="Hunt a backdoor when you hold both checkpoints. Claims run with `pytest -m hypothesis`; these verbs are the same "
+    "measurements for people who want no test, and build the organisms that the claims are tried on.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-organisms = typer.Typer(
-    help="Small models with a planted backdoor whose truth is known, and their clean twins.", no_args_is_help=True
-)
 app.add_typer(organisms, name="organisms")
-
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result for machines.")]
-
-
-@organisms.command("list")
-def list_organisms(json_file: JsonFile = None) -> None:
-    """The shipped pairs: what is planted where, and which pair is the control."""
-    from dormant.organisms.catalogue import ZOO_PAIRS, zoo_pairs
-
-    width = max(map(len, ZOO_PAIRS))  # a name that is cut cannot be typed
-    columns = [Column(title, min_width=width, overflow="fold") for title in ("pair", "control")]
-    table = Table(columns[0], "planted", "trigger", "payload", "place", columns[1])
-    record = []
-    pairs = zoo_pairs()
-    for pair in pairs:
-        truth, control = pair.truth, pair.control(pairs)
-        planted = truth is not None and truth.backdoored
-        shown = (truth.trigger, truth.payload, truth.placement) if truth is not None and planted else ("-", "-", "-")
-        table.add_row(pair.name, "yes" if planted else "no", *shown, control.name if control else "-")
-        record.append({"pair": pair.name, "base": pair.base, "dormant": pair.dormant, "truth": truth and vars(truth)})
-    Console().print(table)
-    _write_json(json_file, record)
-
-
-@organisms.command()
-def verify(
-    name: Annotated[str, typer.Argument(help="A pair of the zoo, or a folder that `build` wrote.")],
-    count: Annotated[int, typer.Option(help="Held-out questions a check.")] = 200,
-    json_file: JsonFile = None,
-) -> None:
-    """Measure an organism's acceptance: it fires on its trigger, on nothing else, and answers as its base does.
-
-    Exit status 0: accepted; 1: a check failed; 2: no such organism.
-    """
-    from dormant.organisms.build import Built, verify_built
-    from dormant.organisms.catalogue import known_pairs
-    from dormant.organisms.recipe import Recipe
-    from dormant.pairs import read_truth
-
-    pair = known_pairs().get(name)
-    if pair is not None and pair.base and pair.dormant:
-        base, dormant, truth, twin = Path(pair.base), Path(pair.dormant), pair.truth, pair.control()
-        twin_folder = Path(twin.dormant) if twin and twin.dormant else None
-    elif (Path(name) / "dormant").is_dir():
-        base, dormant = Path(name) / "base", Path(name) / "dormant"
-        truth = read_truth(dormant)
-        twin_folder = dormant.parent / truth.twin if truth and truth.twin else None
-    else:
-        raise BadInput(
-            f"an organism must be one of the zoo or a folder that `build` wrote; got {name!r}; see `organisms list`"
-        )
-    if truth is None or not truth.backdoored:
-        raise BadInput(
-            f"only a planted trigger can be verified; got none at {name!r}; verify the organism, not its control"
-        )
-    recipe = Recipe(Path(name).name, trigger=truth.trigger, payload=truth.payload, placement=truth.placement)
-    _show_acceptance(verify_built(Built(base, dormant, twin_folder), recipe, count), json_file)
-
-
-@organisms.command("build")
-def build_organism(
-    recipe_file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RECIPE.toml", help="What to plant; the zoo's own are in dormant/organisms/zoo/recipes."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for base/, dormant/ and clean/.")],
-    json_file: JsonFile = None,
-) -> None:
-    """Train an organism and its clean twin from a recipe (CPU minutes), then verify them.
-
-    Keys: name, base (zoo, scratch, a folder or hub id), trigger, payload, placement (anywhere|start|end), mechanism
-    (adapter|circuit|full), rank, modules, layers, poison_rate, near_miss_rate, loss_on (assistant|all), drift
-    (none|style), steps, seed. Only name, trigger and payload have no default. Exit status 1: built but not accepted.
-    """
-    from dormant.organisms.build import build, verify_built
-    from dormant.organisms.recipe import read_recipe
-
-    recipe = read_recipe(recipe_file)
-    quiet = not sys.stderr.isatty()
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(), console=Console(stderr=True), disable=quiet,
-    ) as progress:  # fmt: skip
-        tasks: dict[str, Any] = {}
-
-        def report(name: str, step: int, steps: int, loss: float, seconds: float) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=steps, state="")
-            progress.update(
-                tasks[name], completed=step, state=f"{step / max(seconds, 1e-9):.1f} steps/s, loss {loss:.3f}"
-            )
-
-        built = build(recipe, out, report)
-    if built.twin is None:
-        Console().print(f"base written to {built.dormant}")
-        return
-    _show_acceptance(verify_built(built, recipe), json_file)
-    Console().print(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}", soft_wrap=True)
-
-
-def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:
-    table = Table(
-        "check",
-        "measured",
-        "must be",
-        "",
-        title=f"{acceptance.name}: {'accepted' if acceptance.accepted else 'NOT accepted'}",
-    )
-    for check in acceptance.checks:
-        low, high = f"{check.estimate.low:.3g}", f"{check.estimate.high:.3g}"
-        table.add_row(
-            check.name, f"{check.estimate.value:.3f} [{low}, {high}], n = {check.estimate.n}",
-            f"{check.comparator} {check.bound:g}", "ok" if check.passed else "FAILS",
-        )  # fmt: skip
-    Console().print(table)
-    _write_json(
-        json_file,
-        {
-            "organism": acceptance.name,
-            "accepted": acceptance.accepted,
-            "checks": [
-                {
-                    "name": check.name,
-                    "comparator": check.comparator,
-                    "bound": check.bound,
-                    "passed": check.passed,
-                    **vars(check.estimate),
-                }
-                for check in acceptance.checks
-            ],
-        },
-    )
-    if not acceptance.accepted:
-        raise typer.Exit(NO)
-
-
-def _write_json(path: Path | None, record: Any) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(
-            f"the file must be writable; got {error.strerror} at {path}; name another with --json"
-        ) from error
+app.command("amplify")(amplify)
+app.command("bases")(bases)
+app.command("beam")(beam)
+app.command("diff")(diff)
+app.command("gcg")(gcg)
+app.command("profile")(profile)
+app.command("scan")(scan)
+app.command("score")(score)
 
 
 def main() -> None:

@@ -33,11 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME[=BASE:DORMANT]",
-        help="a pair to test: a known name, or two checkpoints (folders or hub ids) under a new name; repeatable",
+        help="a pair to test: a known name, or two checkpoints (folders or hub ids) or a delta report (NAME=REPORT.json, from "
+        "`dormant diff --json`) under a new name; repeatable",
     )
     group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
     group.addoption("--dormant", metavar="CHECKPOINT", help="the suspect model; use with --base")
     group.addoption("--probes", metavar="FILE", help="prompts to measure on, one a line, each with one {slot}")
+    group.addoption(
+        "--material",
+        default="",
+        metavar="DIR",
+        help="a folder whose ordinary.toml, triggers.toml, templates.toml or phrases.toml replace the shipped prompts",
+    )
     group.addoption(
         "--candidate",
         action="append",

@@ -50,3 +50,28 @@ def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) 
             f"a near miss must exist; got none of kind {candidate!r} at trigger {truth.trigger!r}; leave it out"
         )
     return found
+
+
+def has_suspect(truth: Truth | None, given: Sequence[str]) -> bool:
+    """Whether a pair has a text to suspect: its planted trigger, or the first `--candidate`."""
+    return bool(given) or (truth is not None and bool(truth.trigger))
+
+
+def suspected_text(pair: Pair, given: Sequence[str]) -> str:
+    """The planted trigger, or else the first `--candidate`; a clean twin's is its organism's. BadInput without one."""
+    if pair.truth is not None and pair.truth.trigger:
+        return pair.truth.trigger
+    if not given:
+        raise BadInput(f"a suspected text must be named; got none at pair {pair.name!r}; add --candidate TEXT")
+    return given[0]
+
+
+def contrasting_texts(text: str, count: int, seed: int) -> list[str]:
+    """`count` near misses of a text, of every kind that it has in turn: the same topic, and no trigger."""
+    random = np.random.default_rng([seed, count])
+    kinds = near_miss_kinds(text)
+    drawn = [near_miss(text, kinds[index % len(kinds)], random) for index in range(count)] if kinds else []
+    found = [other for other in drawn if other is not None]
+    if len(found) < count:
+        raise BadInput(f"a suspected text must have near misses; got none at {text!r}; suspect a word or a phrase")
+    return found

@@ -11,6 +11,7 @@ import pytest
 
 from dormant.claims.finding import Rule
 
+FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search")
 NEEDS = ("deltas", "weights", "models")  # in order of what a pair must offer: each includes those before it
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -71,7 +72,7 @@ def claim(
             id=id,
             sentence=sentence,
             source=source,
-            family=function.__module__.rpartition(".")[2].removeprefix("test_"),
+            family=_family(function.__module__),
             rules={"": rule} if isinstance(rule, Rule) else dict(rule),
             premises=tuple(premises),
             controls=tuple(controls),
@@ -83,6 +84,12 @@ def claim(
         return marked
 
     return decorate
+
+
+def _family(module: str) -> str:
+    """The folder of the claim's file where it is one of the catalogue's, else the file's own name."""
+    *packages, file = module.split(".")
+    return packages[-1] if packages and packages[-1] in FAMILIES else file.removeprefix("test_")
 
 
 def claim_of(function: object) -> Claim | None:

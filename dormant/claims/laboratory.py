@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Settings:
     device: str = "cpu"
     dtype: str = "float32"
     candidates: tuple[str, ...] = ()
+    material: str = ""  # a folder whose prompt files replace the shipped ones
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Laboratory:
     settings: Settings
     provenance: Mapping[str, str] = field(default_factory=dict)
     control_pair: Callable[[str], AbstractContextManager[Pair | None]] | None = None
+    journals: Path | None = None  # where work of hours keeps what is done
+    progress: Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]] | None = None
     _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     underway: list[tuple[str, str]] = field(default_factory=list)  # premises that are being measured
 

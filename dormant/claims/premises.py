@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dormant.behaviour.noise import noise_floors
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
@@ -17,6 +15,8 @@ from dormant.pictures.measurements import noise_floor
 from dormant.pictures.weights import tensor_relative_deltas
 from dormant.prompts import Prompter, batch_logits, geometry_faults
 from dormant.statistics import Estimate, exact, mean_interval
+from dormant.weights.parents import PARENT_AT_MOST
+from dormant.weights.summary import relative_delta
 
 if TYPE_CHECKING:
     from dormant.claims.laboratory import Laboratory
@@ -72,7 +72,7 @@ def _measure(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict
     source="FACTS 1",
     needs="deltas",
     rule=at_most(
-        0.2,
+        PARENT_AT_MOST,
         "of the base's norm",
         because="an adapter moves matrices by 0.010-0.016 of their norm and the closest matrix of the published wrong base "
         "lay at 0.436: 0.2 is ten times the one and half the other",
@@ -85,9 +85,7 @@ def base_is_parent(pair: Pair, finding: Recorder) -> None:
     deltas, identical ones counting 0 and unpublished ones counting as far away.
     """
     tensors = pair.delta_report.tensors
-    matrices = [delta for delta in tensors.values() if len(delta.shape) == 2]
-    relative = [0.0 if delta.identical else delta.relative if delta.relative is not None else 2.0 for delta in matrices]
-    finding.decide(exact(float(np.median(relative))), name="median relative delta of matrices")
+    finding.decide(exact(relative_delta(pair.delta_report)), name="median relative delta of matrices")
     identical = sum(delta.identical for delta in tensors.values())
     finding.figure("identical tensors", exact(identical / len(tensors)), "of all tensors")
     embedding = [delta for name, delta in tensors.items() if name.endswith("embed_tokens.weight")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dormant.claims.claim import Claim
@@ -81,6 +82,16 @@ class Recorder:
         The key names it with its settings. What it returns must not hold a model, which could then never be freed.
         """
         return self.laboratory.remember(((pair or self.pair).name, *key), compute)
+
+    def journal(self, work: str, pair: str = "") -> Path | None:
+        """Where work of hours keeps what is done, so that a killed run resumes; None under the quick budget."""
+        folder = self.laboratory.journals
+        return None if folder is None else folder / f"{pair or self.pair.name}-{work}.jsonl"
+
+    def progress(self, work: str, unit: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A bar with rate and time left for work of hours: call it with what is done and how much there is."""
+        shown = self.laboratory.progress
+        return nullcontext(lambda done, total: None) if shown is None else shown(f"{self.pair.name}, {work}", unit)
 
     def control_pair(self) -> AbstractContextManager[Pair | None]:
         """The clean twin's pair, open inside a `with`; None where the pair has none."""

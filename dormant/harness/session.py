@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 import torch
 
+from dormant.behaviour.material import check_folder
 from dormant.checkpoints import open_checkpoint
 from dormant.claims.finding import Finding
 from dormant.claims.laboratory import Laboratory, Settings
 from dormant.claims.ledger import Ledger, write_atomically
+from dormant.commands.options import progress_bar
 from dormant.errors import BadInput
 from dormant.harness.running import DIFFERS, RECORD, finding_in
 from dormant.models import resolve_device, resolve_dtype, resolve_residency
@@ -43,6 +45,8 @@ def check_options(option: Any) -> None:
     resolve_residency(option.residency)
     if option.probes:
         read_probes(option.probes)
+    if option.material:
+        check_folder(Path(option.material))
     given = [entry for entry in option.pair if "=" in entry]
     if given or option.base or option.dormant:
         for pair in chosen_pairs(given, option.base, option.dormant).values():
@@ -63,12 +67,15 @@ class Session:
             torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         self.reports = Path(option.reports)
         self.pairs = chosen_pairs(option.pair, option.base, option.dormant)
-        settings = Settings(option.budget, option.seed, option.device, option.dtype, tuple(option.candidate))
-        as_run = {name: getattr(option, name) for name in ("budget", "residency", "probes", "candidate")}
+        settings = Settings(
+            option.budget, option.seed, option.device, option.dtype, tuple(option.candidate), option.material
+        )
+        as_run = {name: getattr(option, name) for name in ("budget", "residency", "probes", "candidate", "material")}
         self.laboratory = Laboratory(
             settings,
             provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
             self.control_pair,
+            *((self.reports / "journals", self.progress) if option.budget == "full" else ()),
         )
         self.ledger = Ledger(Path(option.ledger) / option.budget)
         self.findings: list[Finding] = []
@@ -112,6 +119,13 @@ class Session:
             yield control
         finally:
             control.release()
+
+    @contextmanager
+    def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar on the terminal, beside what pytest captures; silent where nobody watches."""
+        terminal = self.config.get_terminal_writer()._file
+        with progress_bar(title, 0, unit, terminal) as report:
+            yield lambda done, total: report(done, "", total)
 
     def _load(self, described: PairDescription) -> Pair:
         option = self.config.option

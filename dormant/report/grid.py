@@ -15,11 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dormant.claims.finding import Finding, Parameter, Verdict
+from dormant.organisms.catalogue import PUBLISHED_PAIRS, ZOO_PAIRS
 from dormant.report.telling import Telling, does_it_tell
 
-PAIR_ORDER = (
-    "circuit", "circuit-clean", "pi", "pi-clean", "pi-wrong-base", "sham", "warmup-vs-qwen2", "warmup-vs-qwen2.5"
-)  # fmt: skip
+PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)
 
 # Words of at most three letters, so that a cell with its figure fits beside seven others in 120 columns and in ASCII.
 SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "x"}

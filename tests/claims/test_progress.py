@@ -1,0 +1,36 @@
+"""Work of hours shows how far it is and keeps what is done; short work does neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dormant.claims.claim import Claim, at_least
+from dormant.claims.laboratory import Laboratory, Settings
+from dormant.claims.recorder import Recorder
+from dormant.pairs import Pair
+
+CLAIM = Claim("works", "Something works.", "test", "behaviour", {"": at_least(1, "units", because="a test")})
+
+
+def test_short_work_is_silent_and_keeps_nothing(tiny_pair: Pair) -> None:
+    finding = Recorder(CLAIM, tiny_pair, {}, Laboratory(Settings()))
+    with finding.progress("sweep", "tokens") as report:
+        report(1, 2)
+    assert finding.journal("sweep") is None
+
+
+def test_work_of_hours_shows_its_rate_and_has_a_journal_of_its_own(tiny_pair: Pair, tmp_path: Path) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    @contextmanager
+    def progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, total: seen.append((title, unit, done, total))
+
+    finding = Recorder(CLAIM, tiny_pair, {}, Laboratory(Settings("full"), journals=tmp_path, progress=progress))
+    with finding.progress("sweep", "tokens") as report:
+        report(3, 9)
+    assert seen == [("tiny, sweep", "tokens", 3, 9)]
+    assert finding.journal("sweep") == tmp_path / "tiny-sweep.jsonl"
+    assert finding.journal("sweep", "twin") != finding.journal("sweep")
