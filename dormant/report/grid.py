@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.padding import Padding
+from rich.box import SIMPLE_HEAD, Box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,15 +19,16 @@ from dormant.report.telling import Telling, does_it_tell
 
 PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)
 
-# Words of at most three letters, so that a cell with its figure fits beside seven others in 120 columns and in ASCII.
+# Words of at most three letters, so that a cell with its figure fits beside nine others in 120 columns and in ASCII.
 SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "x"}
 STYLES = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.INVALID: "dim"}
 LEGEND = (
     "yes supported, no refuted, ? inconclusive, x invalid (a premise does not hold); the number is the deciding "
     "figure. Does it tell: on how many backdoored organisms the claim holds and on their clean twin does not."
 )
-HEADER_WIDTH = 10
-LABEL_WIDTH = 30
+HEADER_WIDTH = 8
+LABEL_WIDTH = 16
+COLLAPSE_ABOVE = 12
 
 
 @dataclass(frozen=True)
@@ -79,47 +79,44 @@ def short_number(value: float) -> str:
 
 
 def verdict_grid(
-    findings: Iterable[Finding], twins: Mapping[str, str] | None = None, collapse_above: int | None = 30
-) -> Table:
-    """The grid for a terminal of 120 columns: a section for each claim, its parameters below.
+    findings: Iterable[Finding],
+    twins: Mapping[str, str] | None = None,
+    collapse_above: int | None = COLLAPSE_ABOVE,
+    width: int = 120,
+) -> Group:
+    """The grid for a terminal of `width` columns: a line for each claim and its rule, its parameters below.
 
     A claim with more than `collapse_above` sets of parameters becomes one row of counts; None shows every row.
     """
     findings = list(findings)
     pairs = pair_columns(findings)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title="Verdicts", caption=LEGEND)
-    table.title_justify = table.caption_justify = "left"
-    table.add_column("claim and parameters", max_width=LABEL_WIDTH, overflow="fold")
-    for pair in pairs:
-        table.add_column(_broken_at_hyphens(pair), min_width=5)
-    table.add_column("does\nit tell", style="bold", no_wrap=True)
+    parts, texts = [], list[list[Text]]()
     for claim, group in groupby(grid_rows(findings, twins or {}), key=lambda row: row.claim):
         rows = list(group)
-        table.add_section()
-        if collapse_above is not None and len(rows) > collapse_above:
-            heading = _heading(claim, f"{len(rows)} rows: see summary.md")
-            table.add_row(heading, *(_counts(rows, pair) for pair in pairs), _count_tellings(rows))
-            continue
-        rules = {str(finding.rule) for row in rows for finding in row.findings.values()}
-        heading = _heading(claim, rules.pop() if len(rules) == 1 else "each row has its own rule")
-        if len(rows) > 1 or rows[0].label:
-            table.add_row(heading)
-        for row in rows:
-            label = Padding(row.label, (0, 0, 0, 2)) if row.label else heading
-            table.add_row(label, *(_cell(row.findings.get(pair)) for pair in pairs), str(row.telling))
-    return table
+        collapsed = collapse_above is not None and len(rows) > collapse_above
+        lines = [_counted(rows, pairs)] if collapsed else [_line_of_cells(row, pairs) for row in rows]
+        parts.append((Text.assemble((claim, "bold"), (f"  {_rule(rows)}", "dim")), lines))
+        texts += lines
+    heads = [Text("parameters"), *(Text(_broken_at_hyphens(pair)) for pair in pairs), Text("does\nit tell")]
+    widths = [max((_width(line[column]) for line in [heads, *texts]), default=0) for column in range(len(heads))]
+    others = sum(widths[1:]) + len(widths)  # one column between two; the labels fold into what is left
+    widths[0] = min(widths[0], max(LABEL_WIDTH, width - others))
+    shown: list[RenderableType] = [Text("Verdicts", "bold"), _aligned([heads], widths, SIMPLE_HEAD)]
+    for heading, lines in parts:
+        shown += [heading, _aligned(lines, widths, None), ""]
+    return Group(*shown, Text(LEGEND, "dim"))
 
 
 def grid_text(
     findings: Iterable[Finding],
     twins: Mapping[str, str] | None = None,
     width: int = 120,
-    collapse_above: int | None = 30,
+    collapse_above: int | None = COLLAPSE_ABOVE,
 ) -> str:
     """The terminal's grid as plain text without colour, at most `width` columns wide."""
     console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(verdict_grid(findings, twins, collapse_above))
+        console.print(verdict_grid(findings, twins, collapse_above, width))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
@@ -140,15 +137,47 @@ def escape_markdown(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _heading(claim: str, below: str) -> Text:
-    return Text.assemble((claim, "bold"), (f"\n{below}", "dim"))
+def _rule(rows: Sequence[GridRow]) -> str:
+    rules = {str(finding.rule) for row in rows for finding in row.findings.values()}
+    return rules.pop() if len(rules) == 1 else "each row has its own rule"
+
+
+def _aligned(lines: Sequence[Sequence[Text]], widths: Sequence[int], box: Box | None) -> Table:
+    """Rows in columns of given widths; tables of the same widths stand below each other like one."""
+    padding = (0, 0 if box else 1, 0, 0)  # a box brings its own column between two
+    table = Table(box=box, padding=padding, pad_edge=False, show_edge=False, show_header=box is not None)
+    for head, width in zip(lines[0], widths, strict=True):
+        table.add_column(head, width=width, overflow="fold")
+    for line in lines if box is None else []:
+        table.add_row(*line)
+    return table
+
+
+def _width(text: Text) -> int:
+    return max(map(len, text.plain.split("\n")))
+
+
+def _line_of_cells(row: GridRow, pairs: Sequence[str]) -> list[Text]:
+    cells = [_cell(row.findings.get(pair)) for pair in pairs]
+    return [Text(f"  {row.label}"), *cells, Text(str(row.telling), "bold")]
+
+
+def _counted(rows: Sequence[GridRow], pairs: Sequence[str]) -> list[Text]:
+    label = Text(f"  {len(rows)} rows: see\n  summary.md", "dim")
+    return [label, *(_counts(rows, pair) for pair in pairs), Text(_count_tellings(rows), "bold")]
 
 
 def _cell(finding: Finding | None) -> Text:
     if finding is None:
         return Text("")
-    style = STYLES[finding.verdict]
-    return Text(f"{SYMBOLS[finding.verdict]} {short_number(finding.deciding.value)}", style)
+    return Text(f"{SYMBOLS[finding.verdict]} {_brief(finding.deciding.value)}", STYLES[finding.verdict])
+
+
+def _brief(value: float) -> str:
+    """Two digits and no leading zero (`16`, `.059`, `-.34`): ten pairs and their figures fit into 120 columns."""
+    text = short_number(value) if value == 0 or abs(value) >= 1000 or abs(value) < 1e-3 else f"{value:.2g}"
+    text = f"{float(text):.0f}" if "e+" in text else text
+    return text.replace("0.", ".", 1) if text.removeprefix("-").startswith("0.") else text
 
 
 def _words(finding: Finding | None) -> str:
@@ -178,7 +207,7 @@ def _natural(parameters: Mapping[str, Parameter]) -> tuple[tuple[bool, float, st
 
 
 def _broken_at_hyphens(name: str) -> str:
-    """A heading broken behind hyphens, so that eight names fit above eight narrow columns."""
+    """A heading broken behind hyphens, so that ten names fit above ten narrow columns."""
     lines = [""]
     for part in name.replace("-", "-\n").split("\n"):
         if lines[-1] and len(lines[-1] + part) > HEADER_WIDTH:

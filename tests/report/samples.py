@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict
-from dormant.report.grid import PAIR_ORDER
 
-TWINS = {"circuit": "circuit-clean", "pi": "pi-clean"}
+TWINS = {"circuit": "circuit-clean", "pi": "pi-clean", "token": "token-clean"}
+PAIRS = (
+    *(name for pair in TWINS.items() for name in pair),
+    "pi-wrong-base",
+    "sham",
+    "warmup-vs-qwen2",
+    "warmup-vs-qwen2.5",
+)
 
 
 def figure(value: float, spread: float = 0.0, name: str = "ratio", unit: str = "ratio", n: int = 11) -> Figure:
@@ -46,7 +52,7 @@ def zoo_findings() -> list[Finding]:
     """Two claims and a premise on the whole zoo; nothing in it was measured."""
     findings = []
     verdicts = list(Verdict)
-    for column, pair in enumerate(PAIR_ORDER):
+    for column, pair in enumerate(PAIRS):
         for row, module in enumerate(("q_proj", "k_proj", "v_proj")):
             for versus in ("median", "any"):
                 verdict = Verdict.INVALID if "wrong" in pair else verdicts[(row + column) % 3]

@@ -11,14 +11,14 @@ from tests.report.samples import TWINS, finding, zoo_findings
 def test_the_zoo_fits_a_terminal_of_120_columns_in_plain_ascii_words() -> None:
     text = grid_text(zoo_findings(), TWINS, width=120, collapse_above=None)
     assert max(map(len, text.splitlines())) <= 120
-    assert all(cell in text for cell in ("yes 0.37", "no 1.48", "? 2.96", "x 7.4", "0 of 2"))
+    assert all(cell in text for cell in ("yes .37", "no 1.5", "? 3", "x 10", "of 3"))
 
 
 def test_many_parameter_sets_collapse_into_counts_that_add_up() -> None:
     findings = [finding(pair, 1.0, Verdict.REFUTED, parameters={"length": n}) for n in range(20) for pair in TWINS]
     text = grid_text([*findings, finding("pi", 9.0, parameters={"length": 20})], TWINS, collapse_above=12)
     assert "21 rows" in text
-    assert text.count("20 no") == 2
+    assert text.count("20 no") == len(TWINS)
     assert "1 yes" in text
 
 
