@@ -174,9 +174,11 @@ def _cell(finding: Finding | None) -> Text:
 
 
 def _brief(value: float) -> str:
-    """Two digits and no leading zero (`16`, `.059`, `-.34`): ten pairs and their figures fit into 120 columns."""
-    text = short_number(value) if value == 0 or abs(value) >= 1000 or abs(value) < 1e-3 else f"{value:.2g}"
-    text = f"{float(text):.0f}" if "e+" in text else text
+    """At most two digits and no leading zero (`16`, `.059`, `8e6`): ten pairs and their figures fit into 120 columns."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+        mantissa, exponent = f"{value:.0e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    text = f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
     return text.replace("0.", ".", 1) if text.removeprefix("-").startswith("0.") else text
 
 
