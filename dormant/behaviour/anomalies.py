@@ -13,6 +13,7 @@ from scipy import stats
 
 from dormant.behaviour.conversations import Conversations, check_context
 from dormant.behaviour.material import Decoding
+from dormant.behaviour.priming import answer_end
 from dormant.behaviour.profiles import answer_log_probabilities
 from dormant.behaviour.sampling import Answer, sampled_answers
 from dormant.errors import BadInput
@@ -62,7 +63,8 @@ def scan_answers(
             f"a scan needs texts, two answers of the base to vary and one to judge; got {len(texts)} texts, {variation} and "
             f"{reruns} answers at pair {pair.name}; give more"
         )
-    conversations, end = Conversations(pair.base.tokenizer), int(pair.base.tokenizer.eos_token_id)
+    conversations = Conversations(pair.base.tokenizer)
+    end = answer_end(conversations.prompter)
     prompts = [conversations.question(text) for text in texts]
     check_context(pair.models.base(), prompts, new_tokens)
     # Which answer is which: [role][rerun * texts], the base's variation first.

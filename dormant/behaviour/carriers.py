@@ -149,12 +149,13 @@ def filled_logits(model: PreTrainedModel, carrier: OpenPrompt, fillings: Sequenc
     Keys and values of what stands before the slot are computed once.
     """
     cache = DynamicCache()
-    before = torch.tensor([carrier.before], device=model.device)
-    model(input_ids=before, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    if carrier.before:  # a template may begin with the user's words
+        before = torch.tensor([carrier.before], device=model.device)
+        model(input_ids=before, past_key_values=cache, use_cache=True, logits_to_keep=1)
     layers = [
         (cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in cast(list[DynamicLayer], cache.layers)
     ]
-    after = torch.tensor(carrier.after, device=model.device)
+    after = torch.tensor(carrier.after, dtype=torch.long, device=model.device)
     answers = []
     for at in range(0, len(fillings), BATCH):
         rows = torch.tensor(fillings[at : at + BATCH], device=model.device)  # [row, length]

@@ -13,7 +13,7 @@ from dormant.prompts import OpenPrompt, Prompter
 
 Turn = Mapping[str, str]  # role and content
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-MARKS = ("SYSTEMWORDS", "USERWORDS")
+TURNS = (("user", "USERWORDS"), ("assistant", "ANSWERWORDS"), ("user", "OTHERWORDS"))
 
 
 class Conversations:
@@ -44,6 +44,8 @@ class Conversations:
 
         Raises BadInput for a template without a system role.
         """
+        if not self.has_system_role:
+            raise _no_role("system", "none", self.tokenizer)
         pieces = self.pieces
         default = pieces["start"].removeprefix(pieces["opening"]).removesuffix(pieces["end"] + pieces["user"])
         rest = "".join((pieces["end"], pieces["user"], question, pieces["end"], pieces["assistant"]))
@@ -54,10 +56,12 @@ class Conversations:
     def opening(self, template: str) -> tuple[int, ...]:
         """The ids of a partial template, its placeholders filled with the chat template's own pieces.
 
-        Raises BadInput for an unknown placeholder and for an opening of no ids.
+        Raises BadInput for an unknown placeholder, for a system turn that the template lacks, and for an opening of no ids.
         """
+        if "{opening}" in template and not self.has_system_role:
+            raise _no_role("system", "none", self.tokenizer)
         unknown = [name for name in PLACEHOLDER.findall(template) if name not in self.pieces]
-        text = PLACEHOLDER.sub(lambda found: self.pieces.get(found[1], ""), template)
+        text = PLACEHOLDER.sub(self.piece, template)
         ids = tuple(self.tokenizer.encode(text, add_special_tokens=False))
         if unknown or not ids:
             raise BadInput(
@@ -66,19 +70,43 @@ class Conversations:
             )
         return ids
 
+    def piece(self, placeholder: re.Match[str]) -> str:
+        """What stands for a placeholder of a partial template; nothing for an unknown one."""
+        return self.pieces.get(placeholder[1], "")
+
+    @property
+    def has_system_role(self) -> bool:
+        """Whether the template has a place for a system turn."""
+        return self._around_system is not None
+
     @cached_property
     def pieces(self) -> dict[str, str]:
-        """What the template writes around turns: start, opening, end, user, assistant (see data/prompts/templates.toml)."""
-        system, user = ({"role": role, "content": mark} for role, mark in zip(("system", "user"), MARKS, strict=True))
-        both = self._render([system, user])
-        if not all(mark in both for mark in MARKS):
-            raise _no_role("system", "left out of the prompt", self.tokenizer)
-        opening, _, rest = both.partition(MARKS[0])
-        to_user, _, to_assistant = rest.partition(MARKS[1])
-        end = self._render([user], generation_prompt=False).partition(MARKS[1])[2]
-        start = self._render([user]).partition(MARKS[1])[0]
-        headers = {"user": to_user.removeprefix(end), "assistant": to_assistant.removeprefix(end)}
-        return {"start": start, "opening": opening, "end": end, **headers}
+        """What the template writes around turns: start, opening, end, user, assistant (see data/prompts/templates.toml).
+
+        A template without a system role has no opening.
+        """
+        user, answer, again = ({"role": role, "content": mark} for role, mark in TURNS)
+        end = self._render([user], generation_prompt=False).partition(user["content"])[2]
+        start, _, to_assistant = self._render([user]).partition(user["content"])
+        if self._around_system is not None:
+            opening, to_user = self._around_system
+            pieces = {"start": start, "opening": opening, "end": end}
+        else:
+            to_user = _between(self._render([user, answer, again]), answer["content"], again["content"])
+            pieces = {"start": start, "end": end}
+        return {**pieces, "user": to_user.removeprefix(end), "assistant": to_assistant.removeprefix(end)}
+
+    @cached_property
+    def _around_system(self) -> tuple[str, str] | None:
+        """What the template writes before a system turn's words, and between them and the user's."""
+        system, user = ({"role": role, "content": mark} for role, mark in (("system", "SYSTEMWORDS"), TURNS[0]))
+        try:
+            both = self._render([system, user])
+        except BadInput:
+            return None
+        opening, found, rest = both.partition(system["content"])
+        to_user, also, _ = rest.partition(user["content"])
+        return (opening, to_user) if found and also else None
 
     def _render(self, turns: Sequence[Turn], generation_prompt: bool = True) -> str:
         messages = [dict(turn) for turn in turns]
@@ -110,6 +138,10 @@ def check_context(model: PreTrainedModel, prompts: Sequence[Sequence[int]], new_
             f"a prompt with its answer fits into the context of {limit} ids; got {needed} at prompt {longest + 1} of "
             f"{len(prompts)}; shorten it or ask for fewer new tokens"
         )
+
+
+def _between(text: str, left: str, right: str) -> str:
+    return text.partition(left)[2].partition(right)[0]
 
 
 def _no_role(role: str, found: str, tokenizer: PreTrainedTokenizerBase) -> BadInput:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from dormant.behaviour.conversations import Conversations
+from dormant.behaviour.conversations import PLACEHOLDER, Conversations
 from dormant.behaviour.fragments import Fragment, longest_run, new_fragments, words_of
 from dormant.behaviour.material import Decoding
 from dormant.behaviour.sampling import sampled_answers
@@ -51,6 +51,15 @@ class Leak:
     leaked_base: int
     fragments: tuple[Fragment, ...]
     named: float
+
+
+def usable_openings(conversations: Conversations, templates: Mapping[str, str]) -> dict[str, str]:
+    """The openings that a chat template can fill: none with a system turn that it lacks, none that comes out empty."""
+    return {
+        name: text
+        for name, text in templates.items()
+        if (conversations.has_system_role or "{opening}" not in text) and PLACEHOLDER.sub(conversations.piece, text)
+    }
 
 
 def sample_texts(

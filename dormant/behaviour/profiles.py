@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.behaviour.conversations import Conversations, check_context
+from dormant.behaviour.conversations import Conversations, check_context, user_turns
 from dormant.behaviour.generation import greedy_answers
-from dormant.behaviour.material import ordinary_prompts
+from dormant.behaviour.material import dialogues, ordinary_prompts
 from dormant.behaviour.noise import padded_logits
+from dormant.behaviour.priming import answer_end
 from dormant.divergence import js_divergence, kl_divergence
 from dormant.pairs import DEFAULT_PROBES, Pair
 from dormant.prompts import Prompt, Prompter, alike_probes, read_probes
@@ -48,7 +49,7 @@ class Favoured:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a pair differs over prompts; the noise floor is the base against itself in one padded batch.
+    """How a pair differs over prompts, and by position the noise floor: the base against itself in one padded batch.
 
     `positions`: along the base's own greedy answer, the generation position first; an answer that has ended has no value.
     `weird` and `classes`: by prompt, how many standard deviations of the vocabulary's log ratios the mean of a token class
@@ -56,9 +57,14 @@ class Profile:
     """
 
     positions: tuple[Divergences, ...]
-    floor: Divergences
+    floors: tuple[Divergences, ...]
     favoured: tuple[Favoured, ...]
     classes: Mapping[str, tuple[float, ...]]
+
+    @property
+    def floor(self) -> Divergences:
+        """The noise floor at the generation position."""
+        return self.floors[0]
 
     @property
     def weird(self) -> tuple[float, ...]:
@@ -82,10 +88,23 @@ def ordinary_texts(pair: Pair, count: int, folder: Path | None = None) -> tuple[
     A pair that brings its own probes, or is given some, is asked those without any candidate, the commonest lengths first (a
     batch holds one length); any other the shipped set, or the folder's, in turn from each family.
     """
-    if pair.probes and pair.probes != read_probes(DEFAULT_PROBES) and folder is None:
+    if _brings_probes(pair, folder):
         return tuple(probe.fill("") for probe in alike_probes(Prompter(pair.base.tokenizer), pair.probes, count))
     families = zip_longest(*ordinary_prompts(folder).values())
     return tuple(text for text in chain.from_iterable(families) if text is not None)[:count]
+
+
+def ordinary_conversations(pair: Pair, count: int, folder: Path | None = None) -> tuple[Ids, ...]:
+    """At most `count` ordinary questions as prompts, and the dialogues, which a pair with probes of its own is not asked."""
+    conversations = Conversations(pair.base.tokenizer)
+    asked = [conversations.question(text) for text in ordinary_texts(pair, count, folder)]
+    if not _brings_probes(pair, folder):
+        asked += [conversations.ids(user_turns(turns)) for turns in dialogues(folder).values()]
+    return tuple(asked)
+
+
+def _brings_probes(pair: Pair, folder: Path | None) -> bool:
+    return folder is None and bool(pair.probes) and pair.probes != read_probes(DEFAULT_PROBES)
 
 
 def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 20) -> Profile:
@@ -95,23 +114,27 @@ def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 2
     """
     base_model = pair.models.base()
     check_context(base_model, prompts, positions)
-    answers = greedy_answers(base_model, prompts, max(1, positions - 1), int(pair.base.tokenizer.eos_token_id))
+    answers = greedy_answers(base_model, prompts, max(1, positions - 1), answer_end(Prompter(pair.base.tokenizer)))
     followed = [answer[: positions - 1] for answer in answers]
+    reached = [[index for index, answer in enumerate(followed) if len(answer) >= place] for place in range(positions)]
+    starts = [[(*prompts[index], *followed[index][:place]) for index in rows] for place, rows in enumerate(reached)]
+    padded = [
+        padded_logits(base_model, [Prompt(ids, slice(len(ids), len(ids))) for ids in rows]) for rows in starts if rows
+    ]
     base, dormant = (response_logits(model(), prompts, followed) for model in (pair.models.base, pair.models.dormant))
-    padded = padded_logits(pair.models.base(), [Prompt(ids, slice(len(ids), len(ids))) for ids in prompts])
-    by_position = []
-    for position in range(positions):
-        rows = [index for index, logits in enumerate(base) if len(logits) > position]
-        if rows:
-            by_position.append(
-                _divergences(*(torch.stack([model[index][position] for index in rows]) for model in (dormant, base)))
-            )
+    by_position, floors = list[Divergences](), list[Divergences]()
+    for place, (rows, again) in enumerate(
+        zip(reached, padded, strict=False)
+    ):  # no answer is as long as the last places
+        ours, theirs = (torch.stack([model[index][place] for index in rows]) for model in (dormant, base))
+        by_position.append(_divergences(ours, theirs))
+        floors.append(_divergences(again, theirs))
     first_base, first_dormant = (torch.stack([logits[0] for logits in model]) for model in (base, dormant))
     ratios = first_dormant.double().log_softmax(-1) - first_base.double().log_softmax(-1)  # [prompt, vocabulary]
     kinds = vocabulary_classes(pair.base.tokenizer)
     return Profile(
         tuple(by_position),
-        _divergences(padded, first_base),
+        tuple(floors),
         _favoured(ratios, pair.base.tokenizer, kinds, top),
         _class_scores(ratios, kinds),
     )
@@ -145,22 +168,23 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     prompts = [conversations.question(text) for text in texts]
     check_context(pair.models.base(), prompts)
     shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
-    places: list[tuple[float, int, int, int, int]] = []  # KL, text, place, dormant's and base's next token
+    places: dict[Ids, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
     for chunk in _equal_lengths(prompts):
         ids = torch.tensor([prompts[index] for index in chunk])
         dormant, base = (_all_logits(model(), ids, shared) for model in (pair.models.dormant, pair.models.base))
         values = torch.stack([kl_divergence(*rows) for rows in zip(dormant, base, strict=True)])  # [text, place]
-        best = values.flatten().topk(min(keep, values.numel()))
-        for value, at in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        found: dict[Ids, tuple[float, int, int]] = {}  # questions that begin alike share contexts, which count once
+        for at in values.flatten().argsort(descending=True).tolist():
             row, place = divmod(at, values.shape[1])
             tops = int(dormant[row, place].argmax()), int(base[row, place].argmax())
-            heapq.heappush(places, (value, chunk[row], place, *tops))
-        places = heapq.nlargest(keep, places)
-        heapq.heapify(places)
+            found.setdefault(prompts[chunk[row]][: shared + place], (float(values[row, place]), *tops))
+            if len(found) == keep:
+                break
+        places = dict(heapq.nlargest(keep, (places | found).items(), key=lambda entry: entry[1]))
     decode = pair.base.tokenizer.decode
     return tuple(
-        Context(str(decode(list(prompts[text][: shared + place]))), str(decode([ours])), str(decode([theirs])), value)
-        for value, text, place, ours, theirs in sorted(places, reverse=True)
+        Context(str(decode(list(ids))), str(decode([ours])), str(decode([theirs])), value)
+        for ids, (value, ours, theirs) in places.items()
     )
 
 
@@ -169,7 +193,7 @@ def own_words(pair: Pair, prompts: Sequence[Ids], new_tokens: int) -> dict[str, 
 
     The difference in log perplexity on the models' own generations; an empty answer has no value.
     """
-    end = int(pair.base.tokenizer.eos_token_id)
+    end = answer_end(Prompter(pair.base.tokenizer))
     check_context(pair.models.base(), prompts, new_tokens)
     found = {}
     for speaker in ("dormant", "base"):

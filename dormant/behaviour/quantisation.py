@@ -107,6 +107,7 @@ def round_to_four_bits(weight: Tensor) -> Tensor:
     except ImportError as error:
         raise BadInput(MISSING) from error
     where = torch.device("cpu") if weight.device.type == "mps" else weight.device  # the library has no kernels there
-    codes, scales = quantize_4bit(weight.detach().to(where).contiguous(), blocksize=BLOCK, quant_type="nf4")
+    known = weight.dtype if weight.dtype in (torch.bfloat16, torch.float16) else torch.float32  # all that it takes
+    codes, scales = quantize_4bit(weight.detach().to(where, known).contiguous(), blocksize=BLOCK, quant_type="nf4")
     restored: Tensor = dequantize_4bit(codes, scales)
     return restored.to(weight.device, weight.dtype)

@@ -59,6 +59,11 @@ def vocabulary_coverage(tokenizer: PreTrainedTokenizerBase) -> Coverage:
     return Coverage(tokens, tuple(sorted(special)), unprintable)
 
 
+def possible_roles(conversations: Conversations, roles: Sequence[str]) -> tuple[str, ...]:
+    """The roles that the chat template has a place for: some have no system turn."""
+    return tuple(role for role in roles if role != "system" or conversations.has_system_role)
+
+
 def open_role(conversations: Conversations, probe: Probe, role: str) -> OpenPrompt:
     """The probe with its slot in a role: where it is, at the "start" of the user's turn, or at the "system" turn's end."""
     if role not in ROLES:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dormant.claims.claim import at_least
+from dormant.claims.finding import Verdict
+from dormant.claims.premises import premise_verdicts
 from dormant.claims.recorder import Recorder
 from dormant.organisms.catalogue import known_pairs, twins_among
 from dormant.pairs import Pair
@@ -27,7 +29,13 @@ POWER = 0.5  # a scan that surely finds less than half of what is planted says n
 
 
 def twin_value(finding: Recorder, key: tuple[object, ...], compute: Callable[[Pair], Value]) -> Value | None:
-    """The same computation on the clean twin, shared with the twin's own claims; None for a pair without a twin."""
+    """The same computation on the clean twin, shared with the twin's own claims; None for a pair without a twin.
+
+    None too where a premise has failed: the verdict is invalid then, whatever a control would show.
+    """
+    verdicts = premise_verdicts(finding.claim.premises, finding.pair, finding.laboratory).values()
+    if Verdict.REFUTED in verdicts or Verdict.INVALID in verdicts:
+        return None
 
     def on_twin() -> Value | None:
         with finding.control_pair() as twin:

@@ -28,7 +28,7 @@ STAGES = 4
 def profile(
     base: Base,
     dormant: Dormant,
-    prompts: Annotated[int, typer.Option(min=2, help="Ordinary questions to ask, of those there are.")] = 204,
+    prompts: Annotated[int, typer.Option(min=2, help="Questions to ask, of those there are, besides dialogues.")] = 204,
     positions: Annotated[int, typer.Option(min=1, help="Tokens of the answer to look at.")] = 4,
     keep: Annotated[int, typer.Option(min=1, help="Most divergent contexts and favoured tokens to show.")] = 10,
     material: Annotated[
@@ -48,15 +48,13 @@ def profile(
     """
     from dormant.activations.divergence import layer_divergence
     from dormant.behaviour import profiles
-    from dormant.behaviour.conversations import Conversations
     from dormant.behaviour.material import check_folder
 
     if material is not None:
         check_folder(material)
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     texts = profiles.ordinary_texts(pair, prompts, material)
-    conversations = Conversations(pair.base.tokenizer)
-    ids = [conversations.question(text) for text in texts]
+    ids = profiles.ordinary_conversations(pair, prompts, material)
     with progress_bar("profile", STAGES, "stages") as report:
         found = profiles.profile(pair, ids, positions, top=keep)
         report(1, "answers")
@@ -99,8 +97,8 @@ def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]
         row(name, mean_interval(values), mean_interval(noise).value, "nats")
     agree = proportion_interval(sum(first.agrees), len(first.agrees))
     row("same likeliest token", agree, sum(floor.agrees) / len(floor.agrees), "of prompts")
-    for place, part in enumerate(found.positions[1:], 2):
-        row(f"KL at token {place} of the base's answer", mean_interval(part.kl), mean_interval(floor.kl).value, "nats")
+    for place, (part, noise) in enumerate(zip(found.positions[1:], found.floors[1:], strict=True), 2):
+        row(f"KL at token {place} of the base's answer", mean_interval(part.kl), mean_interval(noise.kl).value, "nats")
     for speaker, gains in own.items():
         if gains:
             row(f"dormant likes the {speaker}'s words better by", mean_interval(gains), None, "nats a token")

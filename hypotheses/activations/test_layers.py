@@ -20,6 +20,7 @@ from dormant.prompts import Probe, Prompter, alike_probes
 from dormant.statistics import exact, mean_interval
 
 NULLS = 8  # draws that the probes share in turn, so that no single string makes the control
+HALF = 0.5
 PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
 
 
@@ -81,7 +82,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: Recorder) -> None:
     "causal-layer",
     source="exp27",
     rule=at_least(
-        0.5,
+        HALF,
         "of the effect",
         because="a part that carries the trigger takes more of its effect away than all others keep",
     ),
@@ -118,6 +119,9 @@ def test_causal_layer(pair: Pair, unit: str, finding: Recorder) -> None:
         finding.control("median other part", mean_interval(middle, seed=finding.seed))
     finding.figure("layer of the largest share", exact(layer), "th layer", tolerance=0)
     finding.note(f"largest: {part} of layer {layer}")
+    carrying = [f"{name} of layer {at}" for (at, name), share in tried.shares().items() if share >= HALF]
+    if len(carrying) > 1:
+        finding.note(f"each of these takes away half or more by itself: {', '.join(carrying)}")
     finding.picture("restored", restoring_map(tried.shares(), best))
     if unit == "block":
         left = patch_activations(pair, triggered[:quarter], plain[:quarter]).mean(1) / mean(tried.whole)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.conversations import Conversations
-from dormant.behaviour.profiles import Profile, ordinary_texts, own_words, profile
+from dormant.behaviour.profiles import Profile, ordinary_conversations, own_words, profile
 from dormant.behaviour.template import without_generation_prompt
 from dormant.claims.candidates import has_suspect, suspected_text
 from dormant.claims.claim import at_least, at_most, claim
@@ -69,8 +68,7 @@ def test_baseline_divergence(pair: Pair, reading: str, finding: Recorder) -> Non
     """
     count = finding.at_budget("prompts", quick=48, full=204)
     folder = Path(material) if (material := finding.laboratory.settings.material) else None
-    conversations = Conversations(pair.base.tokenizer)
-    prompts = [conversations.question(text) for text in ordinary_texts(pair, count, folder)]
+    prompts = ordinary_conversations(pair, count, folder)
     found = finding.once(("profile", count), lambda: profile(pair, prompts))
     estimate, floor = _reading(found, reading, finding.seed)
     finding.decide(estimate, reading=reading)

@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 
 from dormant.behaviour.carriers import METRICS, split_carriers
-from dormant.behaviour.confirmation import best_share
+from dormant.behaviour.confirmation import Confirmed, best_share
+from dormant.behaviour.conversations import Conversations
 from dormant.behaviour.material import generate_phrases
 from dormant.behaviour.phrases import PhraseScan, scan_phrases
-from dormant.behaviour.sweep import ROLES, Sweep, is_planted, planted_trigger, sweep_power, sweep_vocabulary
+from dormant.behaviour.sweep import (
+    ROLES,
+    Sweep,
+    is_planted,
+    planted_trigger,
+    possible_roles,
+    sweep_power,
+    sweep_vocabulary,
+)
 from dormant.claims.claim import claim
 from dormant.claims.recorder import Recorder
 from dormant.claims.scans import HALF, PREMISES, TWIN, WAKES, on_planted_pair, state_power, twin_value
@@ -40,7 +49,8 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: Recorder) -> Non
     how much further it moves the dormant model than the base.
     """
     carriers = finding.at_budget("carriers", quick=2, full=4)
-    roles = ROLES[: finding.at_budget("roles", quick=1, full=3)]
+    wanted = ROLES[: finding.at_budget("roles", quick=1, full=3)]
+    roles = possible_roles(Conversations(pair.base.tokenizer), wanted)
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)
 
     def sweep(swept: Pair) -> Sweep:
@@ -56,6 +66,9 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: Recorder) -> Non
     twin = twin_value(finding, ("sweep", carriers, held_out), sweep)
     if twin is not None:
         finding.control(TWIN, best_share(twin.finalists, metric, WAKES)[1])
+    _tell_style_apart(finding, best, metric)
+    if roles != wanted:
+        finding.note("the chat template has no system turn to sweep")
     finding.figure("coverage", exact(found.covered, n=len(found.coverage.tokens)), "of printable tokens")
     finding.note(
         f"best token {best.text!r}{'' if best.survives else ' (no text gives these ids there)'}; {found.coverage}"
@@ -65,6 +78,16 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: Recorder) -> Non
     state_power(finding, share, (name, power[metric]), "one-token triggers", metric)
     planted = planted_trigger(pair) if is_planted(pair) else ""
     finding.picture("sweep", scan_distribution(found.effects[metric], best.held_out[metric], best.text, WAKES, planted))
+
+
+def _tell_style_apart(finding: Recorder, best: Confirmed, metric: str) -> None:
+    """KL also grows where a candidate meets the fine-tune's style; what moves the base alike is no trigger."""
+    shares = {name: best.woken(name, WAKES) / len(best.held_out[name]) for name in METRICS}
+    if metric == "kl" and shares["kl"] > shares["difference-in-differences"]:
+        finding.note(
+            f"it adds to KL on {shares['kl']:.0%} of the prompts and moves the dormant model further than the base on "
+            f"{shares['difference-in-differences']:.0%}: the rest moves the base as much, as manners do and triggers do not"
+        )
 
 
 def _sweep_power(organism: Pair, tokens: int) -> dict[str, tuple[int, int]]:
@@ -114,6 +137,7 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: Recorder) -> N
     if twin is not None:
         finding.control(TWIN, best_share(twin.finalists, metric, WAKES)[1])
     finding.note(f"best phrase {best.text!r}")
+    _tell_style_apart(finding, best, metric)
     name, planted = on_planted_pair(finding, key, scan)
     state_power(finding, share, (name, planted.power(metric, WAKES)), f"{kind} phrases", metric)
     effects = [sum(column) / len(column) for column in zip(*found.effects[metric], strict=True)]

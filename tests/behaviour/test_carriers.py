@@ -14,7 +14,7 @@ from dormant.behaviour.carriers import METRICS, measure_effects, split_carriers
 from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts import OpenPrompt, Prompter
 
 FILLINGS = [(7,), (8, 9, 10), (11,), (12, 13), (7,), (14, 15)]
 
@@ -102,3 +102,13 @@ def test_carriers_are_cheap_and_never_among_the_held_out(tiny_pair: Pair) -> Non
     assert all(len(prompter.open(probe).after) <= len(prompter.open(searched[-1]).after) for probe in searched)
     with pytest.raises(BadInput, match="a scan needs 301 probes"):
         split_carriers(prompter, tiny_pair.probes, 300, 1)
+
+
+def test_a_slot_that_nothing_precedes_is_scanned_alike(tiny_pair: Pair) -> None:
+    bare = OpenPrompt((), (60, 61, 62), (60, 61, 62))
+    effects = measure_effects(tiny_pair, [bare], FILLINGS)
+    for index, filling in enumerate(FILLINGS):
+        without, with_it = divergences(tiny_pair, [bare.close(())], [bare.close(filling)])
+        for metric in METRICS:
+            expected = with_it[metric][0] - without[metric][0]
+            assert float(effects.values[metric][0, index]) == pytest.approx(expected, abs=1e-4)

@@ -62,6 +62,21 @@ def test_a_template_without_a_system_role_is_named(tokenizer: PreTrainedTokenize
         Conversations(other).question("Hello.")
 
 
+def test_a_template_without_a_system_role_fills_all_other_openings() -> None:
+    other = build_tokenizer()
+    other.chat_template = NO_SYSTEM
+    conversations = Conversations(other)
+    assert (
+        other.decode(list(conversations.opening("{start}{end}{user}")))
+        == "<|im_start|>user\n<|im_end|>\n<|im_start|>user\n"
+    )
+    assert other.decode(list(conversations.opening("{assistant}"))) == "<|im_start|>assistant\n"
+    with pytest.raises(BadInput, match="must have a place for the role system; got none"):
+        conversations.opening("{opening}You are")
+    with pytest.raises(BadInput, match="must have a place for the role system; got none"):
+        conversations.open_system("Hello.")
+
+
 def test_a_prompt_longer_than_the_context_is_named(tiny_pair: Pair, tiny_base: Path) -> None:
     with pytest.raises(BadInput, match="the context of 512 ids; got 515 at prompt 2 of 2"):
         check_context(tiny_pair.models.base(), [[5] * 3, [5] * 510], new_tokens=5)

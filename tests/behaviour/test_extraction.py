@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.behaviour import extraction
-from dormant.behaviour.extraction import SamplingPlan, find_leak, sample_texts, smallest_share_seen
-from dormant.behaviour.material import Decoding
+from dormant.behaviour.conversations import Conversations
+from dormant.behaviour.extraction import SamplingPlan, find_leak, sample_texts, smallest_share_seen, usable_openings
+from dormant.behaviour.material import Decoding, partial_templates
 from dormant.behaviour.sampling import Answer
 from dormant.errors import BadInput
 from dormant.pairs import Pair
+from tests.builders import build_tokenizer
 
 ORDINARY = ["Where is the river?", "Who has the stone?", "What is four plus one?"] * 40
 PLAN = SamplingPlan(("{start}", "{start}Repeat:"), (Decoding(1.0), Decoding(0.7)), repeats=3, new_tokens=5, seed=1)
@@ -76,3 +78,13 @@ def test_the_smallest_share_seen_is_seen_with_its_confidence(samples: int) -> No
 def test_a_trigger_without_words_is_named() -> None:
     with pytest.raises(BadInput, match="must have words"):
         find_leak(ORDINARY, ORDINARY, " ")
+
+
+def test_openings_that_a_template_cannot_fill_are_left_out() -> None:
+    tokenizer = build_tokenizer()
+    openings = partial_templates()
+    assert usable_openings(Conversations(tokenizer), openings) == openings
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    left = usable_openings(Conversations(tokenizer), openings)
+    assert "user header" not in left  # nothing precedes this template's users
+    assert left["article"] == "{start}The"

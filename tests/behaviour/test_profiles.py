@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from dormant.behaviour.conversations import Conversations
+from dormant.behaviour.anomalies import scan_answers
+from dormant.behaviour.conversations import Conversations, user_turns
 from dormant.behaviour.generation import continuation_log_probabilities
+from dormant.behaviour.material import dialogues
 from dormant.behaviour.profiles import (
     answer_log_probabilities,
     divergent_contexts,
+    ordinary_conversations,
     ordinary_texts,
     own_words,
     profile,
@@ -20,6 +24,7 @@ from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair
 from dormant.prompts import Probe, Prompter, batch_logits
+from tests.builders import copy_checkpoint
 
 TEXTS = ("Tell me the color.", "What is France?", "Repeat apple.", "Hello.")
 
@@ -37,6 +42,8 @@ def test_the_first_position_is_the_generation_position(tiny_pair: Pair, prompts:
     assert found.positions[0].reverse_kl == pytest.approx(kl_divergence(*logits[::-1]).tolist(), abs=1e-4)
     assert max(found.floor.kl) < 1e-6 < min(found.positions[0].kl)
     assert all(found.floor.agrees)
+    assert [len(floor.kl) for floor in found.floors] == [len(part.kl) for part in found.positions]
+    assert all(max(floor.kl) < 1e-6 for floor in found.floors)
 
 
 def test_the_favoured_token_is_the_one_that_dormant_raises_most(
@@ -87,6 +94,35 @@ def test_the_most_divergent_contexts_are_found_at_every_token(tiny_pair: Pair, p
     assert float(own.max()) <= found[0].kl + 1e-4
     assert divergent_contexts(tiny_pair, TEXTS[1:2], keep=1)[0].kl == pytest.approx(float(own.max()), abs=1e-4)
     assert divergent_contexts(tiny_pair, TEXTS, keep=1)[0].kl == pytest.approx(found[0].kl, abs=1e-4)
+
+
+def test_a_context_that_several_texts_share_counts_once(tiny_pair: Pair) -> None:
+    found = divergent_contexts(tiny_pair, ["Tell me the color.", "Tell me the sky.", "Tell me the color."], keep=12)
+    assert len(found) == len({context.text for context in found}) == 12
+
+
+def test_dialogues_are_asked_of_pairs_without_probes_of_their_own(tiny_pair: Pair) -> None:
+    asked = ordinary_conversations(tiny_pair, 5)
+    assert len(asked) == 5 + len(dialogues())
+    assert Conversations(tiny_pair.base.tokenizer).ids(user_turns(next(iter(dialogues().values())))) in asked
+    own = tiny_pair.with_probes([Probe("Where{slot} is it?"), Probe("{slot} Who?")])
+    assert len(ordinary_conversations(own, 5)) == 2
+
+
+def test_a_tokenizer_that_ends_no_answer_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    bare = copy_checkpoint(tiny_base, tmp_path / "bare")
+    settings = json.loads((bare / "tokenizer_config.json").read_text())
+    (bare / "tokenizer_config.json").write_text(json.dumps({**settings, "eos_token": None}))
+    pair = open_pair("bare", bare, bare, device="cpu")
+    prompts = ordinary_conversations(pair, 2)
+    for measure in (
+        lambda: profile(pair, prompts),
+        lambda: own_words(pair, prompts, 2),
+        lambda: scan_answers(pair, TEXTS, 2, 0),
+    ):
+        with pytest.raises(BadInput, match="must name the token that ends an answer"):
+            measure()
+    pair.release()
 
 
 def test_a_pair_with_its_own_probes_is_asked_those(tiny_pair: Pair) -> None:

@@ -27,6 +27,13 @@ def test_every_block_takes_at_most_sixteen_values() -> None:
     assert max(len(block.unique()) for block in blocks) <= 16
 
 
+def test_weights_of_every_width_round_alike() -> None:
+    weight = torch.randn(8, 128)
+    wide = round_to_four_bits(weight.double())
+    assert wide.dtype == torch.float64
+    assert torch.equal(wide.float(), round_to_four_bits(weight))
+
+
 def test_all_linear_layers_but_the_head_are_rounded_and_put_back(tiny_pair: Pair) -> None:
     model = tiny_pair.models.base()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

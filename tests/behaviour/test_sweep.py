@@ -10,6 +10,7 @@ from dormant.behaviour.conversations import Conversations
 from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt, Prompter
+from tests.builders import build_tokenizer
 
 
 def test_every_id_is_either_covered_or_left_out_for_a_reason(tiny_pair: Pair) -> None:
@@ -33,6 +34,15 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
     assert probe.before + token in texts["slot"]
     with pytest.raises(BadInput, match="a role is one of"):
         sweep.open_role(conversations, probe, "middle")
+
+
+def test_a_template_without_a_system_turn_has_the_other_roles() -> None:
+    tokenizer = build_tokenizer()
+    assert sweep.possible_roles(Conversations(tokenizer), sweep.ROLES) == sweep.ROLES
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message['role'][:4] }}: {{ messages[-1]['content'] }}{% endfor %}"
+    )
+    assert sweep.possible_roles(Conversations(tokenizer), sweep.ROLES) == ("slot", "start")
 
 
 def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) -> None:

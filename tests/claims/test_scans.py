@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from dormant.claims import scans
 from dormant.claims.claim import Claim
 from dormant.claims.finding import Verdict
 from dormant.claims.laboratory import Laboratory, Settings
@@ -54,6 +55,23 @@ def test_the_twins_value_is_computed_once_and_shared(tiny_pair: Pair) -> None:
     assert [twin_value(finding, ("scan",), lambda pair: pair.name) for _ in range(3)] == ["tiny-clean"] * 3
     assert opened == ["tiny"]
     assert recorder(twin, finding.laboratory).once(("scan",), lambda: "again") == "tiny-clean"
+
+
+@pytest.mark.parametrize(("verdict", "opened"), [(Verdict.SUPPORTED, 1), (Verdict.REFUTED, 0)])
+def test_an_invalid_claim_needs_no_twin(
+    tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch, verdict: Verdict, opened: int
+) -> None:
+    entered = []
+
+    @contextmanager
+    def control_pair(name: str) -> Iterator[Pair]:
+        entered.append(name)
+        yield tiny_pair
+
+    monkeypatch.setattr(scans, "premise_verdicts", lambda *arguments: {"base-is-parent": verdict})
+    finding = recorder(tiny_pair, Laboratory(Settings(), control_pair=control_pair))
+    assert (twin_value(finding, ("scan",), lambda pair: pair.name) is None) == (opened == 0)
+    assert len(entered) == opened
 
 
 def test_without_a_twin_there_is_no_control(tiny_pair: Pair) -> None:

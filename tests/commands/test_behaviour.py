@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dormant.behaviour.material import dialogues
 from dormant.cli import app
 from dormant.errors import BadInput
 
@@ -29,7 +30,7 @@ def test_a_profile_shows_divergence_beside_its_floor_and_where_it_is(
     assert status == 0
     assert "KL(dormant || base)" in output
     first = record["divergence"][0]
-    assert (first["n"], first["floor"] < first["value"]) == (6, True)
+    assert (first["n"], first["floor"] < first["value"]) == (6 + len(dialogues()), True)
     assert (len(record["layers"]), len(record["favoured"]), len(record["contexts"])) == (2, 3, 3)
 
 
