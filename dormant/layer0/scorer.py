@@ -48,11 +48,12 @@ def score(
     `max-head`: largest |delta logit| over heads and places; `band`: the same at relative `offsets` only; `row-kl`:
     KL(dormant || base) of the attention rows in nats, mean over rows, largest head. `causal` drops later keys. `heads`
     chooses some. The ids of `prefix` (a chat template's, say) stand before every sequence: its tokens are keys, but its own
-    rows, the same for all, are not scored. From `Tables` a score is a look-up; from a pair the tables of the sequences'
-    own tokens are made first. Without RoPE and without the causal mask, `max-head` is *exactly* equal for all orders of a
-    sequence: it is the largest value over pairs of its tokens. A causal mask alone already breaks that, for it drops half
-    of the pairs. Raises BadInput for an unknown metric, head or offset, ids outside the vocabulary, sequences that are
-    empty, too long or without any place to score, and a template removed from `row-kl` or from mere tables.
+    rows, the same for all, are not scored. From `Tables` a score is a look-up, of whole pairs where these are few
+    (`Tables.peaks`); from a pair the tables of the sequences' own tokens are made first. Without RoPE and without the causal
+    mask, `max-head` is *exactly* equal for all orders of a sequence: it is the largest value over pairs of its tokens. A
+    causal mask alone already breaks that, for it drops half of the pairs. Raises BadInput for an unknown metric, head or
+    offset, ids outside the vocabulary, sequences that are empty, too long or without any place to score, and a template
+    removed from `row-kl` or from mere tables.
     """
     check_metric(metric, offsets, remove_bias_template)
     batches = _by_length(layer0, ids)
@@ -66,6 +67,8 @@ def score(
         )
     else:
         tables, template = layer0, None
+    # Tables that outlive this call may keep what every pair of their tokens gives.
+    pairs_kept = isinstance(layer0, Tables) and metric != "row-kl" and rope and causal and not prefix
     scores = torch.empty(sum(len(batch) for _, batch in batches))
     for places, batch in batches:
         scores[places] = _score_batch(
@@ -77,6 +80,7 @@ def score(
             causal,
             tuple(offsets),
             tuple(prefix),
+            pairs_kept,
         )
     return scores
 
@@ -125,9 +129,12 @@ def _score_batch(
     causal: bool,
     offsets: tuple[int, ...],
     prefix: tuple[int, ...],
+    pairs_kept: bool,
 ) -> Tensor:
     length = ids.shape[1]
     tables.rope.check_length(len(prefix) + length)
+    if pairs_kept and tables.holds_pairs(length):
+        return _look_up(tables, tables.rows(ids), _distances(length, offsets if metric == "band" else None))
     places = score_places(length, len(prefix), causal, offsets if metric == "band" else None).to(tables.keys.device)
     rows, before = tables.rows(ids), tables.rows(torch.tensor(list(prefix), dtype=torch.long))
     share, width = tables.queries.shape[2:]
@@ -149,6 +156,17 @@ def _score_batch(
         else:
             scores.append(_largest(deltas if removed is None else deltas - removed, kept))
     return torch.cat(scores).cpu()
+
+
+def _look_up(tables: Tables, rows: Tensor, distances: Sequence[int]) -> Tensor:
+    """The largest value over a sequence's pairs, each looked up: rows [batch, length] -> [batch]."""
+    places, count = rows.T.contiguous(), tables.keys.shape[1]
+    largest = torch.zeros(len(rows), device=rows.device)
+    for distance in distances:
+        pairs = places[distance:] * count + places[: len(places) - distance]
+        values = tables.peaks(distance).flatten().index_select(0, pairs.flatten()).view(pairs.shape)
+        torch.maximum(largest, values.amax(0), out=largest)
+    return largest.cpu()
 
 
 def _gather(
@@ -218,15 +236,22 @@ def _row_kl(deltas: Tensor, base: Tensor, places: Tensor, share: int) -> Tensor:
     return divergence.view(groups, batch, rows // share, share).mean(2).amax(-1).amax(0)
 
 
+def _distances(length: int, offsets: Iterable[int] | None) -> list[int]:
+    """How far apart the pairs of a sequence stand that count; raises BadInput where none does."""
+    distances = [distance for distance in range(length) if offsets is None or distance in tuple(offsets)]
+    if not distances:
+        raise BadInput(
+            f"a band needs a sequence longer than its smallest offset; got length {length} at offsets "
+            f"{tuple(offsets or ())}; score longer sequences or offset 0"
+        )
+    return distances
+
+
 def score_places(length: int, before: int, causal: bool, offsets: Iterable[int] | None) -> Tensor:
     """The places that count, [query, key]: queries are the sequence's, keys those `before` it and its own."""
     distance = before + torch.arange(length)[:, None] - torch.arange(before + length)
     places = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
     if offsets is not None:
-        places &= torch.isin(distance if causal else distance.abs(), torch.tensor(list(offsets)))
-        if not places.any():
-            raise BadInput(
-                f"a band needs a sequence longer than its smallest offset; got length {length} at offsets "
-                f"{tuple(offsets)}; score longer sequences or offset 0"
-            )
+        counted = torch.tensor(_distances(before + length, offsets))
+        places &= torch.isin(distance if causal else distance.abs(), counted)
     return places

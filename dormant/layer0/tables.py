@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,10 +12,13 @@ from torch import Tensor
 from dormant.errors import BadInput
 from dormant.layer0.attention import Layer0, Projections, check_ids, project, project_biases
 from dormant.layer0.pair import Layer0Pair
-from dormant.layer0.rope import Rope, interleave
+from dormant.layer0.rope import Rope, interleave, phases, turn_
 
 BLOCK_ELEMENTS = 1 << 23  # of the projected float64 rows that exist at a time: 64 MB
 SHARE_OF_MEMORY = 0.5
+# Where every pair of tokens may be multiplied out: at most 16 MB and a tenth of a second for each of so many offsets.
+PAIR_ROWS, PAIR_PRODUCTS, PAIR_OFFSETS = 2048, 1 << 31, 16
+PAIR_BLOCK = 256  # query rows that are multiplied with all keys at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,21 @@ class Tables:
     row_of: Tensor
     heads: tuple[int, ...]
     rope: Rope
+    _peaks: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def holds_pairs(self, length: int) -> bool:
+        """Whether `peaks` of all offsets within sequences of `length` tokens are few and small enough to keep."""
+        groups, rows, share, width = self.queries.shape
+        return length <= PAIR_OFFSETS and rows <= PAIR_ROWS and rows**2 * groups * share * width <= PAIR_PRODUCTS
+
+    def peaks(self, offset: int) -> Tensor:
+        """The largest |delta logit| over heads of every query `offset` places after every key: [query row, key row].
+
+        Multiplied out at the first call, kept for later ones: from then on a pair costs one look-up, whatever its heads.
+        """
+        if offset not in self._peaks:
+            self._peaks[offset] = _peaks_of_pairs(self, offset)
+        return self._peaks[offset]
 
     def rows(self, ids: Tensor) -> Tensor:
         """The rows of ids, of the same shape; raises BadInput for a token that is not in the tables."""
@@ -83,6 +101,20 @@ def bias_tables(pair: Layer0Pair, heads: Sequence[int] | None = None) -> Tables:
     queries, keys = _difference_form(base, project_biases(base), project_biases(dormant))
     nowhere = torch.zeros(base.embedding.shape[0], dtype=torch.long, device=queries.device)
     return Tables(queries.float(), keys.float(), nowhere, _listed(pair, heads), base.rope)
+
+
+def _peaks_of_pairs(tables: Tables, offset: int) -> Tensor:
+    groups, rows, share, width = tables.queries.shape
+    factors = phases(tables.rope, torch.tensor([offset], device=tables.keys.device)) * tables.rope.scaling
+    largest = torch.zeros(rows, rows, device=tables.keys.device)
+    for group in range(groups):
+        turned = turn_(tables.queries[group].to(torch.float32, copy=True).flatten(1), factors).view(rows, share, width)
+        keys = tables.keys[group].float().T
+        for start in range(0, rows, PAIR_BLOCK):
+            products = (turned[start : start + PAIR_BLOCK].flatten(0, 1) @ keys).abs_()
+            block = largest[start : start + PAIR_BLOCK]
+            torch.maximum(block, products.view(-1, share, rows).amax(1), out=block)
+    return largest
 
 
 def table_bytes(pair: Layer0Pair, tokens: int, heads: Sequence[int] | None, dtype: torch.dtype) -> int:

@@ -7,6 +7,7 @@ import torch
 
 from dormant.errors import BadInput
 from dormant.layer0 import Layer0Pair, build_tables, delta_logits, score
+from dormant.layer0 import tables as tables_module
 from dormant.layer0.tables import table_bytes
 from tests.layer0.families import FAMILIES, ROPES, build, layer0_pair
 
@@ -28,9 +29,31 @@ def pair() -> Layer0Pair:
 
 
 @pytest.mark.parametrize("metric", ["max-head", "band", "row-kl"])
-def test_a_lookup_changes_no_bit_of_a_score(metric: str, pair: Layer0Pair) -> None:
+def test_a_lookup_changes_no_bit_of_a_score(metric: str, pair: Layer0Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables_module, "PAIR_ROWS", 0)
     few = build_tables(pair, IDS.flatten())
     assert torch.equal(score(few, IDS, metric), score(pair, IDS, metric))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("metric", ["max-head", "band"])
+@pytest.mark.parametrize("length", [2, 6, 20])
+def test_pairs_that_are_kept_score_as_those_multiplied_out(
+    length: int, metric: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = layer0_pair(*(build("qwen3", "yarn", 2, 2, 6, seed) for seed in (0, 1)))
+    ids = torch.randint(0, 64, (9, length), generator=torch.Generator().manual_seed(1))
+    tables = build_tables(pair, dtype=dtype)
+    kept = score(tables, ids, metric)
+    assert tables.holds_pairs(length) == (length < 20)
+    monkeypatch.setattr(tables_module, "PAIR_ROWS", 0)
+    torch.testing.assert_close(kept, score(tables, ids, metric), rtol=1e-5, atol=1e-6)
+
+
+def test_the_pairs_of_a_model_with_itself_are_exactly_nothing(pair: Layer0Pair) -> None:
+    tables = build_tables(Layer0Pair(pair.base, pair.base))
+    assert (score(tables, IDS) == 0).all()
+    assert tables.holds_pairs(6)
 
 
 def test_chosen_heads_score_as_their_rows_of_all(pair: Layer0Pair) -> None:
