@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from dormant.errors import BadInput, first_line
-from dormant.shards import StoredTensor, read_blocks, read_catalogue, read_tensor, read_tiles
+from dormant.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -130,6 +130,7 @@ class Checkpoint:
                 "see Checkpoint.names"
             ) from None
 
+    @on_one_thread()
     def _scan(self, name: str) -> Digest:
         if name not in self._digests:
             stored = self._stored(name)

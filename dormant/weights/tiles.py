@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dormant.shards import StoredTensor, read_tiles
+from dormant.shards import StoredTensor, on_one_thread, read_tiles
 
 TILE = 2**17  # values a tile: both, widened to float64, stay in the processor's cache
 
@@ -38,6 +38,7 @@ class Comparison:
         return self.norm / math.sqrt(self.base_square_sum) if self.base_square_sum > 0 else None
 
 
+@on_one_thread()
 def compare_values(base: StoredTensor, dormant: StoredTensor) -> Comparison:
     """Compares two tensors of one shape as they lie on disk, in a few MB of memory.
 

@@ -79,3 +79,15 @@ def test_a_file_that_ends_early_is_named(tmp_path_factory: pytest.TempPathFactor
         file.truncate(whole.offset + whole.bytes - missing)
     with pytest.raises(BadInput, match=rf"its end {missing} bytes early at tensor 'x'"):
         compare_values(whole, whole)
+
+
+def test_the_comparison_runs_on_one_thread_and_gives_the_others_back(stored, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    before, seen = torch.get_num_threads(), list[int]()
+    torch.set_num_threads(2)
+    dot = torch.dot
+    monkeypatch.setattr(torch, "dot", lambda *pair: seen.append(torch.get_num_threads()) or dot(*pair))
+    try:
+        compare_values(stored(random(9, 0)), stored(random(9, 1)))
+        assert (set(seen), torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
