@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, progress_bar, write_json
@@ -31,11 +32,12 @@ def diff(
     tensors: Annotated[bool, typer.Option("--tensors", help="List every changed tensor too.")] = False,
     device: Device = "cpu",
 ) -> None:
-    """What a fine-tune changed: which tensors are identical, norms, spectra, rank above rounding, layers and heads.
+    """What a fine-tune changed: which tensors are identical, norms, spectra, rank above rounding, layers, heads and tokens.
 
-    Reads both checkpoints once, in less than 2 GB of memory at any size; models are never loaded and tokenizers not asked
-    for. The rank counts singular values above what rounding to the stored dtype would give by itself: an adapter that was
-    merged shows its rank there. --json writes the delta report, which `--pair NAME=REPORT.json` gives to the weight claims.
+    Reads both checkpoints in less than 2 GB of memory at any size; models are never loaded. The rank counts singular values
+    above what rounding to the stored dtype would give by itself: an adapter that was merged shows its rank there. The tokens
+    are those of the whole vocabulary that the strongest changes read or write, marked where they stand out beyond random
+    directions. --json writes the delta report, which `--pair NAME=REPORT.json` gives to the weight claims.
     Damaged or mismatched tensors are listed and the rest is compared. Exit status 0: all tensors compared; 1: some could not
     be; 2: none could.
 
@@ -141,10 +143,12 @@ def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> Non
         console.print(f"layers by norm: {shown}", soft_wrap=True, highlight=False)
     if heads := leading_heads(report, HEADS_SHOWN):
         console.print(_head_table(report, heads))
+    if report.tokens:
+        console.print(_token_table(report))
     if every_tensor:
         console.print(_tensor_table(report))
     if report.note:
-        console.print(report.note, soft_wrap=True)
+        console.print(report.note, soft_wrap=True, markup=False, highlight=False)
     console.print(
         f"{len(report.identical)} of {len(report.tensors)} tensors are identical, {len(report.modified)} changed; "
         f"norm of the whole delta {report.total_norm:.5g}; {seconds:.1f} s",
@@ -170,6 +174,20 @@ def _head_table(report: DeltaReport, heads: list[tuple[TensorDelta, HeadDelta]])
             layer[1] if layer else "-", module, str(head.head), str(group), f"{head.sigma1:.4g}", f"{head.norm:.4g}",
             f"{head.norm**2 / delta.energy:.1%}", f"{head.energy4:.1%}",
         )  # fmt: skip
+    return table
+
+
+def _token_table(report: DeltaReport) -> Table:
+    what = {"embedding": "reads (embeddings)", "head": "reads (head)", "logits": "writes"}
+    table = Table("module", "layers", Column("tokens, farthest first", overflow="fold", ratio=1), "sd", "random")
+    for listed in report.tokens:
+        texts = [escape(text.replace(" ", "\N{NO-BREAK SPACE}")) for text in listed.texts]  # a token stays on its line
+        marked = [text + "*" * (score > listed.random) for text, score in zip(texts, listed.scores, strict=True)]
+        table.add_row(
+            f"{listed.module} {what[listed.lens]}", ",".join(map(str, listed.layers)), "  ".join(marked),
+            f"{listed.scores[0]:.1f}" if listed.scores else "-", f"{listed.random:.1f}",
+        )  # fmt: skip
+    table.caption = "* farther from the vocabulary's mean than any token along random directions"
     return table
 
 

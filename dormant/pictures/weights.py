@@ -10,7 +10,8 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, SKY, VERMILION, legend_below, new_picture
-from dormant.weights.deltas import DeltaReport
+from dormant.pictures.directions import token_list
+from dormant.weights.deltas import DeltaReport, PointedTokens
 
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
 
@@ -87,9 +88,7 @@ def spectra_by_layer(
         axes.set_yscale("log")
     if noise_edge is not None:
         label = f"edge of rounding noise: {noise_edge:.2g}"
-        axes.axhline(
-            noise_edge, color=GREY, linestyle="--", linewidth=1.2, label=f"edge of rounding noise: {noise_edge:.2g}"
-        )
+        axes.axhline(noise_edge, color=GREY, linestyle="--", linewidth=1.2, label=label)
     legend_below(figure, axes)
     return figure
 
@@ -128,6 +127,7 @@ def tensor_relative_deltas(report: DeltaReport, threshold: float | None = None) 
         notes.append("light blue: changed, size not published")
     if threshold is not None:
         notes.append(f"orange line: {threshold:g}")
+    axes.set_yticks(range(0, len(cells), 1 + len(cells) // 16))
     bar = figure.colorbar(image, ax=axes, extend="min")
     bar.set_label(f"relative delta\n({'; '.join(notes)})", fontsize=8)
     if threshold is not None:
@@ -163,11 +163,12 @@ def head_map(report: DeltaReport, module: str) -> Figure:
         image = axes.imshow(cells, aspect="auto", interpolation="nearest", cmap="cividis", norm=norm)
         figure.colorbar(image, ax=axes).set_label("largest singular value\n(grey: identical)", fontsize=8)
     axes.set_xticks(range(0, cells.shape[1], 1 if cells.shape[1] <= 16 else 2))
+    axes.set_yticks(range(0, len(cells), 1 + len(cells) // 16))
     return figure
 
 
 def report_pictures(report: DeltaReport) -> dict[str, Figure]:
-    """All pictures of a delta report by name: relative deltas, and each changed module's spectra and heads."""
+    """All pictures of a delta report by name: relative deltas, and each changed module's spectra, heads and tokens."""
     pictures = {"relative-deltas": tensor_relative_deltas(report)}
     kinds = {
         name.rsplit(".", 2)[-2]
@@ -181,7 +182,21 @@ def report_pictures(report: DeltaReport) -> dict[str, Figure]:
         pictures[f"spectra-{module}"] = spectra_by_layer(spectra, module, max(edges) if edges else None)
         if any(delta and delta.heads for delta in layers):
             pictures[f"heads-{module}"] = head_map(report, module)
+    for listed in report.tokens:
+        pictures[f"tokens-{listed.module}-{listed.lens}"] = pointed_token_list(listed)
     return pictures
+
+
+def pointed_token_list(listed: PointedTokens) -> Figure:
+    """The tokens that a module's strongest changes read or write; those beyond random directions in another colour."""
+    verb = "writes" if listed.lens == "logits" else f"reads, as the {listed.lens} has them"
+    layers = ", ".join(map(str, listed.layers))
+    message = (
+        f"What {listed.module} {verb} (layers {layers}): {listed.beyond} of {len(listed.ids)} tokens beyond chance"
+    )
+    marked = [score > listed.random for score in listed.scores]
+    unit = f"standard deviations from the vocabulary's mean (random directions: at most {listed.random:.1f})"
+    return token_list(listed.texts, listed.scores, marked, message, unit)
 
 
 def _columns(report: DeltaReport) -> tuple[list[str], list[str]]:

@@ -16,10 +16,11 @@ from dormant.weights.heads import head_deltas, head_layout, module_of
 from dormant.weights.krylov import COUNTED
 from dormant.weights.matching import check_same_tensors, dtype_note, match_checkpoints, survey_checkpoint
 from dormant.weights.noise import RoundingNoise
+from dormant.weights.pointed_tokens import pointed_tokens
 from dormant.weights.spectra import accumulate, long_axis, singular_values
 from dormant.weights.tiles import compare_values
 
-OnTensor = Callable[[int, int, str], None]  # called before each tensor with those done, their total and its name
+OnTensor = Callable[[int, int, str], None]  # called before each step with those done, their total and its name
 
 
 def compute_delta_report(
@@ -37,15 +38,25 @@ def compute_delta_report(
 def compare_checkpoints(
     base: str | Path, dormant: str | Path, device: torch.device | str = "cpu", on_tensor: OnTensor | None = None
 ) -> DeltaReport:
-    """The same report on whatever two folders or hub ids hold, with a sentence in `faults` for each tensor or file that
-    is missing, extra, renamed, cut off, of another shape or not finite. BadInput where nothing at all can be compared."""
+    """The same report on whatever two folders or hub ids hold, with the tokens that the changes point at.
+
+    `faults` has a sentence for each tensor or file that is missing, extra, renamed, cut off, of another shape or not finite,
+    the note one where no token can be seen. Raises BadInput where nothing at all can be compared.
+    """
     (ours, our_faults), (theirs, their_faults) = survey_checkpoint(base), survey_checkpoint(dormant)
     matched = match_checkpoints(ours, theirs)
     faults = [*our_faults, *their_faults, *matched.faults]
     tensors = _measure_all(matched.base, matched.dormant, device, on_tensor, faults)
     if not tensors:
         raise BadInput(faults[0])
-    return _report(matched.base, matched.dormant, tensors, dtype_note(matched.base, matched.dormant), tuple(faults))
+    notes = [dtype_note(matched.base, matched.dormant)]
+    try:
+        tokens = pointed_tokens(matched.base, matched.dormant, tensors, on_tensor)
+    except BadInput as error:
+        tokens = ()
+        notes.append(f"no tokens are listed: {error}")
+    report = _report(matched.base, matched.dormant, tensors, "\n".join(filter(None, notes)), tuple(faults))
+    return replace(report, tokens=tokens)
 
 
 def _measure_all(

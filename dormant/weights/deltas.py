@@ -76,6 +76,29 @@ class TensorDelta:
 
 
 @dataclass(frozen=True)
+class PointedTokens:
+    """The tokens of the whole vocabulary that a module's strongest changes read or write, the farthest out first.
+
+    `lens`: "embedding" or "head" (what the module reads, each token as its embedding or as the direction in which the head
+    reads it) or "logits" (what it writes). `scores` are standard deviations from the vocabulary's mean along one of the
+    leading directions of `layers`, of either sign; `random` is the farthest that any token stands out along random ones.
+    """
+
+    module: str
+    lens: str
+    layers: tuple[int, ...]
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    random: float
+
+    @property
+    def beyond(self) -> int:
+        """How many of those listed stand out farther than any token along random directions."""
+        return sum(score > self.random for score in self.scores)
+
+
+@dataclass(frozen=True)
 class DeltaReport:
     """Every tensor's delta between a base and a dormant checkpoint, measured here or published elsewhere."""
 
@@ -89,6 +112,7 @@ class DeltaReport:
     )
     layout: HeadLayout | None = None
     faults: tuple[str, ...] = ()  # what could not be compared, a sentence each
+    tokens: tuple[PointedTokens, ...] = ()  # empty where they were not asked for or cannot be seen
 
     @cached_property
     def n_layers(self) -> int:

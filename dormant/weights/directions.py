@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ SPECTRUM = 16  # directions that a random delta of the same spectrum has
 
 @dataclass(frozen=True, eq=False)
 class LayerRankings:
-    """A module's ranking over all its layers together, and each changed layer's scores alone: layer -> [token]."""
+    """A module's ranking over several layers together, and each changed layer's scores alone: layer -> [token]."""
 
     together: TokenRanking
     by_layer: dict[int, Tensor]
@@ -105,17 +105,17 @@ def pair_ranking(
 
 
 def input_direction_ranking(
-    base: Checkpoint, dormant: Checkpoint, module: str, lens: str, layers: int, draws: int, seed: int
+    base: Checkpoint, dormant: Checkpoint, module: str, lens: str, layers: Iterable[int], draws: int, seed: int
 ) -> LayerRankings | None:
-    """Tokens by how far they stand out along the leading input directions of a module's delta, over all layers.
+    """Tokens by how far they stand out along the leading input directions of a module's delta, over these layers.
 
     A token's score along one direction is the distance of its product from the vocabulary's mean, in standard deviations;
-    its score is the largest over three directions and all changed layers, of either sign, which no SVD fixes. The null
-    puts random directions in all of them at once. None where no layer's module was changed.
+    its score is the largest over three directions of all changed ones of the layers, of either sign, which no SVD fixes. The
+    null puts random directions in all of them at once. None where none of them was changed.
     """
     together: Tensor | None = None
     by_layer: dict[int, Tensor] = {}
-    for layer in range(layers):
+    for layer in layers:
         name = name_of(layer, module)
         if base.digest(name) == dormant.digest(name):
             continue

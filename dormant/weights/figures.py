@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
-from dormant.weights.deltas import DeltaReport, TensorDelta
+from dormant.weights.deltas import DeltaReport, PointedTokens, TensorDelta
 from dormant.weights.heads import HeadDelta, HeadLayout
 
 SCHEMA = 1
@@ -24,13 +24,15 @@ def report_to_dict(report: DeltaReport) -> dict[str, Any]:
         fields["layout"] = asdict(report.layout)
     if report.faults:
         fields["faults"] = list(report.faults)
+    if report.tokens:
+        fields["tokens"] = [asdict(listed) for listed in report.tokens]
     return {"schema": SCHEMA, **fields, "tensors": {name: _figures(d) for name, d in report.tensors.items()}}
 
 
 def report_identity(report: DeltaReport) -> str:
     """JSON of what every report holds; figures that later versions add leave it, and a pair's fingerprint, as it was."""
     record = report_to_dict(report)
-    for part in ("layout", "faults"):
+    for part in ("layout", "faults", "tokens"):
         record.pop(part, None)
     for entry in record["tensors"].values():
         for part in OPTIONAL:
@@ -46,7 +48,10 @@ def report_from_dict(record: dict[str, Any], file: str) -> DeltaReport:
             raise ValueError(f"schema {schema}")
         tensors = {name: _tensor_delta(name, entry) for name, entry in fields.pop("tensors").items()}
         layout, faults = fields.pop("layout", None), tuple(fields.pop("faults", ()))
-        return DeltaReport(tensors=tensors, layout=layout and HeadLayout(**layout), faults=faults, **fields)
+        listed = tuple(map(_pointed_tokens, fields.pop("tokens", ())))
+        return DeltaReport(
+            tensors=tensors, layout=layout and HeadLayout(**layout), faults=faults, tokens=listed, **fields
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(
             f"a delta report must be a JSON object of schema {SCHEMA}; got {error!r} at {file}; "
@@ -100,3 +105,11 @@ def _tensor_delta(name: str, entry: dict[str, Any]) -> TensorDelta:
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise ValueError(f"a figure of {name} that is negative or not finite")
     return TensorDelta(name=name, **fields)
+
+
+def _pointed_tokens(entry: dict[str, Any]) -> PointedTokens:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    listed = PointedTokens(**fields)
+    if not len(listed.ids) == len(listed.texts) == len(listed.scores):
+        raise ValueError(f"lists of other lengths for the tokens of {listed.module}")
+    return listed

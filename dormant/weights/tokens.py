@@ -79,7 +79,11 @@ def token_inputs(
             f"{layer} of {checkpoint.location}; choose among them"
         )
     gain = _vector(checkpoint, f"model.layers.{layer}.{NORMS[module]}.weight", device)
-    epsilon = float(checkpoint.config.rms_norm_eps)
+    if (epsilon := getattr(checkpoint.config, "rms_norm_eps", None)) is None:
+        raise BadInput(
+            f"token directions are for Qwen2-shaped models; got no rms_norm_eps at {checkpoint.location / 'config.json'}; "
+            "use such a checkpoint"
+        )
     if lens == "embedding":
         return TokenView(checkpoint, _table(checkpoint, EMBEDDING), None, epsilon, gain, device)
     final = _vector(checkpoint, FINAL_NORM, device)

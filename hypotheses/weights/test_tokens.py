@@ -76,7 +76,7 @@ def test_vocab_projection_names_trigger(pair: Pair, module: str, lens: str, find
     """
     draws = finding.at_budget("random directions", quick=99, full=999)
     found = input_direction_ranking(
-        pair.base, pair.dormant, module, lens, pair.delta_report.n_layers, draws, finding.seed
+        pair.base, pair.dormant, module, lens, range(pair.delta_report.n_layers), draws, finding.seed
     )
     text = words_to_find(pair, finding.laboratory.settings)
     ranking = None if found is None else found.together

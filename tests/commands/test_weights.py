@@ -36,7 +36,11 @@ def test_diff_shows_what_changed_and_writes_report_and_pictures(tiny_base: Path,
     assert [head.head for head in delta.heads if head.norm > 0] == [1]
     assert delta.rank == 8
     drawn = {file.name for file in (tmp_path / "pictures").iterdir()}
-    assert drawn == {"relative-deltas.png", "heads-q_proj.png", "spectra-q_proj.png"}
+    assert drawn == {
+        "relative-deltas.png", "heads-q_proj.png", "spectra-q_proj.png",
+        "tokens-q_proj-embedding.png", "tokens-q_proj-head.png",
+    }  # fmt: skip
+    assert "q_proj reads (embeddings)" in out
 
 
 def test_diff_of_a_damaged_model_reports_the_rest_and_exits_with_one(tiny_base: Path, nan_dormant: Path) -> None:

@@ -97,7 +97,7 @@ def test_an_input_direction_in_any_layer_names_its_token(
     tiny_base: Path, planted: Callable[..., tuple], lens: str
 ) -> None:
     base, dormant = planted("model.layers.1.mlp.gate_proj.weight", slice(0, 40), seen(tiny_base, 1, "gate_proj", lens))
-    found = input_direction_ranking(base, dormant, "gate_proj", lens, layers=2, draws=9, seed=0)
+    found = input_direction_ranking(base, dormant, "gate_proj", lens, layers=range(2), draws=9, seed=0)
     assert found is not None
     assert list(found.by_layer) == [1]
     assert TOKEN in found.together.top(3)
@@ -118,7 +118,7 @@ def test_an_unchanged_module_points_nowhere(tiny_base: Path) -> None:
     assert head_direction_ranking(base, base, "q_proj", 0, 9, 0) is None
     assert response_ranking(base, base, "k_proj", 0, 9, 0) is None
     assert pair_ranking(base, base, 0, 9, 0) is None
-    assert input_direction_ranking(base, base, "up_proj", "head", 2, 9, 0) is None
+    assert input_direction_ranking(base, base, "up_proj", "head", range(2), 9, 0) is None
     assert output_direction_ranking(base, base, "o_proj", 1, 9, 0) is None
 
 
