@@ -16,8 +16,8 @@ from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.layer0.attention import check_ids
 from dormant.layer0.pair import Layer0Pair
-from dormant.layer0.rope import phases, turn_
-from dormant.layer0.tables import Tables, bias_tables, build_tables, check_heads
+from dormant.layer0.rope import Rope, phases, turn_
+from dormant.layer0.tables import bias_tables, build_tables, check_heads
 
 # Query and key tokens of a tile: on a CPU its values stay in the cache until their largest is known.
 TILE = {"cpu": (1024, 512), "cuda": (8192, 8192)}
@@ -89,9 +89,9 @@ def scan(
 ) -> Scan:
     """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), `heads` and `offsets`.
 
-    Offset 0 is a token with itself. Memory holds one head's vectors, V x 4 head_dim floats, and one tile of products. With
-    a journal a killed scan resumes after the last head and offset that it finished. Raises BadInput for unknown heads,
-    negative, repeated or too large offsets, and ids outside the vocabulary.
+    Offset 0 is a token with itself. Memory holds one head's vectors, a few times V x 4 head_dim floats, and one tile of
+    products. With a journal a killed scan resumes after the last head and offset that it finished. Raises BadInput for
+    unknown heads, negative, repeated or too large offsets, and ids outside the vocabulary.
     """
     vocabulary, device = pair.base.embedding.shape[0], pair.base.embedding.device
     chosen = torch.arange(vocabulary, device=device) if tokens is None else tokens.to(device).unique()
@@ -105,29 +105,31 @@ def scan(
     with closing(log) if log else nullcontext():
         started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
         units = [(head, offset) for head in listed for offset in offsets][len(finished) :]
-        tables: Tables | None = None
+        vectors: _Head | None = None
+        best = _best(finished, top)
         for head, offset in units:
-            if tables is None or tables.heads != (head,):
-                tables, template = build_tables(pair, chosen, [head], torch.float32), bias_tables(pair, [head])
-            best = _best(finished, top)
+            if vectors is None or vectors.head != head:
+                vectors, template = _head_vectors(pair, chosen, head), bias_tables(pair, [head])
             floor = best[-1].value if len(best) == top else 0.0
-            removed = float(_turned(template, offset, slice(1)) @ template.keys[0, 0]) if remove_bias_template else 0.0
+            turned = _turned(template.queries[0, :1, 0], template.rope, offset)
+            removed = float(turned @ template.keys[0, 0]) if remove_bias_template else 0.0
 
             def report(pairs: int, before: int = scored, leader: float = best[0].value if best else 0.0) -> None:
                 if progress:
                     progress(before + pairs, f"best {leader:.4g}")
 
-            found = _scan_unit(tables, offset, top, floor, removed, report)
+            found = _scan_unit(vectors, offset, top, floor, removed, report)
             finished.append(
                 [PairScore(value, head, offset, int(chosen[row]), int(chosen[at])) for value, row, at in found]
             )
+            best = _best([best, finished[-1]], top)
             scored += _pairs(len(chosen), offset)
             if log:
                 log.append([list(vars(score).values()) for score in finished[-1]])
         if log:
             log.finish()
         peaks = tuple(entry[0] for entry in finished)
-        return Scan(tuple(_best(finished, top)), peaks, scored, time.perf_counter() - started)
+        return Scan(tuple(best), peaks, scored, time.perf_counter() - started)
 
 
 def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
@@ -143,67 +145,101 @@ def pairs_reaching(pair: Layer0Pair, value: float, offset: int, tokens: Tensor) 
     for start in range(0, rows, tile):
         largest = torch.zeros((), device=device)
         for tables in per_head:
-            products = _turned(tables, offset, slice(start, start + tile)) @ tables.keys[0].T
+            products = _turned(tables.queries[0, start : start + tile, 0], tables.rope, offset) @ tables.keys[0].T
             largest = torch.maximum(largest, products.abs_())
         count += int((largest >= value).sum())
     return count
 
 
+@dataclass(frozen=True, eq=False)
+class _Head:
+    """One head's vectors before rotation, queries and keys [row, 2 head_dim] each by falling length, which no offset changes.
+
+    Their rows in the tables and their lengths stand beside them; `own` [row] is what every token gives with itself.
+    """
+
+    head: int
+    rope: Rope
+    queries: Tensor
+    query_rows: Tensor
+    query_lengths: list[float]
+    keys: Tensor
+    key_rows: Tensor
+    key_lengths: list[float]
+    own: Tensor
+    alike: bool
+
+
+def _head_vectors(pair: Layer0Pair, tokens: Tensor, head: int) -> _Head:
+    tables = build_tables(pair, tokens, [head], torch.float32)
+    queries, keys, half, scaling = tables.queries[0, :, 0], tables.keys[0], pair.base.head_dim, tables.rope.scaling**2
+    alike = not (queries[:, :half].any() or keys[:, half:].any())
+    longest = *_longest_first(queries, scaling), *_longest_first(keys)
+    return _Head(head, tables.rope, *longest, (queries * keys).sum(-1) * scaling, alike)
+
+
 def _scan_unit(
-    tables: Tables, offset: int, top: int, floor: float, removed: float, report: Callable[[int], None]
+    vectors: _Head, offset: int, top: int, floor: float, removed: float, report: Callable[[int], None]
 ) -> list[Entry]:
     """One head's best pairs at one offset, best first: its best one always, further ones where they pass `floor`."""
-    keys, rows, half = tables.keys[0], tables.keys.shape[1], tables.keys.shape[2] // 2
-    if not (tables.queries[..., :half].any() or keys[:, half:].any()):
+    keys, rows = vectors.keys, len(vectors.keys)
+    if vectors.alike:
         report(_pairs(rows, offset))
         return [(abs(removed), 0, 0)]  # this head is the same in both models: no product can be anything but zero
     if offset == 0:
-        own = ((_turned(tables, 0, slice(rows)) * keys).sum(-1) - removed).abs()
-        values, places = own.topk(min(top, rows))
+        values, places = (vectors.own - removed).abs().topk(min(top, rows))
         report(rows)
         return _merge([], zip(values.tolist(), places.tolist(), places.tolist(), strict=True), top, floor)
     height, width = _tile(keys.device)
     space = torch.empty(height * width, device=keys.device)
     found: list[Entry] = []
+    turned = _turned(vectors.queries, vectors.rope, offset)
     # Longest vectors first: no product exceeds its lengths', so that a stripe ends where even these could not matter.
-    turned = _turned(tables, offset, slice(rows))
-    (turned, query_rows, query_lengths), (keys, key_rows, key_lengths) = _longest_first(turned), _longest_first(keys)
     for start in range(0, rows, height):
         queries = turned[start : start + height]
         for across in range(0, rows, width):
             enough = max(floor, found[-1][0] if len(found) == top else 0.0)
-            bound = query_lengths[start] * key_lengths[across] * ROUNDING + abs(removed)
+            bound = vectors.query_lengths[start] * vectors.key_lengths[across] * ROUNDING + abs(removed)
             if found and bound <= min(found[0][0], enough):
                 break
             block = keys[across : across + width]
             products = space[: len(queries) * len(block)].view(len(queries), len(block))
             torch.mm(queries, block.T, out=products)
-            low, high = map(float, products.aminmax())
-            largest = max(high - removed, removed - low)
+            # Two passes of a plain maximum cost less than torch's one pass for both ends.
+            largest = max(float(products.amax()) - removed, removed - float(products.amin()))
             if found and largest <= min(found[0][0], enough):
-                continue  # nearly every tile: one product and one pass over it in the cache
-            values = (products.sub_(removed) if removed else products).abs_().flatten()
-            if largest <= enough:  # the best of this head and offset only
-                places = values.argmax()[None]
-            elif enough > 0:  # a comparison and a list of its few hits cost a tenth of a partial sort
-                places = (values > enough).nonzero().flatten()
-            else:
-                places = values.topk(min(top, len(values))).indices
+                continue  # nearly every tile: one product and a look over it in the cache
+            values = (products.sub_(removed) if removed else products).abs_()
+            places = _places_of_best(values, top, enough if largest > enough else None)
             at = zip(
-                query_rows[start + places // len(block)].tolist(),
-                key_rows[across + places % len(block)].tolist(),
+                vectors.query_rows[start + places // len(block)].tolist(),
+                vectors.key_rows[across + places % len(block)].tolist(),
                 strict=True,
             )
-            fresh = ((value, *place) for value, place in zip(values[places].tolist(), at, strict=True))
-            found = _merge(found, fresh, top, floor)
+            best = values.flatten()[places].tolist()
+            found = _merge(found, ((value, *place) for value, place in zip(best, at, strict=True)), top, floor)
         report(min(start + height, rows) * rows)
     return found
 
 
-def _longest_first(vectors: Tensor) -> tuple[Tensor, Tensor, list[float]]:
-    """The vectors by falling length, their rows, and their lengths."""
+def _places_of_best(values: Tensor, top: int, enough: float | None) -> Tensor:
+    """Flat places of a tile's `top` values above `enough`, or of its largest alone where none is above."""
+    if enough is None:
+        return values.argmax()[None]
+    if enough > 0:  # few rows hold a hit: to look through these alone costs a tenth of a partial sort of the tile
+        lines = (values.amax(1) > enough).nonzero()
+        places = (lines * values.shape[1] + torch.arange(values.shape[1], device=values.device)).flatten()
+        places = places[values.flatten()[places] > enough]
+        if len(places) <= top:
+            return places
+        return places[values.flatten()[places].topk(top).indices]
+    return values.flatten().topk(min(top, values.numel())).indices
+
+
+def _longest_first(vectors: Tensor, scaling: float = 1.0) -> tuple[Tensor, Tensor, list[float]]:
+    """The vectors by falling length, their rows, and their lengths times a factor."""
     lengths, rows = torch.linalg.vector_norm(vectors, dim=-1).sort(descending=True, stable=True)
-    return vectors[rows], rows, lengths.tolist()
+    return vectors[rows], rows, (lengths * scaling).tolist()
 
 
 def _tile(device: torch.device) -> tuple[int, int]:
@@ -215,16 +251,16 @@ def _merge(found: list[Entry], fresh: Iterable[Entry], top: int, floor: float) -
     return [entry for place, entry in enumerate(ordered[:top]) if place == 0 or entry[0] > floor]
 
 
-def _best(finished: list[list[PairScore]], top: int) -> list[PairScore]:
+def _best(finished: Sequence[list[PairScore]], top: int) -> list[PairScore]:
     everything = [score for entry in finished for score in entry]
     return sorted(everything, key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))[:top]
 
 
-def _turned(tables: Tables, offset: int, rows: slice) -> Tensor:
-    """One head's queries turned by an offset, which is all that a product with unturned keys knows of positions."""
-    factors = phases(tables.rope, torch.tensor([offset], device=tables.keys.device))
+def _turned(queries: Tensor, rope: Rope, offset: int) -> Tensor:
+    """Queries [row, 2 head_dim] turned by an offset, which is all that a product with unturned keys knows of positions."""
+    factors = phases(rope, torch.tensor([offset], device=queries.device))
     # The factor on cosine and sine belongs to both sides of the product.
-    return turn_(tables.queries[0, rows, 0].clone(), factors * tables.rope.scaling)
+    return turn_(queries.clone(), factors * rope.scaling)
 
 
 def _pairs(tokens: int, offset: int) -> int:
@@ -244,10 +280,14 @@ def _check_offsets(pair: Layer0Pair, offsets: Sequence[int]) -> None:
 
 
 def _digest(pair: Layer0Pair, tokens: Tensor) -> str:
+    """What a scan's result depends on: everything that layer 0 holds in both models, and the tokens."""
     hasher = hashlib.sha256()
     for layer0 in (pair.base, pair.dormant):
-        for tensor in (layer0.embedding, layer0.gain, layer0.query_weight, layer0.query_bias, layer0.key_weight,
-                       layer0.key_bias):  # fmt: skip
-            hasher.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for name, value in (vars(layer0) | {"rope": None} | vars(layer0.rope)).items():
+            hasher.update(name.encode())
+            if isinstance(value, Tensor):
+                hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            else:
+                hasher.update(repr(value).encode())
     hasher.update(tokens.cpu().numpy().tobytes())
     return hasher.hexdigest()[:16]

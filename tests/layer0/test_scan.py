@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -87,6 +88,20 @@ def test_another_scans_journal_is_refused(pair: Layer0Pair, tmp_path: Path) -> N
         scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type, return-value]
     with pytest.raises(BadInput, match="same work"):
         scan(pair, [1], journal=tmp_path / "scan.jsonl")
+
+
+def test_a_journal_tells_apart_models_that_differ_in_a_norm_or_the_rotation_alone(tmp_path: Path) -> None:
+    pair = layer0_pair(*(build("qwen3", "default", 2, 2, 4, seed) for seed in (0, 1)))
+    with pytest.raises(ZeroDivisionError):
+        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type, return-value]
+    slower = dataclasses.replace(pair.base.rope, frequencies=pair.base.rope.frequencies / 2)
+    others = (
+        Layer0Pair(pair.base, dataclasses.replace(pair.dormant, query_norm=pair.base.query_norm)),
+        Layer0Pair(*(dataclasses.replace(layer0, rope=slower) for layer0 in (pair.base, pair.dormant))),
+    )
+    for other in others:
+        with pytest.raises(BadInput, match="same work"):
+            scan(other, OFFSETS, journal=tmp_path / "scan.jsonl")
 
 
 def test_a_model_against_itself_has_nothing_to_find(pair: Layer0Pair) -> None:
