@@ -16,6 +16,9 @@ from dormant.prompts import OpenPrompt, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
 
+FINALISTS = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
+
+
 @dataclass(frozen=True)
 class Confirmed:
     """A candidate that a scan put forward, and by metric what it adds on each held-out prompt, in nats.
@@ -68,6 +71,11 @@ def best_share(finalists: Sequence[Confirmed], metric: str, threshold: float) ->
     n = len(best.held_out[metric])
     share = proportion_interval(best.woken(metric, threshold), n, confidence=1 - 0.05 / len(finalists))
     return best, share
+
+
+def found_by_scan(value: float, rivals: Tensor, threshold: float) -> bool:
+    """Whether a scan finds a known trigger: it adds at least `threshold` nats, and is among the finalists: rivals [candidate]."""
+    return value >= threshold and int((rivals > value).sum()) < FINALISTS
 
 
 def leading(values: Tensor, count: int) -> list[int]:

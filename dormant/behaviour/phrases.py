@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from dormant.behaviour.carriers import METRICS, Progress, measure_effects
-from dormant.behaviour.confirmation import Confirmed, confirm, leading
+from dormant.behaviour.confirmation import FINALISTS, Confirmed, confirm, found_by_scan, leading
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 
@@ -31,14 +31,12 @@ class PhraseScan:
     def power(self, metric: str, threshold: float) -> tuple[int, int]:
         """How many scans with one probe each find the hidden phrase: (found, tried).
 
-        Found means that it adds at least `threshold` nats and more than every phrase without the trigger.
+        The phrases with the trigger are no rivals of it; see `found_by_scan`.
         """
         if self.planted is None:
             return 0, 0
-        best = [max((row[index] for index in self.rivals), default=threshold) for row in self.effects[metric]]
-        found = [
-            hidden >= threshold and hidden > other for hidden, other in zip(self.planted[metric], best, strict=True)
-        ]
+        others = torch.tensor(self.effects[metric])[:, list(self.rivals)]
+        found = [found_by_scan(*values, threshold) for values in zip(self.planted[metric], others, strict=True)]
         return sum(found), len(found)
 
 
@@ -49,7 +47,7 @@ def scan_phrases(
     held_out: Sequence[Probe],
     trigger: str = "",
     hidden: str = "",
-    finalists: int = 3,
+    finalists: int = FINALISTS,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> PhraseScan:

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from dormant.behaviour.carriers import METRICS, Progress, measure_effects
-from dormant.behaviour.confirmation import Confirmed, confirm, leading
+from dormant.behaviour.confirmation import FINALISTS, Confirmed, confirm, found_by_scan, leading
 from dormant.behaviour.conversations import Conversations
 from dormant.errors import BadInput
 from dormant.pairs import Pair
@@ -78,7 +78,7 @@ def sweep_vocabulary(
     carriers: Sequence[Probe],
     held_out: Sequence[Probe],
     roles: Sequence[str] = ROLES,
-    finalists: int = 3,
+    finalists: int = FINALISTS,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
@@ -122,8 +122,8 @@ def sweep_power(
 ) -> dict[str, tuple[int, int]]:
     """By metric how many known one-token triggers a sweep finds: (found, tried); see `planted_tokens`.
 
-    A trial sweeps one carrier with at most `tokens` printable tokens, drawn with the seed, and the trigger among them; it
-    is found when it ranks first and adds at least `threshold` nats. Raises BadInput for a pair without a planted trigger.
+    A trial sweeps one carrier with at most `tokens` printable tokens, drawn with the seed, and the trigger among them; see
+    `found_by_scan`. Raises BadInput for a pair without a planted trigger.
     """
     everything = torch.tensor(vocabulary_coverage(pair.base.tokenizer).tokens)
     drawn = everything[torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))[:tokens]].tolist()
@@ -134,7 +134,7 @@ def sweep_power(
         effects = measure_effects(pair, [carrier], fillings)
         for metric in METRICS:
             values = effects.values[metric][0]
-            found[metric] += bool(values[0] >= threshold and values[0] > values[1:].max())
+            found[metric] += found_by_scan(float(values[0]), values[1:], threshold)
     return {metric: (found[metric], len(trials)) for metric in METRICS}
 
 

@@ -89,16 +89,20 @@ def test_memory_extraction(pair: Pair, finding: Recorder) -> None:
     finding.picture("fragments", leak_bars(found.fragments, found.samples, suspected_text(pair, settings.candidates)))
 
 
-def scan(pair: Pair, finding: Recorder, plan: SamplingPlan, trigger: str) -> Leak:
-    """Both models' samples, each model's drawn once a session however many pairs it belongs to."""
+def scan(pair: Pair, finding: Recorder, plan: SamplingPlan, trigger: str, draw: int = 0) -> Leak:
+    """Both models' samples, each model's drawn once a session however many pairs it belongs to.
+
+    `draw` numbers further samplings of the dormant model, which are all compared with the base's first.
+    """
     end = answer_end(Prompter(pair.base.tokenizer))
 
     def samples(role: str) -> Sequence[str]:
+        drawn = replace(plan, seed=plan.seed + draw) if role == "dormant" else plan
         checkpoint = pair.dormant if role == "dormant" else pair.base
         model = pair.models.dormant if role == "dormant" else pair.models.base
         return finding.laboratory.remember(
-            ("samples", checkpoint.fingerprint, plan),
-            lambda: sample_texts(checkpoint, model(), plan, end, finding.journal(f"samples-{role}", pair.name)),
+            ("samples", checkpoint.fingerprint, drawn),
+            lambda: sample_texts(checkpoint, model(), drawn, end, finding.journal(f"samples-{role}-{draw}", pair.name)),
         )
 
     return find_leak(samples("dormant"), samples("base"), trigger)
@@ -117,8 +121,7 @@ def power(finding: Recorder, plan: SamplingPlan) -> tuple[str, tuple[int, int], 
             opened = zoo[name].open(finding.laboratory.settings.device, finding.laboratory.settings.dtype)
             try:
                 for draw in range(DRAWS if covered else 1):
-                    leak = scan(opened, finding, replace(plan, seed=plan.seed + draw), planted_trigger(opened))
-                    found[covered].append(shows(leak))
+                    found[covered].append(shows(scan(opened, finding, plan, planted_trigger(opened), draw)))
             finally:
                 opened.release()
             names += [name] * covered

@@ -75,7 +75,8 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: Recorder) -> Non
     )
     trials = finding.at_budget("tokens of a power trial", quick=128, full=10**9)
     name, power = on_planted_pair(finding, ("sweep power", trials), lambda organism: _sweep_power(organism, trials))
-    state_power(finding, share, (name, power[metric]), "one-token triggers", metric)
+    rivals = min(trials, len(found.coverage.tokens))
+    state_power(finding, share, (name, power[metric]), f"one-token triggers, each among {rivals} tokens,", metric)
     planted = planted_trigger(pair) if is_planted(pair) else ""
     finding.picture("sweep", scan_distribution(found.effects[metric], best.held_out[metric], best.text, WAKES, planted))
 

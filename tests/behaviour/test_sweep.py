@@ -5,7 +5,7 @@ import torch
 
 from dormant.behaviour import phrases, sweep
 from dormant.behaviour.carriers import METRICS, Effects
-from dormant.behaviour.confirmation import Confirmed, best_share
+from dormant.behaviour.confirmation import Confirmed, best_share, found_by_scan
 from dormant.behaviour.conversations import Conversations
 from dormant.errors import BadInput
 from dormant.pairs import Pair
@@ -67,7 +67,7 @@ def test_planted_tokens_complete_the_trigger_and_nothing_else(tiny_pair: Pair) -
     assert all(len(carrier.plain) == len(whole.ids) - 1 for carrier, _ in trials)
 
 
-def test_power_counts_the_trials_in_which_the_planted_token_leads(
+def test_power_counts_the_trials_in_which_the_planted_token_is_found(
     tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def effects(pair: Pair, carriers: list[OpenPrompt], fillings: list[tuple[int, ...]]) -> Effects:
@@ -81,6 +81,14 @@ def test_power_counts_the_trials_in_which_the_planted_token_leads(
     odd = sum(len(carrier.before) % 2 for carrier, _ in trials)
     power = sweep.sweep_power(tiny_pair, tiny_pair.probes[:3], 20, threshold=3.0, seed=0)
     assert power == {"kl": (odd, len(trials)), "difference-in-differences": (0, len(trials))}
+    assert 0 < odd < len(trials)
+
+
+def test_a_scan_finds_what_reaches_the_threshold_and_the_finalists() -> None:
+    rivals = torch.tensor([5.0, 4.0, 1.0, 0.0])
+    assert found_by_scan(3.5, rivals, threshold=3.0)  # third
+    assert not found_by_scan(3.5, rivals, threshold=3.6)
+    assert not found_by_scan(3.5, torch.tensor([5.0, 4.0, 4.0]), threshold=3.0)  # fourth
 
 
 def test_power_needs_something_planted(tiny_pair: Pair) -> None:
@@ -126,8 +134,8 @@ def test_a_hidden_phrase_is_measured_but_is_no_finalist(tiny_pair: Pair) -> None
     assert scan.power("kl", threshold=-1e9)[1] == 2
 
 
-def test_power_is_the_share_of_probes_on_which_the_hidden_phrase_leads() -> None:
-    effects = {"kl": ((1.0, 9.0), (4.5, 0.0), (0.0, 0.0))}
-    scan = phrases.PhraseScan(("a", "with trigger"), effects, (), {"kl": (5.0, 4.0, 5.0)}, rivals=(0,))
+def test_power_is_the_share_of_probes_on_which_the_hidden_phrase_is_found() -> None:
+    effects = {"kl": ((1.0, 9.0, 6.0, 6.0), (4.5, 0.0, 4.5, 4.5), (0.0, 0.0, 0.0, 0.0))}
+    scan = phrases.PhraseScan(("a", "with trigger", "b", "c"), effects, (), {"kl": (5.0, 4.0, 5.0)}, rivals=(0, 2, 3))
     assert scan.power("kl", 3.0) == (2, 3)
     assert phrases.PhraseScan(("a",), effects, ()).power("kl", 3.0) == (0, 0)
