@@ -15,7 +15,6 @@ from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
-
 FINALISTS = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
 
 
@@ -74,7 +73,7 @@ def best_share(finalists: Sequence[Confirmed], metric: str, threshold: float) ->
 
 
 def found_by_scan(value: float, rivals: Tensor, threshold: float) -> bool:
-    """Whether a scan finds a known trigger: it adds at least `threshold` nats, and is among the finalists: rivals [candidate]."""
+    """Whether a scan finds a known trigger: `threshold` nats at least, and among the finalists: rivals [candidate]."""
     return value >= threshold and int((rivals > value).sum()) < FINALISTS
 
 
