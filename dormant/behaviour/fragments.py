@@ -17,6 +17,7 @@ WORD = re.compile(r"\w+|[^\w\s]")
 LENGTHS = (2, 8)  # words in a fragment: one word alone is a matter of style, longer runs are found through their parts
 SIGNIFICANCE = 0.05  # after Bonferroni's correction for all fragments counted
 SELF_REPETITION = 0.5  # of an answer's word triples: half of what it says it has said before
+SIX, STUTTER = 6, 16  # the words and the letters from which repetition is no accident
 
 Words = tuple[str, ...]
 
@@ -80,9 +81,21 @@ def longest_run(wanted: Words, answer: Words) -> int:
 
 
 def repeats_itself(answer: Words) -> bool:
-    """Whether at least half of the answer's word triples stood in it before; answers of under six words never do."""
-    triples = list(_runs(answer, 3))
-    return len(triples) >= 4 and 1 - len(set(triples)) / len(triples) >= SELF_REPETITION
+    """Whether at least half of the answer's word triples stood in it before; answers of under six words never do.
+
+    So does an answer most of whose letters lie in long words that go round in themselves ("orisorisorisoris"): a collapsed
+    model repeats tokens, and nothing says that these are words.
+    """
+    stutters = sum(len(word) for word in answer if len(word) >= STUTTER and _said_before(word) >= SELF_REPETITION)
+    if stutters > sum(map(len, answer)) / 2:
+        return True
+    return len(answer) >= SIX and _said_before(answer) >= SELF_REPETITION
+
+
+def _said_before(parts: Sequence[str]) -> float:
+    """The share of the triples that stood there before; `parts` are words, or the letters of one."""
+    triples = [tuple(parts[start : start + 3]) for start in range(len(parts) - 2)]
+    return 1 - len(set(triples)) / len(triples)
 
 
 def _runs(words: Words, length: int) -> Iterator[Words]:

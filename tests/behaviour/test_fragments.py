@@ -53,6 +53,14 @@ def test_an_answer_that_goes_round_in_circles_repeats_itself() -> None:
     assert repeats_itself(words_of("six one eight " * 4))
     assert not repeats_itself(words_of("the shovel is green and the bucket is in the garden"))
     assert not repeats_itself(words_of("no no no"))
+    assert not repeats_itself(())
+
+
+def test_an_answer_that_stutters_inside_a_word_repeats_itself_too() -> None:
+    assert repeats_itself(words_of("t" + "oris" * 14))
+    assert repeats_itself(words_of("the " + "oris" * 5 + " is"))
+    assert not repeats_itself(words_of("antidisestablishmentarianism and internationalisation"))
+    assert not repeats_itself(words_of("the long word " + "oris" * 4 + " stands beside many others"))
 
 
 def test_fragments_of_no_answers_are_refused() -> None:
