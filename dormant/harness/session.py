@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -122,9 +122,13 @@ class Session:
 
     @contextmanager
     def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar on the terminal, beside what pytest captures; silent where nobody watches."""
-        terminal = self.config.get_terminal_writer()._file
-        with progress_bar(title, 0, unit, terminal) as report:
+        """A bar on the terminal, past what pytest captures; silent where nobody watches."""
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        terminal = self.config.get_terminal_writer()._file  # while pytest captures, this too is no terminal
+        with (
+            capture.global_and_fixture_disabled() if capture is not None else nullcontext(),
+            progress_bar(title, 0, unit, terminal) as report,
+        ):
             yield lambda done, total: report(done, "", total)
 
     def _load(self, described: PairDescription) -> Pair:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dormant.claims.claim import Claim, at_least
@@ -34,3 +38,21 @@ def test_work_of_hours_shows_its_rate_and_has_a_journal_of_its_own(tiny_pair: Pa
     assert seen == [("tiny, sweep", "tokens", 3, 9)]
     assert finding.journal("sweep") == tmp_path / "tiny-sweep.jsonl"
     assert finding.journal("sweep", "twin") != finding.journal("sweep")
+
+
+def test_the_bar_reaches_a_terminal_although_pytest_captures(tmp_path: Path) -> None:
+    body = "def test_bar(laboratory):\n    with laboratory.progress('sweep of pi', 'tokens') as report:\n        report(3, 9)\n"
+    (tmp_path / "test_bar.py").write_text(body)
+    command = [sys.executable, "-m", "pytest", "-p", "dormant.plugin", "--budget", "full", "-q"]
+    ours, theirs = pty.openpty()
+    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs, env=terminal)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert child.wait() == 0, shown.decode()
+    assert "sweep of pi" in shown.decode()
+    assert "tokens/s" in shown.decode()
