@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Heads = Annotated[str, typer.Option(metavar="LIST", help="Attention heads, like 3,10,15; all without.")]
 Metric = Annotated[str, typer.Option(help="max-head, band (offsets 1 to 4) or row-kl.")]
-ALIKE = "layer 0's attention is the same in both models: every score is exactly 0"
 
 
 def score(
@@ -46,39 +45,34 @@ def score(
     Exit status 1: the first attention is the same in both models, so that no text can be told from another by it.
     """
     from dormant.layer0.benign import benign_scores, ordinary_prompts
-    from dormant.layer0.pair import delta_logits
     from dormant.layer0.scorer import METRICS
-    from dormant.layer0.scorer import score as score_ids
 
     pair, layer0 = _open(base, dormant, device)
-    chosen, before = _numbers(heads, "--heads"), _template(pair) if chat else ()
-    sequences = [_ids(pair, each) for each in text]
+    chosen, before, decode = _numbers(heads, "--heads"), _template(pair) if chat else (), pair.base.tokenizer.decode
     ordinary = ordinary_prompts(pair.base.tokenizer, pair.probes)
-    table, record = Table("text", "tokens", *METRICS, "ordinary max-head, highest"), []
-    values = {
-        metric: score_ids(
-            layer0, sequences, metric, heads=chosen, prefix=before, offsets=_band(sequences),
-            remove_bias_template=remove_template and metric != "row-kl",
-        ).tolist()
-        for metric in METRICS
-    }  # fmt: skip
-    for place, (each, ids) in enumerate(zip(text, sequences, strict=True)):
-        windows = [prompt for prompt in ordinary if len(prompt) >= len(ids)]
-        highest = max(benign_scores(layer0, windows, len(ids))) if windows else None
-        row = {metric: scores[place] for metric, scores in values.items()}
-        shown = "-" if highest is None else f"{highest:.4g}"
-        table.add_row(each, str(len(ids)), *(f"{value:.4g}" for value in row.values()), shown)
-        record.append({"text": each, "ids": list(ids), **row, "ordinary max-head": highest})
+    sequences = [_ids(pair, each) for each in text]
+    table, record = Table("text", "tokens", *METRICS, "max-head at", "ordinary max-head, highest"), []
+    for each, ids in zip(text, sequences, strict=True):
+        row = _scores(layer0, ids, chosen, before, remove_template)
+        deltas, tokens = _deltas(layer0, ids, chosen, before, remove_template), [decode([token]) for token in ids]
+        where = _where(deltas, [decode([token]) for token in before] + tokens, tokens, chosen)
+        long_enough = [prompt for prompt in ordinary if len(prompt) >= len(ids)]
+        controls = (
+            benign_scores(layer0, long_enough, len(ids), "max-head", chosen, before, remove_template)
+            if long_enough
+            else []
+        )
+        highest = max(controls, default=None)
+        most = f"{where['query']!r} on {where['key']!r}, head {where['head']}" if row["max-head"] else "-"
+        table.add_row(each, str(len(ids)), *map(_shown, row.values()), most, _shown(highest))
+        record.append({"text": each, "ids": list(ids), **row, **where, "ordinary max-head": highest})
     Console().print(table)
     if picture is not None:
-        import torch
-
         from dormant.pictures.canvas import png_bytes
         from dormant.pictures.layer0 import delta_heatmap
 
-        deltas = delta_logits(layer0, torch.tensor([sequences[0]]))[0].cpu()
-        figure = delta_heatmap(deltas, [pair.base.tokenizer.decode([token]) for token in sequences[0]])
-        _write_picture(picture, png_bytes(figure))
+        deltas = _deltas(layer0, sequences[0], chosen, before, remove_template)[:, :, len(before) :]
+        _write_picture(picture, png_bytes(delta_heatmap(deltas, [decode([token]) for token in sequences[0]], chosen)))
     write_json(json_file, {"heads": chosen, "chat": chat, "without template": remove_template, "scores": record})
     _say_whether_alike(layer0)
 
@@ -160,22 +154,26 @@ def beam(
     from dormant.layer0.seeds import direction_tokens
 
     settings = BeamSettings(width, length, metric, extend)
+    if verify < 0 or (metric == "band" and length < 2):
+        raise BadInput(
+            f"a beam search needs --verify of at least 0, and for band a --length of at least 2; got {verify} and {length} "
+            "at its options; raise them"
+        )
     pair, layer0 = _open(base, dormant, device)
     tokens = _allowed(pair)
     given = [token for text in seed_text or () for token in _ids(pair, text)]
     seeds = torch.tensor(given, dtype=torch.long) if given else direction_tokens(layer0, width, tokens)
+    chosen = _numbers(heads, "--heads")
     with progress_bar("beam", length, "tokens") as progress:
-        chosen = _numbers(heads, "--heads")
         beams = beam_search(layer0, settings, seeds if len(seeds) else tokens, tokens, chosen, progress)
     prompts, decode = ordinary_prompts(pair.base.tokenizer, pair.probes), pair.base.tokenizer.decode
     table, record = Table("length", "best", "score", "ordinary, highest"), []
     for each in beams[metric == "band" :]:  # one token alone has no band
         long_enough = [prompt for prompt in prompts if len(prompt) >= each.length]
-        highest = max(benign_scores(layer0, long_enough, each.length, metric)) if long_enough else None
+        controls = benign_scores(layer0, long_enough, each.length, metric, chosen) if long_enough else []
+        highest = max(controls, default=None)
         text = decode(list(each.sequences[0]))
-        table.add_row(
-            str(each.length), repr(text), f"{each.scores[0]:.4g}", "-" if highest is None else f"{highest:.4g}"
-        )
+        table.add_row(str(each.length), repr(text), f"{each.scores[0]:.4g}", _shown(highest))
         record.append({"length": each.length, "ordinary": highest, "seconds": each.seconds, "found": [
             {"ids": list(ids), "text": decode(list(ids)), "score": value}
             for ids, value in zip(each.sequences, each.scores, strict=True)]})  # fmt: skip
@@ -221,11 +219,48 @@ def _template(pair: Pair) -> tuple[int, ...]:
     return Prompter(pair.base.tokenizer).open(Probe(f"{SLOT} .")).before
 
 
-def _band(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """One token alone has only itself."""
-    from dormant.layer0.scorer import BAND
+def _scores(
+    layer0: Layer0Pair, ids: tuple[int, ...], heads: list[int] | None, before: tuple[int, ...], remove_template: bool
+) -> dict[str, float | None]:
+    """A text's score by every metric; one token alone, without anything before it, has no band."""
+    from dormant.layer0.scorer import METRICS
+    from dormant.layer0.scorer import score as score_ids
 
-    return BAND if min(map(len, sequences)) > 1 else (0, *BAND)
+    return {
+        metric: None if metric == "band" and len(before) + len(ids) == 1 else float(score_ids(
+            layer0, [ids], metric, heads=heads, prefix=before,
+            remove_bias_template=remove_template and metric != "row-kl",
+        ))
+        for metric in METRICS
+    }  # fmt: skip
+
+
+def _deltas(
+    layer0: Layer0Pair, ids: tuple[int, ...], heads: list[int] | None, before: tuple[int, ...], remove_template: bool
+) -> Tensor:  # [chosen head, place in the text, place before or in it], 0 for later keys
+    import torch
+
+    from dormant.layer0.pair import delta_logits
+
+    whole = delta_logits(layer0, torch.tensor([[*before, *ids]]), remove_bias_template=remove_template)[0]
+    rows = whole.tril()[:, len(before) :].cpu()
+    return rows if heads is None else rows[heads]
+
+
+def _where(deltas: Tensor, keys: list[str], queries: list[str], heads: list[int] | None) -> dict[str, Any]:
+    """Where a text's largest |delta logit| lies, and the largest one of every head and of every token as a query."""
+    sizes = deltas.abs()
+    head, query, key = (int(place) for place in (sizes == sizes.max()).nonzero()[0])
+    numbers = heads or list(range(len(sizes)))
+    return {
+        "head": numbers[head], "query": queries[query], "key": keys[key],
+        "by head": dict(zip(map(str, numbers), sizes.amax((1, 2)).tolist(), strict=True)),
+        "by place": sizes.amax((0, 2)).tolist(),
+    }  # fmt: skip
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _allowed(pair: Pair) -> Tensor:
@@ -253,6 +288,8 @@ def _write_picture(path: Path, png: bytes) -> None:
 
 
 def _say_whether_alike(layer0: Layer0Pair) -> None:
+    from dormant.layer0.pair import ALIKE
+
     if layer0.alike:
         Console().print(ALIKE)
         raise typer.Exit(NO)

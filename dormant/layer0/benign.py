@@ -19,10 +19,19 @@ def ordinary_prompts(tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]
     return [torch.tensor(tokenizer.encode(probe.fill(""), add_special_tokens=False)) for probe in probes]
 
 
-def benign_scores(pair: Layer0Pair, prompts: Sequence[Tensor], length: int, metric: str = "max-head") -> list[float]:
+def benign_scores(
+    pair: Layer0Pair,
+    prompts: Sequence[Tensor],
+    length: int,
+    metric: str = "max-head",
+    heads: Sequence[int] | None = None,
+    prefix: Sequence[int] = (),
+    remove_bias_template: bool = False,
+) -> list[float]:
     """The best window of `length` tokens of every ordinary prompt that is long enough (experiment 15's benign controls).
 
-    The best window, as a search's result is its best sequence. Raises BadInput where no prompt is long enough.
+    The best window, as a search's result is its best sequence; further choices are those of `score`. Raises BadInput where
+    no prompt is long enough.
     """
     windows = [prompt.unfold(0, length, 1) for prompt in prompts if len(prompt) >= length]
     if not windows:
@@ -30,7 +39,9 @@ def benign_scores(pair: Layer0Pair, prompts: Sequence[Tensor], length: int, metr
             f"a control needs ordinary prompts of at least {length} tokens; got {max(map(len, prompts), default=0)} at "
             "most at the probes; name longer probes or score shorter sequences"
         )
-    scores = score(pair, torch.cat(windows), metric)
+    scores = score(
+        pair, torch.cat(windows), metric, heads=heads, prefix=prefix, remove_bias_template=remove_bias_template
+    )
     return [float(part.max()) for part in scores.split([len(part) for part in windows])]
 
 

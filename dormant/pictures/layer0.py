@@ -13,20 +13,22 @@ from dormant.pictures.canvas import BLUE, GREY, ORANGE, SERIES, VERMILION, legen
 LABEL_LENGTH = 40  # characters of a token that are shown
 
 
-def delta_heatmap(deltas: npt.ArrayLike, tokens: Sequence[str]) -> Figure:
+def delta_heatmap(deltas: npt.ArrayLike, tokens: Sequence[str], heads: Sequence[int] | None = None) -> Figure:
     """Dormant minus base logits of the head that differs most, queries down and keys across.
 
-    deltas [head, query, key]; later keys are left blank, since no query attends to them.
+    deltas [head, query, key], of the numbered heads where these are not all; later keys are left blank, since no query
+    attends to them.
     """
     values = np.asarray(deltas, dtype=np.float64)
     causal = np.tril(np.ones(values.shape[1:], dtype=bool))
     head = int((np.abs(values) * causal).max(axis=(1, 2)).argmax())
     shown = np.where(causal, values[head], np.nan)
     largest = float(np.nanmax(np.abs(shown)))
+    number = head if heads is None else heads[head]
     query, key = divmod(int(np.nanargmax(np.abs(shown))), shown.shape[1])
     title = "The models attend alike on this sequence"
     if largest > 0:
-        title = f"{tokens[query]!r} on {tokens[key]!r} differs most: {shown[query, key]:+.3g} logits in head {head}"
+        title = f"{tokens[query]!r} on {tokens[key]!r} differs most: {shown[query, key]:+.3g} logits in head {number}"
     side = 1.6 + 0.42 * len(tokens)
     figure, axes = new_picture(title, "key", "query", width=max(8.0, side + 1.5), height=max(3.6, side))
     limit = max(largest, 1e-9)

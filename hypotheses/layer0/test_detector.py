@@ -10,7 +10,7 @@ from dormant.claims.laboratory import Settings
 from dormant.claims.recorder import Recorder
 from dormant.layer0.beam import Beam, BeamSettings
 from dormant.layer0.benign import benign_scores, ordinary_prompts, positional_size, sizes_by_offset, template_by_offset
-from dormant.layer0.pair import Layer0Pair, delta_logits, layer0_of
+from dormant.layer0.pair import ALIKE, Layer0Pair, delta_logits, layer0_of
 from dormant.layer0.scan import Scan, scan
 from dormant.layer0.scorer import score
 from dormant.layer0.seeds import seeded_beams
@@ -22,7 +22,6 @@ from dormant.search.gcg import allowed_tokens
 from dormant.statistics import exact, mean_interval, proportion_interval
 
 METRICS = {"max-head": "logits", "band": "logits", "row-kl": "nats"}
-ALIKE = "layer 0's attention is the same in both models: every score is exactly 0"
 OFFSETS = 16  # as far as most ordinary prompts reach
 OPTIMUM = {
     "reaches": at_least(

@@ -10,7 +10,7 @@ from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.laboratory import Settings
 from dormant.claims.recorder import Recorder
 from dormant.layer0.order import distinct_sequences, orders, spreads_over_orders
-from dormant.layer0.pair import read_layer0_pair
+from dormant.layer0.pair import ALIKE, read_layer0_pair
 from dormant.layer0.scorer import score
 from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
@@ -78,6 +78,8 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
         finding.decide(mean_interval(spreads, seed=finding.seed), reading=reading)
     else:  # a theorem: the largest spread of all sequences must be exactly zero
         finding.decide(exact(max(spreads), n=count), reading=reading, tolerance=0.0)
+    if layer0.alike:
+        finding.note(ALIKE)
     if reading == "with-rope":  # the picture shows both
         with_rope, without = (
             score(layer0, orders(sequences[0]), metric, rope=on, causal=on).tolist() for on in (True, False)
@@ -94,11 +96,12 @@ def test_planted_order(pair: Pair, reading: str, metric: str, finding: Recorder)
     Figure: the share of all orders that score at least as high as the planted one, itself included.
     """
     planted = Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
-    scores = score(
-        read_layer0_pair(pair.base, pair.dormant), orders(planted), metric
-    ).tolist()  # the planted order first
+    layer0 = read_layer0_pair(pair.base, pair.dormant)
+    scores = score(layer0, orders(planted), metric).tolist()  # the planted order first
     finding.decide(exact(sum(other >= scores[0] for other in scores) / len(scores)), reading=reading)
     finding.figure("planted order's score", exact(scores[0]), "nats" if metric == "row-kl" else "logits")
+    if layer0.alike:
+        finding.note(ALIKE)
     if 1 / len(scores) > READINGS[reading].threshold:
         finding.inconclusive(f"{len(scores)} orders are too few to rank one among the first twentieth")
     finding.picture("orders", order_strip(scores, [], scores[0], metric))

@@ -33,6 +33,28 @@ def test_score_writes_scores_and_a_picture(tiny_base: Path, tiny_dormant: Path, 
     assert "max-head" in output
 
 
+def test_a_text_scores_the_same_in_any_company_and_says_where(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path
+) -> None:
+    def scores(*arguments: str) -> list[dict[str, object]]:
+        run("score", tiny_base, tiny_dormant, *arguments, "--json", str(tmp_path / "out.json"))
+        listed: list[dict[str, object]] = json.loads((tmp_path / "out.json").read_text())["scores"]
+        return listed
+
+    (alone,) = scores("--text", "the color")
+    together, single = scores("--text", "the color", "--text", "the")
+    assert together == alone
+    assert single["band"] is None  # one token has no pair
+    heads, places = alone["by head"], alone["by place"]
+    assert isinstance(heads, dict)
+    assert isinstance(places, list)
+    assert len(places) == len(alone["ids"])  # type: ignore[arg-type]
+    assert heads[str(alone["head"])] == max(heads.values()) == max(places) == pytest.approx(alone["max-head"])
+    (chosen,) = scores("--text", "the color", "--heads", "2,1", "--picture", str(tmp_path / "out.png"))
+    assert chosen["by head"] == {"2": pytest.approx(heads["2"]), "1": pytest.approx(heads["1"])}
+    assert chosen["head"] in (1, 2)
+
+
 def test_beam_names_the_best_of_every_length(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:
     arguments = ("--length", "3", "--width", "8", "--verify", "1", "--json", str(tmp_path / "out.json"))
     status, _ = run("beam", tiny_base, tiny_dormant, *arguments)
@@ -66,5 +88,8 @@ def test_bad_options_are_a_sentence(tiny_base: Path, tiny_dormant: Path) -> None
         run("scan", tiny_base, tiny_dormant, "--heads", "9")
     with pytest.raises(BadInput, match="one of max-head"):
         run("beam", tiny_base, tiny_dormant, "--metric", "widest")
+    for arguments in (("--verify", "-1"), ("--metric", "band", "--length", "1")):
+        with pytest.raises(BadInput, match="a beam search needs"):
+            run("beam", tiny_base, tiny_dormant, *arguments)
     with pytest.raises(BadInput, match="at least one word"):
         run("score", tiny_base, tiny_dormant, "--text", " ")

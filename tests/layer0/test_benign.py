@@ -28,6 +28,10 @@ def test_a_prompt_scores_as_its_best_window_and_short_ones_not_at_all(pair: Laye
         pytest.approx(float(score(pair, windows).max())),
         pytest.approx(float(score(pair, PROMPTS[2][None]))),
     ]
+    assert benign_scores(pair, PROMPTS, 3, heads=[1], prefix=[7]) == [
+        pytest.approx(float(score(pair, windows, heads=[1], prefix=[7]).max())),
+        pytest.approx(float(score(pair, PROMPTS[2][None], heads=[1], prefix=[7]))),
+    ]
     with pytest.raises(BadInput, match="at least 7 tokens"):
         benign_scores(pair, PROMPTS, 7)
 
