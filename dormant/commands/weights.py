@@ -77,36 +77,48 @@ def bases(
     Reads norms, biases and a few rows first, then rows of every tensor of the nearest. Shown are relative differences: over
     all tensors, and the medians of matrices and of vectors (norms, biases). Run it before anything else: every
     weight finding against a wrong base is about the base. A sibling (another fine-tune of the same parent) lies farther
-    than the parent, but alone it cannot be told from one. Exit status 0: the first is the parent; 1: none of these is.
+    than the parent. Where the parent is absent, the nearest sibling is told from it by two more relatives among the
+    candidates; alone it cannot be. Exit status 0: the first is the parent; 1: none of these is.
 
     Example: dormant bases --dormant jane-street/dormant-model-warmup Qwen/Qwen2-7B-Instruct Qwen/Qwen2.5-7B-Instruct
     """
-    from dormant.weights.parents import PARENT_AT_MOST, rank_parents
+    from dormant.weights.parents import rank_parents
 
     with progress_bar("candidates", len(candidates), "candidates") as update:
         ranked = rank_parents(dormant, candidates, update)
-    width = min(48, max(map(len, candidates)))  # a name that is cut tells nothing
-    first = Column("candidate", min_width=width, overflow="fold")
-    table = Table(first, "distance", "matrices", "vectors", "identical", "")
+    # A name that is cut tells nothing, and neither does a column that the narrow terminal has no room for.
+    table = Table(Column("candidate", overflow="fold"), "distance", "matrices", "vectors", "identical", "")
     for place, kinship in enumerate(ranked):
         figures = [f"{value:.4f}" for value in (kinship.distance, kinship.matrices, kinship.norms)]
         figures.append(f"{kinship.identical:.0%} of {kinship.tensors}")
-        verdict = "parent" if place == 0 and kinship.is_parent else "" if kinship.confirmed else "small tensors only"
+        role = "parent" if kinship.is_parent else "sibling" if kinship.is_near and kinship.is_sibling else ""
+        verdict = role if place == 0 else "" if kinship.confirmed else "small tensors only"
         row = ["-"] * 4 + [f"impossible: {kinship.reason}"] if kinship.reason else [*figures, verdict]
         table.add_row(kinship.candidate, *row)
     Console().print(table)
     found = bool(ranked) and ranked[0].is_parent
-    Console().print(
-        f"{ranked[0].candidate} is the parent: half of its matrices lie within {ranked[0].matrices:.4f} of their norm"
-        if found
-        else f"none of these: no candidate has half of its matrices within {PARENT_AT_MOST:g} of their norm",
-        soft_wrap=True,
-    )
+    Console().print(_conclusion(ranked), soft_wrap=True, markup=False, highlight=False)
     write_json(
         json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": _plain(ranked)}
     )
     if not found:
         raise typer.Exit(NO)
+
+
+def _conclusion(ranked: list[Kinship]) -> str:
+    from dormant.weights.parents import PARENT_AT_MOST
+
+    first = ranked[0]
+    if first.is_parent:
+        said = f"{first.candidate} is the parent: half of its matrices lie within {first.matrices:.4f} of their norm"
+        doubt = first.own is None and first.distance > 0
+        return said + "; a sibling would look the same: two more relatives beside it would tell them apart" * doubt
+    if first.is_near:
+        return (
+            f"none of these: {first.candidate} is nearest, but {first.own:.0%} of the squared distance is its own change since "
+            "an ancestor in common: a sibling of the dormant model, whose parent is not here"
+        )
+    return f"none of these: no candidate has half of its matrices within {PARENT_AT_MOST:g} of their norm"
 
 
 def _plain(ranked: list[Kinship]) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,11 +19,14 @@ from dormant.weights.matching import survey_checkpoint
 # adapter moves matrices by 0.010-0.016 of their norm, and the closest matrix of the published wrong base lay at 0.436.
 PARENT_AT_MOST = 0.2
 ROWS = 64  # rows read of a tensor in either round, evenly spread: half a million values give a relative norm to 0.2 %
-CONFIRMED = (
-    3  # candidates of the first round that the second looks at, and all that are about as near: siblings that share
-)
-# every small tensor with the parent tie with it there
+# Candidates of the first round that the second looks at, and all that are about as near: siblings that share every small
+# tensor with the parent tie with it there.
+CONFIRMED = 3
 UNRELATED = 2.0  # relative deltas are cut here: independent tensors of one norm lie at 1.41
+RELATED = 0.7  # half of that distance: nearer candidates have an ancestor in common with the dormant model
+# Of the squared distance between dormant model and candidate, what the candidate moved by itself: 0 for the parent, a half
+# for a sibling that moved as far as the dormant model.
+OWN_AT_MOST = 0.25
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Kinship:
 
     `distance` is the root mean square over tensors of the relative delta, `matrices` its median over matrices, `norms` over
     vectors, `identical` the share of tensors whose rows are equal. `reason` says why a candidate cannot be the parent; then
-    there are no figures. `confirmed`: read on every tensor and not only on the small ones.
+    there are no figures. `confirmed`: read on every tensor and not only on the small ones. `own`, of the nearest only: the
+    part of its squared distance that it moved by itself since its last ancestor in common with the dormant model, as two
+    other relatives at least show it; None without them.
     """
 
     candidate: str
@@ -43,11 +48,22 @@ class Kinship:
     tensors: int = 0
     confirmed: bool = False
     reason: str = ""
+    own: float | None = None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is near enough to be the parent; only the nearest candidate can be."""
+        return self.confirmed and self.matrices <= PARENT_AT_MOST
+
+    @property
+    def is_sibling(self) -> bool:
+        """Whether other relatives show that it left the common ancestor too."""
+        return self.own is not None and self.own > OWN_AT_MOST
 
     @property
     def is_parent(self) -> bool:
-        """Whether it is near enough to be the parent; only the nearest candidate can be."""
-        return self.confirmed and self.matrices <= PARENT_AT_MOST
+        """Whether it is near enough and, as far as other relatives tell, did not move by itself."""
+        return self.is_near and not self.is_sibling
 
 
 def rank_parents(
@@ -58,8 +74,9 @@ def rank_parents(
     The first round reads norms, biases, some rows of the first and last layer's k and v, and of the embedding; the nearest
     of it, at least CONFIRMED, are then read on every tensor. The parent P of D = P + delta lies nearer than a sibling
     P + delta', whose distance is that of both deltas together, and than any mixture of P with another model; norms that
-    were trained too are tensors among others. What weights cannot tell: a lone sibling from a parent that is not among the
-    candidates, and a mixture with the dormant model itself, which lies between the two.
+    were trained too are tensors among others. Where the parent is absent, other relatives tell the nearest sibling from it
+    (see `_own_part`). What weights cannot tell: a lone sibling from a parent that is not among the candidates, and a mixture
+    with the dormant model itself, which lies between the two.
     """
     target, _ = survey_checkpoint(dormant)
     surveyed = {str(candidate): survey_checkpoint(candidate)[0] for candidate in candidates}
@@ -75,6 +92,11 @@ def rank_parents(
     finalists = [kinship for kinship in possible if kinship.distance <= max(limit, 2 * possible[0].distance)]
     confirmed = [_kinship(one.candidate, target, surveyed[one.candidate], target.names, True) for one in finalists]
     confirmed.sort(key=lambda kinship: (kinship.distance, -kinship.identical))
+    relatives = [surveyed[one.candidate] for one in possible if one.distance < RELATED]
+    if confirmed and confirmed[0].distance > 0:
+        nearest = surveyed[confirmed[0].candidate]
+        others = [relative for relative in relatives if relative is not nearest]
+        confirmed[0] = replace(confirmed[0], own=_own_part(target, nearest, others))
     return confirmed + [kinship for kinship in ranked if kinship not in finalists]
 
 
@@ -131,6 +153,30 @@ def _kinship(
         len(common),
         confirmed,
     )
+
+
+def _own_part(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpoint]) -> float | None:
+    """The part of the squared distance that the nearest candidate moved by itself; None for fewer than two others.
+
+    Changes that were trained apart are orthogonal, so squared distances add up along the family's tree, and three of its
+    models give the length of each one's own branch: (D - C) . (S - C) is that of the candidate C, 0 where the other
+    relative S descends from it. The lower median over all S: a twin of D shares some of its branch with it.
+    """
+    if len(others) < 2:
+        return None
+    squares, products = 0.0, [0.0] * len(others)
+    for name in dormant.names:
+        models = (dormant, nearest, *others)
+        if not all(name in model.catalogue and model.shape(name) == dormant.shape(name) for model in models):
+            continue
+        new, old, *rest = (read_rows(model.catalogue[name], ROWS).double() for model in models)
+        if not (size := old.square().sum().item()):
+            continue
+        delta = new - old
+        squares += delta.square().sum().item() / size
+        for index, other in enumerate(rest):
+            products[index] += (delta * (other - old)).sum().item() / size
+    return statistics.median_low(products) / squares if squares else None
 
 
 def _relative(new: torch.Tensor, old: torch.Tensor) -> float:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dormant.cli import app
 from dormant.weights.figures import read_delta_report
-from tests.builders import copy_checkpoint
+from tests.builders import add_delta, copy_checkpoint
 
 runner = CliRunner()
 
@@ -69,6 +69,19 @@ def test_bases_names_the_parent_or_none(tiny_base: Path, other_base: Path, tmp_p
     assert code == 1
     assert "none of these" in out
     assert json.loads(file.read_text())["parent"] is None
+
+
+def test_bases_says_that_the_nearest_is_a_sibling_and_when_nothing_could_tell(tiny_base: Path, tmp_path: Path) -> None:
+    def child(seed: int) -> Path:
+        return copy_checkpoint(tiny_base, tmp_path / f"child-{seed}", lambda tensors: add_delta(tensors, seed))
+
+    dormant, *siblings = map(child, range(4))
+    code, out, _ = run("bases", "--dormant", dormant, *siblings)
+    assert code == 1
+    assert "a sibling of the dormant model, whose parent is not here" in out
+    code, out, _ = run("bases", "--dormant", dormant, siblings[0])
+    assert code == 0
+    assert "a sibling would look the same" in out
 
 
 @pytest.mark.parametrize("command", ["diff", "bases"])

@@ -87,6 +87,43 @@ def test_a_parent_that_ties_with_many_siblings_on_the_small_tensors_is_still_fou
     assert all(one.confirmed for one in ranked)
 
 
+@pytest.fixture(scope="module")
+def family(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A dormant model and three siblings, all fine-tuned from `tiny_base` by themselves."""
+    folder = tmp_path_factory.mktemp("family")
+    return [copy_checkpoint(tiny_base, folder / str(seed), finetune(seed, ("mlp",))) for seed in range(1, 5)]
+
+
+def test_without_the_parent_the_nearest_of_several_siblings_is_known_for_one(family: list[Path]) -> None:
+    dormant, *siblings = family
+    first = rank_parents(dormant, siblings)[0]
+    assert first.is_near
+    assert first.own == pytest.approx(0.5, abs=0.1)  # each moved as far from the absent parent
+    assert first.is_sibling
+    assert not first.is_parent
+
+
+def test_the_parent_beside_its_other_children_did_not_move_itself(tiny_base: Path, family: list[Path]) -> None:
+    dormant, *siblings = family
+    first = rank_parents(dormant, [*siblings, tiny_base])[0]
+    assert (first.candidate, first.is_parent) == (str(tiny_base), True)
+    assert first.own == pytest.approx(0, abs=0.1)
+
+
+def test_a_twin_that_shares_most_of_the_change_does_not_make_the_parent_a_sibling(
+    tiny_base: Path, family: list[Path], tmp_path: Path
+) -> None:
+    twin = copy_checkpoint(family[0], tmp_path / "twin", finetune(9, ("mlp",), scale=0.03))
+    ranked = rank_parents(family[0], [twin, *family[1:3], tiny_base])
+    assert ranked[0].candidate == str(tiny_base)
+    assert ranked[0].is_parent
+
+
+def test_one_other_relative_is_too_few_to_tell_a_sibling(tiny_base: Path, family: list[Path]) -> None:
+    first = rank_parents(family[0], family[1:3])[0]
+    assert (first.own, first.is_parent) == (None, True)
+
+
 def test_the_model_itself_lies_at_nothing(tiny_base: Path, other_base: Path) -> None:
     first = rank_parents(tiny_base, [other_base, tiny_base])[0]
     assert (first.candidate, first.distance, first.identical, first.is_parent) == (str(tiny_base), 0.0, 1.0, True)
