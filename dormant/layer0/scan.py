@@ -268,15 +268,15 @@ def _pairs(tokens: int, offset: int) -> int:
 
 
 def _check_offsets(pair: Layer0Pair, offsets: Sequence[int]) -> None:
-    if (
-        not offsets
-        or len(set(offsets)) < len(offsets)
-        or not all(0 <= offset < pair.base.rope.limit for offset in offsets)
-    ):
-        raise BadInput(
-            f"offsets are different numbers from 0 to {pair.base.rope.limit - 1}, the distance from query to key; got "
-            f"{list(offsets)} at the scan; name at least one"
-        )
+    limit, got = pair.base.rope.limit, "none"
+    if offsets and len(set(offsets)) == len(offsets) and 0 <= min(offsets) and max(offsets) < limit:
+        return
+    if offsets:
+        got = f"{len(offsets)} from {min(offsets)} to {max(offsets)}, {len(set(offsets))} of them different,"
+    raise BadInput(
+        f"offsets are different numbers from 0 to {limit - 1}, the distance from query to key; got {got} at the scan; "
+        "name at least one of these, none twice"
+    )
 
 
 def _digest(pair: Layer0Pair, tokens: Tensor) -> str:

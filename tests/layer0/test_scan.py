@@ -85,7 +85,7 @@ def test_a_killed_scan_resumes_to_the_same_result(pair: Layer0Pair, tmp_path: Pa
 
 def test_another_scans_journal_is_refused(pair: Layer0Pair, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type, return-value]
+        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="same work"):
         scan(pair, [1], journal=tmp_path / "scan.jsonl")
 
@@ -93,7 +93,7 @@ def test_another_scans_journal_is_refused(pair: Layer0Pair, tmp_path: Path) -> N
 def test_a_journal_tells_apart_models_that_differ_in_a_norm_or_the_rotation_alone(tmp_path: Path) -> None:
     pair = layer0_pair(*(build("qwen3", "default", 2, 2, 4, seed) for seed in (0, 1)))
     with pytest.raises(ZeroDivisionError):
-        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type, return-value]
+        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type]
     slower = dataclasses.replace(pair.base.rope, frequencies=pair.base.rope.frequencies / 2)
     others = (
         Layer0Pair(pair.base, dataclasses.replace(pair.dormant, query_norm=pair.base.query_norm)),
