@@ -113,11 +113,11 @@ def scan(
         texts = (repr(decode([token])) for token in (each.query, each.key))
         table.add_row(f"{each.value:.4g}", str(each.head), str(each.offset), *texts)
     Console().print(table)
-    rate = found.pairs / max(found.seconds, 1e-9)
+    rate = (found.pairs - found.kept) / max(found.seconds, 1e-9)
     Console().print(
         f"{found.pairs:.3g} pairs, {rate:.3g} a second; no sequence of {offsets + 1} tokens passes the first"
     )
-    record = {"pairs": found.pairs, "seconds": found.seconds, "top": [vars(each) for each in best],
+    record = {"pairs": found.pairs, "kept": found.kept, "seconds": found.seconds, "top": [vars(each) for each in best],
               "peaks": [vars(each) for each in found.peaks]}  # fmt: skip
     write_json(json_file, record)
     _say_whether_alike(layer0)

@@ -39,11 +39,15 @@ class PairScore:
 
 @dataclass(frozen=True)
 class Scan:
-    """The best pairs of all, best first, and the best one of every head and offset; pairs scored, and seconds."""
+    """The best pairs of all, best first, and the best one of every head and offset.
+
+    Pairs scored, those of them that a journal had kept from an earlier run, and the seconds that the others took.
+    """
 
     top: tuple[PairScore, ...]
     peaks: tuple[PairScore, ...]
     pairs: int
+    kept: int
     seconds: float
 
     def optimum(self, length: int, smallest: int = 0) -> PairScore:
@@ -104,6 +108,7 @@ def scan(
     finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
     with closing(log) if log else nullcontext():
         started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
+        kept = scored
         units = [(head, offset) for head in listed for offset in offsets][len(finished) :]
         vectors: _Head | None = None
         best = _best(finished, top)
@@ -129,7 +134,7 @@ def scan(
         if log:
             log.finish()
         peaks = tuple(entry[0] for entry in finished)
-        return Scan(tuple(best), peaks, scored, time.perf_counter() - started)
+        return Scan(tuple(best), peaks, scored, kept, time.perf_counter() - started)
 
 
 def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
@@ -269,7 +274,7 @@ def _pairs(tokens: int, offset: int) -> int:
 
 def _check_offsets(pair: Layer0Pair, offsets: Sequence[int]) -> None:
     limit, got = pair.base.rope.limit, "none"
-    if offsets and len(set(offsets)) == len(offsets) and 0 <= min(offsets) and max(offsets) < limit:
+    if offsets and len(set(offsets)) == len(offsets) and min(offsets) >= 0 and max(offsets) < limit:
         return
     if offsets:
         got = f"{len(offsets)} from {min(offsets)} to {max(offsets)}, {len(set(offsets))} of them different,"

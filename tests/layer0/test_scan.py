@@ -80,6 +80,7 @@ def test_a_killed_scan_resumes_to_the_same_result(pair: Layer0Pair, tmp_path: Pa
     assert len((tmp_path / "scan.jsonl").read_text().splitlines()) == 6  # the work and five whole units
     resumed = scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl")
     assert (resumed.top, resumed.peaks, resumed.pairs) == (whole.top, whole.peaks, whole.pairs)
+    assert 0 == whole.kept < resumed.kept < resumed.pairs
     assert not (tmp_path / "scan.jsonl").exists()
 
 
@@ -114,7 +115,7 @@ def test_a_model_against_itself_has_nothing_to_find(pair: Layer0Pair) -> None:
 
 def test_distinct_pairs_are_counted_once() -> None:
     top = (PairScore(3.0, 0, 1, 5, 6), PairScore(2.0, 1, 2, 5, 6), PairScore(1.0, 0, 1, 7, 5))
-    found = scan_package.Scan(top, top, 3, 0.0)
+    found = scan_package.Scan(top, top, 3, 0, 0.0)
     assert [best.value for best in found.distinct(5)] == [3.0, 1.0]
     assert found.share_of([5]) == 0.5
 
