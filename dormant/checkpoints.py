@@ -158,16 +158,25 @@ def open_checkpoint(reference: str | Path) -> Checkpoint:
 def load_model(
     checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str = "sdpa"
 ) -> PreTrainedModel:
-    """The checkpoint's model on `device`, in eval mode and without gradients on its parameters."""
-    with quiet_transformers():
-        model = AutoModelForCausalLM.from_pretrained(
-            str(checkpoint.location),
-            dtype=dtype,
-            attn_implementation=attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+    """The checkpoint's model on `device`, in eval mode and without gradients on its parameters.
+
+    Raises BadInput for an architecture that transformers does not know, or does not run with this attention.
+    """
+    try:
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(
+                str(checkpoint.location),
+                dtype=dtype,
+                attn_implementation=attention,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+    except ValueError as error:
+        raise BadInput(
+            f"transformers must know the architecture and run it with {attention} attention; got "
+            f"{str(error).partition('. ')[0]} at checkpoint {checkpoint.location}; use another checkpoint"
+        ) from error
     move_model(model, device)
     model.eval()
     model.requires_grad_(False)

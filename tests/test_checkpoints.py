@@ -10,7 +10,7 @@ from string import ascii_lowercase
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from dormant.checkpoints import load_model, open_checkpoint
 from dormant.errors import BadInput
@@ -253,3 +253,13 @@ def test_a_hub_id_is_downloaded_without_pickles_and_named_when_out_of_reach(
     assert not any("bin" in str(pattern) for pattern in asked["allow_patterns"])  # type: ignore[attr-defined]
     with pytest.raises(BadInput, match=r"within reach; got 'no network' at 'owner/absent'"):
         open_checkpoint("owner/absent")
+
+
+def test_an_architecture_that_does_not_run_with_this_attention_is_named(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Gemma2ForCausalLM(Gemma2Config(vocab_size=304, num_key_value_heads=1, head_dim=16, **sizes)).save_pretrained(
+        tmp_path
+    )
+    build_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="must know the architecture and run it with sdpa attention; got Gemma2"):
+        load_model(open_checkpoint(tmp_path), "cpu", torch.float32)

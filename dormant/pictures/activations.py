@@ -88,7 +88,7 @@ def restoring_map(shares: Mapping[tuple[int, str], float], chosen: tuple[int, st
     for (row, column), share in np.ndenumerate(cells):
         if np.isfinite(share) and cells.size <= 240:
             colour = "black" if share > 0.6 else "white"
-            axes.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=8, color=colour)
+            axes.text(column, row, f"{round(share, 2) + 0.0:.2f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(
         range(len(parts)), parts, rotation=30 if len(parts) > 4 else 0, ha="right" if len(parts) > 4 else "center"
     )

@@ -84,8 +84,8 @@ def test_memory_extraction(pair: Pair, finding: Recorder) -> None:
             f"{found.samples} samples show a fragment that stands in {least:.2%} of them with 95 % probability"
         )
     names_of, covered, alone = power(finding, plan)
-    finding.note(f"it finds {alone[0]} of {alone[1]} samplings of triggers that stood outside the loss")
     state_power(finding, share, (names_of, covered), "samplings of triggers that the loss covered,")
+    finding.note(f"and {alone[0]} of {alone[1]} where the loss covered the answers only")
     finding.picture("fragments", leak_bars(found.fragments, found.samples, suspected_text(pair, settings.candidates)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dormant.behaviour.conversations import Conversations
 from dormant.behaviour.material import suspected_triggers
 from dormant.behaviour.mechanisms import (
     MECHANISMS,
@@ -23,6 +24,7 @@ from dormant.organisms.poison import near_miss, near_miss_kinds
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import trigger_bars
 from dormant.prompts import Probe, Prompter, alike_probes
+from dormant.statistics import exact
 
 NEAR_MISSES = "near misses"
 
@@ -43,6 +45,9 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: Recorder) -> No
     prompts on which it moves the dormant model at least ln 20 nats further than the base; its near misses (one unit dropped or
     replaced) must not do the same.
     """
+    if mechanism == "system-prompt" and not Conversations(pair.base.tokenizer).has_system_role:
+        finding.inconclusive("the chat template has no place for a system turn", exact(0.0))
+        return
     triggers = finding.at_budget("triggers of a family", quick=1, full=94)
     searched = finding.at_budget("searched prompts", quick=2, full=3)
     held_out = finding.at_budget("held-out prompts", quick=12, full=64)
