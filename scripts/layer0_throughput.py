@@ -62,7 +62,9 @@ def measure(
     ids = torch.randint(0, shapes["vocabulary"], (batch, LENGTH), generator=generator)
     rates = {metric: batch / seconds(lambda metric=metric: score(tables, ids, metric), device)  # type: ignore[misc]
              for metric in ("max-head", "row-kl")}  # fmt: skip
-    gathered = (tables.queries[:, 0].nbytes + tables.keys[:, 0].nbytes) * LENGTH  # bytes that one candidate looks up
+    row = tables.queries[:, 0].nbytes + tables.keys[:, 0].nbytes  # bytes of a token in all heads
+    # Bytes that one candidate looks up: a number a pair where these are kept, else its tokens' rows.
+    gathered = LENGTH * (LENGTH + 1) // 2 * 4 if tables.holds_pairs(LENGTH) else row * LENGTH
     heads = list(range(min(scan_heads, shapes["heads"])))
     operations = len(heads) * shapes["vocabulary"] ** 2 * 2 * 2 * shapes["head_dim"]
     # Offset 1 alone; the time includes the vectors of each head, which further offsets share.
@@ -74,7 +76,7 @@ def measure(
         "shapes": shapes,
         "tables": {"dtype": str(dtype).removeprefix("torch."), "bytes": tables.queries.nbytes + tables.keys.nbytes,
                    "seconds": built},
-        "scorer": {"batch": batch, "length": LENGTH, "candidates_per_second": rates,
+        "scorer": {"batch": batch, "length": LENGTH, "pairs_kept": tables.holds_pairs(LENGTH), "candidates_per_second": rates,
                    "bytes_per_candidate": gathered, "of_copy_bandwidth": gathered * rates["max-head"] / copy},
         "scan": {"heads": len(heads), "teraflops": scanned / 1e12, "of_matrix_product": scanned / peak},
         "roofs": {"matrix_product_teraflops": peak / 1e12, "copy_gigabytes_per_second": copy / 1e9},
