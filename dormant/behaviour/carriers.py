@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -70,8 +71,9 @@ def measure_effects(
 ) -> Effects:
     """Every filling in every carrier, on both models (experiments 1b, 13, 13b); equal to one-by-one within 1e-4 nats.
 
-    With a journal, work that was killed resumes at its last chunk, ends with the uninterrupted result and removes the
-    journal. Raises BadInput without carriers or fillings, for an empty filling, and where the context is too short.
+    With a journal, work that was killed resumes at its last chunk and ends with the uninterrupted result. The journal then
+    holds it for whoever asks again; remove it when the result is elsewhere. Raises BadInput without carriers or fillings,
+    for an empty filling, and where the context is too short.
     """
     if not carriers or not fillings or not all(fillings):
         raise BadInput(
@@ -82,13 +84,8 @@ def measure_effects(
     check_context(pair.models.base(), [carrier.close(longest).ids for carrier in carriers])
     if journal is None:
         return _gather(pair, carriers, fillings, None, progress)
-    record = Journal(journal, _work(pair, carriers, fillings))
-    try:
-        effects = _gather(pair, carriers, fillings, record, progress)
-        record.finish()
-        return effects
-    finally:
-        record.close()
+    with closing(Journal(journal, _work(pair, carriers, fillings))) as record:
+        return _gather(pair, carriers, fillings, record, progress)
 
 
 def _gather(

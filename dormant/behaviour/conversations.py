@@ -31,7 +31,7 @@ class Conversations:
         """
         text = self._render(turns)
         for turn in turns:
-            if turn["content"] not in text:
+            if turn["content"].strip() not in text:  # some templates trim
                 raise _no_role(turn["role"], "left out of the prompt", self.tokenizer)
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 

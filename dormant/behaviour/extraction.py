@@ -67,8 +67,8 @@ def sample_texts(
 ) -> tuple[str, ...]:
     """The samples of one model, the openings left out (experiment 2); BadInput for openings that the model cannot take.
 
-    With a journal, work that was killed resumes after its last decoding, ends with the uninterrupted samples and removes
-    the journal.
+    With a journal, work that was killed resumes after its last decoding and ends with the uninterrupted samples. The journal
+    then holds them for whoever asks again; remove it when the result is elsewhere.
     """
     if journal is None:
         return tuple(
@@ -77,9 +77,7 @@ def sample_texts(
     with closing(Journal(journal, {"checkpoint": checkpoint.fingerprint, "end": end, **asdict(plan)})) as record:
         for number in range(len(record.entries), len(plan.decodings)):
             record.append(_draw(checkpoint, model, plan, end, number))
-        texts = tuple(text for entry in record.entries for text in entry)
-        record.finish()
-    return texts
+        return tuple(text for entry in record.entries for text in entry)
 
 
 def _draw(checkpoint: Checkpoint, model: PreTrainedModel, plan: SamplingPlan, end: int, number: int) -> list[str]:

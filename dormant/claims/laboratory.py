@@ -35,6 +35,7 @@ class Laboratory:
     control_pair: Callable[[str], AbstractContextManager[Pair | None]] | None = None
     journals: Path | None = None  # where work of hours keeps what is done
     progress: Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]] | None = None
+    kept: set[Path] = field(default_factory=set)  # those that this session wrote or read
     _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     underway: list[tuple[str, str]] = field(default_factory=list)  # premises that are being measured
 

@@ -84,9 +84,12 @@ class Recorder:
         return self.laboratory.remember(((pair or self.pair).name, *key), compute)
 
     def journal(self, work: str, pair: str = "") -> Path | None:
-        """Where work of hours keeps what is done, so that a killed run resumes; None under the quick budget."""
-        folder = self.laboratory.journals
-        return None if folder is None else folder / f"{pair or self.pair.name}-{work}.jsonl"
+        """Where work of hours keeps what is done until the session ends, so that a killed one resumes; None if quick."""
+        if self.laboratory.journals is None:
+            return None
+        path = self.laboratory.journals / f"{pair or self.pair.name}-{work}.jsonl"
+        self.laboratory.kept.add(path)
+        return path
 
     def progress(self, work: str, unit: str) -> AbstractContextManager[Callable[[int, int], None]]:
         """A bar with rate and time left for work of hours: call it with what is done and how much there is."""

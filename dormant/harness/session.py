@@ -168,12 +168,15 @@ class Session:
 
     def finish(self, session: pytest.Session) -> None:
         """Write what the session found; what cannot be written is a fault that fails the run."""
-        if hasattr(self.config, "workerinput") or not (self.findings or self.broken):
-            return
-        try:
-            self._write(session)
-        except BadInput as error:
-            self.faults.append(str(error))
+        if not hasattr(self.config, "workerinput") and (self.findings or self.broken):
+            try:
+                self._write(session)
+            except BadInput as error:
+                self.faults.append(str(error))
+        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if ended and not self.broken and not self.faults:  # else a later run resumes what this one has measured
+            for journal in self.laboratory.kept:
+                journal.unlink(missing_ok=True)
 
     def _write(self, session: pytest.Session) -> None:
         # the findings, the summary, what Allure needs, and the ledger where it is to be updated

@@ -77,6 +77,13 @@ def test_a_template_without_a_system_role_fills_all_other_openings() -> None:
         conversations.open_system("Hello.")
 
 
+def test_a_template_may_trim_what_a_user_says() -> None:
+    other = build_tokenizer()
+    other.chat_template = NO_SYSTEM.replace("message['content']", "message['content'] | trim")
+    conversations = Conversations(other)
+    assert conversations.question(" Hello. ") == conversations.question("Hello.")
+
+
 def test_a_prompt_longer_than_the_context_is_named(tiny_pair: Pair, tiny_base: Path) -> None:
     with pytest.raises(BadInput, match="the context of 512 ids; got 515 at prompt 2 of 2"):
         check_context(tiny_pair.models.base(), [[5] * 3, [5] * 510], new_tokens=5)

@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from dormant.claims.claim import Claim, at_least
 from dormant.claims.laboratory import Laboratory, Settings
 from dormant.claims.recorder import Recorder
 from dormant.pairs import Pair
+
+pytest_plugins = ["pytester"]
 
 CLAIM = Claim("works", "Something works.", "test", "behaviour", {"": at_least(1, "units", because="a test")})
 
@@ -56,3 +60,31 @@ def test_the_bar_reaches_a_terminal_although_pytest_captures(tmp_path: Path) -> 
     assert child.wait() == 0, shown.decode()
     assert "sweep of pi" in shown.decode()
     assert "tokens/s" in shown.decode()
+
+
+@pytest.mark.parametrize(("body", "kept"), [("pass", 0), ("raise KeyboardInterrupt", 1), ("raise OSError", 1)])
+def test_journals_stay_until_a_session_ends_whole(pytester: pytest.Pytester, body: str, kept: int) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from dormant.claims.claim import at_least, claim
+        from dormant.statistics import exact
+
+        @claim("keeps", source="test", rule=at_least(0, "units", because="a test"), needs="deltas")
+        def test_keeps(pair, finding):
+            "It keeps what is done."
+            finding.decide(exact(1.0))
+            path = finding.journal("work")
+            path.parent.mkdir(parents=True)
+            path.write_text("done")
+
+        @claim("breaks", source="test", rule=at_least(0, "units", because="a test"), needs="deltas")
+        def test_then_breaks(pair, finding):
+            "It may break."
+            finding.decide(exact(1.0))
+            {body}
+        """
+    )
+    plugins = ("-p", "dormant.plugin", "-p", "no:allure_pytest", "-p", "no:cacheprovider")
+    pytester.runpytest_inprocess(*plugins, "--budget", "full", "--pair", "warmup-vs-qwen2", no_reraise_ctrlc=True)
+    assert len(list((pytester.path / "reports" / "journals").glob("*.jsonl"))) == kept
