@@ -21,6 +21,8 @@ class Journal:
     def __init__(self, path: Path, work: Mapping[str, Any]) -> None:
         """Opens or starts the journal of `work`; raises BadInput where the file is another work's or not writable."""
         self.path, self._work = path, json.loads(json.dumps(dict(work)))
+        if path.exists() and not path.is_file():
+            raise BadInput(f"a journal is a file of its own; got a folder or device at {path}; name another file")
         lines = self._read()
         if lines and lines[0] != {"work": self._work}:
             raise BadInput(

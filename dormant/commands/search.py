@@ -24,6 +24,7 @@ from dormant.commands.options import (
     progress_bar,
     write_json,
 )
+from dormant.errors import BadInput
 
 if TYPE_CHECKING:
     from dormant.journal import Journal
@@ -72,6 +73,9 @@ def gcg(
             metavar="FILE", help="Keeps what is done: the same command resumes after a kill, to the same end."
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also draw the searches beside chance and control, as PNG there.")
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
     residency: Residency = "both",
@@ -104,6 +108,8 @@ def gcg(
     rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
     found = _strings(campaigns[0], max(rivals))
     _show(campaigns, found, objective)
+    if pictures is not None:
+        _draw(campaigns, pictures)
     records = {pair.name: _record(campaign) for pair, campaign in zip(pairs, campaigns, strict=True)}
     write_json(json_file, {"plan": asdict(plan), "strings": found, "campaigns": records})
     if kept is not None:
@@ -159,6 +165,21 @@ def _show(campaigns: list[Campaign], found: list[dict[str, Any]], objective: str
         console.print(f"the same search on the control: {max(run.value for run in other.gcg):.4g} {campaign.unit}")
     count, seconds = (sum(getattr(run, name) for run in campaign.gcg) for name in ("evaluations", "seconds"))
     console.print(f"{count} candidates at {count / max(seconds, 1e-9):.3g}/s", highlight=False)
+
+
+def _draw(campaigns: list[Campaign], folder: Path) -> None:
+    from dormant.pictures.canvas import png_bytes
+    from dormant.pictures.search import search_curves
+
+    first = campaigns[0]
+    curves = {"search": [run.trace for run in first.gcg], "random search": [run.trace for run in first.random]}
+    for other in campaigns[1:]:
+        curves["control pair"] = [run.trace for run in other.gcg]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "search.png").write_bytes(png_bytes(search_curves(curves, first.unit, first.planted)))
+    except OSError as error:
+        raise BadInput(f"pictures need a writable folder; got {error.strerror} at {folder}; name another") from error
 
 
 def _record(campaign: Campaign) -> dict[str, Any]:

@@ -45,11 +45,14 @@ class Plan:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises BadInput for an unknown method."""
+        """Raises BadInput for an unknown method, and for counts below one."""
         if self.method not in METHODS:
             raise BadInput(
                 f"a search is one of {', '.join(METHODS)}; got {self.method!r} at the plan; name one of them"
             )
+        for name in ("restarts", "probes", "held_out"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"a search needs {name} >= 1; got {getattr(self, name)} at the plan; raise it")
 
     def settings(self, restart: int) -> SearchSettings:
         """One restart's settings; its seed is its own."""
@@ -98,6 +101,8 @@ def run_campaign(
         )
     prompter = Prompter(pair.base.tokenizer)
     searched, held_out = _evaluators(pair, plan, prompter, payload or (pair.truth.payload if pair.truth else ""))
+    for evaluator in (searched, held_out):
+        evaluator.check_length(plan.length)  # before thousands of prompts too long are asked whether they survive
     allowed = allowed_tokens(prompter.tokenizer, plan.tokens)
     admit = survivor(prompter, pair.probes[: plan.probes])
     found, chance = [], []

@@ -55,9 +55,9 @@ class SearchSettings:
         for name in ("length", "steps", "candidates", "top", "swaps", "buffer"):
             if getattr(self, name) < 1:
                 raise BadInput(f"a search needs {name} >= 1; got {getattr(self, name)} at its settings; raise it")
-        for name in ("longest", "patience", "evaluations", "seconds"):
+        for name in ("longest", "patience", "evaluations", "seconds", "seed"):
             if getattr(self, name) < 0:
-                raise BadInput(f"a search's {name} is 0 (no limit) or more; got {getattr(self, name)}; raise it")
+                raise BadInput(f"a search's {name} is 0 or more; got {getattr(self, name)} at its settings; raise it")
         if not 0 <= self.resize <= 1:
             raise BadInput(
                 f"the share of resizing changes is from 0 to 1; got {self.resize} at its settings; correct it"

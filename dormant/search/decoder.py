@@ -80,11 +80,8 @@ class Decoder:
         fuse = model.num_parameters() < FUSED
         self.layers = [_layer(layer, fuse) for layer in body.layers]
 
-    def run(self, blocks: Sequence[Block], keep: int, collected: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
-        """The residual stream of every row's last `keep` positions before the final norm: [sum of rows, keep, hidden].
-
-        `collected` takes the keys and values of the first block's whole rows, layer by layer.
-        """
+    def run(self, blocks: Sequence[Block], keep: int) -> Tensor:
+        """The residual stream of every row's last `keep` positions before the final norm: [sum of rows, keep, hidden]."""
         hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
         turns = [self._turns(block) for block in blocks]
         cos, sin = (
@@ -119,7 +116,6 @@ class Decoder:
                         values[mine].unflatten(0, (count, length)),
                         block.prefix.layers[index] if block.prefix.layers else None,
                         mask[-wanted:],
-                        collected if block is blocks[0] else None,
                     )
                 )
                 at, asked = at + count * length, asked + count * wanted
@@ -129,12 +125,12 @@ class Decoder:
 
     def _turns(
         self, block: Block
-    ) -> tuple[Tensor, Tensor]:  # cosines and sines of half a head: [1, tokens, head_dim / 2]
+    ) -> tuple[Tensor, Tensor]:  # cosines, and sines of which the first half is negative: [1, tokens, head_dim]
         length = block.rows.shape[1]
         places = torch.arange(block.prefix.length, block.prefix.length + length, device=block.rows.device)[None]
         cos, sin = self.rotary(block.rows[:1], places)
         half = self.head_dim // 2
-        return cos[..., :half], sin[..., :half]
+        return cos, torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
 
     def _attend(
         self,
@@ -143,18 +139,17 @@ class Decoder:
         values: Tensor,
         shared: tuple[Tensor, Tensor] | None,
         mask: Tensor,
-        collected: list[tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
         # queries [row, token, head, dim], keys and values [row, place, key_head, dim] -> [row * token, head * dim]
         count, wanted = queries.shape[:2]
+        if shared is not None and queries.device.type == "cpu" and queries.dtype.itemsize >= 4:
+            return _attend_beside(queries, keys, values, shared, mask)
         keys, values = keys.transpose(1, 2), values.transpose(1, 2)
         if shared is not None:
             keys, values = (
                 torch.cat((before.expand(count, -1, -1, -1), own), dim=2)
                 for before, own in zip(shared, (keys, values), strict=True)
             )
-        if collected is not None:
-            collected.append((keys, values))
         # The query heads of one key head stand below each other: no key is copied for its group.
         group = self.heads // self.key_heads
         folded = queries.transpose(1, 2).reshape(count, self.key_heads, group * wanted, self.head_dim)
@@ -193,9 +188,34 @@ def _mlp(layer: _Layer, normed: Tensor) -> Tensor:
     return functional.linear(functional.silu(gate, inplace=True).mul_(up), *layer.down)
 
 
-def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [token, head, dim], [token, 1, dim / 2]
-    first, second = heads.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [token, head, dim], [token, 1, dim]
+    return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, dims=-1), sin)
+
+
+def _attend_beside(
+    queries: Tensor, keys: Tensor, values: Tensor, shared: tuple[Tensor, Tensor], mask: Tensor
+) -> Tensor:
+    """Attention in which all rows meet the shared prefix in one product, so that it is not copied for each of them.
+
+    queries [row, token, head, dim], keys and values [row, place, key_head, dim], shared [1, key_head, place, dim]
+    -> [row * token, head * dim]. It holds all weights at once: for few ids a pass, where the fused kernel's fixed
+    cost is most of its time.
+    """
+    (count, wanted, heads, dim), (length, key_heads) = queries.shape, keys.shape[1:3]
+    before, group = shared[0].shape[2], heads // key_heads
+    asking = (queries * dim**-0.5).unflatten(2, (key_heads, group)).permute(2, 0, 3, 1, 4)
+    asking = asking.reshape(key_heads, count * group * wanted, dim)
+    own_keys = keys.permute(2, 0, 3, 1).reshape(key_heads * count, dim, length)
+    own_values = values.permute(2, 0, 1, 3).reshape(key_heads * count, length, dim)
+    far = (asking @ shared[0][0].transpose(1, 2)).view(key_heads * count, group * wanted, before)
+    near = torch.baddbmm(mask[:, before:].repeat(group, 1), asking.view(key_heads * count, -1, dim), own_keys)
+    weights = torch.cat((far, near), dim=-1).softmax(-1)
+    found = torch.baddbmm(
+        (weights[..., before:] @ own_values).view(key_heads, -1, dim),
+        weights[..., :before].reshape(key_heads, -1, before),
+        shared[1][0],
+    )
+    return found.view(key_heads, count, group, wanted, dim).permute(1, 3, 0, 2, 4).reshape(count * wanted, -1)
 
 
 def _mask(block: Block) -> Tensor:  # [token, place]: 0 where a token may look, else -inf

@@ -85,7 +85,8 @@ class Evaluator:
         asked = {"dormant": models.dormant, "base": models.base}
         self._by_turns = getattr(getattr(models, "placement", None), "residency", "both") == "swap"
         self._readers = {
-            role: Reader(asked[role], self.prompts, self.objective.reads, self.payload) for role in self.objective.roles
+            role: Reader(asked[role], self.prompts, self.objective.reads, self.payload, resident=not self._by_turns)
+            for role in self.objective.roles
         }
         model = asked[self.objective.roles[0]]()
         self.vocabulary, self.device = len(next(iter(self._readers.values())).embeddings()), model.device
@@ -282,11 +283,15 @@ class Evaluator:
                 f"candidates are ids [n, length >= 1] from 0 to {self.vocabulary - 1}; got shape "
                 f"{tuple(candidates.shape)}, {candidates.dtype} at the objective; an empty slot has its own row"
             )
+        self.check_length(candidates.shape[1])
+
+    def check_length(self, length: int) -> None:
+        """Raises BadInput where a candidate of this length is beyond the context in some probe."""
         longest = max(len(prompt.before) + len(prompt.after) for prompt in self.prompts) + len(self.payload)
-        if longest + candidates.shape[1] > self._context:
+        if longest + length > self._context:
             raise BadInput(
-                f"a prompt must fit the context of {self._context} ids; got {longest + candidates.shape[1]} with "
-                f"candidates of {candidates.shape[1]} at the longest probe; shorten the candidate or the probe"
+                f"a prompt must fit the context of {self._context} ids; got {longest + length} with "
+                f"candidates of {length} at the longest probe; shorten the candidate or the probe"
             )
 
 

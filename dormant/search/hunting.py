@@ -76,6 +76,7 @@ def hunt(pair: Pair, plan: HuntPlan) -> Hunt:
     opened = [prompter.open(probe) for probe in pair.probes[:needed]]
     payload = payload_ids(prompter, pair.truth)
     searched = Evaluator(pair.models, opened[: plan.probes], named_objective(plan.objective), payload)
+    searched.check_length(plan.length)
     at_once = SoftEvaluator(searched, sequential=pair.models.placement.residency == "swap")
     allowed = allowed_tokens(prompter.tokenizer)
     climbs = climb_side_by_side(

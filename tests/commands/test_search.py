@@ -35,7 +35,10 @@ def test_a_search_reports_every_restart_beside_chance_and_control(
         written,
         "--journal",
         journal,
+        "--pictures",
+        tmp_path / "pictures",
     )
+    assert (tmp_path / "pictures" / "search.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads(written.read_text())
     assert set(record["campaigns"]) == {"tiny-dormant", "control"}
     assert len(record["strings"]) == 2

@@ -33,6 +33,22 @@ def test_too_few_probes_are_named(tiny_pair: Pair) -> None:
         run_campaign(tiny_pair, replace(PLAN, held_out=1000))
 
 
+def test_a_candidate_longer_than_the_context_is_refused_before_any_is_drawn(tiny_pair: Pair) -> None:
+    with pytest.raises(BadInput, match="candidates of 5000 at the longest probe"):
+        run_campaign(tiny_pair, replace(PLAN, length=5000))
+
+
+@pytest.mark.parametrize("name", ["restarts", "probes", "held_out", "steps", "length"])
+def test_counts_below_one_are_named(tiny_pair: Pair, name: str) -> None:
+    with pytest.raises(BadInput, match=f"a search needs {name} >= 1; got 0"):
+        run_campaign(tiny_pair, replace(PLAN, **{name: 0}))  # type: ignore[arg-type]
+
+
+def test_a_seed_below_zero_is_named(tiny_pair: Pair) -> None:
+    with pytest.raises(BadInput, match="seed is 0 or more; got -1000"):
+        run_campaign(tiny_pair, replace(PLAN, seed=-1))
+
+
 @pytest.mark.parametrize(
     ("curve", "start", "share"),
     [((1.0, 2.0, 3.0, 4.0), 0.0, 0.25), ((4.0, 4.0, 4.0, 4.0), 0.0, 0.0), ((0.0, 0.0, 0.0, 0.0), 0.0, 0.0)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,18 @@ def test_one_model_at_a_time_on_the_device_gives_the_same(
     by_turns, together, ids = Evaluator(swapping, prompts), Evaluator(models, prompts), random_ids(3)
     torch.testing.assert_close(by_turns.per_probe(ids), together.per_probe(ids), atol=1e-4, rtol=0)
     torch.testing.assert_close(by_turns.gradient(ids[0]), together.gradient(ids[0]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_that_leaves_the_device_is_not_held(
+    tiny_base: Path, tiny_dormant: Path, prompts: list[OpenPrompt]
+) -> None:
+    placement = Placement(torch.device("cpu"), torch.float32, "swap")
+    swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
+    evaluator = Evaluator(swapping, prompts)
+    evaluator.evaluate(random_ids(3))
+    weights = [weakref.ref(weight) for weight in swapping.dormant().parameters()]
+    swapping.base()
+    assert not any(weight() is not None for weight in weights)
 
 
 def test_swapping_loads_each_model_once_a_step(models: Resident, prompts: list[OpenPrompt]) -> None:
