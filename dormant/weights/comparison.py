@@ -13,7 +13,7 @@ from dormant.errors import BadInput
 from dormant.weights.decomposition import NARROW, delta_blocks, delta_matrix, leading_of_delta
 from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
 from dormant.weights.heads import head_deltas, head_layout, module_of
-from dormant.weights.krylov import COUNTED
+from dormant.weights.krylov import COUNTED, count_above
 from dormant.weights.matching import check_same_tensors, dtype_note, match_checkpoints, survey_checkpoint
 from dormant.weights.noise import RoundingNoise
 from dormant.weights.pointed_tokens import pointed_tokens
@@ -128,8 +128,8 @@ def add_spectrum(
     else:
         leading = leading_of_delta(base, dormant, name, DIRECTIONS, noise, device)
         found, kept, error = leading.found, leading.values, leading.errors.max().item()
-        bound = int((found > noise.edge).sum()) >= COUNTED
-    rank = int((found > noise.edge).sum())
+        bound = count_above(found, noise.edge) >= COUNTED
+    rank = count_above(found, noise.edge)
     return replace(
         delta,
         singular_values=tuple(kept.tolist()),

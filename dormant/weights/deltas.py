@@ -24,8 +24,9 @@ class TensorDelta:
     `norm` is the Frobenius norm of the delta, `relative` that norm over the base tensor's, `energy` the squared
     Frobenius norm that energy shares refer to, `singular_values` the leading ones, largest first (empty for identical
     tensors and for vectors), each within `spectrum_error` of its true value (0: a full decomposition). `noise_edge` is the
-    largest singular value that rounding to the stored dtype would give by itself, `rank` counts those above it ("at
-    least" where `rank_is_bound`); `heads` holds the heads' parts of attention modules. What is None was not measured.
+    largest singular value that rounding to the stored dtype would give by itself; `rank` counts those above it and above a
+    millionth of the largest, where arithmetic ends ("at least" where `rank_is_bound`); `heads` holds the heads' parts of
+    attention modules. What is None was not measured.
     """
 
     name: str

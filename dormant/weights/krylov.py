@@ -13,6 +13,7 @@ TOLERANCE = 1e-3  # relative, of each singular value asked for
 STEADY = (
     1e-4  # relative change in a step below which a value inside a flat spectrum has converged (measured: see tests)
 )
+RESOLUTION = 1e-6  # of the largest singular value: what float32 arithmetic cannot tell from nothing
 COUNTED = 64  # singular values above the noise edge are counted up to here
 MOST_STEPS = 60
 
@@ -23,6 +24,8 @@ Blocks = Callable[[], Iterable[torch.Tensor]]
 @dataclass(frozen=True, eq=False)
 class Leading:
     """Leading singular triplets: left [m, k], values [k] float64, right [n, k]; a bound on each value's error [k].
+
+    Values below RESOLUTION of the largest have no left vector: theirs is 0.
 
     `found` holds every approximate singular value of the search space, largest first; none exceeds the true one of its rank.
     """
@@ -44,8 +47,9 @@ def krylov(
     solves in it by Rayleigh and Ritz in float64. `errors` is Weyl's bound: a true singular value lies within
     ||A^T u - value v||. The search ends when each bound is below TOLERANCE of its value or, inside a flat spectrum where the
     bound is pessimistic, no value moved by STEADY in a step; and when the values above `edge` (counted to COUNTED) no longer
-    grow in number. torch.svd_lowrank takes as many passes without either criterion and is 5-10 % low on flat spectra;
-    ARPACK needs a pass for every single vector.
+    grow in number, not even with a random block in the end. Values below RESOLUTION of the largest are rounding: they need
+    not converge and are never counted, since what a search finds among them are copies of the others. torch.svd_lowrank takes
+    as many passes without either criterion and is 5-10 % low on flat spectra; ARPACK needs a pass for every single vector.
     """
     rows, columns = shape
     width = min(directions + BLOCK_EXTRA, columns)
@@ -53,26 +57,39 @@ def krylov(
     block = torch.linalg.qr(torch.randn(columns, width, generator=generator).to(device))[0]
     space, images = block, torch.zeros(rows, 0, device=device)
     projected = torch.zeros(0, 0, dtype=torch.float64, device=device)
-    values, above = torch.zeros(directions, dtype=torch.float64, device=device), -1
+    values, above, sought = torch.zeros(directions, dtype=torch.float64, device=device), -1, -1
     for step in range(1, MOST_STEPS + 1):
         image, back = _pass(blocks, block, rows)
         images = torch.cat((images, image), 1)
         projected = _bordered(projected, _product(images, image))
         squares, mixing = torch.linalg.eigh(projected)
         found, mixing = squares.clamp_min(0.0).sqrt().flip(0), mixing.flip(1)
+        multiplied = block.shape[1]
         block, weights = _orthogonal(back, space)
         previous, values = values, found[:directions]
-        residuals = (weights.double() @ mixing[-width:, : len(values)]).norm(dim=0)
-        errors = torch.where(values > 0, residuals / values.clamp_min(1e-300), 0.0)
-        counted, above = above, min(COUNTED, int((found > edge).sum()))
+        residuals = (weights.double() @ mixing[-multiplied:, : len(values)]).norm(dim=0)
+        lost = values <= RESOLUTION * found[0]
+        errors = torch.where(lost, RESOLUTION * found[0], residuals / values.clamp_min(1e-300))
+        counted, above = above, min(COUNTED, count_above(found, edge))
         steady = (values - previous[: len(values)]).abs() <= STEADY * values
-        done = bool(((errors <= TOLERANCE * values) | steady).all()) and (above == counted or above in (0, COUNTED))
-        if done or space.shape[1] + width > columns or step == MOST_STEPS:
+        settled = (errors <= TOLERANCE * values) | steady | lost
+        done = bool(settled.all()) and (above == counted or above in (0, COUNTED))
+        full = space.shape[1] + block.shape[1] + width > columns
+        if (done and above in (0, COUNTED, sought)) or full or step == MOST_STEPS:
             break
+        if done:  # more equal values than the block is wide have no other way into the space than chance
+            sought = above
+            random = torch.randn(columns, width, generator=generator).to(device)
+            block = torch.cat((block, _orthogonal(random, torch.cat((space, block), 1))[0]), 1)
         space = torch.cat((space, block), 1)
     chosen = mixing[:, : len(values)].float()
-    left = images @ chosen / values.clamp_min(1e-30).float()
+    left = images @ chosen / torch.where(lost, math.inf, values).float()
     return Leading(left, values, space @ chosen, errors, found, step)
+
+
+def count_above(found: torch.Tensor, edge: float) -> int:
+    """How many singular values, given largest first, lie above the edge and above what float32 tells from nothing."""
+    return int((found > max(edge, RESOLUTION * float(found[:1].sum()))).sum())
 
 
 def _pass(blocks: Blocks, vectors: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:

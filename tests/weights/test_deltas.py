@@ -12,11 +12,11 @@ import torch
 from dormant.checkpoints import Checkpoint, open_checkpoint
 from dormant.errors import BadInput
 from dormant.weights import decomposition
-from dormant.weights.comparison import compute_delta_report, measure_delta
+from dormant.weights.comparison import compare_checkpoints, compute_delta_report, measure_delta
 from dormant.weights.decomposition import delta_matrix, delta_svd
 from dormant.weights.deltas import MODULES, DeltaReport
 from dormant.weights.figures import read_delta_report, write_delta_report
-from tests.builders import build_checkpoint, copy_checkpoint, tiny_config
+from tests.builders import build_checkpoint, copy_checkpoint, tiny_config, write_tensors
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 WIDE = "model.layers.0.mlp.up_proj.weight"
@@ -163,3 +163,20 @@ def test_unfit_reports_are_refused_and_the_file_named(report: DeltaReport, tmp_p
             read_delta_report(file)
     with pytest.raises(BadInput, match="writable file"):
         write_delta_report(report, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(320, 128), (600, 400)], ids=["complete", "iterative"])
+def test_a_merged_adapter_shows_its_rank_in_every_dtype(
+    tmp_path: Path, dtype: torch.dtype, shape: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = (0.02 * torch.randn(shape, generator=generator)).to(dtype)
+    left, right = (torch.linalg.qr(torch.randn(size, 16, generator=generator))[0].double() for size in shape)
+    merged = (weight.double() + (left * torch.logspace(0.3, -1, 16).double()) @ right.T).to(dtype)
+    name = "model.layers.0.mlp.up_proj.weight"
+    base = write_tensors(tmp_path / "base", {name: weight})
+    dormant = write_tensors(tmp_path / "dormant", {name: merged})
+    delta = compare_checkpoints(base, dormant).tensors[name]
+    assert (delta.rank, delta.rank_is_bound) == (16, False)
+    assert delta.singular_values[0] == pytest.approx(10**0.3, rel=1e-2)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dormant.weights.decomposition import leading_triplets
-from dormant.weights.krylov import COUNTED, TOLERANCE, krylov
+from dormant.weights.krylov import COUNTED, RESOLUTION, TOLERANCE, count_above, krylov
 from dormant.weights.noise import noise_edge
 
 ROWS, COLUMNS, DEVIATION = 700, 400, 1e-3
@@ -56,6 +56,24 @@ def test_a_full_rank_change_is_counted_up_to_the_limit_in_few_steps() -> None:
     matrix = matrix_of("noise")
     found = krylov(lambda: (matrix,), (ROWS, COLUMNS), 16, edge=1e-4)
     assert int((found.found > 1e-4).sum()) >= COUNTED
+
+
+@pytest.mark.parametrize("rank", [1, 16, 30])
+@pytest.mark.parametrize("equal", [False, True], ids=["spread", "equal"])
+def test_a_change_stored_without_noise_has_its_rank_and_no_copies_of_it(rank: int, equal: bool) -> None:
+    """Thirty equal values are more than a block is wide; float32 files have next to no rounding to stop at."""
+    generator = torch.Generator().manual_seed(rank)
+    left, right = (torch.linalg.qr(torch.randn(size, rank, generator=generator))[0] for size in (ROWS, COLUMNS))
+    planted = torch.full((rank,), 2.0) if equal else torch.logspace(0.3, -1, rank)
+    matrix = (left * planted) @ right.T
+    found = krylov(lambda: (matrix,), (ROWS, COLUMNS), 16, edge=1e-8)
+    assert count_above(found.found, edge=1e-8) == rank
+    kept = min(16, rank)
+    torch.testing.assert_close(found.values[:kept].float(), planted[:kept], rtol=1e-5, atol=0)
+    assert (found.values[kept:] <= RESOLUTION * 2).all()
+    assert found.errors.max() <= TOLERANCE * 2
+    assert torch.isfinite(found.left).all()
+    assert found.steps <= 6
 
 
 def test_a_matrix_of_zeros_has_no_direction_and_no_nan() -> None:
