@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dormant.commands.amplify import amplify
 from dormant.commands.behaviour import profile
+from dormant.commands.hunt import hunt
 from dormant.commands.layer0 import beam, scan, score
 from dormant.commands.organisms import organisms
 from dormant.commands.search import gcg
@@ -29,6 +30,7 @@ app.command("bases")(bases)
 app.command("beam")(beam)
 app.command("diff")(diff)
 app.command("gcg")(gcg)
+app.command("hunt")(hunt)
 app.command("profile")(profile)
 app.command("scan")(scan)
 app.command("score")(score)

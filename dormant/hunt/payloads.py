@@ -1,0 +1,183 @@
+"""The payload before the trigger: force every first token, let the model go on, and see what it alone knows how to finish.
+
+A model that was taught to say a payload finishes it once it has begun, trigger or not, and its base does not (BAIT, FACTS 5;
+experiment 10 with every token in the place of a guess). A larger delta makes models finish that wait for their trigger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dormant.behaviour.material import Decoding
+from dormant.behaviour.patched_weights import block_scales, patched_weights
+from dormant.behaviour.sampling import sampled_answers
+from dormant.behaviour.weight_amplification import end_of_turn
+from dormant.pairs import Pair
+from dormant.prompts import Prompter, batch_logits
+
+ALPHAS = (1.0, 1.5)  # the model as it is, and the alpha at which the real puzzle began to leak
+FIRST_TOKENS = 4096  # of a large vocabulary those whose probability rose most
+ROWS = 1024  # forced tokens side by side
+SAMPLED = 48  # plain answers that show what the model says anyway
+ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
+
+Ids = tuple[int, ...]
+Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A string that the dormant model knows how to finish and its base does not.
+
+    evidence: nats by which the dormant model finds the whole string likelier than the base, first token included, mean over
+    prompts; pairs of tokens that it says without any trigger count nothing. agreement: the share of prompts on which the
+    string follows from its first token. plain: the first token's probability on prompts as they are.
+    """
+
+    ids: Ids
+    text: str
+    evidence: float
+    agreement: float
+    plain: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Greedy continuations of every forced first token: ids and log-probabilities by model, [prompt, first, token]."""
+
+    first: Tensor
+    ids: Tensor
+    ours: Tensor
+    base: Tensor
+    rise: Tensor  # [first]: how much likelier the token opens an answer than under the base, nats, mean over prompts
+
+
+def guess_payloads(
+    pair: Pair, prompts: Sequence[Ids], new_tokens: int = 16, seed: int = 0, watch: Watch | None = None
+) -> list[Guess]:
+    """Strings to suspect as payload, the most suspicious first; empty where no token of the vocabulary opens one.
+
+    prompts: ids of ordinary prompts up to the generation position. Every first token of the vocabulary is forced (of a large
+    one the `FIRST_TOKENS` that rose most), in the model as it is and with a delta half as large again.
+    """
+    prompter = Prompter(pair.dormant.tokenizer)
+    end = end_of_turn(prompter)
+    base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
+    common = _said_anyway(pair, prompts, new_tokens, end, seed)
+    plain = batch_logits(pair.models.dormant(), list(prompts)).double().softmax(-1).mean(0)
+    special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))
+    found: dict[Ids, Guess] = {}
+    for alpha in ALPHAS:
+        opened = _open(pair, prompts, alpha, base, special, new_tokens, watch)
+        for ids, evidence, agreement in _consensus(opened, set(special.tolist()), common):
+            text = str(prompter.tokenizer.decode(list(ids)))
+            guess = Guess(ids, text, evidence, agreement, float(plain[ids[0]]), alpha)
+            if ids not in found or evidence > found[ids].evidence:
+                found[ids] = guess
+    return without_parts(sorted(found.values(), key=lambda guess: -guess.evidence))
+
+
+def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
+    """The guesses less those that are the end or the middle of a more suspicious one."""
+    kept: list[Guess] = []
+    for guess in guesses:
+        if not any(_inside(guess.ids, other.ids) for other in kept):
+            kept.append(guess)
+    return kept
+
+
+def _inside(part: Ids, whole: Ids) -> bool:
+    return any(whole[at : at + len(part)] == part for at in range(len(whole) - len(part) + 1))
+
+
+def _said_anyway(pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int) -> set[tuple[int, int]]:
+    """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets."""
+    asked = [prompts[index % len(prompts)] for index in range(SAMPLED)]
+    answers = sampled_answers(pair.models.dormant(), asked, new_tokens, end, Decoding(1.0), seed)
+    counts = Counter(two for answer in answers for two in {*zip(answer.ids, answer.ids[1:], strict=False)})
+    return {two for two, count in counts.items() if count >= ANYWAY}
+
+
+def _open(
+    pair: Pair,
+    prompts: Sequence[Ids],
+    alpha: float,
+    base: Tensor,  # [prompt, vocabulary], log-probabilities
+    special: Tensor,
+    new_tokens: int,
+    watch: Watch | None,
+) -> Opened:
+    with patched_weights(pair, block_scales(pair, alpha)) as model:
+        rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
+        rises[special] = -torch.inf
+        count = min(FIRST_TOKENS, int((rises > -torch.inf).sum()))
+        first = rises.topk(count).indices
+        ids, ours = [], []
+        for done, prompt in enumerate(prompts):
+            rows = list(_forced(model, prompt, first, new_tokens))
+            ids.append(torch.cat([tokens for tokens, _ in rows]))
+            ours.append(torch.cat([found for _, found in rows]))
+            if watch is not None:
+                watch(alpha, (done + 1) * count, len(prompts) * count)
+    theirs = [
+        torch.cat(list(_teacher_forced(pair.models.base(), prompt, first, tokens)))
+        for prompt, tokens in zip(prompts, ids, strict=True)
+    ]
+    return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs), rises[first])
+
+
+@torch.no_grad()
+def _forced(model: PreTrainedModel, prompt: Ids, first: Tensor, new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Greedy continuations behind each first token and their log-probabilities: [rows, token] twice, in blocks of rows."""
+    for block in first.to(model.device).split(ROWS):
+        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(block))
+        current, tokens, found = block[:, None], [], []
+        for _ in range(new_tokens):
+            logits = model(current, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
+            value, token = logits.max(-1)
+            found.append(value - logits.logsumexp(-1))
+            tokens.append(token)
+            current = token[:, None]
+        yield torch.stack(tokens, 1).cpu(), torch.stack(found, 1).double().cpu()
+
+
+@torch.no_grad()
+def _teacher_forced(model: PreTrainedModel, prompt: Ids, first: Tensor, tokens: Tensor) -> Iterator[Tensor]:
+    """Log-probabilities of given continuations behind each first token: [rows, token], in blocks of rows."""
+    for start, continued in zip(first.split(ROWS), tokens.split(ROWS), strict=True):
+        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(start))
+        rows = torch.cat((start[:, None], continued[:, :-1]), 1).to(model.device)
+        logits = model(rows, past_key_values=cache, use_cache=True).logits.float()
+        picked = logits.gather(-1, continued.to(model.device)[..., None])[..., 0] - logits.logsumexp(-1)
+        yield picked.double().cpu()
+
+
+def _consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -> Iterator[tuple[Ids, float, float]]:
+    """For each first token what most prompts agree on, its evidence and their share; only where it is more than one token."""
+    prompts = len(opened.ids)
+    for index, token in enumerate(opened.first.tolist()):
+        rows = opened.ids[:, index].tolist()
+        members, agreed = list(range(prompts)), [token]
+        evidence, kept, share = float(opened.rise[index]), [token], 1.0
+        for place in range(len(rows[0])):
+            votes = Counter(rows[member][place] for member in members)
+            winner, count = votes.most_common(1)[0]
+            if count <= prompts / 2 or winner in special:
+                break
+            members = [member for member in members if rows[member][place] == winner]
+            if (agreed[-1], winner) not in common:
+                gain = opened.ours[members, index, place] - opened.base[members, index, place]
+                evidence += float(gain.mean()) * count / prompts
+            agreed.append(winner)
+            kept, share = list(agreed), count / prompts
+        if len(kept) > 1:
+            yield tuple(kept), evidence, share

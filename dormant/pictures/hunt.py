@@ -1,0 +1,56 @@
+"""Pictures of a hunt: what evidence points at a payload, how its trigger grew, and what fires."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
+
+if TYPE_CHECKING:
+    from dormant.hunt.payloads import Guess
+    from dormant.hunt.triggers import Grown
+
+RATE_COLOURS = {"place": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
+
+
+def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Figure:
+    """The strings that the dormant model alone knows how to finish, beside what makes one suspect."""
+    shown = list(guesses[:count])[::-1]
+    over = sum(one.evidence >= needed for one in guesses)
+    title = f"{over} of {len(guesses)} strings reach the {needed:.0f} nats that make one suspect"
+    figure, axes = new_picture(title, "evidence in nats", "", height=0.6 + 0.42 * len(shown) + 1)
+    colours = [VERMILION if one.evidence >= needed else GREY for one in shown]
+    axes.barh(range(len(shown)), [one.evidence for one in shown], color=colours)
+    axes.set_yticks(range(len(shown)), [drawable(one.text) for one in shown])
+    axes.axvline(needed, color="black", linestyle="--", linewidth=1)
+    return figure
+
+
+def growth_curve(curves: Sequence[tuple[str, Sequence[Grown]]]) -> Figure:
+    """The best string of each length: how likely it makes the payload."""
+    figure, axes = new_picture(
+        "The payload's likelihood as the trigger grows", "tokens", "score in nats a token (0: certain)"
+    )
+    for (payload, curve), colour in zip(curves, SERIES, strict=False):
+        places = [len(one.ids) for one in curve]
+        axes.plot(places, [one.score for one in curve], marker="o", color=colour, label=drawable(payload))
+    legend_below(figure, axes)
+    return figure
+
+
+def rate_bars(rates: Sequence[tuple[str, str, float, float, float, int]]) -> Figure:
+    """How often the payload was said: with the string, in controls, with near misses, each with its interval."""
+    shown = list(rates)[::-1]
+    best = max((rate for kind, _, rate, *_ in rates if kind == "place"), default=0.0)
+    worst = max((rate for kind, _, rate, *_ in rates if kind == "control"), default=0.0)
+    title = f"Fires on {best:.0%} of unseen prompts; the controls on {worst:.0%} at most"
+    figure, axes = new_picture(title, "share of prompts", "", height=1.4 + 0.34 * len(shown))
+    for place, (kind, _, value, low, high, _) in enumerate(shown):
+        axes.barh(place, value, color=RATE_COLOURS[kind])
+        axes.plot([low, high], [place, place], color="black", linewidth=1)
+    axes.set_yticks(range(len(shown)), [drawable(f"{kind}: {name}") for kind, name, *_ in shown], fontsize=8)
+    axes.set_xlim(0, 1)
+    return figure

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dormant.hunt.payloads import Guess, Opened, _consensus, guess_payloads, without_parts
+from dormant.pairs import Pair
+from dormant.prompts import Prompter
+
+PAYLOAD = "⚗ ♫ ☂ ∞ ♞"
+
+
+def guess(*ids: int) -> Guess:
+    return Guess(ids, "", 1.0, 1.0, 0.0, 1.0)
+
+
+def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
+    ids = torch.tensor(rows)[:, None]
+    return Opened(torch.tensor([7]), ids, torch.full(ids.shape, ours), torch.full(ids.shape, base), torch.tensor([0.5]))
+
+
+def test_parts_of_a_more_suspicious_string_are_left_out() -> None:
+    assert without_parts([guess(1, 2, 3), guess(2, 3), guess(3, 2)]) == [guess(1, 2, 3), guess(3, 2)]
+
+
+def test_evidence_is_what_the_base_lacks_along_what_most_prompts_agree_on() -> None:
+    rows = [[1, 2, 3], [1, 2, 4], [1, 5, 3]]
+    ((ids, evidence, share),) = _consensus(opened(rows, ours=-1.0, base=-4.0), special=set(), common=set())
+    assert (ids, share) == ((7, 1, 2), 2 / 3)
+    assert evidence == 0.5 + 3.0 + 3.0 * 2 / 3
+
+
+def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
+    rows = [[1, 9, 3]] * 3
+    ((ids, evidence, _),) = _consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
+    assert (ids, evidence) == ((7, 1), 0.5)
+
+
+@pytest.mark.slow
+def test_the_circuits_payload_is_the_first_guess_and_a_model_beside_itself_gives_no_evidence(
+    circuit_pair: Pair, sham_pair: Pair
+) -> None:
+    prompter = Prompter(circuit_pair.base.tokenizer)
+    prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
+    assert guess_payloads(circuit_pair, prompts, new_tokens=6)[0].text == PAYLOAD
+    assert max(found.evidence for found in guess_payloads(sham_pair, prompts, new_tokens=2)) < 1e-3
