@@ -191,9 +191,15 @@ def _head_table(report: DeltaReport, heads: list[tuple[TensorDelta, HeadDelta]])
 
 def _token_table(report: DeltaReport) -> Table:
     what = {"embedding": "reads (embeddings)", "head": "reads (head)", "logits": "writes"}
-    table = Table("module", "layers", Column("tokens, farthest first", overflow="fold", ratio=1), "sd", "random")
+    table = Table(
+        Column("module", min_width=18),
+        "layers",
+        Column("tokens, farthest first", overflow="fold", ratio=1),
+        "sd",
+        "random",
+    )
     for listed in report.tokens:
-        texts = [escape(text.replace(" ", "\N{NO-BREAK SPACE}")) for text in listed.texts]  # a token stays on its line
+        texts = [escape(text.replace(" ", "\N{OPEN BOX}")) for text in listed.texts]  # a token stays on its line
         marked = [text + "*" * (score > listed.random) for text, score in zip(texts, listed.scores, strict=True)]
         table.add_row(
             f"{listed.module} {what[listed.lens]}", ",".join(map(str, listed.layers)), "  ".join(marked),
@@ -204,9 +210,8 @@ def _token_table(report: DeltaReport) -> Table:
 
 
 def _tensor_table(report: DeltaReport) -> Table:
-    table = Table(
-        "changed tensor", "norm", "relative", "max abs", "sigma 1", "energy in 16", "stable rank", "rank", "edge"
-    )
+    first = Column("changed tensor", overflow="fold", min_width=18)
+    table = Table(first, "norm", "relative", "max abs", "sigma 1", "energy in 16", "stable rank", "rank", "edge")
     for name in report.modified:
         delta = report.tensors[name]
         spectrum = ["-"] * 5
@@ -214,12 +219,12 @@ def _tensor_table(report: DeltaReport) -> Table:
             kept = min(16, len(delta.singular_values))
             spectrum = [
                 f"{delta.singular_values[0]:.4g}",
-                f"{delta.energy_share(kept):.2%}",
+                f"{delta.energy_share(kept):.1%}",
                 f"{delta.stable_rank:.3g}",
             ]
-            spectrum += [f"{'at least ' * delta.rank_is_bound}{delta.rank}", f"{delta.noise_edge:.3g}"]
+            spectrum += [f"{'at least ' * delta.rank_is_bound}{delta.rank}", f"{delta.noise_edge:.2g}"]
         relative = "-" if delta.relative is None else f"{delta.relative:.3g}"
-        table.add_row(name.removeprefix("model."), f"{delta.norm:.4g}", relative, f"{delta.max_abs:.3g}", *spectrum)
+        table.add_row(name.removeprefix("model."), f"{delta.norm:.4g}", relative, f"{delta.max_abs:.2g}", *spectrum)
     return table
 
 
