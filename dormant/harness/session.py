@@ -62,7 +62,11 @@ class Session:
     def __init__(self, config: pytest.Config):
         option = config.option
         self.config = config
-        workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+        assigned = getattr(config, "workerinput", {})
+        workers, worker = (
+            int(assigned.get("workercount", 1)),
+            str(assigned.get("workerid", "")),
+        )  # no journal has two writers
         if workers > 1:  # each worker's threads would otherwise wait for the others': ten times slower on two cores
             torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         self.reports = Path(option.reports)
@@ -75,7 +79,7 @@ class Session:
             settings,
             provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
             self.control_pair,
-            *((self.reports / "journals", self.progress) if option.budget == "full" else ()),
+            *((self.reports / "journals" / worker, self.progress) if option.budget == "full" else ()),
         )
         self.ledger = Ledger(Path(option.ledger) / option.budget)
         self.findings: list[Finding] = []

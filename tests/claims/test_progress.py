@@ -88,3 +88,9 @@ def test_journals_stay_until_a_session_ends_whole(pytester: pytest.Pytester, bod
     plugins = ("-p", "dormant.plugin", "-p", "no:allure_pytest", "-p", "no:cacheprovider")
     pytester.runpytest_inprocess(*plugins, "--budget", "full", "--pair", "warmup-vs-qwen2", no_reraise_ctrlc=True)
     assert len(list((pytester.path / "reports" / "journals").glob("*.jsonl"))) == kept
+
+
+def test_every_worker_has_journals_of_its_own(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_one(laboratory): assert laboratory.journals.parts[-2:] == ('journals', 'gw0')")
+    plugins = ("-p", "dormant.plugin", "-p", "no:allure_pytest", "-p", "no:cacheprovider")
+    pytester.runpytest_inprocess(*plugins, "--budget", "full", "-n", "1").assert_outcomes(passed=1)
