@@ -134,7 +134,8 @@ def _draw(sweep: AmplificationSweep, expect: str, folder: Path) -> None:
     if expect:
         curves[f"half of {expect!r}"] = sweep.shares("payload", expect)
     curves["repeat themselves"] = {run.alpha: run.collapsed for run in sweep.amplified}
-    picture = amplification_curves(curves, sweep.summary(), "share of the answers")
+    summary = sweep.summary()
+    picture = amplification_curves(curves, summary[:1].upper() + summary[1:], "share of the answers")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "amplification.png").write_bytes(png_bytes(picture))
