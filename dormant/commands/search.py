@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dormant.search.campaign import Campaign, Plan
     from dormant.search.course import Progress
 
+STOPPED = 130  # what a shell reports of a command that was interrupted
 KEPT = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
 
 
@@ -103,7 +104,12 @@ def gcg(
     if journal is not None:
         kept = Journal(journal, {**asdict(plan), "payload": payload, "pairs": [pair.fingerprint for pair in pairs]})
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
-    campaigns = [_run(run_campaign, pair, plan, kept, known) for pair in pairs]
+    try:
+        campaigns = [_run(run_campaign, pair, plan, kept, known) for pair in pairs]
+    except KeyboardInterrupt:
+        note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
+        Console(stderr=True).print(f"dormant: stopped; {note}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(STOPPED) from None
     rivals = [run.value for campaign in campaigns for run in campaign.random]
     rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
     found = _strings(campaigns[0], max(rivals))

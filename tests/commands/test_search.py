@@ -55,3 +55,16 @@ def test_a_payload_that_is_missing_is_a_sentence(tiny_base: Path, tiny_dormant: 
 def test_an_unwritable_journal_is_a_sentence(tiny_base: Path, tiny_dormant: Path) -> None:
     with pytest.raises(BadInput, match="a journal must be writable"):
         search("--base", tiny_base, "--dormant", tiny_dormant, "--journal", "/dev/null/journal")
+
+
+def test_an_interrupted_search_says_how_to_go_on(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dormant.search.campaign.run_campaign", interrupted)
+    arguments = ["gcg", "--base", str(tiny_base), "--dormant", str(tiny_dormant), "--journal", str(tmp_path / "j")]
+    stopped = CliRunner().invoke(app, [*arguments, *SMALL])
+    assert stopped.exit_code == 130
+    assert f"the same command goes on from {tmp_path / 'j'}" in stopped.stderr
