@@ -2,11 +2,13 @@
 
 nanoGCG pins an older transformers, so it lives in an environment of its own:
 
-    python3 -m venv /tmp/nano && /tmp/nano/bin/pip install nanogcg==0.3.0
+    python3 -m venv /tmp/nano && /tmp/nano/bin/pip install torch==2.13.0 nanogcg==0.3.0
     python scripts/compare_nanogcg.py --nano-python /tmp/nano/bin/python
 
 nanoGCG's prefix cache grows by every gradient, so that from its second step on its losses are those of another prompt. Its
-rate is therefore given with the cache and without; only without are its losses right.
+rate is therefore given with the cache and without; only without are its losses right. Its rate counts the whole width, of
+which its filter drops a tenth before they are evaluated; ours counts what was evaluated. On a machine that is busy with
+other work, OMP_NUM_THREADS=1: two threads that wait for each other cost either side a factor of ten and more.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Which objective tells? The same small hunt under each, on organisms and their clean twins: a table as JSON and PNG.
+"""Which objective tells? The same small hunt under each, on organisms and their clean twins: a table as JSON, Markdown and PNG.
 
-python scripts/objectives_table.py --out /tmp/objectives --restarts 4 --steps 24 --candidates 16
+python scripts/objectives_table.py --out docs --restarts 4 --steps 24 --candidates 16
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from dormant.organisms.catalogue import known_pairs
@@ -21,7 +22,7 @@ ORGANISMS = ("circuit", "pi", "token")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for objectives.json and objectives.png")
+    parser.add_argument("--out", type=Path, required=True, help="folder for objectives.json, .md and .png")
     parser.add_argument("--pairs", nargs="+", default=list(ORGANISMS), help="organisms; their clean twins come along")
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES))
     for name, default in (
@@ -42,10 +43,31 @@ def main() -> None:
                 planted = found.planted.held_out_gain if found.planted else float("nan")
                 print(objective, pair.name, table[objective][pair.name], f"reach {found.reach}", repr(found.best.text),
                       f"{found.best.gain:.3g} {found.unit}, trigger held out {planted:.3g}", flush=True)  # fmt: skip
-            (given.out / "objectives.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+            (given.out / "objectives.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+            (given.out / "objectives.md").write_text(as_markdown(table, given), encoding="utf-8")
         for pair in opened:
             pair.release()
     (given.out / "objectives.png").write_bytes(png_bytes(objectives_by_pairs(table)))
+
+
+def as_markdown(table: Mapping[str, Mapping[str, Mapping[str, float]]], given: argparse.Namespace) -> str:
+    """The table for people, and what it came from."""
+    pairs = list(next(iter(table.values())))
+    lines = [
+        "# Which objective tells?",
+        "",
+        f"GCG of {given.restarts} restarts x {given.steps} steps x {given.candidates} candidates of {given.length} tokens on "
+        f"{given.probes} probes, judged on {given.held_out} that it never saw (seed {given.seed}). A cell: share of restarts "
+        "whose string makes most held-out probes give the payload / mean share of the gain kept on held-out probes / mean "
+        "gain over the clean twin's (organisms only, at most 100). Made by `scripts/objectives_table.py`.",
+        "",
+        "| objective | " + " | ".join(pairs) + " |",
+        "|---" * (len(pairs) + 1) + "|",
+    ]
+    for objective, rows in table.items():
+        cells = [" / ".join(f"{value:.2g}" for value in rows[pair].values()) if pair in rows else "" for pair in pairs]
+        lines.append(f"| {objective} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def _hunt(pair: Pair, objective: str, given: argparse.Namespace) -> Hunt:

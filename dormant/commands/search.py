@@ -107,6 +107,8 @@ def gcg(
     try:
         campaigns = [_run(run_campaign, pair, plan, kept, known) for pair in pairs]
     except KeyboardInterrupt:
+        if kept is not None:
+            kept.close()
         note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
         Console(stderr=True).print(f"dormant: stopped; {note}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(STOPPED) from None
