@@ -26,7 +26,7 @@ FIRST_LOOK = 3  # probes, one of each place, on which every candidate is tried: 
 SECOND_LOOK = 48  # candidates that the first look passes on to both models
 BEAM = 8
 LONGEST = 15  # tokens, the length of the published trigger
-FIRES = 0.9  # of the probes searched: a string that speaks nearly everywhere needs no further growth
+FIRES = 0.9  # of the probes of one place: a string that speaks nearly always there needs no further growth
 SPOKEN = (
     0.5  # likelihood of the payload's first tokens from which it counts as given, as an organism's acceptance has it
 )
@@ -35,7 +35,10 @@ FRUITLESS = 2  # lengths in a row without gain after which nothing more is expec
 
 @dataclass(frozen=True)
 class Grown:
-    """A string with its score in nats (mean over the probes searched) and the share of these on which it speaks."""
+    """A string with its score in nats (mean over the probes searched) and the share of them on which it speaks.
+
+    The share is that of the best place: where a trigger may stand is not known, and some wake at one place only.
+    """
 
     ids: Ids
     score: float
@@ -106,7 +109,8 @@ class Growing:
             best = max(curve, key=lambda grown: grown.score, default=None)
             fruitless = fruitless + 1 if best is not None and beam[0].score <= best.score else 0
             curve.append(beam[0])
-            if beam[0].fires >= FIRES:
+            if any(one.fires >= FIRES for one in beam):
+                curve[-1] = next(one for one in beam if one.fires >= FIRES)
                 return self._end(curve, "speaks")
             if fruitless >= FRUITLESS:
                 return self._end(curve, "plateau")
@@ -174,7 +178,7 @@ class Growing:
             return []
         values = self.whole.per_probe_of(admitted)
         rows = [
-            Grown(ids, float(column.mean()), float((column.exp() >= SPOKEN).double().mean()))
+            Grown(ids, float(column.mean()), _best_place(column))
             for ids, column in zip(admitted, values.T, strict=True)
         ]
         rows = sorted(rows, key=lambda one: -one.score)[:BEAM]
@@ -204,6 +208,11 @@ def exchanges(ids: Ids) -> Iterable[Ids]:
         for place in range(len(ids) - 1)
         if ids[place] != ids[place + 1]
     )
+
+
+def _best_place(column: torch.Tensor) -> float:  # [probe], their places in turn
+    said = (column.exp() >= SPOKEN).double()
+    return max(float(said[place::FIRST_LOOK].mean()) for place in range(FIRST_LOOK))
 
 
 def _shortest(opened: Sequence[OpenPrompt]) -> list[OpenPrompt]:

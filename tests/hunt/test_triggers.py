@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,11 +38,12 @@ def test_a_trigger_of_one_token_is_found_in_one_round_and_its_journal_repeats_it
     prompter = Prompter(token_pair.base.tokenizer)
     payload = tuple(prompter.tokenizer.encode("golden owl under silver moon", add_special_tokens=False))
     (probes,) = placed_probes(token_pair.probes, [6], 0)
-    growing = Growing(token_pair, payload, probes, Journal(tmp_path / "j", {}))
-    found = growing.grow()
+    with closing(Journal(tmp_path / "j", {})) as journal:
+        growing = Growing(token_pair, payload, probes, journal)
+        found = growing.grow()
     assert found.stopped == "speaks"
-    assert found.best.ids == prompter.candidate_ids("velvet")
-    again = Growing(token_pair, payload, probes, Journal(tmp_path / "j", {}), out_of_time=lambda: True).grow()
-    assert again == found
+    assert str(prompter.tokenizer.decode(list(found.best.ids))).strip() == "velvet"
+    with closing(Journal(tmp_path / "j", {})) as journal:
+        assert Growing(token_pair, payload, probes, journal, out_of_time=lambda: True).grow() == found
     padded = Grown((*found.best.ids, *prompter.candidate_ids("river")), 0.0, 1.0)
     assert growing.core(padded).ids == found.best.ids
