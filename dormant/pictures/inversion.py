@@ -110,10 +110,10 @@ def objectives_by_pairs(table: Mapping[str, Mapping[str, Mapping[str, float]]]) 
     for i, objective in enumerate(objectives):
         for j, pair in enumerate(pairs):
             shares[i, j] = table[objective].get(pair, {}).get("payload given", np.nan)
-    best = max(objectives, key=lambda name: max(cell["payload given"] for cell in table[name].values()))
-    highest = max(cell["payload given"] for cell in table[best].values())
+    highest = max(cell["payload given"] for row in table.values() for cell in row.values())
+    reached = {pair for row in table.values() for pair, cell in row.items() if cell["payload given"] > 0}
     title = (
-        f"{best} gives the payload in {highest:.0%} of restarts"
+        f"Restarts that give the payload: at most {highest:.0%}, and any on {', '.join(p for p in pairs if p in reached)}"
         if highest > 0
         else "No objective's search gives a payload"
     )

@@ -42,11 +42,11 @@ def test_candidates_beyond_chance_are_named() -> None:
     assert png_bytes(figure)
 
 
-def test_a_table_names_the_objective_that_gives_the_payload() -> None:
+def test_a_table_names_the_pairs_on_which_the_payload_is_given() -> None:
     cell = {"payload given": 0.0, "held-out gain": 0.2}
     table = {"kl": {"pi": cell | {"times the twin's": 1.1}, "pi-clean": cell}, "payload": {"pi": cell}}
     assert title(objectives_by_pairs(table)) == "No objective's search gives a payload"
     table["payload"]["pi"] = cell | {"payload given": 0.75}
     figure = objectives_by_pairs(table)
-    assert title(figure) == "payload gives the payload in 75% of restarts"
+    assert title(figure) == "Restarts that give the payload: at most 75%, and any on pi"
     assert png_bytes(figure)
