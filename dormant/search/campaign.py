@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from dormant.errors import BadInput
 from dormant.journal import Journal
@@ -16,8 +18,11 @@ from dormant.search.evaluation import Evaluator
 from dormant.search.gcg import gcg, hill_climb, random_search
 from dormant.search.moves import Candidate
 from dormant.search.objectives import named_objective
+from dormant.search.side_by_side import climb_side_by_side
+from dormant.search.soft_evaluation import SoftEvaluator
 from dormant.search.tokens import allowed_tokens
 
+AT_ONCE = 512  # random candidates a batch: their search has no steps to keep apart
 METHODS = {"gcg": gcg, "hill-climb": hill_climb}
 
 
@@ -53,6 +58,13 @@ class Plan:
         for name in ("restarts", "probes", "held_out"):
             if getattr(self, name) < 1:
                 raise BadInput(f"a search needs {name} >= 1; got {getattr(self, name)} at the plan; raise it")
+        self.settings(0)  # which has checks of its own
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its restarts are the simplest GCG, single swaps for a number of steps, which runs side by side."""
+        simple = (self.swaps, self.resize, self.buffer, self.patience, self.evaluations, self.seconds)
+        return self.method == "gcg" and simple == (1, 0.0, 1, 0, 0, 0.0)
 
     def settings(self, restart: int) -> SearchSettings:
         """One restart's settings; its seed is its own."""
@@ -105,16 +117,20 @@ def run_campaign(
         evaluator.check_length(plan.length)  # before thousands of prompts too long are asked whether they survive
     allowed = allowed_tokens(prompter.tokenizer, plan.tokens)
     admit = survivor(prompter, pair.probes[: plan.probes])
-    found, chance = [], []
-    for restart in range(plan.restarts):
-        watches = [_watch(watch, restart, name) for name in (plan.method, "random")]
-        names = [f"{pair.name}/{plan.method}-{restart}", f"{pair.name}/random-{restart}"]
-        searched.forget()  # or a value's last bit would depend on the restarts before, and a resumed search could fork
-        settings = plan.settings(restart)
-        found.append(METHODS[plan.method](searched, settings, allowed, watches[0], admit, journal, names[0]))
+    if journal is None and watch is None and plan.is_plain:
+        found = _side_by_side(pair, plan, searched, allowed, admit)
+    else:
+        found = []
+        for restart in range(plan.restarts):
+            searched.forget()  # or a value's last bit would depend on what ran before, and a resumed search could fork
+            seen, name = _watch(watch, restart, plan.method), f"{pair.name}/{plan.method}-{restart}"
+            found.append(METHODS[plan.method](searched, plan.settings(restart), allowed, seen, admit, journal, name))
+    chance = []
+    for restart, run in enumerate(found):
         searched.forget()
-        count = found[-1].evaluations
-        chance.append(random_search(searched, settings, allowed, count, watches[1], admit, journal, names[1]))
+        settings = replace(plan.settings(restart), candidates=max(plan.candidates, AT_ONCE))
+        seen, name = _watch(watch, restart, "random"), f"{pair.name}/random-{restart}"
+        chance.append(random_search(searched, settings, allowed, run.evaluations, seen, admit, journal, name))
     empty, empty_held_out = float(searched.empty_value()), float(held_out.empty_value())
     texts = [str(prompter.tokenizer.decode(list(run.best))) for run in found]
     winner = max(range(plan.restarts), key=lambda index: found[index].value)
@@ -133,6 +149,20 @@ def run_campaign(
         empty,
         searched.objective.unit,
     )
+
+
+def _side_by_side(
+    pair: Pair, plan: Plan, searched: Evaluator, allowed: Tensor, admit: Callable[[Candidate], bool]
+) -> list[SearchResult]:
+    """All restarts as one batch, which small budgets need: alone a restart pays a pass's fixed cost for a few ids."""
+    began = time.perf_counter()
+    at_once = SoftEvaluator(searched, sequential=pair.models.placement.residency == "swap")
+    climbs = climb_side_by_side(
+        at_once, plan.length, plan.restarts, plan.steps, plan.candidates, allowed, admit, plan.seed, plan.top
+    )
+    # A restart that runs out of untried swaps evaluates fewer; random search is granted the whole number.
+    each, seconds = plan.candidates * (plan.steps + 1), (time.perf_counter() - began) / plan.restarts
+    return [SearchResult(climb.best, climb.value, climb.start, climb.curve, each, seconds) for climb in climbs]
 
 
 def survivor(prompter: Prompter, probes: tuple[Probe, ...]) -> Callable[[Candidate], bool]:
