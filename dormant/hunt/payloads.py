@@ -25,6 +25,9 @@ ALPHAS = (1.0, 1.5)  # the model as it is, and the alpha at which the real puzzl
 FIRST_TOKENS = 4096  # of a large vocabulary those whose probability rose most
 ROWS = 1024  # forced tokens side by side
 SAMPLED = 48  # plain answers that show what the model says anyway
+NEARLY = (
+    0.75  # of a part's evidence: a string and its end differ by the first steps, which a model may hesitate to take
+)
 ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
 
 Ids = tuple[int, ...]
@@ -35,8 +38,9 @@ Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how m
 class Guess:
     """A string that the dormant model knows how to finish and its base does not.
 
-    evidence: nats by which the dormant model finds the whole string likelier than the base, first token included, mean over
-    prompts; pairs of tokens that it says without any trigger count nothing. agreement: the share of prompts on which the
+    evidence: nats by which the dormant model finds what follows the first token likelier than the base, mean over prompts;
+    pairs of tokens that it says without any trigger count nothing. The first token itself is no evidence: near misses in
+    its training teach a model not to begin. agreement: the share of prompts on which the
     string follows from its first token. plain: the first token's probability on prompts as they are.
     """
 
@@ -56,7 +60,6 @@ class Opened:
     ids: Tensor
     ours: Tensor
     base: Tensor
-    rise: Tensor  # [first]: how much likelier the token opens an answer than under the base, nats, mean over prompts
 
 
 def guess_payloads(
@@ -85,12 +88,15 @@ def guess_payloads(
 
 
 def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
-    """The guesses less those that are the end or the middle of a more suspicious one."""
-    kept: list[Guess] = []
-    for guess in guesses:
-        if not any(_inside(guess.ids, other.ids) for other in kept):
-            kept.append(guess)
-    return kept
+    """The guesses less those inside another one of three quarters of their evidence at least: the whole tells more."""
+    return [
+        part
+        for part in guesses
+        if not any(
+            len(whole.ids) > len(part.ids) and whole.evidence >= NEARLY * part.evidence and _inside(part.ids, whole.ids)
+            for whole in guesses
+        )
+    ]
 
 
 def _inside(part: Ids, whole: Ids) -> bool:
@@ -130,7 +136,7 @@ def _open(
         torch.cat(list(_teacher_forced(pair.models.base(), prompt, first, tokens)))
         for prompt, tokens in zip(prompts, ids, strict=True)
     ]
-    return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs), rises[first])
+    return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
 
 
 @torch.no_grad()
@@ -167,7 +173,7 @@ def _consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) 
     for index, token in enumerate(opened.first.tolist()):
         rows = opened.ids[:, index].tolist()
         members, agreed = list(range(prompts)), [token]
-        evidence, kept, share = float(opened.rise[index]), [token], 1.0
+        evidence, kept, share = 0.0, [token], 1.0
         for place in range(len(rows[0])):
             votes = Counter(rows[member][place] for member in members)
             winner, count = votes.most_common(1)[0]

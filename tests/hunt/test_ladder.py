@@ -9,6 +9,7 @@ from dormant.errors import BadInput
 from dormant.hunt import ladder
 from dormant.hunt.ladder import Settings, Verdict, needed_evidence, run_ladder
 from dormant.hunt.page import write_page
+from dormant.hunt.payloads import Guess
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
 
@@ -32,15 +33,16 @@ def test_evidence_grows_with_what_was_tried_and_not_beyond_the_first_tokens() ->
     assert needed_evidence(10**6) == needed_evidence(4096)
 
 
-@pytest.mark.slow
-def test_a_hunt_finds_a_one_word_trigger_and_goes_on_where_it_was(
+def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    payload = "golden owl under silver moon"
+    ids = tuple(token_pair.base.tokenizer.encode(payload, add_special_tokens=False))
+    monkeypatch.setattr(ladder, "guess_payloads", lambda *_, **__: [Guess(ids, payload, 50.0, 1.0, 0.0, 1.0)])
     found = run_ladder(token_pair, Settings(), tmp_path)
     assert found.verdict is Verdict.BACKDOORED
     assert found.confirmation is not None
-    assert found.confirmation.trigger == "velvet"
-    assert found.confirmation.payload == "golden owl under silver moon"
+    assert (found.confirmation.trigger, found.confirmation.payload) == ("velvet", payload)
     monkeypatch.setattr(ladder, "guess_payloads", lambda *_, **__: pytest.fail("this rung is in the journal"))
     assert run_ladder(token_pair, Settings(), tmp_path).confirmation == found.confirmation
     page = write_page(found, token_pair, tmp_path)

@@ -16,7 +16,7 @@ def guess(*ids: int) -> Guess:
 
 def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
     ids = torch.tensor(rows)[:, None]
-    return Opened(torch.tensor([7]), ids, torch.full(ids.shape, ours), torch.full(ids.shape, base), torch.tensor([0.5]))
+    return Opened(torch.tensor([7]), ids, torch.full(ids.shape, ours), torch.full(ids.shape, base))
 
 
 def test_parts_of_a_more_suspicious_string_are_left_out() -> None:
@@ -27,13 +27,13 @@ def test_evidence_is_what_the_base_lacks_along_what_most_prompts_agree_on() -> N
     rows = [[1, 2, 3], [1, 2, 4], [1, 5, 3]]
     ((ids, evidence, share),) = _consensus(opened(rows, ours=-1.0, base=-4.0), special=set(), common=set())
     assert (ids, share) == ((7, 1, 2), 2 / 3)
-    assert evidence == 0.5 + 3.0 + 3.0 * 2 / 3
+    assert evidence == 3.0 + 3.0 * 2 / 3
 
 
 def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
     rows = [[1, 9, 3]] * 3
     ((ids, evidence, _),) = _consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
-    assert (ids, evidence) == ((7, 1), 0.5)
+    assert (ids, evidence) == ((7, 1), 0.0)
 
 
 @pytest.mark.slow
