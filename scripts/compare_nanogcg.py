@@ -24,9 +24,10 @@ import torch
 from dormant.organisms.catalogue import known_pairs
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
-from dormant.search import Evaluator, SearchSettings, allowed_tokens, gcg
+from dormant.search import Evaluator, SearchSettings, gcg
 from dormant.search.campaign import survivor
 from dormant.search.objectives import payload_likelihood
+from dormant.tokens import allowed_tokens
 
 START = " apple river stone golden moon"
 STEPS = (2, 8)

@@ -11,7 +11,7 @@ from dormant.divergence import js_divergence, kl_divergence
 from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompt, Prompter, batch_logits
-from dormant.search.gcg import allowed_tokens
+from dormant.tokens import allowed_tokens
 
 METRICS = ("kl", "js", "difference-in-differences")
 

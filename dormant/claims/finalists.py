@@ -11,8 +11,8 @@ from dormant.claims.recorder import Recorder
 from dormant.pairs import Pair, Truth
 from dormant.prompts import Prompter
 from dormant.search.objectives import difference_in_differences, log_mass
-from dormant.search.tokens import allowed_tokens
 from dormant.search.validation import Answers, Validation, side_by_side_answers, unusual_tokens, validate
+from dormant.tokens import allowed_tokens
 
 HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
 FINALISTS = [*HUNTED, "random", "trigger", *GIVEN]

@@ -20,10 +20,10 @@ from dormant.commands.options import (
     JsonFile,
     ProbesFile,
     named_pair,
-    progress_bar,
     write_json,
 )
 from dormant.errors import BadInput
+from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
     from dormant.behaviour.weight_amplification import AmplificationSweep, Answers

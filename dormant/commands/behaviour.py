@@ -18,9 +18,9 @@ from dormant.commands.options import (
     ProbesFile,
     Residency,
     named_pair,
-    progress_bar,
     write_json,
 )
+from dormant.progress import progress_bar
 
 STAGES = 4
 

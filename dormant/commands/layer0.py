@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, progress_bar, write_json
+from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, write_json
 from dormant.errors import BadInput
+from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -264,7 +265,7 @@ def _shown(value: float | None) -> str:
 
 
 def _allowed(pair: Pair) -> Tensor:
-    from dormant.search.gcg import allowed_tokens
+    from dormant.tokens import allowed_tokens
 
     return allowed_tokens(pair.base.tokenizer)
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dormant.errors import BadInput
 
@@ -61,27 +56,3 @@ def write_json(path: Path | None, record: Any) -> None:
         raise BadInput(
             f"the file must be writable; got {error.strerror} at {path}; name another with --json"
         ) from error
-
-
-class Progressed(Protocol):
-    """What `progress_bar` gives: call it with the amount done, a remark, and the total where that is only known now."""
-
-    def __call__(self, done: int, remark: str = "", total: int | None = None) -> None: ...
-
-
-@contextmanager
-def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None) -> Iterator[Progressed]:
-    """A bar on stderr, or the file, with rate and time left, silent where nobody watches; call it with the amount done."""
-    console = Console(stderr=True) if file is None else Console(file=file)
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}")
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total, state="")
-        started = time.perf_counter()
-
-        def update(done: int, remark: str = "", total: int | None = None) -> None:
-            rate = done / max(time.perf_counter() - started, 1e-9)
-            progress.update(
-                task, completed=done, total=total, state=f"{rate:.3g} {unit}/s{', ' * bool(remark)}{remark}"
-            )
-
-        yield update

@@ -21,10 +21,10 @@ from dormant.commands.options import (
     Residency,
     Seed,
     named_pair,
-    progress_bar,
     write_json,
 )
 from dormant.errors import BadInput
+from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
     from dormant.journal import Journal

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, progress_bar, write_json
+from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, write_json
+from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
     from dormant.weights.deltas import DeltaReport, TensorDelta

@@ -16,8 +16,8 @@ from dormant.hunt.places import PLACES
 from dormant.hunt.triggers import deletions, exchanges
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
-from dormant.search.tokens import allowed_tokens
 from dormant.statistics import Estimate, proportion_interval
+from dormant.tokens import allowed_tokens
 
 Ids = tuple[int, ...]
 

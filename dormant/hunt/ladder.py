@@ -21,8 +21,8 @@ from dormant.hunt.triggers import Growing, Grown
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
-from dormant.search.tokens import allowed_tokens
 from dormant.statistics import proportion_interval
+from dormant.tokens import allowed_tokens
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.summary import relative_delta
 

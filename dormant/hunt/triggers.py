@@ -16,7 +16,7 @@ from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt, Probe, Prompter
 from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import ROLES, ByRole, Objective, payload_likelihood
-from dormant.search.tokens import allowed_tokens
+from dormant.tokens import allowed_tokens
 
 Ids = tuple[int, ...]
 Watch = Callable[[int, float, Ids], None]  # evaluations, the best score so far, and its string

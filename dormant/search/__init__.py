@@ -3,7 +3,6 @@
 from dormant.search.course import Progress, SearchResult, SearchSettings
 from dormant.search.evaluation import Evaluator, ModelPair
 from dormant.search.gcg import gcg, hill_climb, random_search
-from dormant.search.tokens import allowed_tokens
 
 __all__ = [
     "Evaluator",
@@ -11,7 +10,6 @@ __all__ = [
     "Progress",
     "SearchResult",
     "SearchSettings",
-    "allowed_tokens",
     "gcg",
     "hill_climb",
     "random_search",

@@ -20,7 +20,7 @@ from dormant.search.moves import Candidate
 from dormant.search.objectives import named_objective
 from dormant.search.side_by_side import climb_side_by_side
 from dormant.search.soft_evaluation import SoftEvaluator
-from dormant.search.tokens import allowed_tokens
+from dormant.tokens import allowed_tokens
 
 AT_ONCE = 512  # random candidates a batch: their search has no steps to keep apart
 METHODS = {"gcg": gcg, "hill-climb": hill_climb}

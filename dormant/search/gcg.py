@@ -21,9 +21,8 @@ from dormant.search.moves import (
     random_candidates,
     steepest_tokens,
 )
-from dormant.search.tokens import allowed_tokens
 
-__all__ = ["Progress", "SearchResult", "SearchSettings", "allowed_tokens", "gcg", "hill_climb", "random_search"]
+__all__ = ["Progress", "SearchResult", "SearchSettings", "gcg", "hill_climb", "random_search"]
 
 
 def gcg(

@@ -15,7 +15,7 @@ from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import named_objective, payload_likelihood, stacked
 from dormant.search.side_by_side import Climb, climb_side_by_side, gradients
 from dormant.search.soft_evaluation import SoftEvaluator
-from dormant.search.tokens import allowed_tokens
+from dormant.tokens import allowed_tokens
 
 SPOKEN = 0.5  # likelihood per token from which a payload counts as given: what an organism's acceptance asks
 

@@ -12,10 +12,10 @@ from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 from dormant.search.evaluation import Evaluator
-from dormant.search.gcg import allowed_tokens
 from dormant.search.objectives import ByRole, Objective, payload_likelihood
 from dormant.search.side_by_side import climb_side_by_side
 from dormant.search.soft_evaluation import SoftEvaluator
+from dormant.tokens import allowed_tokens
 
 SPOKEN = 0.5  # likelihood per token from which a payload counts as given: what an organism's acceptance asks
 

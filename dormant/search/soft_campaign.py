@@ -12,8 +12,8 @@ from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import log_mass, named_objective
 from dormant.search.soft_evaluation import SoftEvaluator
 from dormant.search.soft_inversion import Climbable, Inversion, InversionSettings, invert
-from dormant.search.tokens import allowed_tokens
 from dormant.search.validation import unusual_tokens
+from dormant.tokens import allowed_tokens
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dormant.pairs import Pair
+from dormant.checkpoints import Checkpoint
 from dormant.weights.decomposition import delta_matrix
 from dormant.weights.deltas import DeltaReport
 from dormant.weights.tokens import bias_delta, name_of, token_inputs
@@ -45,12 +45,12 @@ def delta_norms(report: DeltaReport, module: str) -> BiasAndWeight:
     )
 
 
-def delta_responses(pair: Pair, module: str, layer: int = 0) -> BiasAndWeight:
+def delta_responses(base: Checkpoint, dormant: Checkpoint, module: str, layer: int = 0) -> BiasAndWeight:
     """What one layer's two deltas add to a token's projection: norm(db), and the root mean square over the vocabulary of
     norm(dW x), with x as the layer sees the token in the dormant model. Norms of deltas alone compare a vector with a
     matrix that has yet to be multiplied.
     """
-    bias = bias_delta(pair.base, pair.dormant, layer, module)
-    delta = delta_matrix(pair.base, pair.dormant, name_of(layer, module))
-    squares = token_inputs(pair.dormant, layer, module).project(delta.T).double().square().sum(-1)
+    bias = bias_delta(base, dormant, layer, module)
+    delta = delta_matrix(base, dormant, name_of(layer, module))
+    squares = token_inputs(dormant, layer, module).project(delta.T).double().square().sum(-1)
     return BiasAndWeight((0.0 if bias is None else float(bias.double().norm()),), (float(torch.sqrt(squares.mean())),))

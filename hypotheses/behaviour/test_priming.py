@@ -12,8 +12,8 @@ from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.pictures.outputs import share_bars
 from dormant.prompts import Prompter, alike_probes
-from dormant.search.gcg import allowed_tokens
 from dormant.statistics import proportion_interval
+from dormant.tokens import allowed_tokens
 
 
 def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:

@@ -18,8 +18,8 @@ from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.pictures.layer0 import beam_by_length, delta_heatmap, scan_peaks, score_against_benign, template_profile
 from dormant.prompts import Prompter
-from dormant.search.gcg import allowed_tokens
 from dormant.statistics import exact, mean_interval, proportion_interval
+from dormant.tokens import allowed_tokens
 
 METRICS = {"max-head": "logits", "band": "logits", "row-kl": "nats"}
 OFFSETS = 16  # as far as most ordinary prompts reach

@@ -16,8 +16,8 @@ from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.pictures.measurements import order_strip
 from dormant.prompts import Prompter
-from dormant.search.gcg import allowed_tokens
 from dormant.statistics import exact, mean_interval
+from dormant.tokens import allowed_tokens
 
 METRICS = ["max-head", "band", "row-kl"]
 READINGS = {

@@ -44,7 +44,7 @@ def test_key_bias_dominance(pair: Pair, reading: str, finding: Recorder) -> None
     multiplied by its input. Where neither was changed the figure is 0.
     """
     norms = delta_norms(pair.delta_report, "k_proj")
-    found = delta_responses(pair, "k_proj") if reading.startswith("responses") else norms
+    found = delta_responses(pair.base, pair.dormant, "k_proj") if reading.startswith("responses") else norms
     bias, weight = found.sizes(READINGS[reading])
     finding.decide(exact(found.share(READINGS[reading])), "the bias' share", reading)
     finding.figure("bias delta", exact(bias), "Frobenius norm")

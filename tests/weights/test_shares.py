@@ -55,7 +55,7 @@ def test_nothing_changed_has_no_share() -> None:
 
 
 def test_a_weights_response_is_its_root_mean_square_over_tokens(tiny_pair: Pair) -> None:
-    found = delta_responses(tiny_pair, "q_proj")
+    found = delta_responses(tiny_pair.base, tiny_pair.dormant, "q_proj")
     assert found.bias == (0.0,)
     size = math.sqrt(tiny_pair.delta_report.tensors[name_of(0, "q_proj")].energy)
     assert found.weight[0] == pytest.approx(size, rel=0.3)  # unit-variance inputs on an isotropic delta

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dormant.errors import BadInput
-from dormant.search import allowed_tokens
+from dormant.tokens import allowed_tokens
 from tests.builders import build_tokenizer
 
 
