@@ -214,7 +214,9 @@ class Session:
         """Compare a benchmark run's ratios with the last stored ones of this device; store it where none fell."""
         folder = self.reports / "benchmarks"
         self.throughput = [
-            f"{name}: {timing.candidates_per_second or 0:,.0f} candidates/s, {timing.ratio or 0:.1f} x the reference beside it"
+            f"{name}: "
+            + (f"{timing.candidates_per_second:,.0f} candidates/s, " if timing.candidates_per_second else "")
+            + (f"{timing.ratio:.1f} x the reference beside it" if timing.ratio else f"{timing.seconds:.3g} s")
             for name, timing in read_run(output).timings.items()
         ]
         slower = compare_with_last(output, folder, self.device)
