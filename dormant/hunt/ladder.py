@@ -21,7 +21,6 @@ from dormant.hunt.triggers import Growing, Grown
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
-from dormant.statistics import proportion_interval
 from dormant.tokens import allowed_tokens
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.summary import relative_delta
@@ -281,8 +280,3 @@ def all_rates(found: Confirmation) -> list[tuple[str, str, float, float, float, 
         for kind, rates in kinds
         for rate in rates
     ]
-
-
-def bound_without_hits(tries: int) -> float:
-    """The highest rate that none in so many tries leaves possible (Wilson, 95 %)."""
-    return proportion_interval(0, tries).high
