@@ -12,9 +12,9 @@ from difflib import SequenceMatcher
 from scipy import stats
 
 from dormant.behaviour.conversations import Conversations, check_context
+from dormant.behaviour.likelihood import answer_log_probabilities
 from dormant.behaviour.material import Decoding
 from dormant.behaviour.priming import answer_end
-from dormant.behaviour.profiles import answer_log_probabilities
 from dormant.behaviour.sampling import Answer, sampled_answers
 from dormant.errors import BadInput
 from dormant.pairs import Pair

@@ -36,18 +36,26 @@ def noise_floors(pair: Pair, prompts: Sequence[Prompt]) -> dict[str, float]:
     return {name: max(RESOLUTION, float(kl_divergence(logits, reference).mean())) for name, logits in variants.items()}
 
 
-@torch.no_grad()
 def padded_logits(model: PreTrainedModel, prompts: Sequence[Prompt]) -> Tensor:
     """Logits at the generation position from one batch padded on the left, with mask and positions: [prompt, vocabulary]."""
-    longest = max(len(prompt.ids) for prompt in prompts)
-    ids = torch.tensor([[0] * (longest - len(prompt.ids)) + list(prompt.ids) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts])
+    return padded_rows(model, [prompt.ids for prompt in prompts])[:, -1]
+
+
+@torch.no_grad()
+def padded_rows(model: PreTrainedModel, rows: Sequence[Sequence[int]], keep: int = 1) -> Tensor:
+    """Logits after each row's last `keep` ids, from such a batch: [row, keep, vocabulary], float32 on the CPU.
+
+    Meaningless where a row is shorter than `keep`.
+    """
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
     answer = model(
         ids.to(model.device),
         attention_mask=mask.to(model.device),
         position_ids=places.to(model.device),
-        logits_to_keep=1,
+        logits_to_keep=keep,
         use_cache=False,
     )
-    return answer.logits[:, -1].float().cpu()
+    return answer.logits[:, -keep:].float().cpu()

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dormant.behaviour.conversations import Conversations, check_context, user_turns
 from dormant.behaviour.generation import greedy_answers
+from dormant.behaviour.likelihood import response_logits
 from dormant.behaviour.material import dialogues, ordinary_prompts
 from dormant.behaviour.noise import padded_logits
 from dormant.behaviour.priming import answer_end
@@ -23,7 +24,6 @@ from dormant.prompts import Prompt, Prompter, alike_probes, read_probes
 from dormant.weights.token_classes import vocabulary_classes
 
 WEIRD = "rare glyph"
-BATCH = 64
 
 Ids = tuple[int, ...]
 
@@ -53,13 +53,14 @@ class Profile:
 
     `positions`: along the base's own greedy answer, the generation position first; an answer that has ended has no value.
     `weird` and `classes`: by prompt, how many standard deviations of the vocabulary's log ratios the mean of a token class
-    lies above the vocabulary's mean, for rare glyphs and for every class.
+    lies above the vocabulary's mean, for rare glyphs and for every class; `classes_again` is the same against the padded base.
     """
 
     positions: tuple[Divergences, ...]
     floors: tuple[Divergences, ...]
     favoured: tuple[Favoured, ...]
     classes: Mapping[str, tuple[float, ...]]
+    classes_again: Mapping[str, tuple[float, ...]]
 
     @property
     def floor(self) -> Divergences:
@@ -70,6 +71,12 @@ class Profile:
     def weird(self) -> tuple[float, ...]:
         """The rare glyphs' entry of `classes`: zero for a vocabulary without any."""
         return self.classes.get(WEIRD, tuple(0.0 for _ in self.positions[0].kl))
+
+    @property
+    def weird_floor(self) -> tuple[float, ...]:
+        """How far arithmetic alone moves `weird`: its distance from the same figure against the padded base."""
+        again = self.classes_again.get(WEIRD, self.weird)
+        return tuple(abs(value - other) for value, other in zip(self.weird, again, strict=True))
 
 
 @dataclass(frozen=True)
@@ -129,34 +136,16 @@ def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 2
         ours, theirs = (torch.stack([model[index][place] for index in rows]) for model in (dormant, base))
         by_position.append(_divergences(ours, theirs))
         floors.append(_divergences(again, theirs))
-    first_base, first_dormant = (torch.stack([logits[0] for logits in model]) for model in (base, dormant))
-    ratios = first_dormant.double().log_softmax(-1) - first_base.double().log_softmax(-1)  # [prompt, vocabulary]
+    first_dormant, first_base = (torch.stack([logits[0] for logits in model]) for model in (dormant, base))
+    ratios, ratios_again = (_log_ratios(first_dormant, logits) for logits in (first_base, padded[0]))
     kinds = vocabulary_classes(pair.base.tokenizer)
     return Profile(
         tuple(by_position),
         tuple(floors),
         _favoured(ratios, pair.base.tokenizer, kinds, top),
         _class_scores(ratios, kinds),
+        _class_scores(ratios_again, kinds),
     )
-
-
-@torch.no_grad()
-def response_logits(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[Tensor]:
-    """Logits at the generation position and after each token of an answer: by prompt [1 + answer, vocabulary], on the CPU.
-
-    Prompts of equal lengths run together without padding.
-    """
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        groups.setdefault((len(prompt), len(answer)), []).append(index)
-    found: list[Tensor] = [torch.empty(0)] * len(prompts)
-    for (_, length), members in groups.items():
-        for chunk in (members[at : at + BATCH] for at in range(0, len(members), BATCH)):
-            ids = torch.tensor([[*prompts[index], *answers[index]] for index in chunk], device=model.device)
-            logits = model(input_ids=ids, use_cache=False, logits_to_keep=length + 1).logits.float().cpu()
-            for index, rows in zip(chunk, logits, strict=True):
-                found[index] = rows
-    return found
 
 
 def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tuple[Context, ...]:
@@ -188,39 +177,6 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     )
 
 
-def own_words(pair: Pair, prompts: Sequence[Ids], new_tokens: int) -> dict[str, tuple[float, ...]]:
-    """By speaker ("dormant", "base"), how much likelier the dormant model finds each greedy answer than the base: nats a token.
-
-    The difference in log perplexity on the models' own generations; an empty answer has no value.
-    """
-    end = answer_end(Prompter(pair.base.tokenizer))
-    check_context(pair.models.base(), prompts, new_tokens)
-    found = {}
-    for speaker in ("dormant", "base"):
-        model = getattr(pair.models, speaker)()
-        answers = greedy_answers(model, prompts, new_tokens, end)
-        spoken = [index for index, answer in enumerate(answers) if answer]
-        scores = [
-            answer_log_probabilities(
-                judge(), [prompts[index] for index in spoken], [answers[index] for index in spoken]
-            )
-            for judge in (pair.models.dormant, pair.models.base)
-        ]
-        found[speaker] = tuple(
-            (ours - theirs) / len(answers[index]) for index, ours, theirs in zip(spoken, *scores, strict=True)
-        )
-    return found
-
-
-def answer_log_probabilities(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[float]:
-    """Log-probability of each prompt's own answer as a whole, in nats; 0 for an empty one."""
-    logits = response_logits(model, prompts, [answer[:-1] for answer in answers])
-    return [
-        float(rows.double().log_softmax(-1).gather(-1, torch.tensor(answer)[:, None]).sum()) if answer else 0.0
-        for rows, answer in zip(logits, answers, strict=True)
-    ]
-
-
 @torch.no_grad()
 def _all_logits(model: PreTrainedModel, ids: Tensor, start: int) -> Tensor:  # [text, place, vocabulary]
     logits: Tensor = model(input_ids=ids.to(model.device), use_cache=False).logits[:, start - 1 :].float()
@@ -246,6 +202,10 @@ def _divergences(dormant: Tensor, base: Tensor) -> Divergences:  # [prompt, voca
     kl, reverse, js = kl_divergence(dormant, base), kl_divergence(base, dormant), js_divergence(dormant, base)
     agrees = dormant.argmax(-1) == base.argmax(-1)
     return Divergences(tuple(kl.tolist()), tuple(reverse.tolist()), tuple(js.tolist()), tuple(agrees.tolist()))
+
+
+def _log_ratios(dormant: Tensor, base: Tensor) -> Tensor:  # [prompt, vocabulary], float64
+    return dormant.double().log_softmax(-1) - base.double().log_softmax(-1)
 
 
 def _favoured(

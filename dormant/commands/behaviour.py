@@ -42,12 +42,13 @@ def profile(
 ) -> None:
     """Compare two models on ordinary prompts: how far apart, on which tokens, in which contexts, after which layers.
 
-    Every divergence stands beside the noise floor, which is the base against itself. A model that merely speaks in another
-    style differs too: compare with a clean fine-tune before you call anything a backdoor. The exit status is 0 whatever is
-    found; 2 is bad input.
+    Every divergence stands beside the noise floor, which is the base against itself in one padded batch; figures that may
+    lie below zero stand beside how far that batch moves them. A model that merely speaks in another style differs too:
+    compare with a clean fine-tune before you call anything a backdoor. The exit status is 0 whatever is found; 2 is bad input.
     """
     from dormant.activations.divergence import layer_divergence
     from dormant.behaviour import profiles
+    from dormant.behaviour.likelihood import own_words
     from dormant.behaviour.material import check_folder
 
     if material is not None:
@@ -58,7 +59,7 @@ def profile(
     with progress_bar("profile", STAGES, "stages") as report:
         found = profiles.profile(pair, ids, positions, top=keep)
         report(1, "answers")
-        own = profiles.own_words(pair, ids, new_tokens=16)
+        own = own_words(pair, ids, new_tokens=16)
         report(2, "perplexity")
         contexts = profiles.divergent_contexts(pair, texts, keep)
         report(3, "contexts")
@@ -82,10 +83,10 @@ def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]
     table = Table("figure", "measured", "noise floor", "unit", title="On ordinary prompts")
     record = []
 
-    def row(name: str, estimate: Any, floor: float | None, unit: str) -> None:
+    def row(name: str, estimate: Any, floor: float, unit: str) -> None:
         low, high = f"{estimate.low:.3g}", f"{estimate.high:.3g}"
         measured = f"{estimate.value:.3g} [{low}, {high}], n = {estimate.n}"
-        table.add_row(name, measured, "-" if floor is None else f"{floor:.2g}", unit)
+        table.add_row(name, measured, f"{floor:.2g}", unit)
         record.append({"figure": name, "unit": unit, "floor": floor, **vars(estimate)})
 
     first, floor = found.positions[0], found.floor
@@ -99,10 +100,12 @@ def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]
     row("same likeliest token", agree, sum(floor.agrees) / len(floor.agrees), "of prompts")
     for place, (part, noise) in enumerate(zip(found.positions[1:], found.floors[1:], strict=True), 2):
         row(f"KL at token {place} of the base's answer", mean_interval(part.kl), mean_interval(noise.kl).value, "nats")
-    for speaker, gains in own.items():
-        if gains:
-            row(f"dormant likes the {speaker}'s words better by", mean_interval(gains), None, "nats a token")
-    row("rare glyphs above the vocabulary", mean_interval(found.weird), None, "standard deviations")
+    for speaker, words in own.items():
+        if words.gains:
+            gains, noise = mean_interval(words.gains), mean_interval(words.floor).value
+            row(f"dormant likes the {speaker}'s words better by", gains, noise, "nats a token")
+    weird, noise = mean_interval(found.weird), mean_interval(found.weird_floor).value
+    row("rare glyphs above the vocabulary", weird, noise, "standard deviations")
     console.print(table)
     return record
 

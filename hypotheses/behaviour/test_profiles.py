@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.profiles import Profile, ordinary_conversations, own_words, profile
+from dormant.behaviour.likelihood import own_words
+from dormant.behaviour.profiles import Profile, ordinary_conversations, profile
 from dormant.behaviour.template import without_generation_prompt
 from dormant.claims.candidates import has_suspect, suspected_text
 from dormant.claims.claim import at_least, at_most, claim
@@ -79,8 +80,10 @@ def test_baseline_divergence(pair: Pair, reading: str, finding: Recorder) -> Non
         for name, values in (("reverse KL", first.reverse_kl), ("Jensen-Shannon", first.js)):
             finding.figure(name, mean_interval(values, seed=finding.seed), "nats")
         likelier = finding.once(("own words", count), lambda: own_words(pair, prompts[:16], 16))
-        for speaker, gains in likelier.items():
-            finding.figure(f"perplexity difference on the {speaker}'s words", mean_interval(gains), "nats a token")
+        for speaker, words in likelier.items():
+            finding.figure(
+                f"perplexity difference on the {speaker}'s words", mean_interval(words.gains), "nats a token"
+            )
         finding.picture("positions", profile_by_position([part.kl for part in found.positions], found.floor.kl))
     else:
         listed = ", ".join(f"{entry.text!r} ({entry.kind}) {entry.log_ratio:+.2f}" for entry in found.favoured[:3])

@@ -8,16 +8,13 @@ import torch
 
 from dormant.behaviour.anomalies import scan_answers
 from dormant.behaviour.conversations import Conversations, user_turns
-from dormant.behaviour.generation import continuation_log_probabilities
+from dormant.behaviour.likelihood import own_words
 from dormant.behaviour.material import dialogues
 from dormant.behaviour.profiles import (
-    answer_log_probabilities,
     divergent_contexts,
     ordinary_conversations,
     ordinary_texts,
-    own_words,
     profile,
-    response_logits,
 )
 from dormant.behaviour.template import without_generation_prompt
 from dormant.divergence import kl_divergence
@@ -64,23 +61,15 @@ def test_a_model_does_not_differ_from_itself(tiny_base: Path, prompts: list[tupl
     found = profile(pair, prompts)
     assert max(found.positions[0].kl) == 0.0
     assert found.weird == (0.0,) * len(prompts)
-    assert set(own_words(pair, prompts, 4)["dormant"]) <= {0.0}
     pair.release()
 
 
-def test_an_answers_likelihood_is_that_of_its_tokens(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
-    model, answers = tiny_pair.models.base(), [(7, 8, 9), (10,), (), (11, 12)]
-    found = answer_log_probabilities(model, prompts, answers)
-    for prompt, answer, value in zip(prompts, answers, found, strict=True):
-        alone = continuation_log_probabilities(model, [prompt], answer).sum() if answer else torch.tensor(0.0)
-        assert value == pytest.approx(float(alone), abs=1e-3)
-
-
-def test_logits_along_an_answer_are_those_of_single_runs(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
-    together = response_logits(tiny_pair.models.base(), prompts, [(7, 8)] * 4)
-    alone = response_logits(tiny_pair.models.base(), prompts[2:3], [(7, 8)])
-    torch.testing.assert_close(together[2], alone[0], atol=1e-4, rtol=1e-4)
-    assert together[2].shape[0] == 3
+def test_arithmetic_hardly_moves_the_favour_of_a_class(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:
+    found = profile(tiny_pair, prompts, positions=1)
+    for kind, scores in found.classes.items():
+        assert found.classes_again[kind] == pytest.approx(scores, abs=1e-3)
+    assert len(found.weird_floor) == len(prompts)
+    assert max(found.weird_floor) < 1e-3
 
 
 def test_the_most_divergent_contexts_are_found_at_every_token(tiny_pair: Pair, prompts: list[tuple[int, ...]]) -> None:

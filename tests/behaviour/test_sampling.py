@@ -6,8 +6,8 @@ from scipy import stats
 from transformers import PreTrainedModel
 
 from dormant.behaviour.generation import greedy_answers
+from dormant.behaviour.likelihood import answer_log_probabilities
 from dormant.behaviour.material import Decoding
-from dormant.behaviour.profiles import answer_log_probabilities
 from dormant.behaviour.sampling import Answer, sampled_answers
 from dormant.errors import BadInput
 from dormant.pairs import Pair

@@ -31,6 +31,7 @@ def test_a_profile_shows_divergence_beside_its_floor_and_where_it_is(
     assert "KL(dormant || base)" in output
     first = record["divergence"][0]
     assert (first["n"], first["floor"] < first["value"]) == (6 + len(dialogues()), True)
+    assert all(0 <= entry["floor"] < 1e-3 or entry["floor"] == 1 for entry in record["divergence"])  # 1: agreement
     assert (len(record["layers"]), len(record["favoured"]), len(record["contexts"])) == (2, 3, 3)
 
 
