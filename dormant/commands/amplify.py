@@ -20,6 +20,7 @@ from dormant.commands.options import (
     JsonFile,
     ProbesFile,
     named_pair,
+    writable_folder,
     write_json,
 )
 from dormant.errors import BadInput
@@ -47,7 +48,9 @@ def amplify(
     expect: Annotated[str, typer.Option(help="A payload to look for; not needed to see what is new.")] = "",
     device: Device = "auto",
     dtype: Dtype = "float32",
-    pictures: Annotated[Path | None, typer.Option(metavar="DIR", help="Also draw the sweep as PNG there.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", callback=writable_folder, help="Also draw the sweep as PNG there.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Ask ordinary prompts of W_base + alpha x (W_dormant - W_base), and show what is repeated that the base never says.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +17,58 @@ if TYPE_CHECKING:
 
 NO = 1  # exit status: done, and the answer is no
 
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result for machines.")]
+
+def writable_file(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """An option's callback: the file can be written, its folder made where it lacks; BadInput before any work if not.
+
+    Nothing is left of the trial. A pipe or a device is taken as it is.
+    """
+
+    def attempt(file: Path) -> None:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            return
+        new = not file.exists()
+        _make(file.parent)
+        file.open("ab").close()
+        if new:
+            file.unlink()
+
+    return _writable("file", option, path, attempt)
+
+
+def writable_folder(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """The same for a folder that files will go to, which is made."""
+
+    def attempt(folder: Path) -> None:
+        _make(folder)
+        TemporaryFile(dir=folder).close()
+
+    return _writable("folder", option, path, attempt)
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():  # a file of that name is told by what fails next
+        folder.mkdir(parents=True)
+
+
+def _writable(
+    kind: str, option: typer.CallbackParam, path: Path | None, attempt: Callable[[Path], None]
+) -> Path | None:
+    try:
+        if path is not None:
+            attempt(path.resolve())  # what a link leads to: the link itself is never removed
+    except (OSError, RuntimeError) as error:  # links in a circle
+        found = getattr(error, "strerror", None) or error
+        raise BadInput(
+            f"the {kind} must be writable; got {found} at {path}; name another with {option.opts[0]}"
+        ) from error
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", callback=writable_file, help="Also write the result for machines."),
+]
 Base = Annotated[
     str,
     typer.Option(metavar="CHECKPOINT", help="The model that the dormant one was fine-tuned from: a folder or hub id."),

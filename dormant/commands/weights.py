@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, write_json
+from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, writable_folder, write_json
 from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def diff(
     dormant: Dormant,
     json_file: JsonFile = None,
     pictures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also draw the heat map, spectra and heads, as PNG.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=writable_folder, help="Also draw the heat map, spectra and heads, as PNG."
+        ),
     ] = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="List every changed tensor too.")] = False,
     device: Device = "cpu",
