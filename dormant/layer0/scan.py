@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,20 @@ from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.layer0.attention import check_ids
 from dormant.layer0.pair import Layer0Pair
-from dormant.layer0.rope import Rope, phases, turn_
-from dormant.layer0.tables import bias_tables, build_tables, check_heads
+from dormant.layer0.products import (
+    Head,
+    Place,
+    best_pairs,
+    head_vectors,
+    heads_at_a_time,
+    offsets_at_a_time,
+    own_pairs,
+    workspace,
+)
+from dormant.layer0.rope import phases, turn_
+from dormant.layer0.tables import bias_tables, check_heads
 
-# Query and key tokens of a tile: on a CPU its values stay in the cache until their largest is known.
-TILE = {"cpu": (1024, 512), "cuda": (8192, 8192)}
-ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
 Progress = Callable[[int, str], None]  # called with the pairs scored so far and a remark
-Entry = tuple[float, int, int]  # value, query row, key row
 
 
 @dataclass(frozen=True)
@@ -108,29 +115,26 @@ def scan(
     finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
     with closing(log) if log else nullcontext():
         started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
-        kept = scored
-        units = [(head, offset) for head in listed for offset in offsets][len(finished) :]
-        vectors: _Head | None = None
-        best = _best(finished, top)
-        for head, offset in units:
-            if vectors is None or vectors.head != head:
-                vectors, template = _head_vectors(pair, chosen, head), bias_tables(pair, [head])
-            floor = best[-1].value if len(best) == top else 0.0
-            turned = _turned(template.queries[0, :1, 0], template.rope, offset)
-            removed = float(turned @ template.keys[0, 0]) if remove_bias_template else 0.0
+        kept, best, space = scored, _best(finished, top), workspace(device)
+        factors = phases(pair.base.rope, torch.tensor(list(offsets), device=device)) * pair.base.rope.scaling
+        left = [(head, at) for head in listed for at in range(len(offsets))][len(finished) :]
+        for head, group in _work(pair, chosen, left, offsets):
+            removed = _template(pair, head.head, factors[group]) if remove_bias_template else [0.0] * len(group)
 
             def report(pairs: int, before: int = scored, leader: float = best[0].value if best else 0.0) -> None:
                 if progress:
                     progress(before + pairs, f"best {leader:.4g}")
 
-            found = _scan_unit(vectors, offset, top, floor, removed, report)
-            finished.append(
-                [PairScore(value, head, offset, int(chosen[row]), int(chosen[at])) for value, row, at in found]
-            )
-            best = _best([best, finished[-1]], top)
-            scored += _pairs(len(chosen), offset)
-            if log:
-                log.append([list(vars(score).values()) for score in finished[-1]])
+            floor = best[-1].value if len(best) == top else 0.0
+            named = [offsets[at] for at in group]
+            for offset, found in zip(
+                named, _best_of_group(head, named, factors[group], removed, top, floor, space, report), strict=True
+            ):
+                finished.append([PairScore(value, head.head, offset, query, key) for value, query, key in found])
+                scored += _pairs(len(chosen), offset)
+                if log:
+                    log.append([list(vars(score).values()) for score in finished[-1]])
+            best = _best([best, *finished[-len(group) :]], top)
         if log:
             log.finish()
         peaks = tuple(entry[0] for entry in finished)
@@ -142,130 +146,49 @@ def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
     return heads * sum(_pairs(tokens, offset) for offset in offsets)
 
 
-def pairs_reaching(pair: Layer0Pair, value: float, offset: int, tokens: Tensor) -> int:
-    """How many ordered pairs of different or equal tokens reach `value` at an offset in some head."""
-    count, device = 0, pair.base.embedding.device
-    per_head = [build_tables(pair, tokens, [head], torch.float32) for head in range(pair.base.heads)]
-    rows, tile = len(tokens.unique()), _tile(device)[1]
-    for start in range(0, rows, tile):
-        largest = torch.zeros((), device=device)
-        for tables in per_head:
-            products = _turned(tables.queries[0, start : start + tile, 0], tables.rope, offset) @ tables.keys[0].T
-            largest = torch.maximum(largest, products.abs_())
-        count += int((largest >= value).sum())
-    return count
+def _work(
+    pair: Layer0Pair, tokens: Tensor, left: Sequence[tuple[int, int]], offsets: Sequence[int]
+) -> Iterator[tuple[Head, list[int]]]:
+    """Heads with the places of the offsets that one product shares; offset 0, which needs none, is by itself."""
+    size, several = offsets_at_a_time(len(tokens), tokens.device), heads_at_a_time(pair, len(tokens))
+    waiting = list(dict.fromkeys(head for head, _ in left))
+    for start in range(0, len(waiting), several):
+        for head in head_vectors(pair, tokens, waiting[start : start + several]):
+            places = [at for of, at in left if of == head.head]
+            for _, alike in itertools.groupby(places, key=lambda at: offsets[at] == 0):
+                run = list(alike)
+                yield from ((head, run[at : at + size]) for at in range(0, len(run), size))
 
 
-@dataclass(frozen=True, eq=False)
-class _Head:
-    """One head's vectors before rotation, queries and keys [row, 2 head_dim] each by falling length, which no offset changes.
-
-    Their rows in the tables and their lengths stand beside them; `own` [row] is what every token gives with itself.
-    """
-
-    head: int
-    rope: Rope
-    queries: Tensor
-    query_rows: Tensor
-    query_lengths: list[float]
-    keys: Tensor
-    key_rows: Tensor
-    key_lengths: list[float]
-    own: Tensor
-    alike: bool
+def _template(pair: Layer0Pair, head: int, factors: Tensor) -> list[float]:
+    """What the biases alone give in a head at some offsets, which is taken off every pair."""
+    template = bias_tables(pair, [head])
+    return (turn_(template.queries[0, :1, 0].repeat(len(factors), 1), factors) @ template.keys[0, 0]).tolist()
 
 
-def _head_vectors(pair: Layer0Pair, tokens: Tensor, head: int) -> _Head:
-    tables = build_tables(pair, tokens, [head], torch.float32)
-    queries, keys, half, scaling = tables.queries[0, :, 0], tables.keys[0], pair.base.head_dim, tables.rope.scaling**2
-    alike = not (queries[:, :half].any() or keys[:, half:].any())
-    longest = *_longest_first(queries, scaling), *_longest_first(keys)
-    return _Head(head, tables.rope, *longest, (queries * keys).sum(-1) * scaling, alike)
-
-
-def _scan_unit(
-    vectors: _Head, offset: int, top: int, floor: float, removed: float, report: Callable[[int], None]
-) -> list[Entry]:
-    """One head's best pairs at one offset, best first: its best one always, further ones where they pass `floor`."""
-    keys, rows = vectors.keys, len(vectors.keys)
-    if vectors.alike:
-        report(_pairs(rows, offset))
-        return [(abs(removed), 0, 0)]  # this head is the same in both models: no product can be anything but zero
-    if offset == 0:
-        values, places = (vectors.own - removed).abs().topk(min(top, rows))
-        report(rows)
-        return _merge([], zip(values.tolist(), places.tolist(), places.tolist(), strict=True), top, floor)
-    height, width = _tile(keys.device)
-    space = torch.empty(height * width, device=keys.device)
-    found: list[Entry] = []
-    turned = _turned(vectors.queries, vectors.rope, offset)
-    # Longest vectors first: no product exceeds its lengths', so that a stripe ends where even these could not matter.
-    for start in range(0, rows, height):
-        queries = turned[start : start + height]
-        for across in range(0, rows, width):
-            enough = max(floor, found[-1][0] if len(found) == top else 0.0)
-            bound = vectors.query_lengths[start] * vectors.key_lengths[across] * ROUNDING + abs(removed)
-            if found and bound <= min(found[0][0], enough):
-                break
-            block = keys[across : across + width]
-            products = space[: len(queries) * len(block)].view(len(queries), len(block))
-            torch.mm(queries, block.T, out=products)
-            # Two passes of a plain maximum cost less than torch's one pass for both ends.
-            largest = max(float(products.amax()) - removed, removed - float(products.amin()))
-            if found and largest <= min(found[0][0], enough):
-                continue  # nearly every tile: one product and a look over it in the cache
-            values = (products.sub_(removed) if removed else products).abs_()
-            places = _places_of_best(values, top, enough if largest > enough else None)
-            at = zip(
-                vectors.query_rows[start + places // len(block)].tolist(),
-                vectors.key_rows[across + places % len(block)].tolist(),
-                strict=True,
-            )
-            best = values.flatten()[places].tolist()
-            found = _merge(found, ((value, *place) for value, place in zip(best, at, strict=True)), top, floor)
-        report(min(start + height, rows) * rows)
+def _best_of_group(
+    head: Head,
+    offsets: Sequence[int],
+    factors: Tensor,
+    removed: Sequence[float],
+    top: int,
+    floor: float,
+    space: Tensor,
+    report: Callable[[int], None],
+) -> list[list[Place]]:
+    if head.alike:  # in both models: no product can be anything but zero
+        found = [[(abs(value), int(head.tokens[0]), int(head.tokens[0]))] for value in removed]
+    elif 0 in offsets:
+        found = [own_pairs(head, removed[0], top)]
+    else:
+        return best_pairs(head, factors, removed, top, floor, space, report)
+    report(sum(_pairs(len(head.tokens), offset) for offset in offsets))
     return found
-
-
-def _places_of_best(values: Tensor, top: int, enough: float | None) -> Tensor:
-    """Flat places of a tile's `top` values above `enough`, or of its largest alone where none is above."""
-    if enough is None:
-        return values.argmax()[None]
-    if enough > 0:  # few rows hold a hit: to look through these alone costs a tenth of a partial sort of the tile
-        lines = (values.amax(1) > enough).nonzero()
-        places = (lines * values.shape[1] + torch.arange(values.shape[1], device=values.device)).flatten()
-        places = places[values.flatten()[places] > enough]
-        if len(places) <= top:
-            return places
-        return places[values.flatten()[places].topk(top).indices]
-    return values.flatten().topk(min(top, values.numel())).indices
-
-
-def _longest_first(vectors: Tensor, scaling: float = 1.0) -> tuple[Tensor, Tensor, list[float]]:
-    """The vectors by falling length, their rows, and their lengths times a factor."""
-    lengths, rows = torch.linalg.vector_norm(vectors, dim=-1).sort(descending=True, stable=True)
-    return vectors[rows], rows, (lengths * scaling).tolist()
-
-
-def _tile(device: torch.device) -> tuple[int, int]:
-    return TILE.get(device.type, TILE["cpu"])
-
-
-def _merge(found: list[Entry], fresh: Iterable[Entry], top: int, floor: float) -> list[Entry]:
-    ordered = sorted([*found, *fresh], key=lambda entry: (-entry[0], *entry[1:]))
-    return [entry for place, entry in enumerate(ordered[:top]) if place == 0 or entry[0] > floor]
 
 
 def _best(finished: Sequence[list[PairScore]], top: int) -> list[PairScore]:
     everything = [score for entry in finished for score in entry]
     return sorted(everything, key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))[:top]
-
-
-def _turned(queries: Tensor, rope: Rope, offset: int) -> Tensor:
-    """Queries [row, 2 head_dim] turned by an offset, which is all that a product with unturned keys knows of positions."""
-    factors = phases(rope, torch.tensor([offset], device=queries.device))
-    # The factor on cosine and sine belongs to both sides of the product.
-    return turn_(queries.clone(), factors * rope.scaling)
 
 
 def _pairs(tokens: int, offset: int) -> int:

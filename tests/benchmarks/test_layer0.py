@@ -80,11 +80,18 @@ def test_layer0_scorer_at_the_shapes_of_a_7b_model(
 
 
 @pytest.mark.benchmark(group="layer0-scan")
-@pytest.mark.parametrize(("head_dim", "heads", "offsets"), [(16, 8, 6), (128, 2, 2)])
+@pytest.mark.parametrize(
+    ("vocabulary", "head_dim", "heads", "offsets"), [(8192, 16, 8, 6), (8192, 128, 2, 2), (2048, 16, 8, 16)]
+)
 def test_exact_scan(
-    benchmark: BenchmarkFixture, benchmark_pair: BenchmarkPair, head_dim: int, heads: int, offsets: int
+    benchmark: BenchmarkFixture,
+    benchmark_pair: BenchmarkPair,
+    vocabulary: int,
+    head_dim: int,
+    heads: int,
+    offsets: int,
 ) -> None:
-    config, device = base_config(VOCABULARY := 8192), benchmark_pair.layer0.base.embedding.device
+    config, device = base_config(vocabulary), benchmark_pair.layer0.base.embedding.device
     config.update({"num_hidden_layers": 1, "head_dim": head_dim, "num_attention_heads": heads,
                    "num_key_value_heads": 1, "layer_types": ["full_attention"]})  # fmt: skip
     pair = Layer0Pair(*(layer0_of(config, dict(random_model(config, seed).state_dict()), device) for seed in (0, 1)))
@@ -92,7 +99,7 @@ def test_exact_scan(
     seconds = benchmark_pair.seconds(lambda: matrices[0] @ matrices[1], rounds=10)
     run = benchmark_pair.synchronised(lambda: scan(pair, range(1, offsets + 1)))
     benchmark.pedantic(run, rounds=3, warmup_rounds=1)
-    operations = heads * offsets * VOCABULARY**2 * 2 * 2 * head_dim  # vectors of 2 head_dim, multiply and add
+    operations = heads * offsets * vocabulary**2 * 2 * 2 * head_dim  # vectors of 2 head_dim, multiply and add
     rate = operations / benchmark.stats.stats.median
     benchmark.extra_info.update(
         gigaflops=rate / 1e9, ratio=rate * seconds / (2 * 2048**3), at_least=0.6, reference="one plain matrix product"

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from dormant.errors import BadInput
-from dormant.layer0 import Layer0Pair, delta_logits, score
+from dormant.layer0 import Layer0Pair, delta_logits, products, score
 from dormant.layer0 import scan as scan_package
-from dormant.layer0.scan import PairScore, pairs_reaching, scan, scan_pairs
+from dormant.layer0.scan import PairScore, scan, scan_pairs
 from tests.layer0.families import build, layer0_pair
 
 OFFSETS = [0, 1, 3]
@@ -34,7 +34,7 @@ def by_hand(pair: Layer0Pair, tokens: list[int], offset: int) -> torch.Tensor:
 def test_a_scan_finds_the_best_of_all_pairs(
     tile: tuple[int, int], pair: Layer0Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(scan_package.TILE, "cpu", tile)
+    monkeypatch.setitem(products.TILE, "cpu", tile)
     found = scan(pair, OFFSETS, top=50)
     every = torch.cat([by_hand(pair, list(range(64)), offset).flatten() for offset in OFFSETS])
     best = torch.tensor([score.value for score in found.top])
@@ -77,7 +77,7 @@ def test_a_killed_scan_resumes_to_the_same_result(pair: Layer0Pair, tmp_path: Pa
 
     with pytest.raises(KeyboardInterrupt):
         scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl", progress=stop)
-    assert len((tmp_path / "scan.jsonl").read_text().splitlines()) == 6  # the work and five whole units
+    assert len((tmp_path / "scan.jsonl").read_text().splitlines()) == 8  # the work and seven whole units
     resumed = scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl")
     assert (resumed.top, resumed.peaks, resumed.pairs) == (whole.top, whole.peaks, whole.pairs)
     assert 0 == whole.kept < resumed.kept < resumed.pairs
@@ -118,12 +118,6 @@ def test_distinct_pairs_are_counted_once() -> None:
     found = scan_package.Scan(top, top, 3, 0, 0.0)
     assert [best.value for best in found.distinct(5)] == [3.0, 1.0]
     assert found.share_of([5]) == 0.5
-
-
-def test_pairs_that_reach_a_value_are_counted(pair: Layer0Pair) -> None:
-    every = by_hand(pair, list(range(64)), 3).amax(0)
-    value = float(every.flatten().sort(descending=True).values[10]) - 1e-5
-    assert pairs_reaching(pair, value, 3, torch.arange(64)) == 11
 
 
 @pytest.mark.parametrize("offsets", [[], [-1], [2, 2], [256]], ids=["none", "negative", "twice", "far"])
