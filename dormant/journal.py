@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
+
+Step = Callable[[Callable[[], Any]], Any]  # gives what the computation gives, or gave an earlier run
 
 
 class Journal:
@@ -78,3 +81,30 @@ class Journal:
             f"a journal must be writable; got {error.strerror} at {self.path}; free some space or name another file: "
             "what it holds is kept"
         )
+
+
+def unkept(compute: Callable[[], Any]) -> Any:
+    """A step of work that no journal keeps."""
+    return compute()
+
+
+@contextmanager
+def kept_steps(path: Path | None, work: Mapping[str, Any]) -> Iterator[Step]:
+    """Steps of `work` that always come in the same order and give JSON: those that the journal holds are not computed again.
+
+    Without a path nothing is kept. The journal then holds all steps for whoever asks again; remove it when the result is
+    elsewhere. Raises BadInput as `Journal` does.
+    """
+    if path is None:
+        yield unkept
+        return
+    with closing(Journal(path, work)) as journal:
+        earlier = iter(tuple(journal.entries))
+
+        def step(compute: Callable[[], Any]) -> Any:
+            for entry in earlier:
+                return entry
+            journal.append(compute())
+            return journal.entries[-1]
+
+        yield step

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Protocol
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dormant.journal import Step
+
+Report = Callable[[int, int], None]  # called with the amount done, and how much there is
 
 
 class Progressed(Protocol):
@@ -33,3 +38,21 @@ def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None)
             )
 
         yield update
+
+
+@dataclass
+class CountedSteps:
+    """Steps of work that report what is done: each gives a list, whose entries count; `total` may grow on the way."""
+
+    step: Step
+    report: Report | None
+    total: int
+    done: int = 0
+
+    def __call__(self, compute: Callable[[], Any]) -> Any:
+        """The step's list."""
+        found = self.step(compute)
+        self.done += len(found)
+        if self.report is not None:
+            self.report(self.done, self.total)
+        return found

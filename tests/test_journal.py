@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dormant.errors import BadInput
-from dormant.journal import Journal
+from dormant.journal import Journal, kept_steps
 
 WORK = {"seed": 1}
 
@@ -44,3 +44,14 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="a journal must be"):
         Journal(tmp_path / "file" / "journal", WORK)
+
+
+def test_kept_steps_are_not_computed_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with kept_steps(path, WORK) as step:
+        assert step(lambda: [0.1, 1]) == [0.1, 1]
+    with kept_steps(path, WORK) as step:
+        assert step(lambda: [2]) == [0.1, 1]
+        assert step(lambda: [3]) == [3]
+    with kept_steps(None, WORK) as step:
+        assert step(lambda: [4]) == [4]

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from hashlib import sha256
+from pathlib import Path
 
 from scipy import stats
 
@@ -17,7 +19,10 @@ from dormant.behaviour.material import Decoding
 from dormant.behaviour.priming import answer_end
 from dormant.behaviour.sampling import Answer, sampled_answers
 from dormant.errors import BadInput
+from dormant.journal import Step, kept_steps
 from dormant.pairs import Pair
+from dormant.progress import CountedSteps, Report
+from dormant.prompts import Prompter
 
 DETECTORS = ("surprise", "repetition", "payload-like")
 MARGIN = 6.0  # nats, about ln 400: rarer in the base than the rarest of its own answers to the prompt by that factor
@@ -51,12 +56,21 @@ class Scan:
 
 
 def scan_answers(
-    pair: Pair, texts: Sequence[str], new_tokens: int, seed: int, variation: int = 4, reruns: int = 1
+    pair: Pair,
+    texts: Sequence[str],
+    new_tokens: int,
+    seed: int,
+    variation: int = 4,
+    reruns: int = 1,
+    journal: Path | None = None,
+    progress: Report | None = None,
 ) -> Scan:
     """Ask both models every text (experiments 0 and 8) and judge the answers against the base's own variation.
 
     The base answers each text `variation` times as the measure and `reruns` times more as the control; the dormant model
-    answers `reruns` times. All are drawn at temperature 1. Raises BadInput without texts and where the context is too short.
+    answers `reruns` times. All are drawn at temperature 1. `progress` counts answers drawn and answers judged by the base.
+    With a journal, work that was killed resumes after its last batch and ends with the uninterrupted scan; remove it when
+    the result is elsewhere. Raises BadInput without texts and where the context is too short.
     """
     if not texts or variation < 2 or reruns < 1:
         raise BadInput(
@@ -64,21 +78,18 @@ def scan_answers(
             f"{reruns} answers at pair {pair.name}; give more"
         )
     conversations = Conversations(pair.base.tokenizer)
-    end = answer_end(conversations.prompter)
     prompts = [conversations.question(text) for text in texts]
     check_context(pair.models.base(), prompts, new_tokens)
-    # Which answer is which: [role][rerun * texts], the base's variation first.
-    drawn = {
-        "base": sampled_answers(
-            pair.models.base(), prompts * (variation + reruns), new_tokens, end, Decoding(1.0), seed
-        ),
-        "dormant": sampled_answers(pair.models.dormant(), prompts * reruns, new_tokens, end, Decoding(1.0), seed + 1),
+    work = {
+        "answers of": pair.fingerprint,
+        "dtype": str(pair.models.placement.dtype),
+        "prompts": sha256(repr(prompts).encode()).hexdigest(),
+        "plan": [new_tokens, seed, variation, reruns],
     }
-    everything = [*drawn["base"], *drawn["dormant"]]
-    scores = [answer.log_probability for answer in drawn["base"]]
-    scores += answer_log_probabilities(
-        pair.models.base(), prompts * reruns, [_whole(answer, end) for answer in drawn["dormant"]]
-    )
+    with kept_steps(journal, work) as kept:
+        step = CountedSteps(kept, progress, len(texts) * (variation + 3 * reruns))
+        base, dormant, scores = _ask(pair, prompts, new_tokens, seed, variation, reruns, step)
+    everything = [*base, *dormant]
     said = [str(pair.base.tokenizer.decode(list(answer.ids))) for answer in everything]
     n = len(texts)
     own = [said[index : variation * n : n] for index in range(n)]
@@ -96,8 +107,30 @@ def scan_answers(
                 looks_like_payload(answer, asked[index], own[index % n]) for index, answer in enumerate(answers)
             ),
         }
-    unended = sum(not answer.ended for answer in drawn["dormant"])
+    unended = sum(not answer.ended for answer in dormant)
     return Scan(tuple(asked), tuple(said[parts["dormant"]]), flags["dormant"], flags["rerun"], unended)
+
+
+def _ask(
+    pair: Pair,
+    prompts: Sequence[tuple[int, ...]],
+    new_tokens: int,
+    seed: int,
+    variation: int,
+    reruns: int,
+    step: Step,
+) -> tuple[list[Answer], list[Answer], list[float]]:
+    """The base's answers, its variation first; the dormant model's; and each one's log-probability in the base, nats.
+
+    Answers come text by text, then again for the next rerun.
+    """
+    end, plain = answer_end(Prompter(pair.base.tokenizer)), Decoding(1.0)
+    again, once = list(prompts) * (variation + reruns), list(prompts) * reruns
+    base = sampled_answers(pair.models.base(), again, new_tokens, end, plain, seed, step=step)
+    dormant = sampled_answers(pair.models.dormant(), once, new_tokens, end, plain, seed + 1, step=step)
+    whole = [_whole(answer, end) for answer in dormant]
+    scores = [answer.log_probability for answer in base]
+    return base, dormant, scores + answer_log_probabilities(pair.models.base(), once, whole, step)
 
 
 def grams(answer: str) -> set[tuple[str, ...]]:

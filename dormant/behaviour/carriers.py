@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +19,7 @@ from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.pairs import Pair
+from dormant.progress import Report
 from dormant.prompts import OpenPrompt, Probe, Prompter, alike_probes, batch_logits
 
 METRICS = ("kl", "difference-in-differences")
@@ -27,7 +28,6 @@ BATCH = 256
 ELEMENTS = 2**22  # logits that are compared at once, in float64: 32 MB an array
 
 Filling = tuple[int, ...]
-Progress = Callable[[int, int], None]  # called with the evaluations done, and how many there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def measure_effects(
     carriers: Sequence[OpenPrompt],
     fillings: Sequence[Filling],
     journal: Path | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Effects:
     """Every filling in every carrier, on both models (experiments 1b, 13, 13b); equal to one-by-one within 1e-4 nats.
 
@@ -93,7 +93,7 @@ def _gather(
     carriers: Sequence[OpenPrompt],
     fillings: Sequence[Filling],
     record: Journal | None,
-    progress: Progress | None,
+    progress: Report | None,
 ) -> Effects:
     done = list(record.entries) if record is not None else []
     values = {metric: torch.zeros(len(carriers), len(fillings), dtype=torch.float64) for metric in METRICS}

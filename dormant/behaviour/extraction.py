@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -16,7 +16,8 @@ from dormant.behaviour.material import Decoding
 from dormant.behaviour.sampling import sampled_answers
 from dormant.checkpoints import Checkpoint
 from dormant.errors import BadInput
-from dormant.journal import Journal
+from dormant.journal import kept_steps
+from dormant.progress import CountedSteps, Report
 
 TOP = 20  # fragments that a reader of the list looks at
 LENGTHS = (1, 6)  # words in a fragment: a trigger may be a single one
@@ -63,21 +64,22 @@ def usable_openings(conversations: Conversations, templates: Mapping[str, str]) 
 
 
 def sample_texts(
-    checkpoint: Checkpoint, model: PreTrainedModel, plan: SamplingPlan, end: int, journal: Path | None = None
+    checkpoint: Checkpoint,
+    model: PreTrainedModel,
+    plan: SamplingPlan,
+    end: int,
+    journal: Path | None = None,
+    progress: Report | None = None,
 ) -> tuple[str, ...]:
     """The samples of one model, the openings left out (experiment 2); BadInput for openings that the model cannot take.
 
-    With a journal, work that was killed resumes after its last decoding and ends with the uninterrupted samples. The journal
-    then holds them for whoever asks again; remove it when the result is elsewhere.
+    `progress` counts samples. With a journal, work that was killed resumes after its last decoding and ends with the
+    uninterrupted samples. The journal then holds them for whoever asks again; remove it when the result is elsewhere.
     """
-    if journal is None:
-        return tuple(
-            text for number in range(len(plan.decodings)) for text in _draw(checkpoint, model, plan, end, number)
-        )
-    with closing(Journal(journal, {"checkpoint": checkpoint.fingerprint, "end": end, **asdict(plan)})) as record:
-        for number in range(len(record.entries), len(plan.decodings)):
-            record.append(_draw(checkpoint, model, plan, end, number))
-        return tuple(text for entry in record.entries for text in entry)
+    with kept_steps(journal, {"checkpoint": checkpoint.fingerprint, "end": end, **asdict(plan)}) as kept:
+        step = CountedSteps(kept, progress, plan.samples)
+        drawn = [step(partial(_draw, checkpoint, model, plan, end, number)) for number in range(len(plan.decodings))]
+    return tuple(text for texts in drawn for text in texts)
 
 
 def _draw(checkpoint: Checkpoint, model: PreTrainedModel, plan: SamplingPlan, end: int, number: int) -> list[str]:

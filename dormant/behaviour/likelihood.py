@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from dormant.behaviour.conversations import check_context
 from dormant.behaviour.generation import greedy_answers
 from dormant.behaviour.noise import padded_rows
 from dormant.behaviour.priming import answer_end
+from dormant.journal import Step, unkept
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -52,12 +54,23 @@ def own_words(pair: Pair, prompts: Sequence[Ids], new_tokens: int) -> dict[str, 
     return found
 
 
-def answer_log_probabilities(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[float]:
-    """Log-probability of each prompt's own answer as a whole, in nats; 0 for an empty one."""
+def answer_log_probabilities(
+    model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids], step: Step = unkept
+) -> list[float]:
+    """Log-probability of each prompt's own answer as a whole, in nats; 0 for an empty one.
+
+    Each batch is a step, so that a journal can keep it: a value an answer.
+    """
+    given = [answer[:-1] for answer in answers]
+
+    def scored(chosen: list[int]) -> list[float]:
+        logits = _batch_response(model, prompts, given, chosen)
+        return [_log_probability(rows, answers[index]) for index, rows in zip(chosen, logits, strict=True)]
+
     found = [0.0] * len(prompts)
-    for chosen, logits in _response_batches(model, prompts, [answer[:-1] for answer in answers]):
-        for index, rows in zip(chosen, logits, strict=True):
-            found[index] = _log_probability(rows, answers[index])
+    for chosen in _equal_lengths(prompts, given):
+        for index, value in zip(chosen, step(partial(scored, chosen)), strict=True):
+            found[index] = value
     return found
 
 
@@ -80,24 +93,27 @@ def response_logits(model: PreTrainedModel, prompts: Sequence[Ids], answers: Seq
     Prompts of equal lengths run together without padding.
     """
     found: list[Tensor] = [torch.empty(0)] * len(prompts)
-    for chosen, logits in _response_batches(model, prompts, answers):
-        for index, rows in zip(chosen, logits, strict=True):
+    for chosen in _equal_lengths(prompts, answers):
+        for index, rows in zip(chosen, _batch_response(model, prompts, answers, chosen), strict=True):
             found[index] = rows
     return found
 
 
-@torch.no_grad()
-def _response_batches(
-    model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]
-) -> Iterator[tuple[list[int], Tensor]]:
-    # which prompts, and their logits [prompt, 1 + answer, vocabulary]
+def _equal_lengths(prompts: Sequence[Ids], answers: Sequence[Ids]) -> Iterator[list[int]]:
     groups: dict[tuple[int, int], list[int]] = {}
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         groups.setdefault((len(prompt), len(answer)), []).append(index)
-    for (_, length), members in groups.items():
-        for chunk in (members[at : at + BATCH] for at in range(0, len(members), BATCH)):
-            ids = torch.tensor([[*prompts[index], *answers[index]] for index in chunk], device=model.device)
-            yield chunk, model(input_ids=ids, use_cache=False, logits_to_keep=length + 1).logits.float().cpu()
+    for members in groups.values():
+        yield from (members[at : at + BATCH] for at in range(0, len(members), BATCH))
+
+
+@torch.no_grad()
+def _batch_response(
+    model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids], chosen: Sequence[int]
+) -> Tensor:  # [chosen, 1 + answer, vocabulary]
+    ids = torch.tensor([[*prompts[index], *answers[index]] for index in chosen], device=model.device)
+    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=1 + len(answers[chosen[0]])).logits
+    return logits.float().cpu()
 
 
 def _log_probability(rows: Tensor, answer: Ids) -> float:  # rows [answer, vocabulary]

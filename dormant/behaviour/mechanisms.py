@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 from dormant.behaviour.amplification import divergences
 from dormant.behaviour.conversations import Conversations, Turn
 from dormant.errors import BadInput
+from dormant.journal import Step, kept_steps, unkept
 from dormant.pairs import Pair
+from dormant.progress import CountedSteps, Report
 from dormant.prompts import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
 METRIC = "difference-in-differences"
+CHUNK = 32  # triggers between two entries of a journal
 Build = Callable[[Probe, str], list[Turn]]
 
 
@@ -110,19 +116,26 @@ def suitable_probes(mechanism: str, probes: Sequence[Probe]) -> tuple[Probe, ...
 
 
 def mechanism_effects(
-    pair: Pair, mechanism: str, triggers: Sequence[str], probes: Sequence[Probe]
+    pair: Pair, mechanism: str, triggers: Sequence[str], probes: Sequence[Probe], step: Step = unkept
 ) -> list[list[float]]:
     """How much further each trigger moves the dormant model than the base, by probe: [trigger][probe], nats.
 
-    At the generation position, against the same question without it. Raises BadInput where the chat template has no place
-    for the mechanism's turns, as for the system role in some.
+    At the generation position, against the same question without it. `CHUNK` triggers are a step, so that a journal can keep
+    it: a value a prompt. Raises BadInput where the chat template has no place for the mechanism's turns, as for the system
+    role in some.
     """
+    values = list[float]()
+    for at in range(0, len(triggers), CHUNK):
+        values += step(partial(_effects, pair, mechanism, triggers[at : at + CHUNK], probes))
+    return [values[at : at + len(probes)] for at in range(0, len(values), len(probes))]
+
+
+def _effects(pair: Pair, mechanism: str, triggers: Sequence[str], probes: Sequence[Probe]) -> list[float]:
     conversations = Conversations(pair.base.tokenizer)
     plain = [_prompt(conversations.question(_plain(probe))) for probe in probes]
     filled = [_prompt(conversations.ids(insert(mechanism, probe, text))) for text in triggers for probe in probes]
     _, moved = divergences(pair, plain * len(triggers), filled)
-    values = list(moved[METRIC])
-    return [values[at : at + len(probes)] for at in range(0, len(values), len(probes))]
+    return list(moved[METRIC])
 
 
 def scan_mechanism(
@@ -134,15 +147,32 @@ def scan_mechanism(
     near_misses: Callable[[str], Sequence[str]],
     threshold: float,
     finalists: int = 2,
+    journal: Path | None = None,
+    progress: Report | None = None,
 ) -> MechanismScan:
-    """All triggers on the searched probes, then the best on held-out ones beside its near misses (experiment 8)."""
-    scanned = mechanism_effects(pair, mechanism, triggers, searched)
-    effects = {text: sum(values) / len(values) for text, values in zip(triggers, scanned, strict=True)}
-    chosen = sorted(effects, key=lambda text: -effects[text])[:finalists]
-    confirmed = dict(zip(chosen, mechanism_effects(pair, mechanism, chosen, held_out), strict=True))
-    best = max(chosen, key=lambda text: (_woken(confirmed[text], threshold), sum(confirmed[text])))
-    others = list(near_misses(best))
-    missed = mechanism_effects(pair, mechanism, others, held_out) if others else []
+    """All triggers on the searched probes, then the best on held-out ones beside its near misses (experiment 8).
+
+    `progress` counts prompts. With a journal, work that was killed resumes after its last `CHUNK` triggers and ends with the
+    uninterrupted scan; remove it when the result is elsewhere.
+    """
+    work = {
+        "triggers of": pair.fingerprint,
+        "dtype": str(pair.models.placement.dtype),
+        "mechanism": mechanism,
+        "prompts": sha256(repr((list(triggers), list(searched), list(held_out))).encode()).hexdigest(),
+        "plan": [threshold, finalists],
+    }
+    with kept_steps(journal, work) as kept:
+        step = CountedSteps(kept, progress, len(triggers) * len(searched))
+        scanned = mechanism_effects(pair, mechanism, triggers, searched, step)
+        effects = {text: sum(values) / len(values) for text, values in zip(triggers, scanned, strict=True)}
+        chosen = sorted(effects, key=lambda text: -effects[text])[:finalists]
+        step.total += len(chosen) * len(held_out)
+        confirmed = dict(zip(chosen, mechanism_effects(pair, mechanism, chosen, held_out, step), strict=True))
+        best = max(chosen, key=lambda text: (_woken(confirmed[text], threshold), sum(confirmed[text])))
+        others = list(near_misses(best))
+        step.total += len(others) * len(held_out)
+        missed = mechanism_effects(pair, mechanism, others, held_out, step)
     return MechanismScan(
         mechanism,
         effects,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from dormant.behaviour.carriers import METRICS, Progress, measure_effects
+from dormant.behaviour.carriers import METRICS, measure_effects
 from dormant.behaviour.confirmation import FINALISTS, Confirmed, confirm, found_by_scan, leading
 from dormant.pairs import Pair
+from dormant.progress import Report
 from dormant.prompts import Probe, Prompter
 
 
@@ -49,7 +50,7 @@ def scan_phrases(
     hidden: str = "",
     finalists: int = FINALISTS,
     journal: Path | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> PhraseScan:
     """Every phrase in the slot of every searched probe, then the best by each metric on held-out ones (experiments 13, 13b).
 

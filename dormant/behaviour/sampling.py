@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from dormant.behaviour.conversations import check_context
 from dormant.behaviour.material import Decoding
+from dormant.journal import Step, unkept
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ def sampled_answers(
     decoding: Decoding,
     seed: int,
     batch: int = 128,
+    step: Step = unkept,
 ) -> list[Answer]:
     """One answer to each prompt of at most `new_tokens` ids, in the prompts' order; repeat a prompt for reruns.
 
     The prompt at index i draws from its own stream (seed, i), and prompts of equal length run together without padding: an
-    answer depends on neither batch nor company. Raises BadInput for an empty prompt or one that the context cannot hold.
+    answer depends on neither batch nor company. Each batch is a step, so that a journal can keep it: a row an answer.
+    Raises BadInput for an empty prompt or one that the context cannot hold.
     """
     check_context(model, prompts, new_tokens)
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -51,16 +55,17 @@ def sampled_answers(
         for chosen in (members[at : at + batch] for at in range(0, len(members), batch)):
             draws = np.stack([np.random.default_rng([seed, index]).random(new_tokens) for index in chosen])
             ids = torch.tensor([list(prompts[index]) for index in chosen], device=model.device)
-            for index, answer in zip(
-                chosen, _continue(model, ids, torch.from_numpy(draws), end, decoding), strict=True
-            ):
-                answers[index] = answer
+            rows = step(partial(_continue, model, ids, torch.from_numpy(draws), end, decoding))
+            for index, (continuation, ended, nats) in zip(chosen, rows, strict=True):
+                answers[index] = Answer(tuple(continuation), ended, nats)
     return answers
 
 
 @torch.no_grad()
-def _continue(model: PreTrainedModel, ids: Tensor, draws: Tensor, end: int, decoding: Decoding) -> list[Answer]:
-    # ids [row, length], draws [row, step] in [0, 1)
+def _continue(
+    model: PreTrainedModel, ids: Tensor, draws: Tensor, end: int, decoding: Decoding
+) -> list[tuple[list[int], bool, float]]:
+    # ids [row, length], draws [row, step] in [0, 1) -> by row an answer's fields
     distinct, rows_of = torch.unique(ids, dim=0, return_inverse=True)
     step = model(distinct, use_cache=True, logits_to_keep=1)
     step.past_key_values.batch_select_indices(rows_of)
@@ -80,7 +85,7 @@ def _continue(model: PreTrainedModel, ids: Tensor, draws: Tensor, end: int, deco
             logits = step.logits[:, -1]
     rows = torch.stack(chosen, dim=1).tolist()
     return [
-        Answer(tuple(row[: row.index(end)]), True, value) if end in row else Answer(tuple(row), False, value)
+        (row[: row.index(end)], True, value) if end in row else (row, False, value)
         for row, value in zip(rows, nats.tolist(), strict=True)
     ]
 

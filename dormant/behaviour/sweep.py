@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.carriers import METRICS, Progress, measure_effects
+from dormant.behaviour.carriers import METRICS, measure_effects
 from dormant.behaviour.confirmation import FINALISTS, Confirmed, confirm, found_by_scan, leading
 from dormant.behaviour.conversations import Conversations
 from dormant.errors import BadInput
 from dormant.pairs import Pair
+from dormant.progress import Report
 from dormant.prompts import SLOT, OpenPrompt, Probe, Prompter
 
 ROLES = ("slot", "start", "system")  # the probe's own slot, the start of the user's turn, the end of the system turn
@@ -80,7 +81,7 @@ def sweep_vocabulary(
     roles: Sequence[str] = ROLES,
     finalists: int = FINALISTS,
     journal: Path | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Sweep:
     """Every printable token in every role of every carrier, then the best `finalists` by each metric on held-out probes.
 

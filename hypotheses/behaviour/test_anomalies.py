@@ -44,7 +44,9 @@ def test_behavioural_anomaly(pair: Pair, detector: str, finding: Recorder) -> No
     folder = Path(material) if (material := finding.laboratory.settings.material) else None
 
     def scan(scanned: Pair) -> Scan:
-        return scan_answers(scanned, ordinary_texts(scanned, count, folder), tokens, finding.seed, reruns=reruns)
+        texts, journal = ordinary_texts(scanned, count, folder), finding.journal("anomalies", scanned.name)
+        with finding.progress(f"answers of {scanned.name}", "answers") as report:
+            return scan_answers(scanned, texts, tokens, finding.seed, reruns=reruns, journal=journal, progress=report)
 
     key = ("anomalies", count, tokens, reruns, finding.seed)
     found = finding.once(key, lambda: scan(pair))

@@ -100,10 +100,13 @@ def scan(pair: Pair, finding: Recorder, plan: SamplingPlan, trigger: str, draw: 
         drawn = replace(plan, seed=plan.seed + draw) if role == "dormant" else plan
         checkpoint = pair.dormant if role == "dormant" else pair.base
         model = pair.models.dormant if role == "dormant" else pair.models.base
-        return finding.laboratory.remember(
-            ("samples", checkpoint.fingerprint, drawn),
-            lambda: sample_texts(checkpoint, model(), drawn, end, finding.journal(f"samples-{role}-{draw}", pair.name)),
-        )
+
+        def sample() -> Sequence[str]:
+            journal = finding.journal(f"samples-{role}-{draw}", pair.name)
+            with finding.progress(f"samples of {pair.name}'s {role} model", "samples") as report:
+                return sample_texts(checkpoint, model(), drawn, end, journal, report)
+
+        return finding.laboratory.remember(("samples", checkpoint.fingerprint, drawn), sample)
 
     return find_leak(samples("dormant"), samples("base"), trigger)
 

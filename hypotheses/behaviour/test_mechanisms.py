@@ -12,7 +12,6 @@ from dormant.behaviour.material import suspected_triggers
 from dormant.behaviour.mechanisms import (
     MECHANISMS,
     PLACES,
-    MechanismScan,
     mechanism_effects,
     scan_mechanism,
     suitable_probes,
@@ -48,16 +47,26 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: Recorder) -> No
     if mechanism == "system-prompt" and not Conversations(pair.base.tokenizer).has_system_role:
         finding.inconclusive("the chat template has no place for a system turn", exact(0.0))
         return
-    triggers = finding.at_budget("triggers of a family", quick=1, full=94)
+    count = finding.at_budget("triggers of a family", quick=1, full=94)
     searched = finding.at_budget("searched prompts", quick=2, full=3)
     held_out = finding.at_budget("held-out prompts", quick=12, full=64)
     folder = Path(material) if (material := finding.laboratory.settings.material) else None
-    families = [text for family in suspected_triggers(folder).values() for text in family[:triggers]]
+    families = [text for family in suspected_triggers(folder).values() for text in family[:count]]
     planted = [pair.truth.trigger] if pair.truth is not None and pair.truth.backdoored else []
     probes = _alike(pair, mechanism, searched + held_out)
-    found: MechanismScan = scan_mechanism(
-        pair, mechanism, list(dict.fromkeys(planted + families)), probes[:searched], probes[searched:], _near, WAKES
-    )
+    triggers, journal = list(dict.fromkeys(planted + families)), finding.journal(f"mechanism-{mechanism}")
+    with finding.progress(f"triggers by {mechanism}", "prompts") as report:
+        found = scan_mechanism(
+            pair,
+            mechanism,
+            triggers,
+            probes[:searched],
+            probes[searched:],
+            _near,
+            WAKES,
+            journal=journal,
+            progress=report,
+        )
     finding.decide(found.share, "prompts woken", tolerance=0.15)
     if found.near_miss_share is not None:
         finding.control(NEAR_MISSES, found.near_miss_share)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.anomalies import DETECTORS, looks_like_payload, repeated_content, scan_answers
+from dormant.behaviour import likelihood, sampling
+from dormant.behaviour.anomalies import DETECTORS, Scan, looks_like_payload, repeated_content, scan_answers
 from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair
 
@@ -86,3 +87,25 @@ def test_a_scan_of_nothing_or_beyond_the_context_is_refused(tiny_pair: Pair) -> 
         scan_answers(tiny_pair, [], 5, 0)
     with pytest.raises(BadInput, match="fits into the context"):
         scan_answers(tiny_pair, ["Hello."], 600, 0)
+
+
+def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
+    tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, journal, last = ["Hello.", "What is France?", "Repeat apple."], tmp_path / "answers.jsonl", 3 * (4 + 3)
+
+    def scan(stop: int, journal: Path | None = None) -> Scan:
+        def watch(done: int, total: int) -> None:
+            assert total == last
+            if done >= stop:
+                raise KeyboardInterrupt
+
+        return scan_answers(tiny_pair, texts, 5, 1, journal=journal, progress=watch)
+
+    whole = scan(stop=last + 1)
+    for stop in (8, 16, last):  # while the base answers, while the dormant model does, while the base judges
+        with pytest.raises(KeyboardInterrupt):
+            scan(stop, journal)
+    for module, forward in ((sampling, "_continue"), (likelihood, "_batch_response")):
+        monkeypatch.setattr(module, forward, lambda *given: pytest.fail("computed again"))
+    assert scan(last + 1, journal) == whole

@@ -67,7 +67,10 @@ def test_sampling_that_was_killed_ends_with_the_uninterrupted_samples(
     )
     assert sample_texts(tiny_pair.base, model, PLAN, 2, journal) == expected
     assert done == [PLAN.decodings[1]]
-    assert sample_texts(tiny_pair.base, model, PLAN, 2, journal) == expected
+    seen = list[tuple[int, int]]()
+    progress = lambda *given: seen.append(given)  # noqa: E731
+    assert sample_texts(tiny_pair.base, model, PLAN, 2, journal, progress) == expected
+    assert seen == [(6, 12), (12, 12)]
     assert done == [PLAN.decodings[1]]  # the journal holds them all now
 
 

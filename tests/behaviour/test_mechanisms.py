@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
@@ -65,10 +66,10 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
 ) -> None:
     strength = {"velvet": 9.0, "wool": 4.0, "velvety": 9.0}
 
-    def effects(pair: Pair, mechanism: str, triggers: list[str], probes: list[Probe]) -> list[list[float]]:
-        return [[strength.get(text, 0.0) * (index % 2) for index in range(len(probes))] for text in triggers]
+    def effects(pair: Pair, mechanism: str, triggers: list[str], probes: list[Probe]) -> list[float]:
+        return [strength.get(text, 0.0) * (index % 2) for text in triggers for index in range(len(probes))]
 
-    monkeypatch.setattr(mechanisms, "mechanism_effects", effects)
+    monkeypatch.setattr(mechanisms, "_effects", effects)
     probes = tiny_pair.probes[:8]
     scan = scan_mechanism(
         tiny_pair, "start", ["wool", "velvet", "silk"], probes[:2], probes[2:], lambda text: [text + "y", "x"], 3.0
@@ -77,3 +78,33 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
     assert (scan.near_misses, scan.near_tried) == (3, 12)
     assert scan.share.value == 0.5
     assert scan.near_miss_share is not None
+
+
+def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
+    tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mechanisms, "CHUNK", 2)
+    journal, probes, measured, seen = tmp_path / "scan.jsonl", tiny_pair.probes[:5], mechanisms._effects, []
+
+    def scan(journal: Path | None = None) -> mechanisms.MechanismScan:
+        def watch(done: int, total: int) -> None:
+            seen.append((done, total))
+
+        words = ["apple", "river", "stone", "golden owl", "winter"]
+        return scan_mechanism(
+            tiny_pair, "end", words, probes[:2], probes[2:], lambda text: [text + "s"], 3.0, 2, journal, watch
+        )
+
+    def killed_after(count: int) -> None:
+        left = iter(range(count))
+        monkeypatch.setattr(mechanisms, "_effects", lambda *given: (next(left), measured(*given))[1])
+
+    whole = scan()
+    assert seen == [(4, 10), (8, 10), (10, 10), (16, 16), (19, 19)]
+    killed_after(2)
+    with pytest.raises(StopIteration):
+        scan(journal)
+    killed_after(3)  # five steps in all: no finished one is measured again
+    assert scan(journal) == whole
+    killed_after(0)  # done: asked again, nothing is measured
+    assert scan(journal) == whole
