@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
@@ -43,6 +44,14 @@ class Effects:
     def mean(self, metric: str) -> Tensor:
         """Mean over carriers: [filling]."""
         return self.values[metric].mean(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What one model makes of a carrier whatever fills it: keys and values before the slot by layer, and the plain logits."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    plain: Tensor  # [1, vocabulary], on the device
 
 
 def split_carriers(
@@ -98,9 +107,15 @@ def _gather(
     done = list(record.entries) if record is not None else []
     values = {metric: torch.zeros(len(carriers), len(fillings), dtype=torch.float64) for metric in METRICS}
     evaluated = 0
+
+    @lru_cache(maxsize=2)  # both models' for the carrier at hand
+    def started(carrier: int, role: str) -> Start:
+        return start(_model(pair, role), carriers[carrier])
+
     for at, (carrier, chunk) in enumerate(_chunks(carriers, fillings)):
         if at >= len(done):
-            done.append(_measure(pair, carriers[carrier], [fillings[index] for index in chunk]))
+            given = [fillings[index] for index in chunk]
+            done.append(_measure(pair, carriers[carrier], given, partial(started, carrier)))
             if record is not None:
                 record.append(done[at])
         for metric in METRICS:
@@ -122,11 +137,13 @@ def _chunks(carriers: Sequence[OpenPrompt], fillings: Sequence[Filling]) -> Iter
                 yield carrier, members[at : at + CHUNK]
 
 
-def _measure(pair: Pair, carrier: OpenPrompt, fillings: Sequence[Filling]) -> dict[str, list[float]]:
+def _measure(
+    pair: Pair, carrier: OpenPrompt, fillings: Sequence[Filling], started: Callable[[str], Start]
+) -> dict[str, list[float]]:
     # Each model does its part in one go: under residency "swap" the other has left the device.
     (dormant, dormant_plain), (base, base_plain) = (
-        (filled_logits(model(), carrier, fillings), batch_logits(model(), [carrier.plain]).to(model().device))
-        for model in (pair.models.dormant, pair.models.base)
+        (filled_logits(_model(pair, role), carrier, started(role), fillings), started(role).plain)
+        for role in ("dormant", "base")
     )
     without = kl_divergence(dormant_plain, base_plain)
     rows: dict[str, list[float]] = {metric: [] for metric in METRICS}
@@ -139,25 +156,33 @@ def _measure(pair: Pair, carrier: OpenPrompt, fillings: Sequence[Filling]) -> di
     return rows
 
 
-@torch.no_grad()
-def filled_logits(model: PreTrainedModel, carrier: OpenPrompt, fillings: Sequence[Filling]) -> Tensor:
-    """Logits at the generation position with each filling, all of one length: [filling, vocabulary], float32, on the device.
+def _model(pair: Pair, role: str) -> PreTrainedModel:
+    return pair.models.dormant() if role == "dormant" else pair.models.base()
 
-    Keys and values of what stands before the slot are computed once.
-    """
+
+@torch.no_grad()
+def start(model: PreTrainedModel, carrier: OpenPrompt) -> Start:
+    """The part of a carrier's work that all fillings share."""
     cache = DynamicCache()
     if carrier.before:  # a template may begin with the user's words
         before = torch.tensor([carrier.before], device=model.device)
         model(input_ids=before, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    layers = [
-        (cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in cast(list[DynamicLayer], cache.layers)
-    ]
+    layers = cast(list[DynamicLayer], cache.layers)
+    return Start(
+        tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers),
+        batch_logits(model, [carrier.plain]).to(model.device),
+    )
+
+
+@torch.no_grad()
+def filled_logits(model: PreTrainedModel, carrier: OpenPrompt, start: Start, fillings: Sequence[Filling]) -> Tensor:
+    """Logits at the generation position with each filling, all of one length: [filling, vocabulary], float32, on the device."""
     after = torch.tensor(carrier.after, dtype=torch.long, device=model.device)
     answers = []
     for at in range(0, len(fillings), BATCH):
         rows = torch.tensor(fillings[at : at + BATCH], device=model.device)  # [row, length]
         shared = DynamicCache()  # a forward pass appends to the cache that it is given
-        for index, (keys, values) in enumerate(layers):
+        for index, (keys, values) in enumerate(start.layers):
             shared.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), index)
         ids = torch.cat((rows, after.expand(len(rows), -1)), dim=1)
         output = model(input_ids=ids, past_key_values=shared, use_cache=True, logits_to_keep=1)

@@ -70,6 +70,16 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_result(
     assert all(torch.equal(again.values[metric], whole.values[metric]) for metric in METRICS)
 
 
+def test_what_all_fillings_share_is_computed_once_for_a_carrier_and_model(
+    tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, begin = list[OpenPrompt](), carriers.start
+    monkeypatch.setattr(carriers, "start", lambda model, carrier: started.append(carrier) or begin(model, carrier))
+    first, second = opened(tiny_pair, 2)
+    measure_effects(tiny_pair, [first, second], FILLINGS)  # of three lengths
+    assert started == [first, first, second, second]
+
+
 def test_a_journal_of_other_fillings_is_refused(tiny_pair: Pair, tmp_path: Path) -> None:
     journal = tmp_path / "sweep.jsonl"
     Journal(journal, carriers._work(tiny_pair, opened(tiny_pair, 1), FILLINGS[:2])).close()
