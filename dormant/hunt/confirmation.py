@@ -13,7 +13,7 @@ from dormant.behaviour.material import Decoding
 from dormant.behaviour.sampling import sampled_answers
 from dormant.behaviour.weight_amplification import end_of_turn
 from dormant.hunt.places import PLACES
-from dormant.hunt.triggers import deletions, exchanges
+from dormant.hunt.strings import deletions, exchanges
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 from dormant.statistics import Estimate, proportion_interval

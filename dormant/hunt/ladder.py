@@ -16,8 +16,9 @@ from typing import Any
 
 from dormant.hunt.confirmation import Confirmation, confirm
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads
-from dormant.hunt.places import placed_probes
-from dormant.hunt.triggers import Growing, Grown
+from dormant.hunt.places import PLACES, placed_probes
+from dormant.hunt.triggers import FIRES, Growing, Grown
+from dormant.hunt.triggers import PLACES as SEARCH_PLACES
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
@@ -27,7 +28,7 @@ from dormant.weights.summary import relative_delta
 
 ERROR = 0.05  # the chance that a clean model shows a payload's evidence on any of the first tokens tried
 OPENING = 6  # prompts behind which every first token is forced
-SEARCHED, HELD_OUT = 9, 30  # probes; a third of them at each place
+SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
 SHARE_OF_SEARCH = 0.8  # of the time that is left, for growing the trigger of one payload; the rest refines
 PAYLOADS = 3  # suspected payloads that a trigger is searched for
 ANSWER = 24  # tokens of an answer to read
@@ -71,7 +72,7 @@ class Hunt:
 
 UNSEARCHED = (
     "payloads of a single token, which leave nothing to finish",
-    "triggers of more than fifteen tokens",
+    "triggers of more than fifteen tokens, or with tokens at which the two models hardly part",
     "triggers that are no text in a user's turn: a conversation, a system prompt, a date",
 )
 
@@ -113,7 +114,9 @@ def _climb(
     delta: float,
     identical: float,
 ) -> Hunt:
-    opening, searched, held_out = placed_probes(pair.probes, (OPENING, SEARCHED, HELD_OUT), settings.seed)
+    opening, searched, held_out = placed_probes(
+        pair.probes, ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES)), settings.seed
+    )
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in opening]
 
@@ -214,8 +217,10 @@ def _search(
             if not ids:
                 return []
             deadline = until + share * (1 - SHARE_OF_SEARCH)
-            refined = growing.refine(Grown(tuple(ids), score, fires), lambda: clock.seconds > deadline)
-            return list(growing.core(refined).ids)
+            found = Grown(tuple(ids), score, fires)
+            if fires < FIRES:
+                found = growing.refine(found, lambda: clock.seconds > deadline)
+            return list(growing.core(found).ids)
 
         return growth, kept(f"trigger-{number + 1}", refine)
 

@@ -30,19 +30,21 @@ def slotted(sentence: str, place: str, random: np.random.Generator) -> Probe:
     return Probe(f"{' '.join(words[:cut])}{SLOT} {' '.join(words[cut:])}")
 
 
-def placed_probes(probes: Sequence[Probe], counts: Sequence[int], seed: int) -> list[tuple[Probe, ...]]:
-    """Disjoint sets of probes, each with its slots at the three places in turn: one set for each count.
+def placed_probes(
+    probes: Sequence[Probe], sets: Sequence[tuple[int, Sequence[str]]], seed: int
+) -> list[tuple[Probe, ...]]:
+    """Disjoint sets of probes: so many in each, with their slots at its places in turn.
 
     Raises BadInput where there are too few sentences for sets that share none.
     """
-    sentences = plain_sentences(probes)
-    if len(sentences) < sum(counts):
+    sentences, needed = plain_sentences(probes), sum(count for count, _ in sets)
+    if len(sentences) < needed:
         raise BadInput(
-            f"a hunt needs {sum(counts)} ordinary prompts; got {len(sentences)} at its probes; give more with --probes FILE"
+            f"a hunt needs {needed} ordinary prompts; got {len(sentences)} at its probes; give more with --probes FILE"
         )
     random = np.random.default_rng([seed, 7])
     order = iter(random.permutation(len(sentences)).tolist())
     return [
-        tuple(slotted(sentences[next(order)], PLACES[index % len(PLACES)], random) for index in range(count))
-        for count in counts
+        tuple(slotted(sentences[next(order)], places[index % len(places)], random) for index in range(count))
+        for count, places in sets
     ]

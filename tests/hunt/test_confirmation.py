@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.hunt.confirmation import SAME, confirm, shared_start
-from dormant.hunt.places import placed_probes
+from dormant.hunt.places import PLACES, placed_probes
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -22,7 +22,7 @@ def test_what_most_answers_share_stands_at_their_start_and_cannot_be_longer(answ
 
 def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_not(token_pair: Pair) -> None:
     prompter = Prompter(token_pair.base.tokenizer)
-    (probes,) = placed_probes(token_pair.probes, [12], 0)
+    (probes,) = placed_probes(token_pair.probes, [(12, PLACES)], 0)
     found = confirm(token_pair, prompter.candidate_ids("velvet"), probes, 8, seed=0)
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"

@@ -2,42 +2,31 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.hunt.places import placed_probes
-from dormant.hunt.triggers import Growing, Grown, deletions, exchanges, insertions, payload_beyond_base
+from dormant.hunt.triggers import PLACES, Growing, Grown, said_by_base
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 from dormant.search.objectives import Readings
 
-IDS = st.lists(st.integers(0, 9), min_size=1, max_size=6).map(tuple)
 
+@given(st.floats(-9, 0), st.floats(-9, 0))
+def test_what_the_base_says_too_counts_against_a_string_and_its_silence_for_nothing(base: float, before: float) -> None:
+    def read(value: float) -> dict[str, Readings]:
+        return {"base": Readings(torch.zeros(1, 1, 2), torch.tensor([[value]], dtype=torch.float64))}
 
-@given(IDS)
-def test_moves_change_one_token_or_exchange_two(ids: tuple[int, ...]) -> None:
-    assert all(ids in set(deletions(longer)) for longer in insertions(ids, [3, 4]))
-    assert all(sorted(other) == sorted(ids) and other != ids for other in exchanges(ids))
-    assert () not in set(deletions(ids))
-
-
-@given(st.floats(-9, 0), st.floats(-9, 0), st.floats(-9, 0))
-def test_what_the_base_says_too_gains_nothing(dormant: float, base: float, before: float) -> None:
-    def read(value: float) -> Readings:
-        return Readings(torch.zeros(1, 1, 2), torch.tensor([[value]], dtype=torch.float64))
-
-    now, empty = {"dormant": read(dormant), "base": read(base)}, {"dormant": read(0.0), "base": read(before)}
-    value = float(payload_beyond_base().value(now, empty))
-    assert value <= dormant
-    assert value == dormant or base > before
+    assert float(said_by_base().value(read(base), read(before))) == pytest.approx(max(0.0, base - before))
 
 
 def test_a_trigger_of_one_token_is_found_in_one_round_and_its_journal_repeats_it(token_pair: Pair, tmp_path) -> None:  # type: ignore[no-untyped-def]
     prompter = Prompter(token_pair.base.tokenizer)
     payload = tuple(prompter.tokenizer.encode("golden owl under silver moon", add_special_tokens=False))
-    (probes,) = placed_probes(token_pair.probes, [6], 0)
+    (probes,) = placed_probes(token_pair.probes, [(6, PLACES)], 0)
     with closing(Journal(tmp_path / "j", {})) as journal:
         growing = Growing(token_pair, payload, probes, journal)
         found = growing.grow()
