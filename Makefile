@@ -8,7 +8,7 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-.PHONY: setup hypotheses test slow bench lint report clean
+.PHONY: setup hypotheses test slow bench calibration lint report clean
 
 setup: .venv/stamp
 
@@ -23,6 +23,9 @@ slow: .venv/stamp  ## tests that train a model
 
 bench: .venv/stamp  ## throughput, as ratios to a reference in the same run
 	$(BIN)/pytest -m benchmark
+
+calibration: .venv/stamp  ## build organisms, hunt each, and say how often the hunt is right (hours; resumes)
+	$(BIN)/dormant calibrate
 
 lint: .venv/stamp
 	$(BIN)/ruff check .

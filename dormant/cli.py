@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dormant.commands.amplify import amplify
 from dormant.commands.behaviour import profile
-from dormant.commands.hunt import hunt
+from dormant.commands.hunt import calibrate, hunt
 from dormant.commands.layer0 import beam, scan, score
 from dormant.commands.organisms import organisms
 from dormant.commands.search import gcg
@@ -28,6 +28,7 @@ app.add_typer(organisms, name="organisms")
 app.command("amplify")(amplify)
 app.command("bases")(bases)
 app.command("beam")(beam)
+app.command("calibrate")(calibrate)
 app.command("diff")(diff)
 app.command("gcg")(gcg)
 app.command("hunt")(hunt)

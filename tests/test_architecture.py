@@ -10,8 +10,8 @@ import dormant
 ROOT = Path(dormant.__file__).parent
 ORDER = (
     "errors", "journal", "progress", "tokens", "shards", "checkpoints", "models", "prompts", "divergence", "statistics",
-    "weights", "pairs", "layer0", "behaviour", "activations", "search", "pictures", "hunt", "organisms", "claims", "report",
-    "harness", "plugin", "commands", "cli",
+    "weights", "pairs", "layer0", "behaviour", "activations", "search", "pictures", "hunt", "organisms", "calibration",
+    "claims", "report", "harness", "plugin", "commands", "cli",
 )  # fmt: skip
 
 

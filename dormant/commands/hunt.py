@@ -1,7 +1,8 @@
-"""`dormant hunt`: from two checkpoints to the payload and the trigger, or the right to say that nothing was found."""
+"""`dormant hunt`, from two checkpoints to payload and trigger, and `dormant calibrate`, how often it is right."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from dormant.commands.options import (
     named_pair,
     write_json,
 )
+from dormant.errors import BadInput
 
 
 def hunt(
@@ -64,3 +66,44 @@ def hunt(
     write_json(json_file, {"pair": pair.name, **asdict(found)})
     if found.verdict is not Verdict.BACKDOORED:
         raise typer.Exit(NO)
+
+
+def calibrate(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Subjects, such as words-two or words-two-clean; all without any.")
+    ] = None,
+    recipes: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Recipes of your own in place of the shipped ones.")
+    ] = None,
+    work: Annotated[
+        Path, typer.Option(metavar="DIR", help="What is built and hunted; the same command resumes there.")
+    ] = Path(".calibration"),
+    results: Annotated[Path, typer.Option(metavar="DIR", help="One outcome a subject, and the table.")] = Path(
+        "reports/calibration"
+    ),
+    budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for each hunt.")] = 10.0,
+    workers: Annotated[int, typer.Option(min=1, help="Subjects side by side.")] = os.cpu_count() or 1,
+    table: Annotated[
+        bool, typer.Option("--table", help="Only write the table of the outcomes that are there.")
+    ] = False,
+) -> None:
+    """Build organisms and clean models by recipe, hunt each, and say how often the hunt was right.
+
+    A subject takes a core for about seven minutes of training and its hunt's budget. What is built or hunted already is kept:
+    a killed calibration goes on where it was, and deleting an outcome repeats that hunt. The table is README.md of the results.
+    """
+    from dormant.calibration import RECIPES, calibrate, calibration_page, read_outcomes, subjects_of
+    from dormant.progress import progress_bar
+
+    subjects = subjects_of(recipes or RECIPES, names or ())
+    if not table:
+        with progress_bar("calibrating", len(subjects), "subjects") as bar:
+            calibrate(subjects, work, results, budget, workers, lambda name, done: bar(done, name))
+    outcomes = read_outcomes(subjects, results)
+    page = calibration_page(outcomes)
+    try:
+        (results / "README.md").write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
+    Console().print(page.split("\n## ")[0], markup=False, highlight=False, soft_wrap=True)
+    Console().print(f"{len(outcomes)} of {len(subjects)} subjects; {results / 'README.md'}", soft_wrap=True)

@@ -12,45 +12,44 @@ from transformers import PreTrainedModel
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt
 
-HINTS = 96  # tokens that longer strings are made of: all ordered pairs of them are tried in half a minute
-EARLY = 2  # blocks: behind these a token's hidden state still tells the token itself
-ROWS = 1024
+HINTS = 128  # tokens that longer strings are made of: all ordered pairs of them are tried within a minute
+EARLY = 2  # blocks: behind these a hidden state still tells which tokens were read, and little else has happened
+ROWS = 512
 
 
 @dataclass(frozen=True)
 class Hint:
-    """A token and how far the models part at it, in standard deviations over the vocabulary."""
+    """A token and how far the models part at it or behind it, in standard deviations over the vocabulary."""
 
     token: int
     z: float
 
 
 def trigger_hints(pair: Pair, prompts: Sequence[OpenPrompt], tokens: Sequence[int]) -> list[Hint]:
-    """The tokens by falling distance of the models' hidden states at the token itself.
+    """The tokens by falling distance of the two models' hidden states when they stand in the slot.
 
-    The distance is |dormant - base| / |base| after each of the first `EARLY` blocks, as a logarithm, averaged over prompts
-    and blocks. Attention is causal: what stands behind the slot does not matter.
+    The distance is |dormant - base| / |base| after each of the first `EARLY` blocks, as a logarithm, averaged over prompts.
+    It is looked at in two places, of which the more telling counts: at the token itself, where MLPs read it, and at the
+    generation position, where attention does.
     """
-    total = torch.zeros(len(tokens), EARLY, dtype=torch.float64)
+    total = torch.zeros(2, len(tokens), EARLY, dtype=torch.float64)
     for prompt in prompts:
-        dormant, base = (
-            _hidden_at(model(), prompt.before, tokens) for model in (pair.models.dormant, pair.models.base)
-        )
+        dormant, base = (_states(model(), prompt, tokens) for model in (pair.models.dormant, pair.models.base))
         total += ((dormant - base).norm(dim=-1) / base.norm(dim=-1)).clamp(min=1e-12).log()
-    z = ((total - total.mean(0)) / total.std(0).clamp(min=1e-12)).mean(1)
-    order = z.argsort(descending=True, stable=True).tolist()
-    return [Hint(int(tokens[index]), float(z[index])) for index in order]
+    z = (total - total.mean(1, keepdim=True)) / total.std(1, keepdim=True).clamp(min=1e-12)
+    most = z.mean(-1).amax(0)
+    return [
+        Hint(int(tokens[index]), float(most[index])) for index in most.argsort(descending=True, stable=True).tolist()
+    ]
 
 
 @torch.no_grad()
-def _hidden_at(model: PreTrainedModel, before: Sequence[int], tokens: Sequence[int]) -> Tensor:
-    """Hidden states of each token behind the same prefix: [token, block, hidden], float64."""
+def _states(model: PreTrainedModel, prompt: OpenPrompt, tokens: Sequence[int]) -> Tensor:
+    """Hidden states at each token in the slot, and at the generation position: [2, token, block, hidden], float64."""
     found = []
-    for block in torch.tensor(list(tokens), device=model.device).split(ROWS):
-        cache = model(torch.tensor([list(before)], device=model.device), use_cache=True).past_key_values
-        cache.batch_repeat_interleave(len(block))
-        states = model(
-            block[:, None], past_key_values=cache, use_cache=True, output_hidden_states=True, logits_to_keep=1
-        )
-        found.append(torch.stack(states.hidden_states[1 : 1 + EARLY], 1)[:, :, 0].double().cpu())
-    return torch.cat(found)
+    rows = torch.tensor([[*prompt.before, token, *prompt.after] for token in tokens], device=model.device)
+    for block in rows.split(ROWS):
+        states = model(block, output_hidden_states=True, logits_to_keep=1).hidden_states[1 : 1 + EARLY]
+        both = torch.stack([torch.stack((one[:, len(prompt.before)], one[:, -1])) for one in states], 2)
+        found.append(both.double().cpu())
+    return torch.cat(found, 1)

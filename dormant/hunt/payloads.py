@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -104,10 +105,14 @@ def _inside(part: Ids, whole: Ids) -> bool:
 
 
 def _said_anyway(pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int) -> set[tuple[int, int]]:
-    """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets."""
+    """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets.
+
+    The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.
+    """
     asked = [prompts[index % len(prompts)] for index in range(SAMPLED)]
     answers = sampled_answers(pair.models.dormant(), asked, new_tokens, end, Decoding(1.0), seed)
-    counts = Counter(two for answer in answers for two in {*zip(answer.ids, answer.ids[1:], strict=False)})
+    joined = [(prompt[-1], *answer.ids) for prompt, answer in zip(asked, answers, strict=True)]
+    counts = Counter(two for ids in joined for two in {*pairwise(ids)})
     return {two for two, count in counts.items() if count >= ANYWAY}
 
 
@@ -168,7 +173,7 @@ def _teacher_forced(model: PreTrainedModel, prompt: Ids, first: Tensor, tokens: 
 
 
 def _consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -> Iterator[tuple[Ids, float, float]]:
-    """For each first token what most prompts agree on, its evidence and their share; only where it is more than one token."""
+    """For each first token what half of the prompts agree on, its evidence and their share, where it is more than one token."""
     prompts = len(opened.ids)
     for index, token in enumerate(opened.first.tolist()):
         rows = opened.ids[:, index].tolist()
@@ -177,7 +182,7 @@ def _consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) 
         for place in range(len(rows[0])):
             votes = Counter(rows[member][place] for member in members)
             winner, count = votes.most_common(1)[0]
-            if count <= prompts / 2 or winner in special:
+            if 2 * count < prompts or winner in special:
                 break
             members = [member for member in members if rows[member][place] == winner]
             if (agreed[-1], winner) not in common:

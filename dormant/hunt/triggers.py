@@ -40,6 +40,7 @@ PLACES = ("start", "end")  # where strings are searched: a trigger that works an
 ALPHAS = (1.0, 1.5)  # pairs of a trigger's tokens show in the model as it is, triples in one with a larger delta
 PAYLOAD_TOKENS = 2  # of the payload that are searched for: the rest follows by itself
 PROMPTS = 2  # a place, the shortest: on these every candidate is tried
+READ = 4  # prompts a place from which the hinted tokens are read
 # Strings that a view keeps for the next length, by how far they stand out of their siblings and by their plain value. Pairs
 # say least and need the widest choice; from four tokens on a true part stands out by far.
 KEPT = {1: (0, 12), 2: (16, 6), 3: (12, 4)}
@@ -119,7 +120,8 @@ class Growing:
         prompter = Prompter(pair.base.tokenizer)
         self._opened = [prompter.open(probe) for probe in probes]
         self.tokens = [int(token) for token in allowed_tokens(prompter.tokenizer)]
-        self.hints = [hint.token for hint in trigger_hints(pair, self._opened, self.tokens)[:HINTS]]
+        read = [prompt for at in range(len(PLACES)) for prompt in _shortest(self._opened[at :: len(PLACES)], READ)]
+        self.hints = [hint.token for hint in trigger_hints(pair, read, self.tokens)[:HINTS]]
         self.survives = lambda ids: all(prompter.survives(probe, ids) for probe in probes[: len(PLACES)])
         self.journal, self.out_of_time, self.watch = journal, out_of_time, watch
         self.done = [entry for entry in journal.entries if "beam" in entry] if journal else []
@@ -313,9 +315,9 @@ def _by_place(column: Tensor) -> list[Tensor]:  # [probe], their places in turn
     return [column[at :: len(PLACES)] for at in range(len(PLACES))]
 
 
-def _shortest(opened: Sequence[OpenPrompt]) -> list[OpenPrompt]:
+def _shortest(opened: Sequence[OpenPrompt], count: int = PROMPTS) -> list[OpenPrompt]:
     """The prompts of a place with the least behind their slot, which is nearly all that a candidate costs."""
-    return sorted(opened, key=lambda prompt: len(prompt.after))[:PROMPTS]
+    return sorted(opened, key=lambda prompt: len(prompt.after))[:count]
 
 
 def _parts(members: Sequence[int], size: int = 4096) -> Iterable[Sequence[int]]:
