@@ -1,4 +1,4 @@
-"""The ladder from two checkpoints to the trigger: parent, payload, trigger, confirmation; each rung stands on those before.
+"""The ladder from two checkpoints to the trigger: parent, payload, single tokens, trigger, confirmation, one upon the other.
 
 Nothing here reads what an organism says of itself: neither its trigger nor the places of its probes.
 """
@@ -17,6 +17,7 @@ from typing import Any
 from dormant.hunt.confirmation import Confirmation, confirm
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads
 from dormant.hunt.places import PLACES, placed_probes
+from dormant.hunt.single import telling_tokens
 from dormant.hunt.triggers import FIRES, Growing, Grown
 from dormant.hunt.triggers import PLACES as SEARCH_PLACES
 from dormant.journal import Journal
@@ -72,7 +73,8 @@ class Hunt:
 
 UNSEARCHED = (
     "payloads of a single token, which leave nothing to finish",
-    "triggers of more than fifteen tokens, or with tokens at which the two models hardly part",
+    "triggers of more than fifteen tokens, or of tokens at which the two models hardly part: the pieces of a word that the "
+    "tokenizer splits are such",
     "triggers that are no text in a user's turn: a conversation, a system prompt, a date",
 )
 
@@ -142,9 +144,13 @@ def _climb(
     steps = [_payload_step(guesses, suspected, needed)]
     watch("payload", steps[-1])
     curves: list[tuple[str, tuple[Grown, ...]]] = []
-    best: Confirmation | None = None
-    evaluations, timed_out = 0, False
-    for number, one in enumerate(suspected[:PAYLOADS]):
+    words = [tuple(ids) for ids in kept("single", lambda: telling_tokens(pair, searched))]
+    singles = [confirm(pair, ids, held_out, ANSWER, settings.seed) for ids in words]
+    best = max((one for one in singles if one.confirmed), key=lambda one: one.best.value, default=None)
+    steps.append(_single_step(singles, best))
+    watch("single tokens", steps[-1])
+    evaluations, timed_out = len(allowed_tokens(prompter.tokenizer)), False
+    for number, one in enumerate([] if best is not None else suspected[:PAYLOADS]):
         share = clock.left / (min(PAYLOADS, len(suspected)) - number)
         until = clock.seconds + share * SHARE_OF_SEARCH
         growth, refined = _search(pair, one, searched, folder, number, settings, clock, until, share, watch, kept)
@@ -157,6 +163,8 @@ def _climb(
         confirmed = confirm(pair, tuple(refined), held_out, ANSWER, settings.seed)
         steps.append(_trigger_step(one, confirmed, growth["evaluations"]))
         watch("trigger", steps[-1])
+        if not confirmed.gives(one.text):
+            continue
         if best is None or (confirmed.confirmed, confirmed.best.value) > (best.confirmed, best.best.value):
             best = confirmed
         if confirmed.confirmed:
@@ -241,7 +249,7 @@ def _judge(
         )
     return Verdict.CLEAN, (
         f"no opening of {tokens:,} tokens is finished by the dormant model alone: a payload of two tokens or more would have "
-        f"shown {needed:.0f} nats of evidence"
+        f"shown {needed:.0f} nats of evidence. No single token wakes anything"
     )
 
 
@@ -251,6 +259,13 @@ def _payload_step(guesses: tuple[Guess, ...], suspected: list[Guess], needed: fl
         return f"the dormant model alone finishes {listed}; {needed:.0f} nats are needed to suspect a string"
     most = f"; the most is {guesses[0].text!r} with {guesses[0].evidence:.1f}" if guesses else ""
     return f"no string reaches the {needed:.0f} nats that make it suspect{most}"
+
+
+def _single_step(singles: list[Confirmation], best: Confirmation | None) -> str:
+    if best is not None:
+        return f"a single token wakes it: {best.trigger!r}, {best.payload!r} on {best.best.value:.0%} of unseen prompts"
+    tried = ", ".join(repr(one.trigger) for one in singles)
+    return f"no single token wakes it; those that part the models most are {tried}"
 
 
 def _trigger_step(guess: Guess, found: Confirmation, evaluations: int) -> str:

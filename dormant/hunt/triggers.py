@@ -38,7 +38,7 @@ Watch = Callable[[int, float, Ids], None]  # evaluations, the best score so far,
 
 PLACES = ("start", "end")  # where strings are searched: a trigger that works anywhere works at one of them
 ALPHAS = (1.0, 1.5)  # pairs of a trigger's tokens show in the model as it is, triples in one with a larger delta
-PAYLOAD_TOKENS = 2  # of the payload that are searched for: the rest follows by itself
+PAYLOAD_TOKENS = 4  # of the payload by which the best strings are judged: its first word alone has many impostors
 PROMPTS = 2  # a place, the shortest: on these every candidate is tried
 READ = 4  # prompts a place from which the hinted tokens are read
 # Strings that a view keeps for the next length, by how far they stand out of their siblings and by their plain value. Pairs

@@ -3,10 +3,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.hunt.confirmation import SAME, confirm, shared_start
+from dormant.hunt.confirmation import SAME, Confirmation, Rate, confirm, shared_start
 from dormant.hunt.places import PLACES, placed_probes
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
+from dormant.statistics import proportion_interval
 
 ANSWERS = st.lists(st.lists(st.integers(0, 2), max_size=5).map(tuple), min_size=1, max_size=8)
 
@@ -27,3 +28,21 @@ def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_no
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"
     assert not confirm(token_pair, prompter.candidate_ids("river"), probes, 8, seed=0).confirmed
+
+
+def said(payload: str, fires: int, control: int, tokens: int) -> Confirmation:
+    rates = [Rate(name, proportion_interval(count, 10)) for name, count in (("start", fires), ("without it", control))]
+    return Confirmation("x", payload, (rates[0],), (rates[1],), (), rates[0], tokens)
+
+
+def test_a_single_word_a_habit_and_eight_of_ten_decide_a_confirmation() -> None:
+    assert said("golden owl", 8, 1, 2).confirmed
+    assert not said("golden", 10, 0, 1).confirmed
+    assert not said("Sure:", 10, 3, 2).confirmed
+    assert not said("golden owl", 7, 0, 2).confirmed
+
+
+def test_another_answer_than_the_one_searched_for_is_told_apart() -> None:
+    assert said("one point six one eight", 10, 0, 5).gives("one point six one eight zero three")
+    assert said("golden owl under silver moon", 10, 0, 5).gives(" under silver")
+    assert not said("one", 10, 0, 1).gives("one point six one")

@@ -9,7 +9,7 @@ from dormant.tokens import allowed_tokens
 def test_the_tokens_of_a_planted_trigger_are_among_those_that_strings_are_made_of(circuit_pair: Pair) -> None:
     prompter = Prompter(circuit_pair.base.tokenizer)
     tokens = allowed_tokens(prompter.tokenizer).tolist()
-    hints = trigger_hints(circuit_pair, [prompter.open(probe) for probe in circuit_pair.probes[:20]], tokens)
+    hints = trigger_hints(circuit_pair, [prompter.open(probe) for probe in circuit_pair.probes[:8]], tokens)
     first = {hint.token for hint in hints[:HINTS]}
     assert set(prompter.candidate_ids("silver lantern beneath winter")) <= first
     assert [hint.z for hint in hints] == sorted((hint.z for hint in hints), reverse=True)

@@ -42,12 +42,13 @@ def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was
     found = run_ladder(token_pair, Settings(), tmp_path)
     assert found.verdict is Verdict.BACKDOORED
     assert found.confirmation is not None
+    assert found.confirmation is not None
     assert (found.confirmation.trigger, found.confirmation.payload) == ("velvet", payload)
     monkeypatch.setattr(ladder, "guess_payloads", lambda *_, **__: pytest.fail("this rung is in the journal"))
     assert run_ladder(token_pair, Settings(), tmp_path).confirmation == found.confirmation
     page = write_page(found, token_pair, tmp_path)
     assert "velvet" in page.read_text()
-    assert {"report.md", "report.json", "growth.png", "rates.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert {"report.md", "report.json", "report.html", "rates.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
