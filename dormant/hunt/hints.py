@@ -47,9 +47,12 @@ def trigger_hints(pair: Pair, prompts: Sequence[OpenPrompt], tokens: Sequence[in
 def _states(model: PreTrainedModel, prompt: OpenPrompt, tokens: Sequence[int]) -> Tensor:
     """Hidden states at each token in the slot, and at the generation position: [2, token, block, hidden], float64."""
     found = []
-    rows = torch.tensor([[*prompt.before, token, *prompt.after] for token in tokens], device=model.device)
+    before = torch.tensor([list(prompt.before)], device=model.device)
+    rows = torch.tensor([[token, *prompt.after] for token in tokens], device=model.device)
     for block in rows.split(ROWS):
-        states = model(block, output_hidden_states=True, logits_to_keep=1).hidden_states[1 : 1 + EARLY]
-        both = torch.stack([torch.stack((one[:, len(prompt.before)], one[:, -1])) for one in states], 2)
-        found.append(both.double().cpu())
+        cache = model(before, use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(block))
+        states = model(block, past_key_values=cache, output_hidden_states=True, logits_to_keep=1).hidden_states
+        early = states[1 : 1 + EARLY]
+        found.append(torch.stack([torch.stack((one[:, 0], one[:, -1])) for one in early], 2).double().cpu())
     return torch.cat(found, 1)
