@@ -34,6 +34,17 @@ class LayerDivergence:
 def layer_divergence(pair: Pair, prompts: Sequence[Ids]) -> LayerDivergence:
     """Both models on the same ids, at the generation position, after every block (Phase 5, experiment 17)."""
     base, dormant = (capture(model(), prompts)[:, :, 0].double() for model in (pair.models.base, pair.models.dormant))
+    return _parted(base, dormant)
+
+
+def layer_floor(pair: Pair, prompts: Sequence[Ids]) -> LayerDivergence:
+    """What arithmetic alone does to the same measure: the base on all prompts in batches, and on each by itself."""
+    model = pair.models.base()
+    alone = torch.cat([capture(model, [ids])[:, :, 0].double() for ids in prompts])
+    return _parted(capture(model, prompts)[:, :, 0].double(), alone)
+
+
+def _parted(base: Tensor, dormant: Tensor) -> LayerDivergence:  # [prompt, layer, hidden] twice
     absolute = torch.linalg.vector_norm(dormant - base, dim=-1)
     cosine = 1 - torch.nn.functional.cosine_similarity(dormant, base, dim=-1)
     relative = absolute / torch.linalg.vector_norm(base, dim=-1)

@@ -40,11 +40,15 @@ class Divergences:
 
 @dataclass(frozen=True)
 class Favoured:
-    """A token with its class and mean log ratio log p_dormant - log p_base over prompts."""
+    """A token with its class and mean log ratio log p_dormant - log p_base over prompts.
+
+    `floor`: how far the mean moves when the base's prompts run in one padded batch, in nats.
+    """
 
     text: str
     kind: str
     log_ratio: float
+    floor: float
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 2
     return Profile(
         tuple(by_position),
         tuple(floors),
-        _favoured(ratios, pair.base.tokenizer, kinds, top),
+        _favoured(ratios, ratios_again, pair.base.tokenizer, kinds, top),
         _class_scores(ratios, kinds),
         _class_scores(ratios_again, kinds),
     )
@@ -209,12 +213,13 @@ def _log_ratios(dormant: Tensor, base: Tensor) -> Tensor:  # [prompt, vocabulary
 
 
 def _favoured(
-    ratios: Tensor, tokenizer: PreTrainedTokenizerBase, kinds: Sequence[str], top: int
+    ratios: Tensor, again: Tensor, tokenizer: PreTrainedTokenizerBase, kinds: Sequence[str], top: int
 ) -> tuple[Favoured, ...]:
     mean = ratios[:, : len(kinds)].mean(0)  # a head may have more rows than the tokenizer has tokens
+    moved = (again[:, : len(kinds)].mean(0) - mean).abs()
     best = mean.topk(min(top, len(kinds)))
     return tuple(
-        Favoured(str(tokenizer.decode([token])), kinds[token], value)
+        Favoured(str(tokenizer.decode([token])), kinds[token], value, float(moved[token]))
         for token, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
 

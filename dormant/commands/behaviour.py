@@ -46,7 +46,7 @@ def profile(
     lie below zero stand beside how far that batch moves them. A model that merely speaks in another style differs too:
     compare with a clean fine-tune before you call anything a backdoor. The exit status is 0 whatever is found; 2 is bad input.
     """
-    from dormant.activations.divergence import layer_divergence
+    from dormant.activations.divergence import layer_divergence, layer_floor
     from dormant.behaviour import profiles
     from dormant.behaviour.likelihood import own_words
     from dormant.behaviour.material import check_folder
@@ -63,7 +63,7 @@ def profile(
         report(2, "perplexity")
         contexts = profiles.divergent_contexts(pair, texts, keep)
         report(3, "contexts")
-        layers = layer_divergence(pair, ids)
+        layers, floors = layer_divergence(pair, ids), layer_floor(pair, ids)
         report(STAGES, "layers")
     console = Console()
     record = {
@@ -71,8 +71,8 @@ def profile(
         "prompts": len(ids),
         "divergence": _divergences(found, own, console),
         "favoured": _favoured(found, console),
-        "contexts": _contexts(contexts, console),
-        "layers": _layers(layers, console),
+        "contexts": _contexts(contexts, sum(found.floor.kl) / len(found.floor.kl), console),
+        "layers": _layers(layers, floors, console),
     }
     write_json(json_file, record)
 
@@ -112,26 +112,49 @@ def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]
 
 def _favoured(found: Any, console: Console) -> list[dict[str, Any]]:
     table = Table(
-        "token", "class", "log ratio, nats", title="Tokens that the dormant model favours where answers begin"
+        "token",
+        "class",
+        "log ratio, nats",
+        "noise floor",
+        title="Tokens that the dormant model favours where answers begin",
     )
     for entry in found.favoured:
-        table.add_row(repr(entry.text), entry.kind, f"{entry.log_ratio:+.2f}")
+        table.add_row(repr(entry.text), entry.kind, f"{entry.log_ratio:+.2f}", f"{entry.floor:.2g}")
     console.print(table, markup=False)
     return [vars(entry) for entry in found.favoured]
 
 
-def _contexts(contexts: Any, console: Console) -> list[dict[str, Any]]:
-    table = Table("context (its end)", "dormant says", "base says", "KL, nats", title="Where the models part most")
+def _contexts(contexts: Any, floor: float, console: Console) -> list[dict[str, Any]]:
+    table = Table(
+        "context (its end)",
+        "dormant says",
+        "base says",
+        "KL, nats",
+        title=f"Where the models part most (noise floor {floor:.2g} nats)",
+    )
     for context in contexts:
         table.add_row(repr(context.text[-48:]), repr(context.dormant), repr(context.base), f"{context.kl:.2f}")
     console.print(table, markup=False)
     return [vars(context) for context in contexts]
 
 
-def _layers(layers: Any, console: Console) -> list[dict[str, float]]:
-    table = Table("after layer", "distance over the base's norm", "1 - cosine", title="Where in the network")
-    relative, cosine = layers.relative.mean(1).tolist(), layers.cosine.mean(1).tolist()
-    for layer, (distance, angle) in enumerate(zip(relative, cosine, strict=True)):
-        table.add_row(str(layer), f"{distance:.3g}", f"{angle:.3g}")
+def _layers(layers: Any, floors: Any, console: Console) -> list[dict[str, float]]:
+    table = Table(
+        "after layer",
+        "distance over the base's norm",
+        "noise floor",
+        "1 - cosine",
+        "noise floor",
+        title="Where in the network",
+    )
+    columns = [part.mean(1).tolist() for part in (layers.relative, floors.relative, layers.cosine, floors.cosine)]
+    record = []
+    for layer, (distance, distance_floor, angle, angle_floor) in enumerate(zip(*columns, strict=True)):
+        table.add_row(
+            str(layer), f"{distance:.3g}", f"{distance_floor:.2g}", f"{angle:.3g}", f"{angle_floor:.2g}"
+        )  # fmt: skip
+        record.append(
+            {"relative": distance, "relative_floor": distance_floor, "cosine": angle, "cosine_floor": angle_floor}
+        )
     console.print(table)
-    return [{"relative": distance, "cosine": angle} for distance, angle in zip(relative, cosine, strict=True)]
+    return record

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from dormant.activations.divergence import MEASURES, layer_divergence, parting
+from dormant.activations.divergence import MEASURES, layer_divergence, layer_floor, parting
 from dormant.pairs import Pair, open_pair
 from dormant.prompts import Probe, Prompter
 
@@ -38,3 +38,10 @@ def test_the_layer_is_chosen_on_the_prompts_that_do_not_measure_it() -> None:
     found = parting(without, with_it)
     assert found.layer == 0
     assert found.ratios == (2.0, 2.0)
+
+
+def test_arithmetic_alone_parts_the_base_from_itself_far_less_than_a_delta_does(tiny_pair: Pair) -> None:
+    prompts = [(5, 9, 12), (5, 9, 12, 40), (7, 9)]
+    found, floor = layer_divergence(tiny_pair, prompts), layer_floor(tiny_pair, prompts)
+    assert floor.relative.shape == found.relative.shape
+    assert float(floor.relative.max()) < 1e-5 < float(found.relative[-1].min())
