@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, write_json
+from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, writable_file, write_json
 from dormant.errors import BadInput
 from dormant.progress import progress_bar
 
@@ -34,7 +34,10 @@ def score(
         bool, typer.Option(help="Take off what the biases alone give (not from row-kl).")
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Draw the difference of the first text's attention logits.")
+        Path | None,
+        typer.Option(
+            metavar="PNG", callback=writable_file, help="Draw the difference of the first text's attention logits."
+        ),
     ] = None,
     device: Device = "auto",
     json_file: JsonFile = None,

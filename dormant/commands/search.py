@@ -21,6 +21,7 @@ from dormant.commands.options import (
     Residency,
     Seed,
     named_pair,
+    writable_folder,
     write_json,
 )
 from dormant.errors import BadInput
@@ -75,7 +76,12 @@ def gcg(
         ),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also draw the searches beside chance and control, as PNG there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            callback=writable_folder,
+            help="Also draw the searches beside chance and control, as PNG there.",
+        ),
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
