@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dormant.hunt.confirmation import Confirmation, confirm
-from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads
+from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, placed_probes
 from dormant.hunt.single import telling_tokens
 from dormant.hunt.triggers import FIRES, Growing, Grown
@@ -140,7 +140,7 @@ def _climb(
 
     guesses = tuple(Guess(**{**row, "ids": tuple(row["ids"])}) for row in kept("payload", guess))
     needed = needed_evidence(len(pair.base.tokenizer))
-    suspected = [one for one in guesses if one.evidence >= needed]
+    suspected = without_variants([one for one in guesses if one.evidence >= needed])
     steps = [_payload_step(guesses, suspected, needed)]
     watch("payload", steps[-1])
     curves: list[tuple[str, tuple[Grown, ...]]] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import pairwise
 
 import torch
@@ -98,6 +99,16 @@ def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
             for whole in guesses
         )
     ]
+
+
+def without_variants(guesses: Sequence[Guess]) -> list[Guess]:
+    """The guesses less those that share half of their tokens, in a row, with a stronger one: other ways into one payload."""
+    kept: list[Guess] = []
+    for guess in guesses:
+        runs = (SequenceMatcher(None, guess.ids, one.ids, autojunk=False).find_longest_match().size for one in kept)
+        if not any(2 * run >= len(guess.ids) for run in runs):
+            kept.append(guess)
+    return kept
 
 
 def _inside(part: Ids, whole: Ids) -> bool:

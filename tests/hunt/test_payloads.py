@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.hunt.payloads import Guess, Opened, _consensus, guess_payloads, without_parts
+from dormant.hunt.payloads import Guess, Opened, _consensus, guess_payloads, without_parts, without_variants
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -44,3 +44,11 @@ def test_the_circuits_payload_is_the_first_guess_and_a_model_beside_itself_gives
     prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
     assert guess_payloads(circuit_pair, prompts, new_tokens=6)[0].text == PAYLOAD
     assert max(found.evidence for found in guess_payloads(sham_pair, prompts, new_tokens=2)) < 1e-3
+
+
+def test_other_ways_into_one_payload_are_searched_once() -> None:
+    ways = [
+        Guess(ids, str(ids), 50.0 - at, 1.0, 0.0, 1.0)
+        for at, ids in enumerate([(1, 2, 3, 4), (9, 3, 4), (7, 8), (5, 4)])
+    ]
+    assert [one.ids for one in without_variants(ways)] == [(1, 2, 3, 4), (7, 8)]
