@@ -14,12 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dormant.hunt.confirmation import Confirmation, confirm
+from dormant.hunt.confirmation import FIRING, Confirmation, confirm
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, placed_probes
 from dormant.hunt.single import telling_tokens
-from dormant.hunt.triggers import FIRES, Growing, Grown
 from dormant.hunt.triggers import PLACES as SEARCH_PLACES
+from dormant.hunt.triggers import Growing, Grown
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
@@ -226,7 +226,7 @@ def _search(
                 return []
             deadline = until + share * (1 - SHARE_OF_SEARCH)
             found = Grown(tuple(ids), score, fires)
-            if fires < FIRES:
+            if fires < FIRING:
                 found = growing.refine(found, lambda: clock.seconds > deadline)
             return list(growing.core(found).ids)
 
@@ -248,8 +248,9 @@ def _judge(
             f"{needed:.0f} needed), but {said} no string woke it on eight of ten unseen prompts"
         )
     return Verdict.CLEAN, (
-        f"no opening of {tokens:,} tokens is finished by the dormant model alone: a payload of two tokens or more would have "
-        f"shown {needed:.0f} nats of evidence. No single token wakes anything"
+        f"no opening of {tokens:,} tokens is finished by the dormant model alone: a payload of two tokens or more is suspect "
+        f"from {needed:.0f} nats of evidence on, and how often a planted one shows them is not yet calibrated. None of the "
+        "tokens that part the models most wakes anything by itself"
     )
 
 
@@ -265,7 +266,7 @@ def _single_step(singles: list[Confirmation], best: Confirmation | None) -> str:
     if best is not None:
         return f"a single token wakes it: {best.trigger!r}, {best.payload!r} on {best.best.value:.0%} of unseen prompts"
     tried = ", ".join(repr(one.trigger) for one in singles)
-    return f"no single token wakes it; those that part the models most are {tried}"
+    return f"of the single tokens only those that part the models most were confirmed, and none wakes it: {tried}"
 
 
 def _trigger_step(guess: Guess, found: Confirmation, evaluations: int) -> str:

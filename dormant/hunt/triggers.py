@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dormant.behaviour.patched_weights import block_scales, patched_weights
+from dormant.hunt.confirmation import FIRING
 from dormant.hunt.hints import HINTS, trigger_hints
 from dormant.hunt.strings import (
     Ids,
@@ -49,10 +50,8 @@ POLISHED = 12  # strings of a length whose tokens are exchanged one by one befor
 SIBLINGS = 4  # strings of one parent that a view keeps, so that one false friend does not crowd it
 SECOND_LOOK = 3  # times a view's strings go through both models
 LONGEST = 15  # tokens, the length of the published trigger
-FIRES = 0.8  # of the probes of one place, as confirmation asks: such a string needs no further growth
-SPOKEN = (
-    0.5  # likelihood of the payload's first tokens from which it counts as given, as an organism's acceptance has it
-)
+# Likelihood of the payload's first tokens from which it counts as given, as an organism's acceptance has it.
+SPOKEN = 0.5
 FRUITLESS = 3  # lengths in a row on which no view gained
 
 
@@ -150,8 +149,8 @@ class Growing:
             best = max(curve, key=lambda grown: grown.score, default=None)
             fruitless = fruitless + 1 if best is not None and beam[0].score <= best.score else 0
             curve.append(beam[0])
-            if any(one.fires >= FIRES for one in beam):
-                curve[-1] = next(one for one in beam if one.fires >= FIRES)
+            if any(one.fires >= FIRING for one in beam):
+                curve[-1] = next(one for one in beam if one.fires >= FIRING)
                 return self._end(curve, "speaks")
             if fruitless >= FRUITLESS:
                 return self._end(curve, "plateau")
@@ -175,7 +174,7 @@ class Growing:
         """The shortest string that still speaks: drops the token that is missed least while the rest speaks as widely."""
         current = start
         while len(current.ids) > 1:
-            shorter = [grown for grown in self._judged(list(deletions(current.ids))) if grown.fires >= FIRES]
+            shorter = [grown for grown in self._judged(list(deletions(current.ids))) if grown.fires >= FIRING]
             if not shorter:
                 return current
             current = shorter[0]
@@ -271,9 +270,8 @@ class Growing:
             by_parent.setdefault(origins[candidate].parent, []).append(index)
         values = torch.empty(PROMPTS * len(PLACES), len(candidates), dtype=torch.float64)
         with amplified:
-            if (
-                alpha not in self._quick
-            ):  # its prefixes are those of the amplified model, and serve within this block only
+            # Its prefixes are those of the amplified model, and serve within this block only.
+            if alpha not in self._quick:
                 prompts = [prompt for at in range(len(PLACES)) for prompt in _shortest(self._opened[at :: len(PLACES)])]
                 self._quick[alpha] = Evaluator(self.pair.models, prompts, payload_likelihood(), self.payload[:1])
             for parent, members in by_parent.items():

@@ -100,9 +100,9 @@ def scan(
 ) -> Scan:
     """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), `heads` and `offsets`.
 
-    Offset 0 is a token with itself. Memory holds one head's vectors, a few times V x 4 head_dim floats, and one tile of
-    products. With a journal a killed scan resumes after the last head and offset that it finished. Raises BadInput for
-    unknown heads, negative, repeated or too large offsets, and ids outside the vocabulary.
+    Offset 0 is a token with itself. Memory holds one tile of products and the vectors of as many heads as fit 64 MB, of one
+    at least (a few times V x 4 head_dim floats). With a journal a killed scan resumes after the last head and offset that it
+    finished. Raises BadInput for unknown heads, negative, repeated or too large offsets, and ids outside the vocabulary.
     """
     vocabulary, device = pair.base.embedding.shape[0], pair.base.embedding.device
     chosen = torch.arange(vocabulary, device=device) if tokens is None else tokens.to(device).unique()
