@@ -266,7 +266,9 @@ def _single_step(singles: list[Confirmation], best: Confirmation | None) -> str:
     if best is not None:
         return f"a single token wakes it: {best.trigger!r}, {best.payload!r} on {best.best.value:.0%} of unseen prompts"
     tried = ", ".join(repr(one.trigger) for one in singles)
-    return f"of the single tokens only those that part the models most were confirmed, and none wakes it: {tried}"
+    return (
+        f"of the single tokens those that part the models most were tried on unseen prompts, and none wakes it: {tried}"
+    )
 
 
 def _trigger_step(guess: Guess, found: Confirmation, evaluations: int) -> str:
