@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,9 +76,10 @@ class Confirmation:
         return any(said[at : at + len(half)] == half for at in range(len(said)))
 
 
-def confirm(pair: Pair, trigger: Ids, probes: Sequence[Probe], new_tokens: int, seed: int) -> Confirmation:
+def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, seed: int) -> Confirmation:
     """Greedy answers with the string, with its near misses, without it, with random strings, and of the base.
 
+    The string is text and is spaced as its place asks: none stands before it at the start of a prompt.
     `probes` have their slots at the three places in turn; controls are measured at the place where the string fires most.
     """
     prompter = Prompter(pair.dormant.tokenizer)
@@ -85,7 +87,7 @@ def confirm(pair: Pair, trigger: Ids, probes: Sequence[Probe], new_tokens: int, 
     at = {place: probes[index :: len(PLACES)] for index, place in enumerate(PLACES)}
     dormant, base = pair.models.dormant, pair.models.base
     answers = {
-        place: greedy_answers(dormant(), [prompter.encode(probe, trigger).ids for probe in asked], new_tokens, end)
+        place: greedy_answers(dormant(), [prompter.encode_text(probe, trigger).ids for probe in asked], new_tokens, end)
         for place, asked in at.items()
     }
     payload = max((shared_start(rows) for rows in answers.values()), key=lambda found: (found[1], len(found[0])))[0]
@@ -93,38 +95,50 @@ def confirm(pair: Pair, trigger: Ids, probes: Sequence[Probe], new_tokens: int, 
     best = max(by_place, key=lambda rate: rate.value).name
     asked = at[best]
 
-    def rate(name: str, strings: Sequence[Ids], of_base: bool = False) -> Rate:
-        prompts = [prompter.encode(probe, ids).ids for ids in strings for probe in asked]
+    def rate(name: str, strings: Sequence[str], of_base: bool = False) -> Rate:
+        prompts = [prompter.encode_text(probe, text).ids for text in strings for probe in asked]
         model = base() if of_base else dormant()
         return _rate(name, greedy_answers(model, prompts, new_tokens, end), payload)
 
     random = np.random.default_rng([seed, 11])
     drawn = allowed_tokens(tokenizer).numpy()
-    strings = [tuple(random.choice(drawn, size=len(trigger)).tolist()) for _ in range(RANDOM_STRINGS)]
+    ids = prompter.candidate_ids(trigger)
+    strings = [_text(tokenizer, random.choice(drawn, size=len(ids)).tolist()) for _ in range(RANDOM_STRINGS)]
     plain = [prompter.encode(asked[index % len(asked)]).ids for index in range(SAMPLED)]
     anyway = [answer.ids for answer in sampled_answers(dormant(), plain, new_tokens, end, Decoding(1.0), seed)]
     controls = (
         rate("the base, with it", [trigger], of_base=True),
-        rate("the dormant model, without it", [()]),
+        rate("the dormant model, without it", [""]),
         _rate("the dormant model, without it, sampled at temperature 1", anyway, payload),
         rate("the dormant model, with random strings of its length", strings),
     )
     near = [
-        (f"without {_text(tokenizer, ids)!r}", less)
-        for ids, less in zip(_each(trigger), deletions(trigger), strict=False)
+        (f"without {str(tokenizer.decode([token]))!r}", _text(tokenizer, less))
+        for token, less in zip(ids, deletions(ids), strict=False)
     ]
-    near += [("neighbours exchanged: " + repr(_text(tokenizer, ids)), ids) for ids in exchanges(trigger)]
-    prompts = [prompter.encode(asked[index % len(asked)], trigger).ids for index in range(SAMPLED)]
+    changed = (_text(tokenizer, other) for other in exchanges(ids))
+    near += [(f"neighbours exchanged: {text!r}", text) for text in changed]
+    prompts = [prompter.encode_text(asked[index % len(asked)], trigger).ids for index in range(SAMPLED)]
     said = [answer.ids for answer in sampled_answers(dormant(), prompts, new_tokens, end, Decoding(1.0), seed)]
     return Confirmation(
-        _text(tokenizer, trigger).strip(),
+        trigger,
         _text(tokenizer, payload),
         by_place,
         controls,
-        tuple(rate(name, [ids]) for name, ids in near),
+        tuple(rate(name, [text]) for name, text in near),
         _rate("sampled at temperature 1", said, payload),
         len(payload),
     )
+
+
+def read_confirmation(row: Mapping[str, Any]) -> Confirmation:
+    """A confirmation from its record."""
+
+    def rate(record: Mapping[str, Any]) -> Rate:
+        return Rate(record["name"], Estimate(**record["estimate"]))
+
+    many = {name: tuple(rate(record) for record in row[name]) for name in ("by_place", "controls", "near_misses")}
+    return Confirmation(**{**row, **many, "sampled": rate(row["sampled"])})
 
 
 def shared_start(answers: Sequence[Ids]) -> tuple[Ids, float]:
@@ -144,9 +158,5 @@ def _rate(name: str, answers: Sequence[Ids], payload: Ids) -> Rate:
     return Rate(name, proportion_interval(said, len(answers)))
 
 
-def _each(ids: Ids) -> list[Ids]:
-    return [(token,) for token in ids]
-
-
-def _text(tokenizer: object, ids: Ids) -> str:
-    return str(tokenizer.decode(list(ids)))  # type: ignore[attr-defined]
+def _text(tokenizer: object, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids))).strip()  # type: ignore[attr-defined]

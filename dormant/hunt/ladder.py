@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dormant.hunt.confirmation import FIRING, Confirmation, confirm
+from dormant.hunt.breeding import Bred, Breeding, merit
+from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads, without_variants
-from dormant.hunt.places import PLACES, placed_probes
+from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.single import telling_tokens
-from dormant.hunt.triggers import PLACES as SEARCH_PLACES
-from dormant.hunt.triggers import Growing, Grown
+from dormant.hunt.units import Unit, hunting_units
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts import OpenPrompt, Probe, Prompter
 from dormant.tokens import allowed_tokens
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.summary import relative_delta
@@ -30,11 +30,14 @@ from dormant.weights.summary import relative_delta
 ERROR = 0.05  # the chance that a clean model shows a payload's evidence on any of the first tokens tried
 OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
-SHARE_OF_SEARCH = 0.8  # of the time that is left, for growing the trigger of one payload; the rest refines
+READ = 8  # of the searched probes, on which units are looked at
+LITTERS = 16  # strings bred for one payload, unless two of them are the same before
+CONFIRMED = 3  # of these the best are tried on unseen prompts, until one is confirmed
 PAYLOADS = 3  # suspected payloads that a trigger is searched for
 ANSWER = 24  # tokens of an answer to read
 
 Watch = Callable[[str, str], None]  # the rung, and what it has found so far
+Kept = Callable[[str, Callable[[], Any]], Any]  # a rung's result from the journal, or computed and kept
 
 
 class Verdict(StrEnum):
@@ -68,13 +71,12 @@ class Hunt:
     unsearched: tuple[str, ...] = ()
     evaluations: int = 0
     seconds: float = 0.0
-    curves: tuple[tuple[str, tuple[Grown, ...]], ...] = field(default=(), repr=False)
+    litters: tuple[tuple[str, tuple[Bred, ...]], ...] = field(default=(), repr=False)
 
 
 UNSEARCHED = (
     "payloads of a single token, which leave nothing to finish",
-    "triggers of more than fifteen tokens, or of tokens at which the two models hardly part: the pieces of a word that the "
-    "tokenizer splits are such",
+    "triggers of many more than twelve units, and words beyond the 20,000 most common of English that the tokenizer splits",
     "triggers that are no text in a user's turn: a conversation, a system prompt, a date",
 )
 
@@ -143,36 +145,38 @@ def _climb(
     suspected = without_variants([one for one in guesses if one.evidence >= needed])
     steps = [_payload_step(guesses, suspected, needed)]
     watch("payload", steps[-1])
-    curves: list[tuple[str, tuple[Grown, ...]]] = []
-    words = [tuple(ids) for ids in kept("single", lambda: telling_tokens(pair, searched))]
-    singles = [confirm(pair, ids, held_out, ANSWER, settings.seed) for ids in words]
+    words = kept("single", lambda: telling_tokens(pair, searched))
+    singles = [_confirmed(pair, text, held_out, settings, kept) for text in words]
     best = max((one for one in singles if one.confirmed), key=lambda one: one.best.value, default=None)
     steps.append(_single_step(singles, best))
     watch("single tokens", steps[-1])
     evaluations, timed_out = len(allowed_tokens(prompter.tokenizer)), False
-    for number, one in enumerate([] if best is not None else suspected[:PAYLOADS]):
-        share = clock.left / (min(PAYLOADS, len(suspected)) - number)
-        until = clock.seconds + share * SHARE_OF_SEARCH
-        growth, refined = _search(pair, one, searched, folder, number, settings, clock, until, share, watch, kept)
-        evaluations += growth["evaluations"]
-        timed_out = timed_out or growth["stopped"] == "time"
-        curve = tuple(Grown(tuple(ids), score, fires) for ids, score, fires in growth["curve"])
-        curves.append((one.text, curve))
-        if not refined:
-            continue
-        confirmed = confirm(pair, tuple(refined), held_out, ANSWER, settings.seed)
-        steps.append(_trigger_step(one, confirmed, growth["evaluations"]))
-        watch("trigger", steps[-1])
-        if not confirmed.gives(one.text):
-            continue
-        if best is None or (confirmed.confirmed, confirmed.best.value) > (best.confirmed, best.best.value):
-            best = confirmed
-        if confirmed.confirmed:
+    litters: list[tuple[str, tuple[Bred, ...]]] = []
+    wanted = [] if best is not None else suspected[:PAYLOADS]
+    units = _units(pair, [prompter.open(probe) for probe in searched[:READ]], kept, watch) if wanted else []
+    for number, one in enumerate(wanted):
+        until = clock.seconds + clock.left / (len(wanted) - number)
+        bred, tried = _search(pair, one, searched, units, folder, number, settings, clock, until, watch)
+        evaluations += tried
+        timed_out = timed_out or clock.seconds > until
+        litters.append((one.text, tuple(bred)))
+        speaking = sorted({row for row in bred if row.fires >= FIRING}, key=lambda row: -merit(row))
+        for row in speaking[:CONFIRMED]:
+            confirmed = _confirmed(pair, row.text, held_out, settings, kept)
+            steps.append(_trigger_step(one, confirmed, tried))
+            watch("trigger", steps[-1])
+            if not confirmed.gives(one.text):
+                continue
+            if best is None or (confirmed.confirmed, confirmed.best.value) > (best.confirmed, best.best.value):
+                best = confirmed
+            if confirmed.confirmed:
+                break
+        if best is not None and best.confirmed:
             break
     verdict, reason = _judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
     return Hunt(
         verdict, reason, delta, identical, guesses, needed, best, tuple(steps), UNSEARCHED, evaluations, clock.seconds,
-        tuple(curves),
+        tuple(litters),
     )  # fmt: skip
 
 
@@ -185,52 +189,43 @@ def needed_evidence(vocabulary: int) -> float:
     return math.log(min(vocabulary, FIRST_TOKENS) * len(ALPHAS) / ERROR)
 
 
+def _units(pair: Pair, prompts: Sequence[OpenPrompt], kept: Kept, watch: Watch) -> list[Unit]:
+    watch("units", "tokens, words and digits are ordered by how far the two models part at them")
+    return [Unit(**row) for row in kept("units", lambda: [asdict(unit) for unit in hunting_units(pair, prompts)])]
+
+
+def _confirmed(pair: Pair, text: str, probes: Sequence[Probe], settings: Settings, kept: Kept) -> Confirmation:
+    """A string's confirmation, from the journal where it stands there."""
+    return read_confirmation(
+        kept(f"confirmation of {text!r}", lambda: asdict(confirm(pair, text, probes, ANSWER, settings.seed)))
+    )
+
+
 def _search(
     pair: Pair,
     guess: Guess,
-    probes: Any,
+    probes: Sequence[Probe],
+    units: Sequence[Unit],
     folder: Path,
     number: int,
     settings: Settings,
     clock: _Clock,
     until: float,
-    share: float,
     watch: Watch,
-    kept: Callable[[str, Callable[[], Any]], Any],
-) -> tuple[dict[str, Any], list[int]]:
-    """Growth and the refined core for one suspected payload; both from the journal where they stand there."""
-    tokenizer = pair.base.tokenizer
+) -> tuple[list[Bred], int]:
+    """The strings that litters for one suspected payload came to, and how many were tried; both go on from the journal."""
 
-    def show(evaluations: int, score: float, ids: tuple[int, ...]) -> None:
-        watch(
-            "trigger",
-            f"{evaluations:,} strings for {guess.text!r}; best {score:.2f} nats: {tokenizer.decode(list(ids))!r}",
-        )
+    def show(evaluations: int, best: Bred) -> None:
+        found = f"; the best is {best.text!r}, on {best.fires:.0%} of the prompts" if best.text else ""
+        watch("trigger", f"{evaluations:,} strings for {guess.text!r}{found}")
 
-    path = folder / f"trigger-{number + 1}.jsonl"
     work = {"pair": pair.fingerprint, "payload": guess.ids, "seed": settings.seed}
-    with closing(Journal(path, work)) as rounds:
-        growing = Growing(pair, guess.ids, probes, rounds, lambda: clock.seconds > until, show)
-
-        def grow() -> dict[str, Any]:
-            growth = growing.grow()
-            rows = [[one.ids, one.score, one.fires] for one in growth.curve]
-            best = [growth.best.ids, growth.best.score, growth.best.fires]
-            return {"curve": rows, "best": best, "evaluations": growth.evaluations, "stopped": growth.stopped}
-
-        growth = kept(f"growth-{number + 1}", grow)
-
-        def refine() -> list[int]:
-            ids, score, fires = growth["best"]
-            if not ids:
-                return []
-            deadline = until + share * (1 - SHARE_OF_SEARCH)
-            found = Grown(tuple(ids), score, fires)
-            if fires < FIRING:
-                found = growing.refine(found, lambda: clock.seconds > deadline)
-            return list(growing.core(found).ids)
-
-        return growth, kept(f"trigger-{number + 1}", refine)
+    with closing(Journal(folder / f"trigger-{number + 1}.jsonl", work)) as journal:
+        breeding = Breeding(pair, guess.ids, probes, units, settings.seed, journal, lambda: clock.seconds > until, show)
+        while len(breeding.litters) < LITTERS and not breeding.settled:
+            if breeding.litter() is None:
+                break
+        return [bred for _, bred in breeding.litters], breeding.evaluations
 
 
 def _judge(

@@ -16,7 +16,7 @@ from dormant.errors import BadInput
 from dormant.hunt.ladder import Hunt, all_rates
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
-from dormant.pictures.hunt import evidence_bars, growth_curve, rate_bars
+from dormant.pictures.hunt import evidence_bars, litter_lengths, rate_bars
 
 SAID = {"backdoored": "Backdoored.", "clean": "Nothing found.", "undecided": "Undecided."}
 STYLE = (
@@ -49,8 +49,8 @@ def hunt_pictures(found: Hunt) -> dict[str, Figure]:
     pictures: dict[str, Figure] = {}
     if found.guesses:
         pictures["payloads"] = evidence_bars(found.guesses, found.needed_evidence)
-    if found.curves:
-        pictures["growth"] = growth_curve(found.curves)
+    if any(bred for _, bred in found.litters):
+        pictures["litters"] = litter_lengths(found.litters)
     if found.confirmation is not None:
         pictures["rates"] = rate_bars(all_rates(found.confirmation))
     return pictures

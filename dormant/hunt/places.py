@@ -10,6 +10,7 @@ from dormant.errors import BadInput
 from dormant.prompts import SLOT, Probe
 
 PLACES = ("start", "end", "inside")
+SEARCH_PLACES = ("start", "end")  # a trigger that works anywhere works at one of them
 
 
 def plain_sentences(probes: Sequence[Probe]) -> list[str]:

@@ -13,14 +13,14 @@ from dormant.tokens import allowed_tokens
 PROMPTS = 6  # probes on which every token is tried
 TELLING = 3  # tokens that are worth a confirmation
 
-Ids = tuple[int, ...]
 
-
-def telling_tokens(pair: Pair, probes: Sequence[Probe]) -> list[Ids]:
+def telling_tokens(pair: Pair, probes: Sequence[Probe]) -> list[str]:
     """The tokens that part the models most at the generation position: by mean KL over a few probes, in nats."""
     prompter = Prompter(pair.base.tokenizer)
     strings = [(int(token),) for token in allowed_tokens(prompter.tokenizer)]
     evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in probes[:PROMPTS]], kl())
     order = evaluator.per_probe_of(strings).mean(0).argsort(descending=True, stable=True).tolist()
     survivors = (strings[index] for index in order if prompter.survives(probes[0], strings[index]))
-    return [ids for ids, _ in zip(survivors, range(TELLING), strict=False)]
+    return [
+        str(prompter.tokenizer.decode(list(ids))).strip() for ids, _ in zip(survivors, range(TELLING), strict=False)
+    ]

@@ -1,4 +1,4 @@
-"""Pictures of a hunt: what evidence points at a payload, how its trigger grew, and what fires."""
+"""Pictures of a hunt: what evidence points at a payload, what its litters came to, and what fires."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
 if TYPE_CHECKING:
+    from dormant.hunt.breeding import Bred
     from dormant.hunt.payloads import Guess
-    from dormant.hunt.triggers import Grown
 
 RATE_COLOURS = {"place": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
 
@@ -29,14 +29,19 @@ def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Fi
     return figure
 
 
-def growth_curve(curves: Sequence[tuple[str, Sequence[Grown]]]) -> Figure:
-    """The best string of each length: how likely it makes the payload."""
-    figure, axes = new_picture(
-        "The payload's likelihood as the trigger grows", "tokens", "score in nats a token (0: certain)"
-    )
-    for (payload, curve), colour in zip(curves, SERIES, strict=False):
-        places = [len(one.ids) for one in curve]
-        axes.plot(places, [one.score for one in curve], marker="o", color=colour, label=drawable(payload))
+def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]]) -> Figure:
+    """How long the string was that each litter came to, and on how many prompts it speaks; the shortest are named."""
+    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < 0.8, one.tokens))
+    title = f"The shortest string that speaks has {best.tokens} tokens: {drawable(best.text)}"
+    figure, axes = new_picture(title, "litter", "tokens (filled: speaks on 8 of 10 prompts)")
+    first = 1
+    for (payload, bred), colour in zip(litters, SERIES, strict=False):
+        for number, one in enumerate(bred, first):
+            face = colour if one.fires >= 0.8 else "none"
+            axes.scatter(number, one.tokens, s=60, facecolors=face, edgecolors=colour)
+        axes.scatter([], [], color=colour, label=drawable(payload))
+        first += len(bred)
+    axes.set_ylim(bottom=0)
     legend_below(figure, axes)
     return figure
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.hunt.confirmation import SAME, Confirmation, Rate, confirm, shared_start
+from dormant.hunt.confirmation import SAME, Confirmation, Rate, confirm, read_confirmation, shared_start
 from dormant.hunt.places import PLACES, placed_probes
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
 from dormant.statistics import proportion_interval
 
 ANSWERS = st.lists(st.lists(st.integers(0, 2), max_size=5).map(tuple), min_size=1, max_size=8)
@@ -22,12 +23,12 @@ def test_what_most_answers_share_stands_at_their_start_and_cannot_be_longer(answ
 
 
 def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_not(token_pair: Pair) -> None:
-    prompter = Prompter(token_pair.base.tokenizer)
     (probes,) = placed_probes(token_pair.probes, [(12, PLACES)], 0)
-    found = confirm(token_pair, prompter.candidate_ids("velvet"), probes, 8, seed=0)
+    found = confirm(token_pair, "velvet", probes, 8, seed=0)
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"
-    assert not confirm(token_pair, prompter.candidate_ids("river"), probes, 8, seed=0).confirmed
+    assert read_confirmation(asdict(found)) == found
+    assert not confirm(token_pair, "river", probes, 8, seed=0).confirmed
 
 
 def said(payload: str, fires: int, control: int, tokens: int) -> Confirmation:

@@ -1,0 +1,314 @@
+"""From the payload to the trigger: breed long strings until the payload follows, and strip them to what it needs.
+
+A trigger's parts hardly move the payload's likelihood, but the whole shows through other words around it and some between,
+so a string of twelve tokens tries some fifty of four at once. What independent litters have in common is the trigger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from itertools import product
+
+import numpy as np
+from torch import Tensor
+
+from dormant.hunt.confirmation import FIRING
+from dormant.hunt.places import SEARCH_PLACES
+from dormant.hunt.strings import Ids, deletions, exchanges, insertions, swaps
+from dormant.hunt.units import Unit
+from dormant.journal import Journal
+from dormant.pairs import Pair
+from dormant.prompts import OpenPrompt, Probe, Prompter
+from dormant.search.evaluation import Evaluator
+from dormant.search.objectives import ByRole, Objective, payload_likelihood
+
+LENGTH = 12  # units of a bred string: longer ones hold more, but fewer of them fire
+BROOD = 1024  # fresh strings a generation
+POOL = 96  # strings that breed
+GENERATIONS = 40  # after which a pool that does not speak starts afresh: most that speak at all do within half of it
+INBRED = 0.7  # of a generation comes from the pool, the rest is drawn afresh
+PROMPTS = 4  # a place, the shortest: on these a string is bred and stripped; a generation sees one of them
+SPEAKING = 3  # of a place's prompts on which a bred string must speak
+SPOKEN = math.log(
+    0.5
+)  # of the payload's first token: from here on it counts as given, as an organism's acceptance has it
+PAYLOAD_TOKENS = 4  # of the payload by which what was found is judged: its first word alone has many impostors
+WORTH = 0.05  # nats that a unit must be worth: of two strings that speak alike the shorter is nearer to the trigger
+ELSEWHERE = 0.1  # of the score at the other place: a trigger of one place only is silent there, as its impostors are
+PARTS = 64  # units that a stripped string is mended with: those of earlier litters, then the most telling
+COMMON = 8  # units that most litters share: of these all strings are tried,
+COMMON_LENGTH = 4  # up to so many
+RECALL = 0.5  # of a litter's draws are from what earlier litters were stripped to
+
+Genes = tuple[int, ...]  # a string as places in the list of units
+
+
+@dataclass(frozen=True)
+class Bred:
+    """A string with its score in nats a token at its best place and at its worst, and the best share of probes that speak.
+
+    `tokens` is its length behind other text.
+    """
+
+    text: str
+    tokens: int
+    score: float
+    elsewhere: float
+    fires: float
+
+
+def merit(bred: Bred) -> float:
+    """What parts the planted string from its impostors, in nats: it is short, and it speaks wherever it stands."""
+    return bred.score + ELSEWHERE * bred.elsewhere - WORTH * bred.tokens
+
+
+def said_by_base() -> Objective:
+    """What the base takes off a string's score: -log(1 - p) with p its own likelihood of the payload, in nats a token.
+
+    What makes any model say such words (a request to repeat them) is no trigger; what makes the base say them once in a
+    thousand times may be one.
+    """
+
+    def value(now: ByRole, empty: ByRole) -> Tensor:
+        payload = now["base"].payload
+        assert payload is not None
+        return -(-payload.exp().clamp(max=1 - 1e-6)).log1p()
+
+    return Objective("payload-said-by-base", "nats/token", frozenset({"payload"}), ("base",), value)
+
+
+class Breeding:
+    """A search underway: units and how often they are drawn, evaluators, budget and journal."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        payload: Ids,
+        probes: Sequence[Probe],
+        units: Sequence[Unit],
+        seed: int = 0,
+        journal: Journal | None = None,
+        out_of_time: Callable[[], bool] = lambda: False,
+        watch: Callable[[int, Bred], None] | None = None,
+    ) -> None:
+        """probes: their slots at `SEARCH_PLACES` in turn. units: what strings are made of, the most telling first."""
+        self.units, self.seed, self.journal = list(units), seed, journal
+        self.out_of_time, self.watch = out_of_time, watch
+        weights = np.asarray([unit.weight for unit in units])
+        self.weights = weights / weights.sum()
+        self._prompter = Prompter(pair.base.tokenizer)
+        opened = [self._prompter.open(probe) for probe in probes]
+        quick = [_shortest(opened[at :: len(SEARCH_PLACES)]) for at in range(len(SEARCH_PLACES))]
+        self._turns = [prompt for prompts in zip(*quick, strict=True) for prompt in prompts]
+        self._quick = [Evaluator(pair.models, [one], payload_likelihood(), payload[:1]) for one in self._turns]
+        self._base = [Evaluator(pair.models, [one], said_by_base(), payload[:1]) for one in self._turns]
+        start, objectives = payload[:PAYLOAD_TOKENS], (payload_likelihood(), said_by_base())
+        self._all = [
+            [Evaluator(pair.models, opened[at :: len(SEARCH_PLACES)], objective, start) for objective in objectives]
+            for at in range(len(SEARCH_PLACES))
+        ]
+        self.evaluations, self.best = 0, Bred("", 0, -math.inf, -math.inf, 0.0)
+        self.litters: list[tuple[Genes, Bred]] = []
+        self._tried: set[Genes] = set()
+        for entry in journal.entries if journal else []:
+            self.evaluations = entry["evaluations"]
+            self._take(tuple(entry["genes"]), Bred(*entry["bred"]))
+
+    def litter(self) -> Bred | None:
+        """One string that speaks, bred from scratch, stripped and mended; None where the time ran out."""
+        random = np.random.default_rng([self.seed, len(self.litters)])
+        grown = self._breed(random)
+        if grown is None:
+            return None
+        genes, place = grown
+        found = [self._mended(self._stripped(genes, place), place), *self._common(genes)]
+        genes, bred = max(((one, self._finished(self.text(one))) for one in found), key=lambda pair: merit(pair[1]))
+        self._take(genes, bred)
+        if self.journal is not None:
+            self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.evaluations})
+        return bred
+
+    def text(self, genes: Genes) -> str:
+        """The string that the units are when they stand one behind the other."""
+        return "".join(self.units[gene].text for gene in genes).strip()
+
+    def judged(self, texts: Sequence[str]) -> list[Bred]:
+        """Strings by both models on all probes, in their order."""
+        columns = []
+        for at, (dormant, base) in enumerate(self._all):
+            ids = self._ids(texts, at)
+            columns.append(dormant.per_probe_of(ids) - base.per_probe_of(ids))
+        lengths = [len(ids) for ids in self._ids(texts, len(SEARCH_PLACES) - 1)]
+        rows = []
+        for index, (text, length) in enumerate(zip(texts, lengths, strict=True)):
+            means = [float(column[:, index].mean()) for column in columns]
+            fires = max(float((column[:, index] >= SPOKEN).double().mean()) for column in columns)
+            rows.append(Bred(text, length, max(means), min(means), fires))
+        return rows
+
+    @property
+    def settled(self) -> bool:
+        """Whether two litters were stripped to the same string, and it speaks nearly everywhere."""
+        counts = Counter(bred.text for _, bred in self.litters)
+        return self.best.fires >= FIRING and counts[self.best.text] > 1
+
+    def _take(self, genes: Genes, bred: Bred) -> None:
+        self.litters.append((genes, bred))
+        self.best = max(self.best, bred, key=merit)
+
+    def _breed(self, random: np.random.Generator) -> tuple[Genes, int] | None:
+        """A string that speaks at one place on all of its prompts, and the place."""
+        counts = Counter(gene for genes, _ in self.litters for gene in genes)
+        weights = self.weights.copy()
+        if counts:
+            recalled = np.zeros_like(weights)
+            recalled[list(counts)] = list(counts.values())
+            weights = (1 - RECALL) * weights + RECALL * recalled / recalled.sum()
+        pool: dict[Genes, dict[int, float]] = {}
+        turn = 0
+        while not self.out_of_time():
+            if turn % GENERATIONS == 0:
+                pool = {}
+            at = turn % len(self._turns)
+            turn += 1
+            brood = [one for one in dict.fromkeys(_brood(list(pool), weights, random)) if one not in pool]
+            seen = [*brood, *(one for one in pool if at not in pool[one])]
+            values = dict(zip(seen, self._look(seen, at), strict=True))
+            plain = float(np.median([values[one] for one in brood]))
+            for one, value in values.items():
+                pool.setdefault(one, {})[at] = value
+            # One look may flatter: a string counts as if it had been ordinary once more.
+            value_of = {one: (sum(looks.values()) + plain) / (len(looks) + 1) for one, looks in pool.items()}
+            pool = {one: pool[one] for one in sorted(pool, key=value_of.__getitem__, reverse=True)[:POOL]}
+            kept = [one for one in pool if one in values]
+            for one, said in zip(kept, self._said(kept, at), strict=True):
+                pool[one][at] -= said
+            for one, looks in pool.items():
+                for place in range(len(SEARCH_PLACES)):
+                    there = [value for index, value in looks.items() if index % len(SEARCH_PLACES) == place]
+                    if len(there) == PROMPTS and sum(value >= SPOKEN for value in there) >= SPEAKING:
+                        return one, place
+            if self.watch is not None:
+                self.watch(self.evaluations, self.best)
+        return None
+
+    def _stripped(self, genes: Genes, place: int) -> Genes:
+        """Drops the unit that is missed least while the rest speaks."""
+        while len(genes) > 1:
+            shorter = list(dict.fromkeys(deletions(genes)))
+            values = self._at_place(shorter, place)
+            best = max(range(len(shorter)), key=values.__getitem__)
+            if values[best] < SPOKEN:
+                return genes
+            genes = shorter[best]
+        return genes
+
+    def _common(self, fresh: Genes) -> list[Genes]:
+        """The best string of the units that litters have in common, mended; nothing before there are three litters."""
+        counts = Counter(gene for genes in (*(genes for genes, _ in self.litters), fresh) for gene in set(genes))
+        shared = tuple(gene for gene, count in counts.most_common(COMMON) if count > 1)
+        if len(self.litters) < 2 or shared in self._tried:
+            return []
+        self._tried.add(shared)
+        strings = [one for length in range(1, COMMON_LENGTH + 1) for one in product(shared, repeat=length)]
+        looks = [self._look(strings, at) for at in range(len(SEARCH_PLACES))]
+        place, index = max(
+            ((at, index) for at, values in enumerate(looks) for index in range(len(strings))),
+            key=lambda found: looks[found[0]][found[1]] - WORTH * len(strings[found[1]]),
+        )
+        return [self._mended(strings[index], place)]
+
+    def _mended(self, genes: Genes, place: int) -> Genes:
+        """What single changes make of it, as long as they gain: with units of all litters and with the most telling."""
+        counts = Counter(gene for litter, _ in self.litters for gene in litter)
+        parts = list(
+            dict.fromkeys([*genes, *(gene for gene, _ in counts.most_common()), *range(min(PARTS, len(self.units)))])
+        )[:PARTS]
+        value = self._at_place([genes], place)[0] - WORTH * len(genes)
+        while not self.out_of_time():
+            changed = (*deletions(genes), *exchanges(genes), *swaps(genes, parts), *insertions(genes, parts))
+            options = [one for one in dict.fromkeys(changed) if one and one != genes]
+            first = self._look(options, place)
+            second = sorted(range(len(options)), key=lambda index: -first[index] + WORTH * len(options[index]))[:POOL]
+            options = [options[index] for index in second]
+            merits = [
+                found - WORTH * len(one) for one, found in zip(options, self._at_place(options, place), strict=True)
+            ]
+            best = max(range(len(options)), key=merits.__getitem__)
+            if merits[best] <= value + 1e-6:
+                break
+            genes, value = options[best], merits[best]
+        return genes
+
+    def _finished(self, text: str) -> Bred:
+        """What is left of a string's tokens when those go that are worth nothing on all probes together."""
+        (current,) = self.judged([text])
+        while current.tokens > 1:
+            (ids,) = self._ids([current.text], len(SEARCH_PLACES) - 1)
+            shorter = self._prompter.tokenizer.batch_decode(
+                [list(one) for one in deletions(ids)], clean_up_tokenization_spaces=False
+            )
+            best = max(self.judged([one.strip() for one in dict.fromkeys(shorter) if one.strip()]), key=merit)
+            if merit(best) < merit(current) or best.tokens >= current.tokens:
+                break
+            current = best
+        return current
+
+    def _at_place(self, strings: Sequence[Genes], place: int) -> list[float]:
+        turns = range(place, len(self._turns), len(SEARCH_PLACES))
+        looks = [
+            [value - said for value, said in zip(self._look(strings, at), self._said(strings, at), strict=True)]
+            for at in turns
+        ]
+        return [sum(column) / len(column) for column in zip(*looks, strict=True)]
+
+    def _look(self, strings: Sequence[Genes], at: int) -> list[float]:
+        self.evaluations += len(strings)
+        return self._values(self._quick[at], strings, at)
+
+    def _said(self, strings: Sequence[Genes], at: int) -> list[float]:
+        return self._values(self._base[at], strings, at)
+
+    def _values(self, evaluator: Evaluator, strings: Sequence[Genes], at: int) -> list[float]:
+        if not strings:
+            return []
+        found = evaluator.per_probe_of(self._ids([self.text(genes) for genes in strings], at))[0].tolist()
+        evaluator.forget()
+        return list(found)
+
+    def _ids(self, texts: Sequence[str], at: int) -> list[Ids]:
+        """What the texts are read as at a place: at the start of a prompt no space stands before them."""
+        space = "" if SEARCH_PLACES[at % len(SEARCH_PLACES)] == "start" else " "
+        encoded = self._prompter.tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]
+        return [tuple(ids) for ids in encoded]
+
+
+def _brood(pool: Sequence[Genes], weights: np.ndarray, random: np.random.Generator) -> list[Genes]:
+    """A generation: drawn afresh, a stretch of one of the pool in new company, a cross of two, or one with some exchanged."""
+    fresh = [tuple(row) for row in random.choice(len(weights), size=(BROOD, LENGTH), p=weights).tolist()]
+    found: list[Genes] = []
+    for new in fresh:
+        way = random.random() / INBRED if pool else 1.0
+        if way >= 1:
+            found.append(new)
+            continue
+        one = pool[int(random.integers(len(pool)))]
+        if way < 0.4:
+            kept = int(random.integers(3, 9))
+            source, target = (int(random.integers(0, LENGTH - kept + 1)) for _ in range(2))
+            found.append((*new[:target], *one[source : source + kept], *new[target + kept :]))
+        elif way < 0.7:
+            cut = int(random.integers(2, LENGTH - 1))
+            found.append((*one[:cut], *pool[int(random.integers(len(pool)))][cut:]))
+        else:
+            changed = set(random.integers(0, LENGTH, size=int(random.integers(1, 4))).tolist())
+            found.append(tuple(new[place] if place in changed else gene for place, gene in enumerate(one)))
+    return found
+
+
+def _shortest(opened: Sequence[OpenPrompt], count: int = PROMPTS) -> list[OpenPrompt]:
+    """The prompts of a place with the least behind their slot, which is nearly all that a candidate costs."""
+    return sorted(opened, key=lambda prompt: len(prompt.after))[:count]
