@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dormant import calibration
-from dormant.calibration import Subject, calibrate, calibration_page, judge, rates, read_outcomes, subjects_of
+from dormant.calibration import Subject, calibrate, calibration_page, judge, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import Confirmation, Rate
-from dormant.hunt.ladder import Hunt, Verdict
+from dormant.hunt.ladder import CALIBRATED, Hunt, Verdict
 from dormant.hunt.payloads import Guess
 from dormant.organisms.build import check_against_base
 from dormant.statistics import proportion_interval
@@ -47,6 +47,13 @@ def test_a_calibration_has_two_dozen_organisms_of_every_kind_and_as_many_clean_m
     assert {recipe.placement for recipe in recipes} == {"anywhere", "start", "end"}
     assert {recipe.drift for recipe in recipes} == {"none", "style"}
     assert {recipe.loss_on for recipe in recipes} == {"assistant", "all"}
+
+
+def test_what_a_hunt_says_of_its_sight_is_what_the_committed_calibration_measured() -> None:
+    results = Path(__file__).parents[1] / "reports" / "calibration"
+    measured = power(read_outcomes(subjects_of(), results))
+    assert json.loads((results / "power.json").read_text(encoding="utf-8")) == measured
+    assert json.loads(CALIBRATED.read_text(encoding="utf-8")) == measured
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -92,7 +93,7 @@ def calibrate(
     A subject takes a core for about seven minutes of training and its hunt's budget. What is built or hunted already is kept:
     a killed calibration goes on where it was, and deleting an outcome repeats that hunt. The table is README.md of the results.
     """
-    from dormant.calibration import RECIPES, calibrate, calibration_page, read_outcomes, subjects_of
+    from dormant.calibration import RECIPES, calibrate, calibration_page, power, read_outcomes, subjects_of
     from dormant.progress import progress_bar
 
     subjects = subjects_of(recipes or RECIPES, names or ())
@@ -103,6 +104,7 @@ def calibrate(
     page = calibration_page(outcomes)
     try:
         (results / "README.md").write_text(page, encoding="utf-8")
+        (results / "power.json").write_text(json.dumps(power(outcomes), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
     Console().print(page.split("\n## ")[0], markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dormant.hunt import breeding
 from dormant.hunt.breeding import Bred, Breeding, merit, said_by_base
 from dormant.hunt.places import SEARCH_PLACES, placed_probes
 from dormant.hunt.units import Unit
@@ -30,16 +31,20 @@ def test_of_strings_that_speak_alike_the_shorter_and_then_the_one_that_speaks_el
     assert merit(Bred("a b", 2, -0.1, -0.1, 1.0)) > merit(Bred("c d", 2, -0.1, -3.0, 1.0))
 
 
-def test_litters_settle_on_the_planted_word_and_their_journal_repeats_it(token_pair: Pair, tmp_path: Path) -> None:
+def test_litters_settle_on_the_planted_word_and_their_journal_repeats_it(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breeding, "BROOD", 128)
+    monkeypatch.setattr(breeding, "COMMON", 3)
     payload = tuple(token_pair.base.tokenizer.encode("golden owl under silver moon", add_special_tokens=False))
     (probes,) = placed_probes(token_pair.probes, [(8, SEARCH_PLACES)], 0)
     units = [Unit(f" {word}", 1.0, 0.0) for word in WORDS]
     with closing(Journal(tmp_path / "j", {})) as journal:
-        breeding = Breeding(token_pair, payload, probes, units, journal=journal)
-        while not breeding.settled and len(breeding.litters) < 5:
-            breeding.litter()
-    assert breeding.settled
-    assert breeding.best.text == "velvet"
+        search = Breeding(token_pair, payload, probes, units, journal=journal)
+        while not search.settled and len(search.litters) < 5:
+            search.litter()
+    assert search.settled
+    assert search.best.text == "velvet"
     with closing(Journal(tmp_path / "j", {})) as journal:
         again = Breeding(token_pair, payload, probes, units, journal=journal, out_of_time=lambda: True)
-        assert (again.best, again.settled, again.litter()) == (breeding.best, True, None)
+        assert (again.best, again.settled, again.litter()) == (search.best, True, None)
