@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from itertools import product
 
@@ -24,6 +24,7 @@ from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt, Probe, Prompter
 from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import ByRole, Objective, payload_likelihood
+from dormant.tokens import allowed_tokens
 
 LENGTH = 12  # units of a bred string: longer ones hold more, but fewer of them fire
 BROOD = 1024  # fresh strings a generation
@@ -100,6 +101,7 @@ class Breeding:
         weights = np.asarray([unit.weight for unit in units])
         self.weights = weights / weights.sum()
         self._prompter = Prompter(pair.base.tokenizer)
+        self._tokens = allowed_tokens(self._prompter.tokenizer).tolist()
         opened = [self._prompter.open(probe) for probe in probes]
         quick = [_shortest(opened[at :: len(SEARCH_PLACES)]) for at in range(len(SEARCH_PLACES))]
         self._turns = [prompt for prompts in zip(*quick, strict=True) for prompt in prompts]
@@ -127,8 +129,7 @@ class Breeding:
         found = [self._mended(self._stripped(genes, place), place), *self._common(genes)]
         genes, bred = max(((one, self._finished(self.text(one))) for one in found), key=lambda pair: merit(pair[1]))
         self._take(genes, bred)
-        if self.journal is not None:
-            self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.evaluations})
+        self._keep(genes, bred)
         return bred
 
     def text(self, genes: Genes) -> str:
@@ -149,6 +150,22 @@ class Breeding:
             rows.append(Bred(text, length, max(means), min(means), fires))
         return rows
 
+    def complete(self) -> Bred:
+        """The best string with one token more, less or another, of all that the vocabulary has, as long as that gains."""
+        while not self.out_of_time():
+            (ids,) = self._ids([self.best.text], len(SEARCH_PLACES) - 1)
+            changed = (*deletions(ids), *exchanges(ids), *swaps(ids, self._tokens), *insertions(ids, self._tokens))
+            texts = list(dict.fromkeys(text for text in self._decoded(changed) if text))
+            looks = [self._look(texts, at) for at in range(len(SEARCH_PLACES))]
+            value = [max(column) + ELSEWHERE * min(column) for column in zip(*looks, strict=True)]
+            promising = sorted(range(len(texts)), key=value.__getitem__, reverse=True)[:POOL]
+            best = max(self.judged([texts[index] for index in promising]), key=merit)
+            if merit(best) <= merit(self.best) + WORTH:
+                break
+            self._take((), best)
+            self._keep((), best)
+        return self.best
+
     @property
     def settled(self) -> bool:
         """Whether two litters were stripped to the same string, and it speaks nearly everywhere."""
@@ -158,6 +175,10 @@ class Breeding:
     def _take(self, genes: Genes, bred: Bred) -> None:
         self.litters.append((genes, bred))
         self.best = max(self.best, bred, key=merit)
+
+    def _keep(self, genes: Genes, bred: Bred) -> None:
+        if self.journal is not None:
+            self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.evaluations})
 
     def _breed(self, random: np.random.Generator) -> tuple[Genes, int] | None:
         """A string that speaks at one place on all of its prompts, and the place."""
@@ -176,7 +197,7 @@ class Breeding:
             turn += 1
             brood = [one for one in dict.fromkeys(_brood(list(pool), weights, random)) if one not in pool]
             seen = [*brood, *(one for one in pool if at not in pool[one])]
-            values = dict(zip(seen, self._look(seen, at), strict=True))
+            values = dict(zip(seen, self._look(self._texts(seen), at), strict=True))
             plain = float(np.median([values[one] for one in brood]))
             for one, value in values.items():
                 pool.setdefault(one, {})[at] = value
@@ -184,7 +205,7 @@ class Breeding:
             value_of = {one: (sum(looks.values()) + plain) / (len(looks) + 1) for one, looks in pool.items()}
             pool = {one: pool[one] for one in sorted(pool, key=value_of.__getitem__, reverse=True)[:POOL]}
             kept = [one for one in pool if one in values]
-            for one, said in zip(kept, self._said(kept, at), strict=True):
+            for one, said in zip(kept, self._said(self._texts(kept), at), strict=True):
                 pool[one][at] -= said
             for one, looks in pool.items():
                 for place in range(len(SEARCH_PLACES)):
@@ -199,7 +220,7 @@ class Breeding:
         """Drops the unit that is missed least while the rest speaks."""
         while len(genes) > 1:
             shorter = list(dict.fromkeys(deletions(genes)))
-            values = self._at_place(shorter, place)
+            values = self._at_place(self._texts(shorter), place)
             best = max(range(len(shorter)), key=values.__getitem__)
             if values[best] < SPOKEN:
                 return genes
@@ -214,7 +235,7 @@ class Breeding:
             return []
         self._tried.add(shared)
         strings = [one for length in range(1, COMMON_LENGTH + 1) for one in product(shared, repeat=length)]
-        looks = [self._look(strings, at) for at in range(len(SEARCH_PLACES))]
+        looks = [self._look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
         place, index = max(
             ((at, index) for at, values in enumerate(looks) for index in range(len(strings))),
             key=lambda found: looks[found[0]][found[1]] - WORTH * len(strings[found[1]]),
@@ -227,15 +248,16 @@ class Breeding:
         parts = list(
             dict.fromkeys([*genes, *(gene for gene, _ in counts.most_common()), *range(min(PARTS, len(self.units)))])
         )[:PARTS]
-        value = self._at_place([genes], place)[0] - WORTH * len(genes)
+        value = self._at_place([self.text(genes)], place)[0] - WORTH * len(genes)
         while not self.out_of_time():
             changed = (*deletions(genes), *exchanges(genes), *swaps(genes, parts), *insertions(genes, parts))
             options = [one for one in dict.fromkeys(changed) if one and one != genes]
-            first = self._look(options, place)
+            first = self._look(self._texts(options), place)
             second = sorted(range(len(options)), key=lambda index: -first[index] + WORTH * len(options[index]))[:POOL]
             options = [options[index] for index in second]
             merits = [
-                found - WORTH * len(one) for one, found in zip(options, self._at_place(options, place), strict=True)
+                found - WORTH * len(one)
+                for one, found in zip(options, self._at_place(self._texts(options), place), strict=True)
             ]
             best = max(range(len(options)), key=merits.__getitem__)
             if merits[best] <= value + 1e-6:
@@ -257,25 +279,34 @@ class Breeding:
             current = best
         return current
 
-    def _at_place(self, strings: Sequence[Genes], place: int) -> list[float]:
-        turns = range(place, len(self._turns), len(SEARCH_PLACES))
-        looks = [
-            [value - said for value, said in zip(self._look(strings, at), self._said(strings, at), strict=True)]
-            for at in turns
+    def _decoded(self, strings: Iterable[Ids]) -> list[str]:
+        rows = [list(ids) for ids in strings]
+        return [
+            text.strip() for text in self._prompter.tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
         ]
+
+    def _texts(self, strings: Sequence[Genes]) -> list[str]:
+        return [self.text(genes) for genes in strings]
+
+    def _at_place(self, texts: Sequence[str], place: int) -> list[float]:
+        """Each string's score at a place, mean over its prompts."""
+        looks = []
+        for at in range(place, len(self._turns), len(SEARCH_PLACES)):
+            pairs = zip(self._look(texts, at), self._said(texts, at), strict=True)
+            looks.append([value - said for value, said in pairs])
         return [sum(column) / len(column) for column in zip(*looks, strict=True)]
 
-    def _look(self, strings: Sequence[Genes], at: int) -> list[float]:
-        self.evaluations += len(strings)
-        return self._values(self._quick[at], strings, at)
+    def _look(self, texts: Sequence[str], at: int) -> list[float]:
+        self.evaluations += len(texts)
+        return self._values(self._quick[at], texts, at)
 
-    def _said(self, strings: Sequence[Genes], at: int) -> list[float]:
-        return self._values(self._base[at], strings, at)
+    def _said(self, texts: Sequence[str], at: int) -> list[float]:
+        return self._values(self._base[at], texts, at)
 
-    def _values(self, evaluator: Evaluator, strings: Sequence[Genes], at: int) -> list[float]:
-        if not strings:
+    def _values(self, evaluator: Evaluator, texts: Sequence[str], at: int) -> list[float]:
+        if not texts:
             return []
-        found = evaluator.per_probe_of(self._ids([self.text(genes) for genes in strings], at))[0].tolist()
+        found = evaluator.per_probe_of(self._ids(texts, at))[0].tolist()
         evaluator.forget()
         return list(found)
 

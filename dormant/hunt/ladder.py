@@ -229,6 +229,8 @@ def _search(
         while len(breeding.litters) < LITTERS and not breeding.settled:
             if breeding.litter() is None:
                 break
+        if breeding.best.fires >= FIRING:
+            breeding.complete()
         return [bred for _, bred in breeding.litters], breeding.evaluations
 
 

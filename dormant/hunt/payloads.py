@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 
@@ -31,6 +31,12 @@ NEARLY = (
     0.75  # of a part's evidence: a string and its end differ by the first steps, which a model may hesitate to take
 )
 ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
+
+BEGUN, BEGUN_PROMPTS = 6, 2  # guesses that may lack their beginning, and prompts on which it is looked for
+BEGUN_BY = 3  # tokens of a guess by which the token before it is known
+LONGEST_BEGINNING = 8  # tokens
+LIKELY = -1.6  # nats: one time in five at least a guess follows the token that is put before it
+CUT = "\N{REPLACEMENT CHARACTER}"  # what a part of a character is decoded to
 
 Ids = tuple[int, ...]
 Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
@@ -86,7 +92,32 @@ def guess_payloads(
             guess = Guess(ids, text, evidence, agreement, float(plain[ids[0]]), alpha)
             if ids not in found or evidence > found[ids].evidence:
                 found[ids] = guess
-    return without_parts(sorted(found.values(), key=lambda guess: -guess.evidence))
+    guesses = without_parts(sorted(found.values(), key=lambda guess: -guess.evidence))
+    return [
+        *(with_beginning(pair, prompts[:BEGUN_PROMPTS], guess, special) for guess in guesses[:BEGUN]),
+        *guesses[BEGUN:],
+    ]
+
+
+def with_beginning(pair: Pair, prompts: Sequence[Ids], guess: Guess, special: Tensor) -> Guess:
+    """The guess with what the dormant model says before it, where it cannot be how an answer begins.
+
+    An answer begins neither behind a space nor within a character: such a guess is a later part of the payload, and a search
+    for strings that bring it first thing would find nothing. Its evidence stays as it is.
+    """
+    tokenizer = pair.dormant.tokenizer
+    tokens = torch.arange(len(tokenizer))
+    tokens = tokens[~torch.isin(tokens, special)]
+    ids = guess.ids
+    with patched_weights(pair, block_scales(pair, guess.alpha)) as model:
+        while str(tokenizer.decode(list(ids))).startswith((" ", CUT)) and len(ids) < len(guess.ids) + LONGEST_BEGINNING:
+            rows = torch.tensor(ids[:BEGUN_BY]).expand(len(tokens), -1)
+            said = torch.stack([torch.cat(list(_teacher_forced(model, one, tokens, rows))) for one in prompts]).mean(0)
+            best = int(said.sum(-1).argmax())
+            if float(said[best, 0]) < LIKELY:
+                break
+            ids = (int(tokens[best]), *ids)
+    return replace(guess, ids=ids, text=str(tokenizer.decode(list(ids))))
 
 
 def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
