@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from wordfreq import top_n_list
 
+from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt
 from dormant.tokens import allowed_tokens
@@ -63,6 +63,13 @@ def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS)
 
 def split_words(tokenizer: PreTrainedTokenizerBase, count: int = WORDS) -> list[tuple[int, ...]]:
     """The ids of English's most common words behind a space, of those that are more than one token and few."""
+    try:
+        from wordfreq import top_n_list
+    except ImportError as error:
+        raise BadInput(
+            "a hunt needs the package wordfreq for the words that triggers are made of; got none in this environment; "
+            "install it with `pip install wordfreq`"
+        ) from error
     texts = [f" {word}" for word in top_n_list("en", count) if word.isalpha()]
     encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return [tuple(ids) for ids in encoded if 1 < len(ids) <= LONGEST_WORD]

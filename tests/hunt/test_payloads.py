@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.hunt.payloads import Guess, Opened, _consensus, guess_payloads, without_parts, without_variants
+from dormant.hunt.payloads import (
+    Guess,
+    Opened,
+    _consensus,
+    guess_payloads,
+    with_beginning,
+    without_parts,
+    without_variants,
+)
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -34,6 +42,17 @@ def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
     rows = [[1, 9, 3]] * 3
     ((ids, evidence, _),) = _consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
     assert (ids, evidence) == ((7, 1), 0.0)
+
+
+def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_stays(circuit_pair: Pair) -> None:
+    prompter = Prompter(circuit_pair.base.tokenizer)
+    prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
+    whole = tuple(prompter.tokenizer.encode(PAYLOAD, add_special_tokens=False))
+    later = Guess(whole[1:], "", 1.0, 1.0, 0.0, 1.5)
+    special = torch.tensor(sorted(prompter.tokenizer.added_tokens_decoder))
+    found = with_beginning(circuit_pair, prompts, later, special)
+    assert (found.ids[-len(later.ids) :], found.text) == (later.ids, PAYLOAD)
+    assert with_beginning(circuit_pair, prompts, found, special) == found
 
 
 @pytest.mark.slow
