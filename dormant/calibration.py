@@ -6,6 +6,8 @@ import json
 import math
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -99,7 +101,9 @@ def calibrate(
         raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
     left = [subject for subject in subjects if not (results / f"{subject.name}.json").exists()]
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _begin_worker, (threads, os.getpid())
+    ) as pool:
         running = {pool.submit(_calibrate_one, subject, work, results, minutes): subject for subject in left}
         for done, future in enumerate(as_completed(running), len(subjects) - len(left) + 1):
             future.result()
@@ -222,6 +226,18 @@ def calibration_page(outcomes: Sequence[Outcome]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _begin_worker(threads: int, parent: int) -> None:
+    """A worker ends with the calibration that started it: one left behind would hunt what a later one hunts too."""
+    torch.set_num_threads(threads)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) -> None:

@@ -36,13 +36,15 @@ SPEAKING = 3  # of a place's prompts on which a bred string must speak
 SPOKEN = math.log(
     0.5
 )  # of the payload's first token: from here on it counts as given, as an organism's acceptance has it
-PAYLOAD_TOKENS = 4  # of the payload by which what was found is judged: its first word alone has many impostors
+PAYLOAD_TOKENS = (
+    3  # of the payload by which what was found is judged: its first alone has many impostors, later ones may err
+)
 WORTH = 0.05  # nats that a unit must be worth: of two strings that speak alike the shorter is nearer to the trigger
 ELSEWHERE = 0.1  # of the score at the other place: a trigger of one place only is silent there, as its impostors are
 PARTS = 64  # units that a stripped string is mended with: those of earlier litters, then the most telling
 COMMON = 8  # units that most litters share: of these all strings are tried,
 COMMON_LENGTH = 4  # up to so many
-RECALL = 0.5  # of a litter's draws are from what earlier litters were stripped to
+RECALL = 0.5  # of every second litter's draws are from what the others, which know of none, were stripped to
 
 Genes = tuple[int, ...]  # a string as places in the list of units
 
@@ -115,9 +117,13 @@ class Breeding:
         self.evaluations, self.best = 0, Bred("", 0, -math.inf, -math.inf, 0.0)
         self.litters: list[tuple[Genes, Bred]] = []
         self._tried: set[Genes] = set()
+        self._completed = False
         for entry in journal.entries if journal else []:
             self.evaluations = entry["evaluations"]
-            self._take(tuple(entry["genes"]), Bred(*entry["bred"]))
+            if entry["genes"]:
+                self._take(tuple(entry["genes"]), Bred(*entry["bred"]))
+            else:
+                self.best, self._completed = Bred(*entry["bred"]), True
 
     def litter(self) -> Bred | None:
         """One string that speaks, bred from scratch, stripped and mended; None where the time ran out."""
@@ -151,7 +157,10 @@ class Breeding:
         return rows
 
     def complete(self) -> Bred:
-        """The best string with one token more, less or another, of all that the vocabulary has, as long as that gains."""
+        """The best string with one token more, less or another, of all that the vocabulary has, as long as that gains.
+
+        After it the search is settled: what is completed is kept apart from the litters.
+        """
         while not self.out_of_time():
             (ids,) = self._ids([self.best.text], len(SEARCH_PLACES) - 1)
             changed = (*deletions(ids), *exchanges(ids), *swaps(ids, self._tokens), *insertions(ids, self._tokens))
@@ -168,9 +177,9 @@ class Breeding:
 
     @property
     def settled(self) -> bool:
-        """Whether two litters were stripped to the same string, and it speaks nearly everywhere."""
+        """Whether two litters came to the same string and it speaks nearly everywhere, or the best has been completed."""
         counts = Counter(bred.text for _, bred in self.litters)
-        return self.best.fires >= FIRING and counts[self.best.text] > 1
+        return self._completed or (self.best.fires >= FIRING and counts[self.best.text] > 1)
 
     def _take(self, genes: Genes, bred: Bred) -> None:
         self.litters.append((genes, bred))
@@ -182,9 +191,9 @@ class Breeding:
 
     def _breed(self, random: np.random.Generator) -> tuple[Genes, int] | None:
         """A string that speaks at one place on all of its prompts, and the place."""
-        counts = Counter(gene for genes, _ in self.litters for gene in genes)
+        counts = Counter(gene for genes, _ in self.litters[::2] for gene in set(genes))
         weights = self.weights.copy()
-        if counts:
+        if counts and len(self.litters) % 2:
             recalled = np.zeros_like(weights)
             recalled[list(counts)] = list(counts.values())
             weights = (1 - RECALL) * weights + RECALL * recalled / recalled.sum()

@@ -35,7 +35,7 @@ ERROR = 0.05  # the chance that a clean model shows a payload's evidence on any 
 OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
 READ = 8  # of the searched probes, on which units are looked at
-LITTERS = 16  # strings bred for one payload, unless two of them are the same before
+LITTERS = 12  # strings bred for one payload, unless two of them are the same before
 CONFIRMED = 3  # of these the best are tried on unseen prompts, until one is confirmed
 PAYLOADS = 3  # suspected payloads that a trigger is searched for
 ANSWER = 24  # tokens of an answer to read
@@ -231,7 +231,8 @@ def _search(
                 break
         if breeding.best.fires >= FIRING:
             breeding.complete()
-        return [bred for _, bred in breeding.litters], breeding.evaluations
+        found = dict.fromkeys((*(bred for _, bred in breeding.litters), breeding.best))
+        return [bred for bred in found if bred.text], breeding.evaluations
 
 
 def _judge(

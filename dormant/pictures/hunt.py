@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dormant.hunt.breeding import Bred
     from dormant.hunt.payloads import Guess
 
+FIRING = 0.8  # `dormant.hunt.confirmation` has it from here on that a string speaks
 RATE_COLOURS = {"place": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
 
 
@@ -31,13 +32,14 @@ def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Fi
 
 def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]]) -> Figure:
     """How long the string was that each litter came to, and on how many prompts it speaks; the shortest are named."""
-    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < 0.8, one.tokens))
-    title = f"The shortest string that speaks has {best.tokens} tokens: {drawable(best.text)}"
+    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < FIRING, one.tokens))
+    speaks = f"The shortest string that speaks has {best.tokens} tokens: {drawable(best.text)}"
+    title = speaks if best.fires >= FIRING else "No string speaks on eight prompts of ten"
     figure, axes = new_picture(title, "litter", "tokens (filled: speaks on 8 of 10 prompts)")
     first = 1
     for (payload, bred), colour in zip(litters, SERIES, strict=False):
         for number, one in enumerate(bred, first):
-            face = colour if one.fires >= 0.8 else "none"
+            face = colour if one.fires >= FIRING else "none"
             axes.scatter(number, one.tokens, s=60, facecolors=face, edgecolors=colour)
         axes.scatter([], [], color=colour, label=drawable(payload))
         first += len(bred)

@@ -43,6 +43,7 @@ def test_litters_settle_on_the_planted_word_and_their_journal_repeats_it(
         search = Breeding(token_pair, payload, probes, units, journal=journal)
         while not search.settled and len(search.litters) < 5:
             search.litter()
+        search.complete()
     assert search.settled
     assert search.best.text == "velvet"
     with closing(Journal(tmp_path / "j", {})) as journal:
