@@ -157,21 +157,24 @@ class Breeding:
         return rows
 
     def complete(self) -> Bred:
-        """The best string with one token more, less or another, of all that the vocabulary has, as long as that gains.
+        """The best string with one token more, less or another, of all that the vocabulary has, as long as it speaks better.
 
-        After it the search is settled: what is completed is kept apart from the litters.
+        What a token adds at the best place must be worth twice its length, for at the other one any company helps. After it
+        the search is settled: what is completed is kept apart from the litters.
         """
-        while not self.out_of_time():
+        while self.best.score < -2 * WORTH and not self.out_of_time():
             (ids,) = self._ids([self.best.text], len(SEARCH_PLACES) - 1)
             changed = (*deletions(ids), *exchanges(ids), *swaps(ids, self._tokens), *insertions(ids, self._tokens))
             texts = list(dict.fromkeys(text for text in self._decoded(changed) if text))
             looks = [self._look(texts, at) for at in range(len(SEARCH_PLACES))]
-            value = [max(column) + ELSEWHERE * min(column) for column in zip(*looks, strict=True)]
+            value = [max(column) for column in zip(*looks, strict=True)]
             promising = sorted(range(len(texts)), key=value.__getitem__, reverse=True)[:POOL]
-            best = max(self.judged([texts[index] for index in promising]), key=merit)
-            if merit(best) <= merit(self.best) + WORTH:
+            best = max(
+                self.judged([texts[index] for index in promising]), key=lambda bred: bred.score - WORTH * bred.tokens
+            )
+            if best.score <= self.best.score + WORTH * (best.tokens - self.best.tokens + 1):
                 break
-            self._take((), best)
+            self.best, self._completed = best, True
             self._keep((), best)
         return self.best
 
