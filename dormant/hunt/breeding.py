@@ -116,7 +116,6 @@ class Breeding:
         ]
         self.evaluations, self.best = 0, Bred("", 0, -math.inf, -math.inf, 0.0)
         self.litters: list[tuple[Genes, Bred]] = []
-        self._tried: set[Genes] = set()
         self._completed = False
         for entry in journal.entries if journal else []:
             self.evaluations = entry["evaluations"]
@@ -132,7 +131,8 @@ class Breeding:
         if grown is None:
             return None
         genes, place = grown
-        found = [self._mended(self._stripped(genes, place), place), *self._common(genes)]
+        genes = self._mended(self._stripped(genes, place), place)
+        found = [genes, *self._common(genes)]
         genes, bred = max(((one, self._finished(self.text(one))) for one in found), key=lambda pair: merit(pair[1]))
         self._take(genes, bred)
         self._keep(genes, bred)
@@ -241,11 +241,10 @@ class Breeding:
 
     def _common(self, fresh: Genes) -> list[Genes]:
         """The best string of the units that litters have in common, mended; nothing before there are three litters."""
-        counts = Counter(gene for genes in (*(genes for genes, _ in self.litters), fresh) for gene in set(genes))
-        shared = tuple(gene for gene, count in counts.most_common(COMMON) if count > 1)
-        if len(self.litters) < 2 or shared in self._tried:
+        earlier = [genes for genes, _ in self.litters]
+        shared = _shared([*earlier, fresh])
+        if len(earlier) < 2 or shared == _shared(earlier):
             return []
-        self._tried.add(shared)
         strings = [one for length in range(1, COMMON_LENGTH + 1) for one in product(shared, repeat=length)]
         looks = [self._look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
         place, index = max(
@@ -327,6 +326,12 @@ class Breeding:
         space = "" if SEARCH_PLACES[at % len(SEARCH_PLACES)] == "start" else " "
         encoded = self._prompter.tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]
         return [tuple(ids) for ids in encoded]
+
+
+def _shared(litters: Sequence[Genes]) -> Genes:
+    """The units that most litters have in common."""
+    counts = Counter(gene for genes in litters for gene in set(genes))
+    return tuple(sorted(gene for gene, count in counts.most_common(COMMON) if count > 1))
 
 
 def _brood(pool: Sequence[Genes], weights: np.ndarray, random: np.random.Generator) -> list[Genes]:
