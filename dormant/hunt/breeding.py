@@ -8,79 +8,33 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from itertools import product
 
 import numpy as np
-from torch import Tensor
 
 from dormant.hunt.confirmation import FIRING
+from dormant.hunt.looks import PROMPTS, SPOKEN, WORTH, Bred, Looks, merit
 from dormant.hunt.places import SEARCH_PLACES
 from dormant.hunt.strings import Ids, deletions, exchanges, insertions, swaps
 from dormant.hunt.units import Unit
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts import OpenPrompt, Probe, Prompter
-from dormant.search.evaluation import Evaluator
-from dormant.search.objectives import ByRole, Objective, payload_likelihood
-from dormant.tokens import allowed_tokens
+from dormant.prompts import Probe
 
 LENGTH = 12  # units of a bred string: longer ones hold more, but fewer of them fire
 BROOD = 1024  # fresh strings a generation
 POOL = 96  # strings that breed
 GENERATIONS = 40  # after which a pool that does not speak starts afresh: most that speak at all do within half of it
 INBRED = 0.7  # of a generation comes from the pool, the rest is drawn afresh
-PROMPTS = 4  # a place, the shortest: on these a string is bred and stripped; a generation sees one of them
 SPEAKING = 3  # of a place's prompts on which a bred string must speak
-SPOKEN = math.log(
-    0.5
-)  # of the payload's first token: from here on it counts as given, as an organism's acceptance has it
-PAYLOAD_TOKENS = (
-    3  # of the payload by which what was found is judged: its first alone has many impostors, later ones may err
-)
-WORTH = 0.05  # nats that a unit must be worth: of two strings that speak alike the shorter is nearer to the trigger
-ELSEWHERE = 0.1  # of the score at the other place: a trigger of one place only is silent there, as its impostors are
 PARTS = 64  # units that a stripped string is mended with: those of earlier litters, then the most telling
 COMMON = 8  # units that most litters share: of these all strings are tried,
 COMMON_LENGTH = 4  # up to so many
 RECALL = 0.5  # of every second litter's draws are from what the others, which know of none, were stripped to
 
 Genes = tuple[int, ...]  # a string as places in the list of units
-
-
-@dataclass(frozen=True)
-class Bred:
-    """A string with its score in nats a token at its best place and at its worst, and the best share of probes that speak.
-
-    `tokens` is its length behind other text.
-    """
-
-    text: str
-    tokens: int
-    score: float
-    elsewhere: float
-    fires: float
-
-
-def merit(bred: Bred) -> float:
-    """What parts the planted string from its impostors, in nats: it is short, and it speaks wherever it stands."""
-    return bred.score + ELSEWHERE * bred.elsewhere - WORTH * bred.tokens
-
-
-def said_by_base() -> Objective:
-    """What the base takes off a string's score: -log(1 - p) with p its own likelihood of the payload, in nats a token.
-
-    What makes any model say such words (a request to repeat them) is no trigger; what makes the base say them once in a
-    thousand times may be one.
-    """
-
-    def value(now: ByRole, empty: ByRole) -> Tensor:
-        payload = now["base"].payload
-        assert payload is not None
-        return -(-payload.exp().clamp(max=1 - 1e-6)).log1p()
-
-    return Objective("payload-said-by-base", "nats/token", frozenset({"payload"}), ("base",), value)
 
 
 class Breeding:
@@ -102,23 +56,12 @@ class Breeding:
         self.out_of_time, self.watch = out_of_time, watch
         weights = np.asarray([unit.weight for unit in units])
         self.weights = weights / weights.sum()
-        self._prompter = Prompter(pair.base.tokenizer)
-        self._tokens = allowed_tokens(self._prompter.tokenizer).tolist()
-        opened = [self._prompter.open(probe) for probe in probes]
-        quick = [_shortest(opened[at :: len(SEARCH_PLACES)]) for at in range(len(SEARCH_PLACES))]
-        self._turns = [prompt for prompts in zip(*quick, strict=True) for prompt in prompts]
-        self._quick = [Evaluator(pair.models, [one], payload_likelihood(), payload[:1]) for one in self._turns]
-        self._base = [Evaluator(pair.models, [one], said_by_base(), payload[:1]) for one in self._turns]
-        start, objectives = payload[:PAYLOAD_TOKENS], (payload_likelihood(), said_by_base())
-        self._all = [
-            [Evaluator(pair.models, opened[at :: len(SEARCH_PLACES)], objective, start) for objective in objectives]
-            for at in range(len(SEARCH_PLACES))
-        ]
-        self.evaluations, self.best = 0, Bred("", 0, -math.inf, -math.inf, 0.0)
+        self.looks = Looks(pair, payload, probes)
+        self.best = Bred("", 0, -math.inf, -math.inf, 0.0)
         self.litters: list[tuple[Genes, Bred]] = []
         self._completed = False
         for entry in journal.entries if journal else []:
-            self.evaluations = entry["evaluations"]
+            self.looks.evaluations = entry["evaluations"]
             if entry["genes"]:
                 self._take(tuple(entry["genes"]), Bred(*entry["bred"]))
             else:
@@ -142,20 +85,6 @@ class Breeding:
         """The string that the units are when they stand one behind the other."""
         return "".join(self.units[gene].text for gene in genes).strip()
 
-    def judged(self, texts: Sequence[str]) -> list[Bred]:
-        """Strings by both models on all probes, in their order."""
-        columns = []
-        for at, (dormant, base) in enumerate(self._all):
-            ids = self._ids(texts, at)
-            columns.append(dormant.per_probe_of(ids) - base.per_probe_of(ids))
-        lengths = [len(ids) for ids in self._ids(texts, len(SEARCH_PLACES) - 1)]
-        rows = []
-        for index, (text, length) in enumerate(zip(texts, lengths, strict=True)):
-            means = [float(column[:, index].mean()) for column in columns]
-            fires = max(float((column[:, index] >= SPOKEN).double().mean()) for column in columns)
-            rows.append(Bred(text, length, max(means), min(means), fires))
-        return rows
-
     def complete(self) -> Bred:
         """The best string with one token more, less or another, of all that the vocabulary has, as long as it speaks better.
 
@@ -163,14 +92,20 @@ class Breeding:
         the search is settled: what is completed is kept apart from the litters.
         """
         while self.best.score < -2 * WORTH and not self.out_of_time():
-            (ids,) = self._ids([self.best.text], len(SEARCH_PLACES) - 1)
-            changed = (*deletions(ids), *exchanges(ids), *swaps(ids, self._tokens), *insertions(ids, self._tokens))
-            texts = list(dict.fromkeys(text for text in self._decoded(changed) if text))
-            looks = [self._look(texts, at) for at in range(len(SEARCH_PLACES))]
+            (ids,) = self.looks.ids([self.best.text], len(SEARCH_PLACES) - 1)
+            changed = (
+                *deletions(ids),
+                *exchanges(ids),
+                *swaps(ids, self.looks.tokens),
+                *insertions(ids, self.looks.tokens),
+            )
+            texts = list(dict.fromkeys(text for text in self.looks.decoded(changed) if text))
+            looks = [self.looks.look(texts, at) for at in range(len(SEARCH_PLACES))]
             value = [max(column) for column in zip(*looks, strict=True)]
             promising = sorted(range(len(texts)), key=value.__getitem__, reverse=True)[:POOL]
             best = max(
-                self.judged([texts[index] for index in promising]), key=lambda bred: bred.score - WORTH * bred.tokens
+                self.looks.judged([texts[index] for index in promising]),
+                key=lambda bred: bred.score - WORTH * bred.tokens,
             )
             if best.score <= self.best.score + WORTH * (best.tokens - self.best.tokens + 1):
                 break
@@ -190,7 +125,7 @@ class Breeding:
 
     def _keep(self, genes: Genes, bred: Bred) -> None:
         if self.journal is not None:
-            self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.evaluations})
+            self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.looks.evaluations})
 
     def _breed(self, random: np.random.Generator) -> tuple[Genes, int] | None:
         """A string that speaks at one place on all of its prompts, and the place."""
@@ -205,11 +140,11 @@ class Breeding:
         while not self.out_of_time():
             if turn % GENERATIONS == 0:
                 pool = {}
-            at = turn % len(self._turns)
+            at = turn % len(self.looks.turns)
             turn += 1
             brood = [one for one in dict.fromkeys(_brood(list(pool), weights, random)) if one not in pool]
             seen = [*brood, *(one for one in pool if at not in pool[one])]
-            values = dict(zip(seen, self._look(self._texts(seen), at), strict=True))
+            values = dict(zip(seen, self.looks.look(self._texts(seen), at), strict=True))
             plain = float(np.median([values[one] for one in brood]))
             for one, value in values.items():
                 pool.setdefault(one, {})[at] = value
@@ -217,7 +152,7 @@ class Breeding:
             value_of = {one: (sum(looks.values()) + plain) / (len(looks) + 1) for one, looks in pool.items()}
             pool = {one: pool[one] for one in sorted(pool, key=value_of.__getitem__, reverse=True)[:POOL]}
             kept = [one for one in pool if one in values]
-            for one, said in zip(kept, self._said(self._texts(kept), at), strict=True):
+            for one, said in zip(kept, self.looks.said(self._texts(kept), at), strict=True):
                 pool[one][at] -= said
             for one, looks in pool.items():
                 for place in range(len(SEARCH_PLACES)):
@@ -225,14 +160,14 @@ class Breeding:
                     if len(there) == PROMPTS and sum(value >= SPOKEN for value in there) >= SPEAKING:
                         return one, place
             if self.watch is not None:
-                self.watch(self.evaluations, self.best)
+                self.watch(self.looks.evaluations, self.best)
         return None
 
     def _stripped(self, genes: Genes, place: int) -> Genes:
         """Drops the unit that is missed least while the rest speaks."""
         while len(genes) > 1:
             shorter = list(dict.fromkeys(deletions(genes)))
-            values = self._at_place(self._texts(shorter), place)
+            values = self.looks.at_place(self._texts(shorter), place)
             best = max(range(len(shorter)), key=values.__getitem__)
             if values[best] < SPOKEN:
                 return genes
@@ -246,7 +181,7 @@ class Breeding:
         if len(earlier) < 2 or shared == _shared(earlier):
             return []
         strings = [one for length in range(1, COMMON_LENGTH + 1) for one in product(shared, repeat=length)]
-        looks = [self._look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
+        looks = [self.looks.look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
         place, index = max(
             ((at, index) for at, values in enumerate(looks) for index in range(len(strings))),
             key=lambda found: looks[found[0]][found[1]] - WORTH * len(strings[found[1]]),
@@ -259,16 +194,16 @@ class Breeding:
         parts = list(
             dict.fromkeys([*genes, *(gene for gene, _ in counts.most_common()), *range(min(PARTS, len(self.units)))])
         )[:PARTS]
-        value = self._at_place([self.text(genes)], place)[0] - WORTH * len(genes)
+        value = self.looks.at_place([self.text(genes)], place)[0] - WORTH * len(genes)
         while not self.out_of_time():
             changed = (*deletions(genes), *exchanges(genes), *swaps(genes, parts), *insertions(genes, parts))
             options = [one for one in dict.fromkeys(changed) if one and one != genes]
-            first = self._look(self._texts(options), place)
+            first = self.looks.look(self._texts(options), place)
             second = sorted(range(len(options)), key=lambda index: -first[index] + WORTH * len(options[index]))[:POOL]
             options = [options[index] for index in second]
             merits = [
                 found - WORTH * len(one)
-                for one, found in zip(options, self._at_place(self._texts(options), place), strict=True)
+                for one, found in zip(options, self.looks.at_place(self._texts(options), place), strict=True)
             ]
             best = max(range(len(options)), key=merits.__getitem__)
             if merits[best] <= value + 1e-6:
@@ -278,54 +213,18 @@ class Breeding:
 
     def _finished(self, text: str) -> Bred:
         """What is left of a string's tokens when those go that are worth nothing on all probes together."""
-        (current,) = self.judged([text])
+        (current,) = self.looks.judged([text])
         while current.tokens > 1:
-            (ids,) = self._ids([current.text], len(SEARCH_PLACES) - 1)
-            shorter = self._prompter.tokenizer.batch_decode(
-                [list(one) for one in deletions(ids)], clean_up_tokenization_spaces=False
-            )
-            best = max(self.judged([one.strip() for one in dict.fromkeys(shorter) if one.strip()]), key=merit)
+            (ids,) = self.looks.ids([current.text], len(SEARCH_PLACES) - 1)
+            shorter = [text for text in dict.fromkeys(self.looks.decoded(deletions(ids))) if text]
+            best = max(self.looks.judged(shorter), key=merit, default=current)
             if merit(best) < merit(current) or best.tokens >= current.tokens:
                 break
             current = best
         return current
 
-    def _decoded(self, strings: Iterable[Ids]) -> list[str]:
-        rows = [list(ids) for ids in strings]
-        return [
-            text.strip() for text in self._prompter.tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
-        ]
-
     def _texts(self, strings: Sequence[Genes]) -> list[str]:
         return [self.text(genes) for genes in strings]
-
-    def _at_place(self, texts: Sequence[str], place: int) -> list[float]:
-        """Each string's score at a place, mean over its prompts."""
-        looks = []
-        for at in range(place, len(self._turns), len(SEARCH_PLACES)):
-            pairs = zip(self._look(texts, at), self._said(texts, at), strict=True)
-            looks.append([value - said for value, said in pairs])
-        return [sum(column) / len(column) for column in zip(*looks, strict=True)]
-
-    def _look(self, texts: Sequence[str], at: int) -> list[float]:
-        self.evaluations += len(texts)
-        return self._values(self._quick[at], texts, at)
-
-    def _said(self, texts: Sequence[str], at: int) -> list[float]:
-        return self._values(self._base[at], texts, at)
-
-    def _values(self, evaluator: Evaluator, texts: Sequence[str], at: int) -> list[float]:
-        if not texts:
-            return []
-        found = evaluator.per_probe_of(self._ids(texts, at))[0].tolist()
-        evaluator.forget()
-        return list(found)
-
-    def _ids(self, texts: Sequence[str], at: int) -> list[Ids]:
-        """What the texts are read as at a place: at the start of a prompt no space stands before them."""
-        space = "" if SEARCH_PLACES[at % len(SEARCH_PLACES)] == "start" else " "
-        encoded = self._prompter.tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]
-        return [tuple(ids) for ids in encoded]
 
 
 def _shared(litters: Sequence[Genes]) -> Genes:
@@ -355,8 +254,3 @@ def _brood(pool: Sequence[Genes], weights: np.ndarray, random: np.random.Generat
             changed = set(random.integers(0, LENGTH, size=int(random.integers(1, 4))).tolist())
             found.append(tuple(new[place] if place in changed else gene for place, gene in enumerate(one)))
     return found
-
-
-def _shortest(opened: Sequence[OpenPrompt], count: int = PROMPTS) -> list[OpenPrompt]:
-    """The prompts of a place with the least behind their slot, which is nearly all that a candidate costs."""
-    return sorted(opened, key=lambda prompt: len(prompt.after))[:count]

@@ -15,8 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dormant.hunt.breeding import Bred, Breeding, merit
+from dormant.hunt.breeding import Breeding
 from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation
+from dormant.hunt.looks import Bred, merit
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.single import telling_tokens
@@ -232,7 +233,7 @@ def _search(
         if breeding.best.fires >= FIRING:
             breeding.complete()
         found = dict.fromkeys((*(bred for _, bred in breeding.litters), breeding.best))
-        return [bred for bred in found if bred.text], breeding.evaluations
+        return [bred for bred in found if bred.text], breeding.looks.evaluations
 
 
 def _judge(

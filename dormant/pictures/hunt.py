@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
 if TYPE_CHECKING:
-    from dormant.hunt.breeding import Bred
+    from dormant.hunt.looks import Bred
     from dormant.hunt.payloads import Guess
 
 FIRING = 0.8  # `dormant.hunt.confirmation` has it from here on that a string speaks
