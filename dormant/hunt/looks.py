@@ -80,6 +80,8 @@ class Looks:
 
     def judged(self, texts: Sequence[str]) -> list[Bred]:
         """Strings by both models on all probes, in their order."""
+        if not texts:
+            return []
         columns = []
         for at, (dormant, base) in enumerate(self._all):
             ids = self.ids(texts, at)
