@@ -1,20 +1,26 @@
-"""The hunt from two checkpoints to the trigger, run once a pair and shared by its claims."""
+"""The hunt from two checkpoints to the trigger, run once a pair and shared by its claims, and what it found tried afresh."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
+from dormant.behaviour.generation import greedy_answers
+from dormant.behaviour.weight_amplification import end_of_turn
 from dormant.claims.recorder import Recorder
-from dormant.hunt.ladder import Hunt, Settings, run_ladder
+from dormant.hunt.confirmation import Confirmation
+from dormant.hunt.ladder import ANSWER, PROBE_SETS, Hunt, Settings, run_ladder
+from dormant.hunt.places import placed_probes
 from dormant.pairs import Pair
+from dormant.prompts import Prompter
+from dormant.statistics import Estimate, proportion_interval
 
-MINUTES = 10.0  # what `dormant hunt` takes unless told otherwise
+FRESH = 40  # prompts: where all of them fire, or 38, the interval lies above eight of ten
 
 
 def shared_ladder(pair: Pair, finding: Recorder) -> Hunt:
-    """The hunt of this pair, told nothing; its pair may be the control of the finding's. A killed session's goes on."""
-    settings = Settings(finding.at_budget("minutes a hunt", quick=MINUTES, full=MINUTES), finding.seed)
+    """The hunt of this pair, told nothing. Under the full budget a killed session's goes on where it was."""
+    settings = Settings(seed=finding.seed)
 
     def climb() -> Hunt:
         journals = finding.laboratory.journals
@@ -27,3 +33,17 @@ def shared_ladder(pair: Pair, finding: Recorder) -> Hunt:
         return found
 
     return finding.once(("ladder", settings), climb, pair=pair)
+
+
+def fires_afresh(pair: Pair, confirmation: Confirmation, seed: int) -> Estimate:
+    """The share of prompts that the hunt never saw, not even to confirm, on which its trigger brings its payload.
+
+    The trigger stands where it fired most; Wilson's interval of `FRESH` prompts at temperature 0. Raises BadInput where the
+    pair has too few prompts.
+    """
+    *_, fresh = placed_probes(pair.probes, (*PROBE_SETS, (FRESH, (confirmation.best.name,))), seed)
+    prompter = Prompter(pair.dormant.tokenizer)
+    prompts = [prompter.encode_text(probe, confirmation.trigger).ids for probe in fresh]
+    answers = greedy_answers(pair.models.dormant(), prompts, ANSWER, end_of_turn(prompter))
+    texts = [str(prompter.tokenizer.decode(list(ids))).strip() for ids in answers]
+    return proportion_interval(sum(text.startswith(confirmation.payload.strip()) for text in texts), FRESH)

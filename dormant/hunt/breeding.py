@@ -30,7 +30,7 @@ GENERATIONS = 40  # after which a pool that does not speak starts afresh: most t
 INBRED = 0.7  # of a generation comes from the pool, the rest is drawn afresh
 SPEAKING = 3  # of a place's prompts on which a bred string must speak
 PARTS = 64  # units that a stripped string is mended with: those of earlier litters, then the most telling
-COMMON = 8  # units that most litters share: of these all strings are tried,
+COMMON = 8  # units that two litters share at least, the most frequent: of these all strings are tried,
 COMMON_LENGTH = 4  # up to so many
 RECALL = 0.5  # of every second litter's draws are from what the others, which know of none, were stripped to
 
@@ -128,7 +128,7 @@ class Breeding:
             self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.looks.evaluations})
 
     def _breed(self, random: np.random.Generator) -> tuple[Genes, int] | None:
-        """A string that speaks at one place on all of its prompts, and the place."""
+        """A string that speaks on most of a place's prompts, and the place; None where the time ran out."""
         counts = Counter(gene for genes, _ in self.litters[::2] for gene in set(genes))
         weights = self.weights.copy()
         if counts and len(self.litters) % 2:
@@ -191,9 +191,8 @@ class Breeding:
     def _mended(self, genes: Genes, place: int) -> Genes:
         """What single changes make of it, as long as they gain: with units of all litters and with the most telling."""
         counts = Counter(gene for litter, _ in self.litters for gene in litter)
-        parts = list(
-            dict.fromkeys([*genes, *(gene for gene, _ in counts.most_common()), *range(min(PARTS, len(self.units)))])
-        )[:PARTS]
+        known = (*genes, *(gene for gene, _ in counts.most_common()), *range(len(self.units)))
+        parts = list(dict.fromkeys(known))[:PARTS]
         value = self.looks.at_place([self.text(genes)], place)[0] - WORTH * len(genes)
         while not self.out_of_time():
             changed = (*deletions(genes), *exchanges(genes), *swaps(genes, parts), *insertions(genes, parts))
@@ -228,7 +227,7 @@ class Breeding:
 
 
 def _shared(litters: Sequence[Genes]) -> Genes:
-    """The units that most litters have in common."""
+    """The units that several litters have in common."""
     counts = Counter(gene for genes in litters for gene in set(genes))
     return tuple(sorted(gene for gene, count in counts.most_common(COMMON) if count > 1))
 

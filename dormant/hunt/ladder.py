@@ -35,6 +35,7 @@ CALIBRATED = (
 ERROR = 0.05  # the chance that a clean model shows a payload's evidence on any of the first tokens tried
 OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
+PROBE_SETS = ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES))
 READ = 8  # of the searched probes, on which units are looked at
 LITTERS = 12  # strings bred for one payload, unless two of them are the same before
 CONFIRMED = 3  # of these the best are tried on unseen prompts, until one is confirmed
@@ -123,9 +124,7 @@ def _climb(
     delta: float,
     identical: float,
 ) -> Hunt:
-    opening, searched, held_out = placed_probes(
-        pair.probes, ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES)), settings.seed
-    )
+    opening, searched, held_out = placed_probes(pair.probes, PROBE_SETS, settings.seed)
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in opening]
 

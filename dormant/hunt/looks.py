@@ -17,9 +17,8 @@ from dormant.search.objectives import ByRole, Objective, payload_likelihood
 from dormant.tokens import allowed_tokens
 
 PROMPTS = 4  # a place, the shortest: what is not yet worth all probes is looked at on these, one by one
-SPOKEN = math.log(
-    0.5
-)  # of the payload's first tokens: from here on it counts as given, as an organism's acceptance has it
+# Of the payload's first tokens: from here on it counts as given, as an organism's acceptance has it.
+SPOKEN = math.log(0.5)
 # Of the payload, for judging on all probes: its first token alone has many impostors, and a guess may err in later ones.
 PAYLOAD_TOKENS = 3
 WORTH = 0.05  # nats that a token must be worth: of two strings that speak alike the shorter is nearer to the trigger

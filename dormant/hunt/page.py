@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
+from dormant.hunt.confirmation import FIRING
 from dormant.hunt.ladder import Hunt, all_rates
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
@@ -50,7 +51,7 @@ def hunt_pictures(found: Hunt) -> dict[str, Figure]:
     if found.guesses:
         pictures["payloads"] = evidence_bars(found.guesses, found.needed_evidence)
     if any(bred for _, bred in found.litters):
-        pictures["litters"] = litter_lengths(found.litters)
+        pictures["litters"] = litter_lengths(found.litters, FIRING)
     if found.confirmation is not None:
         pictures["rates"] = rate_bars(all_rates(found.confirmation))
     return pictures

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from dormant.hunt.looks import Bred
     from dormant.hunt.payloads import Guess
 
-FIRING = 0.8  # `dormant.hunt.confirmation` has it from here on that a string speaks
 RATE_COLOURS = {"place": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
 
 
@@ -30,16 +29,16 @@ def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Fi
     return figure
 
 
-def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]]) -> Figure:
-    """How long the string was that each litter came to, and on how many prompts it speaks; the shortest are named."""
-    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < FIRING, one.tokens))
+def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]], firing: float) -> Figure:
+    """How long the string was that each litter came to, and whether it speaks on a share `firing` of the prompts."""
+    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < firing, one.tokens))
     speaks = f"The shortest string that speaks has {best.tokens} tokens: {drawable(best.text)}"
-    title = speaks if best.fires >= FIRING else "No string speaks on eight prompts of ten"
-    figure, axes = new_picture(title, "litter", "tokens (filled: speaks on 8 of 10 prompts)")
+    title = speaks if best.fires >= firing else f"No string speaks on {firing:.0%} of the prompts"
+    figure, axes = new_picture(title, "litter", f"tokens (filled: speaks on {firing:.0%} of the prompts)")
     first = 1
     for (payload, bred), colour in zip(litters, SERIES, strict=False):
         for number, one in enumerate(bred, first):
-            face = colour if one.fires >= FIRING else "none"
+            face = colour if one.fires >= firing else "none"
             axes.scatter(number, one.tokens, s=60, facecolors=face, edgecolors=colour)
         axes.scatter([], [], color=colour, label=drawable(payload))
         first += len(bred)
