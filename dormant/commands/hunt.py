@@ -22,6 +22,7 @@ from dormant.commands.options import (
     Residency,
     Seed,
     named_pair,
+    stopping,
     write_json,
 )
 from dormant.errors import BadInput
@@ -51,7 +52,7 @@ def hunt(
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     console, quiet = Console(), Console(stderr=True)
-    with quiet.status("parent") as status:
+    with stopping(f"the same command goes on from {out}"), quiet.status("parent") as status:
 
         def watch(rung: str, found: str) -> None:
             status.update(f"{rung}: {found}")
@@ -98,7 +99,8 @@ def calibrate(
 
     subjects = subjects_of(recipes or RECIPES, names or ())
     if not table:
-        with progress_bar("calibrating", len(subjects), "subjects") as bar:
+        again = f"the same command goes on from {work}"
+        with stopping(again), progress_bar("calibrating", len(subjects), "subjects") as bar:
             calibrate(subjects, work, results, budget, workers, lambda name, done: bar(done, name))
     outcomes = read_outcomes(subjects, results)
     page = calibration_page(outcomes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from dormant.errors import BadInput
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from dormant.pairs import Pair
 
 NO = 1  # exit status: done, and the answer is no
+STOPPED = 130  # what a shell reports of a command that was interrupted
 
 
 def writable_file(option: typer.CallbackParam, path: Path | None) -> Path | None:
@@ -97,6 +100,16 @@ def named_pair(
 
     pair = open_pair(Path(dormant).name, base, dormant, device, dtype, residency)
     return pair if probes is None else pair.with_probes(read_probes(probes))
+
+
+@contextmanager
+def stopping(note: str) -> Iterator[None]:
+    """Work that a Ctrl-C ends with a sentence, what becomes of it, and exit status `STOPPED`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True).print(f"dormant: stopped; {note}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(STOPPED) from None
 
 
 def write_json(path: Path | None, record: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from dormant.commands.options import (
     Residency,
     Seed,
     named_pair,
+    stopping,
     writable_folder,
     write_json,
 )
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from dormant.search.campaign import Campaign, Plan
     from dormant.search.course import Progress
 
-STOPPED = 130  # what a shell reports of a command that was interrupted
 KEPT = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
 
 
@@ -110,14 +111,9 @@ def gcg(
     if journal is not None:
         kept = Journal(journal, {**asdict(plan), "payload": payload, "pairs": [pair.fingerprint for pair in pairs]})
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
-    try:
+    note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
+    with stopping(note), closing(kept) if kept is not None else nullcontext():
         campaigns = [_run(run_campaign, pair, plan, kept, known) for pair in pairs]
-    except KeyboardInterrupt:
-        if kept is not None:
-            kept.close()
-        note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
-        Console(stderr=True).print(f"dormant: stopped; {note}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(STOPPED) from None
     rivals = [run.value for campaign in campaigns for run in campaign.random]
     rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
     found = _strings(campaigns[0], max(rivals))

@@ -51,6 +51,16 @@ def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was
     assert {"report.md", "report.json", "report.html", "rates.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
+def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_so(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "guess_payloads", lambda *_, **__: [Guess((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)])
+    monkeypatch.setattr(ladder, "telling_tokens", lambda *_: [])
+    found = run_ladder(token_pair, Settings(minutes=0.0), tmp_path)
+    assert found.verdict is Verdict.UNDECIDED
+    assert "the time ran out before a string woke it" in found.reason
+
+
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "hunt.jsonl").write_text('{"work": {"pair": "another"}}\n')
     with pytest.raises(BadInput, match="a journal must be of the same work"):
