@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
@@ -43,6 +44,7 @@ def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]], firing: float)
         axes.scatter([], [], color=colour, label=drawable(payload))
         first += len(bred)
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, axes)
     return figure
 
