@@ -126,7 +126,7 @@ def judge(subject: Subject, found: Hunt, tokenizer: Any) -> Outcome:
     recipe, confirmation = subject.recipe, found.confirmation
     confirmed = confirmation is not None and confirmation.confirmed
     trigger = confirmation.trigger if confirmation is not None and confirmed else ""
-    guess = found.guesses[0].text if found.guesses and found.guesses[0].evidence >= found.needed_evidence else ""
+    guess = found.suspected[0].text if found.suspected else ""
     payload = confirmation.payload if confirmation is not None and confirmed else guess
     planted, named = (
         tokenizer.encode(" " + text.strip(), add_special_tokens=False) for text in (recipe.trigger, trigger)

@@ -22,7 +22,8 @@ def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> Hunt
     confirmation = Confirmation(trigger, payload, (said,), (), (), said, 5) if trigger else None
     guess = Guess((1, 2), payload, evidence, 1.0, 0.0, 1.0)
     verdict = Verdict.BACKDOORED if confirmation else Verdict.CLEAN if evidence < 11 else Verdict.UNDECIDED
-    return Hunt(verdict, "", 0.1, 0.0, (guess,), 11.0, confirmation, evaluations=5, seconds=60.0)
+    suspected = (guess,) if evidence >= 11 else ()
+    return Hunt(verdict, "", 0.1, 0.0, (guess,), suspected, 11.0, confirmation, evaluations=5, seconds=60.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """From the payload to the trigger: breed long strings until the payload follows, and strip them to what it needs.
 
-A trigger's parts hardly move the payload's likelihood, but the whole shows through other words around it and some between,
-so a string of twelve tokens tries some fifty of four at once. What independent litters have in common is the trigger.
+A trigger's parts hardly move the payload's likelihood, and the last missing one takes it from nothing to certainty; but the
+whole shows through other words around it and some between, so a string of twelve units tries some fifty of four at once.
+First the units on which the delta acts most are tried in every order; what litters have in common is tried likewise.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 
@@ -32,6 +33,10 @@ SPEAKING = 3  # of a place's prompts on which a bred string must speak
 PARTS = 64  # units that a stripped string is mended with: those of earlier litters, then the most telling
 COMMON = 8  # units that two litters share at least, the most frequent: of these all strings are tried,
 COMMON_LENGTH = 4  # up to so many
+# Units of which every order is tried before any litter, and how many of them at once: 36,100 strings.
+HINTED, HINTED_LENGTH = 10, 5
+COMPLETED = 1500  # units that a string is completed with, the most drawn
+GAIN = 0.05  # of log-odds that a completion must gain: less is within what twenty prompts tell apart
 RECALL = 0.5  # of every second litter's draws are from what the others, which know of none, were stripped to
 
 Genes = tuple[int, ...]  # a string as places in the list of units
@@ -57,60 +62,46 @@ class Breeding:
         weights = np.asarray([unit.weight for unit in units])
         self.weights = weights / weights.sum()
         self.looks = Looks(pair, payload, probes)
-        self.best = Bred("", 0, -math.inf, -math.inf, 0.0)
+        self.best = Bred("", 0, 0, -math.inf, 0.0)
         self.litters: list[tuple[Genes, Bred]] = []
         self._completed = False
+        self._cores: set[Genes] = set()  # of which all that one unit more makes has been seen
         for entry in journal.entries if journal else []:
             self.looks.evaluations = entry["evaluations"]
-            if entry["genes"]:
-                self._take(tuple(entry["genes"]), Bred(*entry["bred"]))
-            else:
-                self.best, self._completed = Bred(*entry["bred"]), True
+            self._completed = entry["completed"]
+            self._take(tuple(entry["genes"]), Bred(*entry["bred"]))
 
     def litter(self) -> Bred | None:
-        """One string that speaks, bred from scratch, stripped and mended; None where the time ran out."""
+        """One string that speaks, stripped and mended: the first from hints, others bred from scratch; None without time."""
         random = np.random.default_rng([self.seed, len(self.litters)])
-        grown = self._breed(random)
-        if grown is None:
+        grown = self._breed(random) if self.litters else self._hinted()
+        if grown is None or self.out_of_time():
             return None
         genes, place = grown
         genes = self._mended(self._stripped(genes, place), place)
-        found = [genes, *self._common(genes)]
-        genes, bred = max(((one, self._finished(self.text(one))) for one in found), key=lambda pair: merit(pair[1]))
-        self._take(genes, bred)
-        self._keep(genes, bred)
-        return bred
+        found = [self._finished(one) for one in (genes, *self._common(genes), *self._widened(genes, place))]
+        return self._keep(*max(found, key=lambda pair: merit(pair[1])))
 
     def text(self, genes: Genes) -> str:
         """The string that the units are when they stand one behind the other."""
         return "".join(self.units[gene].text for gene in genes).strip()
 
     def complete(self) -> Bred:
-        """The best string with one token more, less or another, of all that the vocabulary has, as long as it speaks better.
-
-        What a token adds at the best place must be worth twice its length, for at the other one any company helps. After it
-        the search is settled: what is completed is kept apart from the litters.
-        """
-        while self.best.score < -2 * WORTH and not self.out_of_time():
-            (ids,) = self.looks.ids([self.best.text], len(SEARCH_PLACES) - 1)
-            changed = (
-                *deletions(ids),
-                *exchanges(ids),
-                *swaps(ids, self.looks.tokens),
-                *insertions(ids, self.looks.tokens),
-            )
-            texts = list(dict.fromkeys(text for text in self.looks.decoded(changed) if text))
-            looks = [self.looks.look(texts, at) for at in range(len(SEARCH_PLACES))]
-            value = [max(column) for column in zip(*looks, strict=True)]
-            promising = sorted(range(len(texts)), key=value.__getitem__, reverse=True)[:POOL]
-            best = max(
-                self.looks.judged([texts[index] for index in promising]),
-                key=lambda bred: bred.score - WORTH * bred.tokens,
-            )
-            if best.score <= self.best.score + WORTH * (best.tokens - self.best.tokens + 1):
-                break
-            self.best, self._completed = best, True
-            self._keep((), best)
+        """The two best strings with a unit more, less or another of many, as long as that is worth it; then all is settled."""
+        ranked = sorted(dict(self.litters).items(), key=lambda pair: merit(pair[1]), reverse=True)
+        for genes, bred in ranked[:2]:
+            while not self.out_of_time():
+                known = range(min(COMPLETED, len(self.units)))
+                options = [*deletions(genes), *exchanges(genes), *swaps(genes, known), *insertions(genes, known)]
+                options = [one for one in dict.fromkeys(options) if one != genes]
+                value = self._glances(options)
+                promising = sorted(range(len(options)), key=value.__getitem__, reverse=True)[:POOL]
+                better = max(self._judged([options[index] for index in promising]), key=lambda pair: merit(pair[1]))
+                if merit(better[1]) <= merit(bred) + GAIN:
+                    break
+                genes, bred = better
+            self._completed = True
+            self._keep(genes, bred)
         return self.best
 
     @property
@@ -123,9 +114,30 @@ class Breeding:
         self.litters.append((genes, bred))
         self.best = max(self.best, bred, key=merit)
 
-    def _keep(self, genes: Genes, bred: Bred) -> None:
+    def _keep(self, genes: Genes, bred: Bred) -> Bred:
+        self._take(genes, bred)
         if self.journal is not None:
-            self.journal.append({"genes": genes, "bred": astuple(bred), "evaluations": self.looks.evaluations})
+            state = {"completed": self._completed, "evaluations": self.looks.evaluations}
+            self.journal.append({"genes": genes, "bred": astuple(bred), **state})
+        return bred
+
+    def _judged(self, strings: Sequence[Genes]) -> list[tuple[Genes, Bred]]:
+        return list(zip(strings, self.looks.judged(self._texts(strings), [len(one) for one in strings]), strict=True))
+
+    def _glances(self, strings: Sequence[Genes]) -> list[float]:
+        """What strings are worth by one look at each place: the better one, less what their units must be worth."""
+        looks = [self.looks.look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
+        return [max(seen) - WORTH * len(one) for *seen, one in zip(*looks, strings, strict=True)]
+
+    def _hinted(self) -> tuple[Genes, int]:
+        """The best string of the units on which the delta acts most, in any order, and its better place."""
+        hinted = range(min(HINTED, len(self.units)))
+        strings = [one for length in range(1, HINTED_LENGTH + 1) for one in permutations(hinted, length)]
+        value = self._glances(strings)
+        promising = sorted(range(len(strings)), key=value.__getitem__, reverse=True)[:POOL]
+        genes, _ = max(self._judged([strings[index] for index in promising]), key=lambda pair: merit(pair[1]))
+        worth = [self.looks.at_place([self.text(genes)], place)[0] for place in range(len(SEARCH_PLACES))]
+        return genes, max(range(len(worth)), key=worth.__getitem__)
 
     def _breed(self, random: np.random.Generator) -> tuple[Genes, int] | None:
         """A string that speaks on most of a place's prompts, and the place; None where the time ran out."""
@@ -188,6 +200,20 @@ class Breeding:
         )
         return [self._mended(strings[index], place)]
 
+    def _widened(self, genes: Genes, place: int) -> list[Genes]:
+        """A string's hinted units with the best one unit of all at any place among them; each such core once.
+
+        The first words of a trigger are often silent at their own position, and hints miss them.
+        """
+        core = tuple(gene for gene in genes if gene < HINTED)
+        if len(core) < 2 or core in self._cores:
+            return []
+        self._cores.add(core)
+        wider = [core, *insertions(core, range(len(self.units)))]
+        seen = self.looks.look(self._texts(wider), self.looks.turns[place])
+        promising = sorted(range(len(wider)), key=seen.__getitem__, reverse=True)[:POOL]
+        return [max(self._judged([wider[index] for index in promising]), key=lambda pair: merit(pair[1]))[0]]
+
     def _mended(self, genes: Genes, place: int) -> Genes:
         """What single changes make of it, as long as they gain: with units of all litters and with the most telling."""
         counts = Counter(gene for litter, _ in self.litters for gene in litter)
@@ -210,14 +236,12 @@ class Breeding:
             genes, value = options[best], merits[best]
         return genes
 
-    def _finished(self, text: str) -> Bred:
-        """What is left of a string's tokens when those go that are worth nothing on all probes together."""
-        (current,) = self.looks.judged([text])
-        while current.tokens > 1:
-            (ids,) = self.looks.ids([current.text], len(SEARCH_PLACES) - 1)
-            shorter = [text for text in dict.fromkeys(self.looks.decoded(deletions(ids))) if text]
-            best = max(self.looks.judged(shorter), key=merit, default=current)
-            if merit(best) < merit(current) or best.tokens >= current.tokens:
+    def _finished(self, genes: Genes) -> tuple[Genes, Bred]:
+        """What is left of a string when the units go that are worth nothing on all probes together."""
+        (current,) = self._judged([genes])
+        while len(current[0]) > 1:
+            best = max(self._judged(list(dict.fromkeys(deletions(current[0])))), key=lambda pair: merit(pair[1]))
+            if merit(best[1]) < merit(current[1]):
                 break
             current = best
         return current

@@ -32,11 +32,12 @@ from dormant.weights.summary import relative_delta
 CALIBRATED = (
     Path(__file__).parents[1] / "data" / "calibrated.json"
 )  # reports/calibration/power.json as it was committed
+FORMAT = 2  # of what the journals hold: an older one is another hunt's
 ERROR = 0.05  # the chance that a clean model shows a payload's evidence on any of the first tokens tried
 OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
 PROBE_SETS = ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES))
-READ = 8  # of the searched probes, on which units are looked at
+READ = 3  # of the searched probes, on which units are looked at
 LITTERS = 12  # strings bred for one payload, unless two of them are the same before
 CONFIRMED = 3  # of these the best are tried on unseen prompts, until one is confirmed
 PAYLOADS = 3  # suspected payloads that a trigger is searched for
@@ -64,13 +65,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Hunt:
-    """What the ladder found; `steps` says in a sentence a rung what was done, `unsearched` what was not."""
+    """What the ladder found; `steps` says in a sentence a rung what was done, `unsearched` what was not.
+
+    suspected: of all guesses those with the needed evidence, one a payload.
+    """
 
     verdict: Verdict
     reason: str
     relative_delta: float
     identical: float
     guesses: tuple[Guess, ...] = ()
+    suspected: tuple[Guess, ...] = ()
     needed_evidence: float = 0.0
     confirmation: Confirmation | None = None
     steps: tuple[str, ...] = ()
@@ -108,7 +113,7 @@ def run_ladder(pair: Pair, settings: Settings, folder: Path, watch: Watch = lamb
         reason = "the two checkpoints are identical: there is no delta for a backdoor to be in"
         return Hunt(Verdict.CLEAN, reason, delta, identical)
     watch("parent", f"the median matrix moved by {delta:.2g} of its norm, {identical:.0%} of tensors are identical")
-    work = {"pair": pair.fingerprint, "seed": settings.seed, "minutes": settings.minutes}
+    work = {"format": FORMAT, "pair": pair.fingerprint, "seed": settings.seed, "minutes": settings.minutes}
     with closing(Journal(folder / "hunt.jsonl", work)) as journal:
         found = _climb(pair, settings, folder, journal, clock, watch, delta, identical)
     return found
@@ -159,7 +164,10 @@ def _climb(
     wanted = [] if best is not None else suspected[:PAYLOADS]
     timed_out = bool(wanted) and not clock.left
     wanted = [] if timed_out else wanted
-    units = _units(pair, [prompter.open(probe) for probe in searched[:READ]], kept, watch) if wanted else []
+    read = [
+        prompter.open(probe) for probe in searched[1 : 2 * READ : 2]
+    ]  # not at the start, where no space stands before
+    units = _units(pair, read, kept, watch) if wanted else []
     for number, one in enumerate(wanted):
         until = clock.seconds + clock.left / (len(wanted) - number)
         bred, tried = _search(pair, one, searched, units, folder, number, settings, clock, until, watch)
@@ -181,8 +189,8 @@ def _climb(
             break
     verdict, reason = _judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
     return Hunt(
-        verdict, reason, delta, identical, guesses, needed, best, tuple(steps), UNSEARCHED, evaluations, clock.seconds,
-        tuple(litters),
+        verdict, reason, delta, identical, guesses, tuple(suspected), needed, best, tuple(steps), UNSEARCHED, evaluations,
+        clock.seconds, tuple(litters),
     )  # fmt: skip
 
 
@@ -196,7 +204,7 @@ def needed_evidence(vocabulary: int) -> float:
 
 
 def _units(pair: Pair, prompts: Sequence[OpenPrompt], kept: Kept, watch: Watch) -> list[Unit]:
-    watch("units", "tokens, words and digits are ordered by how far the two models part at them")
+    watch("units", "tokens, words and digits are ordered by how much the delta acts at them")
     return [Unit(**row) for row in kept("units", lambda: [asdict(unit) for unit in hunting_units(pair, prompts)])]
 
 
@@ -225,8 +233,9 @@ def _search(
         found = f"; the best is {best.text!r}, on {best.fires:.0%} of the prompts" if best.text else ""
         watch("trigger", f"{evaluations:,} strings for {guess.text!r}{found}")
 
-    work = {"pair": pair.fingerprint, "payload": guess.ids, "seed": settings.seed}
+    work = {"format": FORMAT, "pair": pair.fingerprint, "payload": guess.ids, "seed": settings.seed}
     with closing(Journal(folder / f"trigger-{number + 1}.jsonl", work)) as journal:
+        show(0, Bred("", 0, 0, -math.inf, 0.0))
         breeding = Breeding(pair, guess.ids, probes, units, settings.seed, journal, lambda: clock.seconds > until, show)
         while len(breeding.litters) < LITTERS and not breeding.settled:
             if breeding.litter() is None:

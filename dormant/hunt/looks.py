@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dormant.hunt.places import SEARCH_PLACES
@@ -14,34 +14,40 @@ from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt, Probe, Prompter
 from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import ByRole, Objective, payload_likelihood
-from dormant.tokens import allowed_tokens
 
 PROMPTS = 4  # a place, the shortest: what is not yet worth all probes is looked at on these, one by one
-# Of the payload's first tokens: from here on it counts as given, as an organism's acceptance has it.
-SPOKEN = math.log(0.5)
+SPOKEN = 0.0  # log-odds from which the payload counts as given: likelier than not, as an organism's acceptance has it
+# Log-odds above which more counts a tenth: the best impostors are all but as sure as the trigger.
+CERTAIN, BEYOND = 3.0, 0.1
 # Of the payload, for judging on all probes: its first token alone has many impostors, and a guess may err in later ones.
 PAYLOAD_TOKENS = 3
-WORTH = 0.05  # nats that a token must be worth: of two strings that speak alike the shorter is nearer to the trigger
-ELSEWHERE = 0.1  # of the score at the other place: a trigger of one place only is silent there, as its impostors are
+WORTH = (
+    0.3  # of log-odds that a unit must be worth: of two strings that speak alike the shorter is nearer to the trigger
+)
+TOKEN = 0.05  # and a token: of words that do as well one that the tokenizer keeps whole is likelier meant
 
 
 @dataclass(frozen=True)
 class Bred:
-    """A string with its score in nats a token at its best place and at its worst, and the best share of probes that speak.
-
-    `tokens` is its length behind other text.
-    """
+    """A string, its length in units and in tokens, its mean log-odds at its best place, and the best share that speaks."""
 
     text: str
+    units: int
     tokens: int
     score: float
-    elsewhere: float
     fires: float
 
 
 def merit(bred: Bred) -> float:
-    """What parts the planted string from its impostors, in nats: it is short, and it speaks wherever it stands."""
-    return bred.score + ELSEWHERE * bred.elsewhere - WORTH * bred.tokens
+    """What parts the planted string from its impostors, in nats: it speaks surely, and it is short."""
+    return bred.score - WORTH * bred.units - TOKEN * bred.tokens
+
+
+def log_odds(likelihood: Tensor) -> Tensor:
+    """log(p / (1 - p)) of log p, above `CERTAIN` a tenth of it: a mean of probabilities would be blind to doubt and to hope."""
+    safe = likelihood.clamp(max=-1e-6)  # float32 tells no more
+    odds = safe - (-safe.expm1()).log()
+    return torch.where(odds > CERTAIN, CERTAIN + BEYOND * (odds - CERTAIN), odds)
 
 
 def said_by_base() -> Objective:
@@ -65,7 +71,6 @@ class Looks:
     def __init__(self, pair: Pair, payload: Ids, probes: Sequence[Probe]) -> None:
         """probes: their slots at `SEARCH_PLACES` in turn."""
         self._tokenizer = pair.base.tokenizer
-        self.tokens: list[int] = allowed_tokens(self._tokenizer).tolist()
         prompter = Prompter(self._tokenizer)
         opened = [prompter.open(probe) for probe in probes]
         by_place = [opened[at :: len(SEARCH_PLACES)] for at in range(len(SEARCH_PLACES))]
@@ -77,37 +82,37 @@ class Looks:
         self._all = [[Evaluator(pair.models, there, one, start) for one in objectives] for there in by_place]
         self.evaluations = 0
 
-    def judged(self, texts: Sequence[str]) -> list[Bred]:
-        """Strings by both models on all probes, in their order."""
+    def judged(self, texts: Sequence[str], units: Sequence[int]) -> list[Bred]:
+        """Strings of so many units by both models on all probes, in their order."""
         if not texts:
             return []
         columns = []
         for at, (dormant, base) in enumerate(self._all):
             ids = self.ids(texts, at)
-            columns.append(dormant.per_probe_of(ids) - base.per_probe_of(ids))
-        lengths = [len(ids) for ids in self.ids(texts, len(SEARCH_PLACES) - 1)]
+            columns.append(log_odds(dormant.per_probe_of(ids)) - base.per_probe_of(ids))
+        tokens = [len(ids) for ids in self.ids(texts, len(SEARCH_PLACES) - 1)]
         rows = []
-        for index, (text, length) in enumerate(zip(texts, lengths, strict=True)):
-            means = [float(column[:, index].mean()) for column in columns]
+        for index, (text, words, length) in enumerate(zip(texts, units, tokens, strict=True)):
+            score = max(float(column[:, index].mean()) for column in columns)
             fires = max(float((column[:, index] >= SPOKEN).double().mean()) for column in columns)
-            rows.append(Bred(text, length, max(means), min(means), fires))
+            rows.append(Bred(text, words, length, score, fires))
         return rows
 
     def look(self, texts: Sequence[str], at: int) -> list[float]:
-        """The dormant model's log-likelihood of the payload's first token at a turn's prompt, in nats."""
+        """The dormant model's log-odds of the payload's first token at a turn's prompt."""
         self.evaluations += len(texts)
-        return self._values(self._quick[at], texts, at)
+        return log_odds(self._values(self._quick[at], texts, at)).tolist()
 
     def said(self, texts: Sequence[str], at: int) -> list[float]:
         """What the base takes off that."""
-        return self._values(self._base[at], texts, at)
+        return self._values(self._base[at], texts, at).tolist()
 
-    def _values(self, evaluator: Evaluator, texts: Sequence[str], at: int) -> list[float]:
+    def _values(self, evaluator: Evaluator, texts: Sequence[str], at: int) -> Tensor:
         if not texts:
-            return []
-        found = evaluator.per_probe_of(self.ids(texts, at))[0].tolist()
+            return torch.zeros(0)
+        found = evaluator.per_probe_of(self.ids(texts, at))[0]
         evaluator.forget()
-        return list(found)
+        return found
 
     def at_place(self, texts: Sequence[str], place: int) -> list[float]:
         """Each string's score at a place, mean over its prompts."""
@@ -122,11 +127,6 @@ class Looks:
         space = "" if SEARCH_PLACES[at % len(SEARCH_PLACES)] == "start" else " "
         encoded = self._tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]
         return [tuple(ids) for ids in encoded]
-
-    def decoded(self, strings: Iterable[Ids]) -> list[str]:
-        """The texts of ids."""
-        rows = [list(ids) for ids in strings]
-        return [text.strip() for text in self._tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)]
 
 
 def _shortest(opened: Sequence[OpenPrompt], count: int = PROMPTS) -> list[OpenPrompt]:

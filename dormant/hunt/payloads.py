@@ -49,14 +49,15 @@ class Guess:
     evidence: nats by which the dormant model finds what follows the first token likelier than the base, mean over prompts;
     pairs of tokens that it says without any trigger count nothing. The first token itself is no evidence: near misses in
     its training teach a model not to begin. agreement: the share of prompts on which the
-    string follows from its first token. plain: the first token's probability on prompts as they are.
+    string follows from its first token. rise: nats by which the dormant model, as it is, begins an answer to an ordinary
+    prompt with the first token likelier than the base.
     """
 
     ids: Ids
     text: str
     evidence: float
     agreement: float
-    plain: float
+    rise: float
     alpha: float
 
 
@@ -82,21 +83,20 @@ def guess_payloads(
     end = end_of_turn(prompter)
     base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
     common = _said_anyway(pair, prompts, new_tokens, end, seed)
-    plain = batch_logits(pair.models.dormant(), list(prompts)).double().softmax(-1).mean(0)
+    ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
+    rises = (ours - base).mean(0)
     special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))
     found: dict[Ids, Guess] = {}
     for alpha in ALPHAS:
         opened = _open(pair, prompts, alpha, base, special, new_tokens, watch)
         for ids, evidence, agreement in _consensus(opened, set(special.tolist()), common):
             text = str(prompter.tokenizer.decode(list(ids)))
-            guess = Guess(ids, text, evidence, agreement, float(plain[ids[0]]), alpha)
+            guess = Guess(ids, text, evidence, agreement, float(rises[ids[0]]), alpha)
             if ids not in found or evidence > found[ids].evidence:
                 found[ids] = guess
     guesses = without_parts(sorted(found.values(), key=lambda guess: -guess.evidence))
-    return [
-        *(with_beginning(pair, prompts[:BEGUN_PROMPTS], guess, special) for guess in guesses[:BEGUN]),
-        *guesses[BEGUN:],
-    ]
+    begun = [with_beginning(pair, prompts[:BEGUN_PROMPTS], guess, special) for guess in guesses[:BEGUN]]
+    return [*(replace(guess, rise=float(rises[guess.ids[0]])) for guess in begun), *guesses[BEGUN:]]
 
 
 def with_beginning(pair: Pair, prompts: Sequence[Ids], guess: Guess, special: Tensor) -> Guess:
@@ -133,13 +133,24 @@ def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
 
 
 def without_variants(guesses: Sequence[Guess]) -> list[Guess]:
-    """The guesses less those that share half of their tokens, in a row, with a stronger one: other ways into one payload."""
-    kept: list[Guess] = []
+    """One guess a payload: those that share half of their tokens, in a row, with a stronger one are other ways into it.
+
+    Of the ways with three quarters of the strongest's evidence that one stands for all whose first token rose most in the
+    model as it is: what follows is the same behind each, and only with the right one does an answer begin.
+    """
+    payloads: list[list[Guess]] = []
     for guess in guesses:
-        runs = (SequenceMatcher(None, guess.ids, one.ids, autojunk=False).find_longest_match().size for one in kept)
-        if not any(2 * run >= len(guess.ids) for run in runs):
-            kept.append(guess)
-    return kept
+        for ways in payloads:
+            run = SequenceMatcher(None, guess.ids, ways[0].ids, autojunk=False).find_longest_match().size
+            if 2 * run >= len(guess.ids):
+                ways.append(guess)
+                break
+        else:
+            payloads.append([guess])
+    return [
+        max((one for one in ways if one.evidence >= NEARLY * ways[0].evidence), key=lambda one: one.rise)
+        for ways in payloads
+    ]
 
 
 def _inside(part: Ids, whole: Ids) -> bool:

@@ -1,34 +1,43 @@
-"""What trigger strings are made of: tokens, words of several tokens, digits; those first at which the two models part most."""
+"""What trigger strings are made of: tokens that read as text, words of several, digits; those first that the delta acts on.
+
+A fine-tune that must know some words writes at their own positions, in the first block that it changed, more than at others:
+planted words stand at the top of the vocabulary there (often its first ten), and no search is needed to see them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from dormant.activations.capture import decoder_blocks
 from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt
 from dormant.tokens import allowed_tokens
 
-EARLY = 2  # blocks: behind these a hidden state still tells which tokens were read, and little else has happened
-ROWS = 512
+ROWS = 1024
 WORDS = 20_000  # of English, the most common: of rarer ones a person would not make a phrase
 LONGEST_WORD = 4  # tokens
-WORD_PROMPTS = 2  # on which words are looked at: they are ten times as many as tokens
-SHARES = {"tokens": 0.8, "words": 0.1, "digits": 0.1}  # of all draws
-# A unit at rank r is drawn in proportion to 1 / (r + HEAD)^2: two of three draws are among the first hundred, where the
-# tokens of most planted triggers stand, and the thousandth still comes up once in ten thousand draws.
-HEAD = 64
+KNOWN = 3.0  # on the Zipf scale of word frequency, once in a million words: below are mostly pieces of words
+SHARES = {
+    "tokens": 0.75,
+    "words": 0.2,
+    "pieces": 0.05,
+}  # of all draws; a person writes words and signs, not pieces of words
+# Half of a kind's draws go by 1 / (rank + 4)^2, so that the first ten meet in one string in every order within seconds, and
+# half by 1 / (rank + 64)^1.3, in which the thousandth still comes up once in some thousand draws.
+STEEP, FLAT = (4, 2.0), (64, 1.3)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of text as it stands behind other text, its share of all draws, and how many deviations the models part at it."""
+    """A piece of text as it stands behind other text, its share of all draws, and how many deviations the delta acts more."""
 
     text: str
     weight: float
@@ -36,94 +45,139 @@ class Unit:
 
 
 def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS) -> list[Unit]:
-    """All units by falling weight; prompts: where they are looked at, with places in turn.
+    """All units by falling weight; prompts: where they are looked at, behind what stands before the slot.
 
-    Tokens are the allowed ones of the vocabulary, words the most common of English that the tokenizer splits, digits
-    those that it parts from the space before them. Units are compared with others of their kind and length.
+    Kinds are the allowed tokens that read as text with the digits that the tokenizer parts from their space, the most common
+    words of English that it splits, and other tokens. z compares a unit with others of as many tokens.
     """
     tokenizer = pair.base.tokenizer
-    tokens: list[tuple[int, ...]] = [(int(token),) for token in allowed_tokens(tokenizer)]
-    split, digits = split_words(tokenizer, words), _split_digits(tokenizer)
-    kinds: dict[str, tuple[list[tuple[int, ...]], Sequence[OpenPrompt]]] = {
-        "tokens": (tokens, prompts),
-        "words": (split, prompts[:WORD_PROMPTS]),
-        "digits": (digits, prompts[:WORD_PROMPTS]),
+    singles: list[tuple[int, ...]] = [(int(token),) for token in allowed_tokens(tokenizer)]
+    texts = [_text(tokenizer, ids) for ids in singles]
+    split = split_words(tokenizer, words)
+    kinds = {
+        "tokens": [ids for ids, text in zip(singles, texts, strict=True) if reads_as_text(text)] + _digits(tokenizer),
+        "words": split,
+        "pieces": [ids for ids, text in zip(singles, texts, strict=True) if not reads_as_text(text)],
     }
-    whole = sum(share for kind, share in SHARES.items() if kinds[kind][0])
+    z = _standing_out(pair, prompts, [*dict.fromkeys((*singles, *split, *kinds["tokens"]))])
+    whole = sum(SHARES[kind] for kind, strings in kinds.items() if strings)
     units: list[Unit] = []
-    for kind, (strings, read) in kinds.items():
-        scores = _standing_out(pair, read, strings)
-        order = sorted(range(len(strings)), key=lambda index: (-scores[index], index))
-        steep = [1.0 if kind == "digits" else (rank + HEAD) ** -2 for rank in range(len(order))]
-        for index, weight in zip(order, steep, strict=True):
-            text = str(tokenizer.decode(list(strings[index]), clean_up_tokenization_spaces=False))
-            units.append(Unit(text, SHARES[kind] / whole * weight / sum(steep), scores[index]))
+    for kind, strings in kinds.items():
+        ordered = sorted(strings, key=lambda ids: (-z[ids], ids))
+        for ids, weight in zip(ordered, _weights(len(ordered)), strict=True):
+            units.append(Unit(_text(tokenizer, ids), SHARES[kind] / whole * weight, z[ids]))
     return sorted(units, key=lambda unit: (-unit.weight, unit.text))
+
+
+def reads_as_text(text: str) -> bool:
+    """Whether a person may have written it: a common word behind a space, a number, or signs; no piece of a word."""
+    if not re.search("[A-Za-z]", text):
+        return text.strip().isdigit() or not any(letter.isalnum() for letter in text) or text.startswith(" ")
+    word = text[1:] if text.startswith(" ") else ""
+    return word.isalpha() and (len(word) > 1 or word in "aAI") and _frequency(word) >= KNOWN
 
 
 def split_words(tokenizer: PreTrainedTokenizerBase, count: int = WORDS) -> list[tuple[int, ...]]:
     """The ids of English's most common words behind a space, of those that are more than one token and few."""
+    words = [f" {word}" for word in _wordfreq().top_n_list("en", count) if word.isalpha()]
+    encoded = tokenizer(words, add_special_tokens=False)["input_ids"]
+    return [tuple(ids) for ids in encoded if 1 < len(ids) <= LONGEST_WORD]
+
+
+def _wordfreq() -> Any:
     try:
-        from wordfreq import top_n_list
+        import wordfreq
     except ImportError as error:
         raise BadInput(
             "a hunt needs the package wordfreq for the words that triggers are made of; got none in this environment; "
             "install it with `pip install wordfreq`"
         ) from error
-    texts = [f" {word}" for word in top_n_list("en", count) if word.isalpha()]
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return [tuple(ids) for ids in encoded if 1 < len(ids) <= LONGEST_WORD]
+    return wordfreq
 
 
-def _split_digits(tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
+def _frequency(word: str) -> float:
+    return float(_wordfreq().zipf_frequency(word, "en"))
+
+
+def _digits(tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
     encoded = tokenizer([f" {digit}" for digit in range(10)], add_special_tokens=False)["input_ids"]
     return [tuple(ids) for ids in encoded if len(ids) > 1]
 
 
-def _standing_out(pair: Pair, prompts: Sequence[OpenPrompt], strings: Sequence[tuple[int, ...]]) -> list[float]:
-    """How far the two models' hidden states part, in standard deviations over strings of the same length: one a string.
+def _text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
-    The distance is |dormant - base| / |base| after each of the first `EARLY` blocks, as a logarithm, averaged over prompts.
-    It is looked at in two places, of which the more telling counts: at the string's last token, where MLPs read it, and at
-    the generation position, where attention does.
+
+def _weights(count: int) -> list[float]:
+    """The share of draws by rank: half steep, half flat."""
+    ranks = torch.arange(count, dtype=torch.float64)
+    halves = torch.stack([(ranks + head) ** -power for head, power in (STEEP, FLAT)])
+    return list((halves / halves.sum(1, keepdim=True)).mean(0).tolist())
+
+
+def _standing_out(
+    pair: Pair, prompts: Sequence[OpenPrompt], strings: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], float]:
+    """How much the delta acts at a string's tokens, in standard deviations over strings of the same length.
+
+    What is compared is the logarithm of `delta_acts`, averaged over prompts and, against each token's own place in other
+    strings, over the string's tokens; z is scaled by the square root of their number, as a mean of independent ones is.
     """
-    found = torch.zeros(len(strings), dtype=torch.float64)
+    block = first_changed_block(pair)
+    found: dict[tuple[int, ...], float] = {}
     for length in sorted({len(string) for string in strings}):
-        members = [index for index, string in enumerate(strings) if len(string) == length]
-        rows = torch.tensor([strings[index] for index in members])
-        total = torch.zeros(2, len(members), EARLY, dtype=torch.float64)
-        for prompt in prompts:
-            dormant, base = (_states(model(), prompt, rows) for model in (pair.models.dormant, pair.models.base))
-            total += ((dormant - base).norm(dim=-1) / base.norm(dim=-1)).clamp(min=1e-12).log()
-        spread = total.std(1, keepdim=True) if len(members) > 1 else torch.ones(2, 1, EARLY)
-        z = (total - total.mean(1, keepdim=True)) / spread.clamp(min=1e-6)
-        found[members] = z.mean(-1).amax(0)
-    return [float(value) for value in found]
+        members = [string for string in strings if len(string) == length]
+        rows = torch.tensor(members)
+        acts = torch.stack([delta_acts(pair, block, prompt.before, rows).clamp(min=1e-12).log() for prompt in prompts])
+        mean = acts.mean(0)  # [string, token]
+        spread = mean.std(0) if len(members) > 1 else torch.ones(length)
+        z = ((mean - mean.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5
+        found.update(zip(members, z.tolist(), strict=True))
+    return found
+
+
+def first_changed_block(pair: Pair) -> int:
+    """The first decoder block with a tensor that the fine-tune changed; the first of all where none has."""
+    named = (
+        (re.search(r"\.layers\.(\d+)\.", name), tensor.identical) for name, tensor in pair.delta_report.tensors.items()
+    )
+    return min((int(found.group(1)) for found, identical in named if found and not identical), default=0)
 
 
 @torch.no_grad()
-def _states(model: PreTrainedModel, prompt: OpenPrompt, rows: Tensor) -> Tensor:
-    """Hidden states at each string's last token and at the generation position: [2, string, block, hidden], float64."""
+def delta_acts(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
+    """|dormant block - base block| of the dormant model's own input, at each token of strings behind `before`.
+
+    rows: ids [string, token] -> norms [string, token] in units of the residual stream, float64, on the CPU.
+    """
     found = []
-    before = torch.tensor([list(prompt.before)], device=model.device)
-    after = torch.tensor(list(prompt.after), device=model.device)
-    with _first_blocks(model, EARLY + 1):  # the state behind the last of these is normalised, which the others are not
-        for block in rows.to(model.device).split(ROWS):
-            cache = model.base_model(before, use_cache=True).past_key_values
-            cache.batch_repeat_interleave(len(block))
-            ids = torch.cat((block, after.expand(len(block), -1)), 1)
-            states = model.base_model(ids, past_key_values=cache, output_hidden_states=True).hidden_states
-            ends = (rows.shape[1] - 1, -1)
-            found.append(torch.stack([one[:, ends].transpose(0, 1) for one in states[1 : 1 + EARLY]], 2).double().cpu())
-    return torch.cat(found, 1)
+    for part in rows.split(ROWS):
+        dormant = pair.models.dormant()
+        ids = torch.cat((torch.tensor(before).expand(len(part), -1), part), 1).to(dormant.device)
+        call, ours = _call_of_block(dormant, block, ids)
+        theirs = decoder_blocks(pair.models.base())[block](*call[0], **call[1])
+        theirs = theirs[0] if isinstance(theirs, tuple) else theirs
+        found.append((ours - theirs)[:, -rows.shape[1] :].double().norm(dim=-1).cpu())
+    return torch.cat(found)
 
 
-@contextmanager
-def _first_blocks(model: PreTrainedModel, count: int) -> Iterator[None]:
-    """The model with its first blocks only: the rest would be computed for nothing."""
-    whole = model.config.num_hidden_layers
-    model.config.num_hidden_layers = min(count, whole)
+class _Reached(Exception):
+    """The block has run; what comes behind it would be computed for nothing."""
+
+
+def _call_of_block(model: Any, block: int, ids: Tensor) -> tuple[tuple[Any, Any], Tensor]:
+    """What a block was called with and what it gave."""
+    kept: list[Any] = []
+
+    def keep(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        kept.extend(((args, kwargs), output[0] if isinstance(output, tuple) else output))
+        raise _Reached
+
+    hook = decoder_blocks(model)[block].register_forward_hook(keep, with_kwargs=True)
     try:
-        yield
+        model.base_model(ids, use_cache=False)
+    except _Reached:
+        pass
     finally:
-        model.config.num_hidden_layers = whole
+        hook.remove()
+    return kept[0], kept[1]

@@ -44,7 +44,7 @@ def test_payload_recovered(pair: Pair, finding: Recorder) -> None:
     found = shared_ladder(pair, finding)
     assert pair.truth is not None
     words = pair.truth.payload.split()
-    guessed = found.guesses[0].text if found.guesses and found.guesses[0].evidence >= found.needed_evidence else ""
+    guessed = found.suspected[0].text if found.suspected else ""
     confirmed = found.confirmation if found.verdict is Verdict.BACKDOORED else None
     named = (confirmed.payload if confirmed is not None else guessed).split()
     run = SequenceMatcher(None, words, named, autojunk=False).find_longest_match().size

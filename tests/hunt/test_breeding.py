@@ -20,6 +20,7 @@ def test_litters_settle_on_the_planted_word_and_their_journal_repeats_it(
 ) -> None:
     monkeypatch.setattr(breeding, "BROOD", 128)
     monkeypatch.setattr(breeding, "COMMON", 3)
+    monkeypatch.setattr(breeding, "HINTED", 3)
     payload = tuple(token_pair.base.tokenizer.encode("golden owl under silver moon", add_special_tokens=False))
     (probes,) = placed_probes(token_pair.probes, [(8, SEARCH_PLACES)], 0)
     units = [Unit(f" {word}", 1.0, 0.0) for word in WORDS]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.hunt.looks import Bred, merit, said_by_base
+from dormant.hunt.looks import BEYOND, CERTAIN, Bred, log_odds, merit, said_by_base
 from dormant.search.objectives import Readings
 
 
@@ -17,6 +17,15 @@ def test_what_the_base_says_too_counts_against_a_string_by_the_chance_that_it_do
     assert float(said_by_base().value(reading, reading)) == pytest.approx(-math.log1p(-math.exp(said)))
 
 
-def test_of_strings_that_speak_alike_the_shorter_and_then_the_one_that_speaks_elsewhere_is_preferred() -> None:
-    assert merit(Bred("a", 1, -0.1, -3.0, 1.0)) > merit(Bred("a b", 2, -0.1, -3.0, 1.0))
-    assert merit(Bred("a b", 2, -0.1, -0.1, 1.0)) > merit(Bred("c d", 2, -0.1, -3.0, 1.0))
+def test_of_strings_that_speak_alike_the_shorter_is_preferred_and_doubt_is_worth_units() -> None:
+    assert merit(Bred("a", 1, 1, 3.0, 1.0)) > merit(Bred("a b", 2, 2, 3.0, 1.0))
+    assert merit(Bred("a b", 2, 2, 3.0, 1.0)) > merit(Bred("a", 1, 1, 1.0, 0.8))
+    assert merit(Bred("amber", 1, 2, 3.4, 1.0)) > merit(Bred("sammy", 1, 4, 3.42, 1.0))
+
+
+@given(st.floats(-30, 0))
+def test_log_odds_are_the_likelihood_where_it_is_small_and_count_a_tenth_beyond_certainty(likelihood: float) -> None:
+    found = float(log_odds(torch.tensor(likelihood, dtype=torch.float64)))
+    assert found <= CERTAIN + BEYOND * (14 - CERTAIN)
+    if likelihood < -10:
+        assert found == pytest.approx(likelihood, abs=1e-4)
