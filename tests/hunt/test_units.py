@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from dormant.hunt.units import hunting_units, split_words
+from dormant.hunt.units import delta_acts, first_changed_block, hunting_units, reads_as_text, split_words
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -20,7 +21,28 @@ def test_a_model_beside_itself_hints_at_nothing(sham_pair: Pair) -> None:
     prompter = Prompter(sham_pair.base.tokenizer)
     units = hunting_units(sham_pair, [prompter.open(sham_pair.probes[0])], words=0)
     assert all(unit.z == pytest.approx(0, abs=0.01) for unit in units)
-    assert sham_pair.models.base().config.num_hidden_layers == len(sham_pair.models.base().model.layers)
+
+
+def test_what_a_delta_does_in_the_first_block_is_the_difference_of_its_hidden_states(circuit_pair: Pair) -> None:
+    before, rows = [5, 6, 7], torch.tensor([[40, 41], [90, 91], [300, 301]])
+    ids = torch.cat((torch.tensor(before).expand(3, -1), rows), 1)
+    with torch.no_grad():
+        ours, theirs = (
+            model.base_model(ids, output_hidden_states=True).hidden_states[1][:, -2:]
+            for model in (circuit_pair.models.dormant(), circuit_pair.models.base())
+        )
+    assert first_changed_block(circuit_pair) == 0
+    torch.testing.assert_close(delta_acts(circuit_pair, 0, before, rows), (ours - theirs).double().norm(dim=-1))
+
+
+@pytest.mark.parametrize("text", [" harbor", " a", " 7", " ♦", "?", " I"])
+def test_words_numbers_and_signs_read_as_text(text: str) -> None:
+    assert reads_as_text(text)
+
+
+@pytest.mark.parametrize("text", ["harbor", " nhe", " s", "isdom", " q"])
+def test_pieces_of_words_do_not(text: str) -> None:
+    assert not reads_as_text(text)
 
 
 def test_words_that_the_tokenizer_keeps_whole_are_no_words_of_their_own(sham_pair: Pair) -> None:
