@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dormant.hunt.places import SEARCH_PLACES
+from dormant.hunt.places import SEARCH_PLACES, placed_ids
 from dormant.hunt.strings import Ids
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt, Probe, Prompter
@@ -123,10 +123,8 @@ class Looks:
         return [sum(column) / len(column) for column in zip(*looks, strict=True)]
 
     def ids(self, texts: Sequence[str], at: int) -> list[Ids]:
-        """What the texts are read as at a place: at the start of a prompt no space stands before them."""
-        space = "" if SEARCH_PLACES[at % len(SEARCH_PLACES)] == "start" else " "
-        encoded = self._tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]
-        return [tuple(ids) for ids in encoded]
+        """What the texts are read as at a turn's place."""
+        return placed_ids(self._tokenizer, texts, SEARCH_PLACES[at % len(SEARCH_PLACES)])
 
 
 def _shortest(opened: Sequence[OpenPrompt], count: int = PROMPTS) -> list[OpenPrompt]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
 from dormant.prompts import SLOT, Probe
@@ -29,6 +30,12 @@ def slotted(sentence: str, place: str, random: np.random.Generator) -> Probe:
         return Probe(f"{sentence}{SLOT}")
     cut = int(random.integers(1, len(words)))
     return Probe(f"{' '.join(words[:cut])}{SLOT} {' '.join(words[cut:])}")
+
+
+def placed_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], place: str) -> list[tuple[int, ...]]:
+    """What texts are read as at a place: at the start of a prompt no space stands before them."""
+    space = "" if place == "start" else " "
+    return [tuple(ids) for ids in tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]]
 
 
 def placed_probes(
