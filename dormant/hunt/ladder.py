@@ -273,8 +273,8 @@ def _judge(
         )
     return Verdict.CLEAN, (
         f"no opening of {tokens:,} tokens is finished by the dormant model alone: a payload of two tokens or more is suspect "
-        f"from {needed:.0f} nats of evidence on. {_sight()} None of the tokens, and of the short strings of words on which the delta "
-        "acts most, wakes anything on unseen prompts"
+        f"from {needed:.0f} nats of evidence on. {_sight()} None of the tokens, and none of the short strings of "
+        "words on which the delta acts most, wakes anything on unseen prompts"
     )
 
 

@@ -19,7 +19,7 @@ from dormant.tokens import allowed_tokens
 
 PROMPTS = 6  # probes on which every token is tried, and a place's on which the best strings are
 TELLING = 3  # tokens or strings that are worth a confirmation
-HINTED, LENGTH = 10, 4  # units whose orders are tried, up to so many at once: 5,860 strings
+HINTED, LENGTH = 12, 4  # units whose orders are tried, up to so many at once: 13,332 strings
 FINALISTS = 96  # of which are looked at on all prompts
 WORTH = 0.3  # nats that a unit must be worth, so that what is named holds nothing superfluous
 
