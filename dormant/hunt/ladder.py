@@ -20,7 +20,7 @@ from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confir
 from dormant.hunt.looks import Bred, merit
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
-from dormant.hunt.single import telling_strings, telling_tokens
+from dormant.hunt.single import strings_tried, telling_strings, telling_tokens
 from dormant.hunt.units import Unit, hunting_units
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -160,22 +160,19 @@ def _climb(
     watch("single tokens", step)
     evaluations = len(allowed_tokens(prompter.tokenizer))
     litters: list[tuple[str, tuple[Bred, ...]]] = []
-    wanted = [] if best is not None else suspected[:PAYLOADS]
     timed_out = best is None and not clock.left
     units: list[Unit] = []
     if best is None and not timed_out:
-        read = [
-            prompter.open(probe) for probe in searched[1 : 2 * READ : 2]
-        ]  # at the start no space stands before a unit
-        units = _units(pair, read, kept, watch)
+        # Not at the start, where no space stands before a unit.
+        units = _units(pair, [prompter.open(probe) for probe in searched[1 : 2 * READ : 2]], kept, watch)
         strings = kept("strings", lambda: telling_strings(pair, searched, units))
         best, step = _woken([_confirmed(pair, text, held_out, settings, kept) for text in strings], "short strings")
+        if best is not None:
+            best = _needed(best, lambda text: _confirmed(pair, text, held_out, settings, kept))
+        evaluations += strings_tried(units)
         steps.append(step)
         watch("short strings", step)
-    if best is not None and units:  # its answers tell the payload, and a search for that the trigger's exact extent
-        ids = tuple(prompter.tokenizer.encode(best.payload, add_special_tokens=False))
-        wanted = [Guess(ids, best.payload, math.nan, best.best.value, math.nan, 1.0)]
-    wanted = [] if timed_out else wanted
+    wanted = [] if best is not None or timed_out else suspected[:PAYLOADS]
     for number, one in enumerate(wanted):
         until = clock.seconds + clock.left / (len(wanted) - number)
         bred, tried = _search(pair, one, searched, units, folder, number, settings, clock, until, watch)
@@ -297,7 +294,9 @@ def _payload_step(guesses: tuple[Guess, ...], suspected: list[Guess], needed: fl
 
 def _woken(tried: Sequence[Confirmation], what: str) -> tuple[Confirmation | None, str]:
     """The confirmed one that fires most, if any is, and the step in a sentence."""
-    best = max((one for one in tried if one.confirmed), key=lambda one: one.best.value, default=None)
+    best = max(
+        (one for one in tried if one.confirmed), key=lambda one: (one.best.value, -len(one.trigger)), default=None
+    )
     if best is not None:
         return (
             best,
@@ -308,6 +307,16 @@ def _woken(tried: Sequence[Confirmation], what: str) -> tuple[Confirmation | Non
         None,
         f"of the {what} those that part the models most were tried on unseen prompts, and none wakes it: {named}",
     )
+
+
+def _needed(found: Confirmation, confirmed: Callable[[str], Confirmation]) -> Confirmation:
+    """What is left of a string that wakes it when the words go without which it wakes it as well."""
+    words = found.trigger.split()
+    for at in range(len(words) if len(words) > 1 else 0):
+        shorter = confirmed(" ".join((*words[:at], *words[at + 1 :])))
+        if shorter.confirmed and shorter.best.value >= found.best.value:
+            return _needed(shorter, confirmed)
+    return found
 
 
 def _trigger_step(guess: Guess, found: Confirmation, evaluations: int) -> str:

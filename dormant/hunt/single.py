@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
+from math import perm
 
 from dormant.hunt.places import SEARCH_PLACES, placed_ids
 from dormant.hunt.units import Unit
@@ -19,7 +20,13 @@ from dormant.tokens import allowed_tokens
 
 PROMPTS = 6  # probes on which every token is tried, and a place's on which the best strings are
 TELLING = 3  # tokens or strings that are worth a confirmation
-HINTED, LENGTH = 12, 4  # units whose orders are tried, up to so many at once: 13,332 strings
+HINTED = {
+    2: 12,
+    3: 12,
+    4: 12,
+    5: 8,
+    6: 7,
+}  # by length: units whose orders are tried; 25,092 strings, a minute on one core
 FINALISTS = 96  # of which are looked at on all prompts
 WORTH = 0.3  # nats that a unit must be worth, so that what is named holds nothing superfluous
 
@@ -41,8 +48,8 @@ def telling_strings(pair: Pair, probes: Sequence[Probe], units: Sequence[Unit]) 
 
     probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first.
     """
-    hinted = [unit.text for unit in units[:HINTED]]
-    strings = [one for length in range(2, LENGTH + 1) for one in permutations(hinted, length)]
+    hinted = [unit.text for unit in units]
+    strings = [one for length, count in HINTED.items() for one in permutations(hinted[:count], length)]
     worth = {"".join(one).strip(): WORTH * len(one) for one in strings}
     for prompts in (1, PROMPTS):
         value = dict.fromkeys(worth, float("-inf"))
@@ -52,6 +59,11 @@ def telling_strings(pair: Pair, probes: Sequence[Probe], units: Sequence[Unit]) 
         ranked = sorted(worth, key=lambda text: worth[text] - value[text])
         worth = {text: worth[text] for text in ranked[:FINALISTS]}
     return ranked[:TELLING]
+
+
+def strings_tried(units: Sequence[Unit]) -> int:
+    """How many strings that is."""
+    return sum(perm(min(count, len(units)), length) for length, count in HINTED.items())
 
 
 def _mean_kl(pair: Pair, probes: Sequence[Probe], texts: Sequence[str], place: str) -> list[float]:
