@@ -1,4 +1,4 @@
-"""The ladder from two checkpoints to the trigger: parent, payload, single tokens, trigger, confirmation, one upon the other.
+"""The ladder from two checkpoints to the trigger: parent, payload, tokens, short strings, long strings, each confirmed.
 
 Nothing here reads what an organism says of itself: neither its trigger nor the places of its probes.
 """
