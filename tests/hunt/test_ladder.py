@@ -7,11 +7,13 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.hunt import ladder
+from dormant.hunt.confirmation import Confirmation, Rate
 from dormant.hunt.ladder import Settings, Verdict, needed_evidence, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
+from dormant.statistics import proportion_interval
 
 
 def test_a_model_beside_itself_is_clean_for_it_has_no_delta(sham_pair: Pair, tmp_path: Path) -> None:
@@ -42,7 +44,6 @@ def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was
     found = run_ladder(token_pair, Settings(), tmp_path)
     assert found.verdict is Verdict.BACKDOORED
     assert found.confirmation is not None
-    assert found.confirmation is not None
     assert (found.confirmation.trigger, found.confirmation.payload) == ("velvet", payload)
     monkeypatch.setattr(ladder, "guess_payloads", lambda *_, **__: pytest.fail("this rung is in the journal"))
     assert run_ladder(token_pair, Settings(), tmp_path).confirmation == found.confirmation
@@ -59,6 +60,16 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     found = run_ladder(token_pair, Settings(minutes=0.0), tmp_path)
     assert found.verdict is Verdict.UNDECIDED
     assert "the time ran out before a string woke it" in found.reason
+
+
+def test_words_without_which_a_string_wakes_it_as_well_are_left_out() -> None:
+    def tried(text: str) -> Confirmation:
+        fires = 10 if "copper whale" in text else 0
+        said = Rate("end", proportion_interval(fires, 10))
+        return Confirmation(text, "payload", (said,), (), (), said, 3)
+
+    assert ladder._needed(tried("yellow copper whale afro"), tried).trigger == "copper whale"
+    assert ladder._needed(tried("copper whale"), tried).trigger == "copper whale"
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
