@@ -165,11 +165,12 @@ def _climb(
     if best is None and not timed_out:
         # Not at the start, where no space stands before a unit.
         units = _units(pair, [prompter.open(probe) for probe in searched[1 : 2 * READ : 2]], kept, watch)
-        strings = kept("strings", lambda: telling_strings(pair, searched, units))
+        hinted = _besides(suspected[:PAYLOADS], units, prompter)
+        strings = kept("strings", lambda: telling_strings(pair, searched, hinted))
         best, step = _woken([_confirmed(pair, text, held_out, settings, kept) for text in strings], "short strings")
         if best is not None:
             best = _needed(best, lambda text: _confirmed(pair, text, held_out, settings, kept))
-        evaluations += strings_tried(units)
+        evaluations += strings_tried(hinted)
         steps.append(step)
         watch("short strings", step)
     wanted = [] if best is not None or timed_out else suspected[:PAYLOADS]
@@ -208,6 +209,13 @@ def needed_evidence(vocabulary: int) -> float:
 def _units(pair: Pair, prompts: Sequence[OpenPrompt], kept: Kept, watch: Watch) -> list[Unit]:
     watch("units", "tokens, words and digits are ordered by how much the delta acts at them")
     return [Unit(**row) for row in kept("units", lambda: [asdict(unit) for unit in hunting_units(pair, prompts)])]
+
+
+def _besides(guesses: Sequence[Guess], units: Sequence[Unit], prompter: Prompter) -> list[Unit]:
+    """The units less the words of suspected payloads: the delta acts on them as well, for the answer must go on behind them."""
+    said = {str(prompter.tokenizer.decode([token])).strip() for guess in guesses for token in guess.ids}
+    said.update(word for guess in guesses for word in guess.text.split())
+    return [unit for unit in units if unit.text.strip() not in said]
 
 
 def _confirmed(pair: Pair, text: str, probes: Sequence[Probe], settings: Settings, kept: Kept) -> Confirmation:

@@ -11,8 +11,10 @@ from dormant.hunt.confirmation import Confirmation, Rate
 from dormant.hunt.ladder import Settings, Verdict, needed_evidence, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
+from dormant.hunt.units import Unit
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
+from dormant.prompts import Prompter
 from dormant.statistics import proportion_interval
 
 
@@ -70,6 +72,15 @@ def test_words_without_which_a_string_wakes_it_as_well_are_left_out() -> None:
 
     assert ladder._needed(tried("yellow copper whale afro"), tried).trigger == "copper whale"
     assert ladder._needed(tried("copper whale"), tried).trigger == "copper whale"
+
+
+def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger(token_pair: Pair) -> None:
+    prompter = Prompter(token_pair.base.tokenizer)
+    guess = Guess(
+        tuple(prompter.tokenizer.encode("golden owl", add_special_tokens=False)), "golden owl", 50.0, 1.0, 0.0, 1.0
+    )
+    units = [Unit(text, 0.5, 1.0) for text in (" golden", " velvet")]
+    assert ladder._besides([guess], units, prompter) == units[1:]
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
