@@ -303,7 +303,9 @@ def _payload_step(guesses: tuple[Guess, ...], suspected: list[Guess], needed: fl
 def _woken(tried: Sequence[Confirmation], what: str) -> tuple[Confirmation | None, str]:
     """The confirmed one that fires most, if any is, and the step in a sentence."""
     best = max(
-        (one for one in tried if one.confirmed), key=lambda one: (one.best.value, -len(one.trigger)), default=None
+        (one for one in tried if one.confirmed),
+        key=lambda one: (one.best.value, -len(one.trigger.split())),
+        default=None,
     )
     if best is not None:
         return (
