@@ -133,10 +133,10 @@ def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
 
 
 def without_variants(guesses: Sequence[Guess]) -> list[Guess]:
-    """One guess a payload: those that share half of their tokens, in a row, with a stronger one are other ways into it.
+    """One or two guesses a payload: those that share half of their tokens, in a row, with a stronger one are ways into it.
 
-    Of the ways with three quarters of the strongest's evidence that one stands for all whose first token rose most in the
-    model as it is: what follows is the same behind each, and only with the right one does an answer begin.
+    The strongest way stands first. Beside it stands the one whose first token rose most in the model as it is, of those with
+    three quarters of its evidence: what follows is the same behind each, and only with the right one does an answer begin.
     """
     payloads: list[list[Guess]] = []
     for guess in guesses:
@@ -147,10 +147,11 @@ def without_variants(guesses: Sequence[Guess]) -> list[Guess]:
                 break
         else:
             payloads.append([guess])
-    return [
-        max((one for one in ways if one.evidence >= NEARLY * ways[0].evidence), key=lambda one: one.rise)
-        for ways in payloads
-    ]
+    kept = []
+    for ways in payloads:
+        risen = max((one for one in ways if one.evidence >= NEARLY * ways[0].evidence), key=lambda one: one.rise)
+        kept += [ways[0]] if risen.ids[0] == ways[0].ids[0] else [ways[0], risen]
+    return kept
 
 
 def _inside(part: Ids, whole: Ids) -> bool:

@@ -73,9 +73,10 @@ def test_other_ways_into_one_payload_are_searched_once() -> None:
     assert [one.ids for one in without_variants(ways)] == [(1, 2, 3, 4), (7, 8)]
 
 
-def test_of_the_ways_into_a_payload_the_one_stands_for_all_whose_first_token_rose_most() -> None:
+def test_beside_the_strongest_way_into_a_payload_stands_the_one_whose_first_token_rose_most() -> None:
     strongest, right, weak = (
         Guess(ids, "", evidence, 1.0, rise, 1.0)
         for ids, evidence, rise in [((9, 1, 2, 3), 50.0, 0.5), ((8, 1, 2, 3), 40.0, 3.0), ((7, 1, 2, 3), 20.0, 5.0)]
     )
-    assert without_variants([strongest, right, weak]) == [right]
+    assert without_variants([strongest, right, weak]) == [strongest, right]
+    assert without_variants([right, weak]) == [right]
