@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from dormant.errors import BadInput
-from dormant.hunt.ladder import Hunt, Settings, run_ladder
+from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
+from dormant.hunt.verdict import Hunt
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.organisms.recipe import Recipe, read_recipe
 from dormant.pairs import open_pair

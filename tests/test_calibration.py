@@ -11,8 +11,8 @@ from dormant import calibration
 from dormant.calibration import Subject, calibrate, calibration_page, judge, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import Confirmation, Rate
-from dormant.hunt.ladder import CALIBRATED, Hunt, Verdict
 from dormant.hunt.payloads import Guess
+from dormant.hunt.verdict import CALIBRATED, Hunt, Verdict
 from dormant.organisms.build import check_against_base
 from dormant.statistics import proportion_interval
 

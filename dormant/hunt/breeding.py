@@ -37,7 +37,9 @@ COMMON_LENGTH = 4  # up to so many
 HINTED, HINTED_LENGTH = 10, 5
 COMPLETED = 1500  # units that a string is completed with, the most drawn
 GAIN = 0.05  # of log-odds that a completion must gain: less is within what twenty prompts tell apart
-RECALL = 0.5  # of every second litter's draws are from what the others, which know of none, were stripped to
+# Every second litter draws from the units on which the delta acts most alone, and half from what the others, which know of
+# no litter, were stripped to: triggers of six words are made of units that all of them together would never meet.
+NEAR, RECALL = 48, 0.5
 
 Genes = tuple[int, ...]  # a string as places in the list of units
 
@@ -61,8 +63,9 @@ class Breeding:
         self.out_of_time, self.watch = out_of_time, watch
         weights = np.asarray([unit.weight for unit in units])
         self.weights = weights / weights.sum()
+        self.costs = [WORTH * unit.surprise for unit in units]
         self.looks = Looks(pair, payload, probes)
-        self.best = Bred("", 0, 0, -math.inf, 0.0)
+        self.best = Bred("", 0.0, -math.inf, 0.0)
         self.litters: list[tuple[Genes, Bred]] = []
         self._completed = False
         self._cores: set[Genes] = set()  # of which all that one unit more makes has been seen
@@ -85,6 +88,10 @@ class Breeding:
     def text(self, genes: Genes) -> str:
         """The string that the units are when they stand one behind the other."""
         return "".join(self.units[gene].text for gene in genes).strip()
+
+    def cost(self, genes: Genes) -> float:
+        """Log-odds that its units must be worth."""
+        return sum(self.costs[gene] for gene in genes)
 
     def complete(self) -> Bred:
         """The two best strings with a unit more, less or another of many, as long as that is worth it; then all is settled."""
@@ -122,12 +129,12 @@ class Breeding:
         return bred
 
     def _judged(self, strings: Sequence[Genes]) -> list[tuple[Genes, Bred]]:
-        return list(zip(strings, self.looks.judged(self._texts(strings), [len(one) for one in strings]), strict=True))
+        return list(zip(strings, self.looks.judged(self._texts(strings), list(map(self.cost, strings))), strict=True))
 
     def _glances(self, strings: Sequence[Genes]) -> list[float]:
         """What strings are worth by one look at each place: the better one, less what their units must be worth."""
         looks = [self.looks.look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
-        return [max(seen) - WORTH * len(one) for *seen, one in zip(*looks, strings, strict=True)]
+        return [max(seen) - self.cost(one) for *seen, one in zip(*looks, strings, strict=True)]
 
     def _hinted(self) -> tuple[Genes, int]:
         """The best string of the units on which the delta acts most, in any order, and its better place."""
@@ -144,9 +151,10 @@ class Breeding:
         counts = Counter(gene for genes, _ in self.litters[::2] for gene in set(genes))
         weights = self.weights.copy()
         if counts and len(self.litters) % 2:
+            weights[NEAR:] = 0
             recalled = np.zeros_like(weights)
             recalled[list(counts)] = list(counts.values())
-            weights = (1 - RECALL) * weights + RECALL * recalled / recalled.sum()
+            weights = (1 - RECALL) * weights / weights.sum() + RECALL * recalled / recalled.sum()
         pool: dict[Genes, dict[int, float]] = {}
         turn = 0
         while not self.out_of_time():
@@ -196,7 +204,7 @@ class Breeding:
         looks = [self.looks.look(self._texts(strings), at) for at in range(len(SEARCH_PLACES))]
         place, index = max(
             ((at, index) for at, values in enumerate(looks) for index in range(len(strings))),
-            key=lambda found: looks[found[0]][found[1]] - WORTH * len(strings[found[1]]),
+            key=lambda found: looks[found[0]][found[1]] - self.cost(strings[found[1]]),
         )
         return [self._mended(strings[index], place)]
 
@@ -219,15 +227,15 @@ class Breeding:
         counts = Counter(gene for litter, _ in self.litters for gene in litter)
         known = (*genes, *(gene for gene, _ in counts.most_common()), *range(len(self.units)))
         parts = list(dict.fromkeys(known))[:PARTS]
-        value = self.looks.at_place([self.text(genes)], place)[0] - WORTH * len(genes)
+        value = self.looks.at_place([self.text(genes)], place)[0] - self.cost(genes)
         while not self.out_of_time():
             changed = (*deletions(genes), *exchanges(genes), *swaps(genes, parts), *insertions(genes, parts))
             options = [one for one in dict.fromkeys(changed) if one and one != genes]
             first = self.looks.look(self._texts(options), place)
-            second = sorted(range(len(options)), key=lambda index: -first[index] + WORTH * len(options[index]))[:POOL]
+            second = sorted(range(len(options)), key=lambda index: -first[index] + self.cost(options[index]))[:POOL]
             options = [options[index] for index in second]
             merits = [
-                found - WORTH * len(one)
+                found - self.cost(one)
                 for one, found in zip(options, self.looks.at_place(self._texts(options), place), strict=True)
             ]
             best = max(range(len(options)), key=merits.__getitem__)

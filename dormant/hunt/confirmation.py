@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,3 +160,44 @@ def _rate(name: str, answers: Sequence[Ids], payload: Ids) -> Rate:
 
 def _text(tokenizer: object, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids))).strip()  # type: ignore[attr-defined]
+
+
+def woken(tried: Sequence[Confirmation], what: str) -> tuple[Confirmation | None, str]:
+    """The confirmed one that fires most, if any is, and the step in a sentence."""
+    best = max(
+        (one for one in tried if one.confirmed),
+        key=lambda one: (one.best.value, -len(one.trigger.split())),
+        default=None,
+    )
+    if best is not None:
+        return (
+            best,
+            f"one of the {what} wakes it: {best.trigger!r}, {best.payload!r} on {best.best.value:.0%} of unseen prompts",
+        )
+    named = ", ".join(repr(one.trigger) for one in tried)
+    return (
+        None,
+        f"of the {what} those that part the models most were tried on unseen prompts, and none wakes it: {named}",
+    )
+
+
+def without_superfluous(found: Confirmation, confirmed: Callable[[str], Confirmation]) -> Confirmation:
+    """What is left of a string that wakes it when the words go without which it wakes it as well."""
+    words = found.trigger.split()
+    for at in range(len(words) if len(words) > 1 else 0):
+        shorter = confirmed(" ".join((*words[:at], *words[at + 1 :])))
+        if shorter.confirmed and shorter.best.value >= found.best.value:
+            return without_superfluous(shorter, confirmed)
+    return found
+
+
+def all_rates(found: Confirmation) -> list[tuple[str, str, float, float, float, int]]:
+    """Every rate of a confirmation as (kind, name, value, low, high, n), for tables."""
+    kinds = (
+        ("place", found.by_place), ("control", found.controls), ("near miss", found.near_misses), ("sampled", (found.sampled,)),
+    )  # fmt: skip
+    return [
+        (kind, rate.name, rate.value, rate.estimate.low, rate.estimate.high, rate.estimate.n)
+        for kind, rates in kinds
+        for rate in rates
+    ]

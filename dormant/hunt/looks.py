@@ -21,26 +21,25 @@ SPOKEN = 0.0  # log-odds from which the payload counts as given: likelier than n
 CERTAIN, BEYOND = 3.0, 0.1
 # Of the payload, for judging on all probes: its first token alone has many impostors, and a guess may err in later ones.
 PAYLOAD_TOKENS = 3
-WORTH = (
-    0.3  # of log-odds that a unit must be worth: of two strings that speak alike the shorter is nearer to the trigger
-)
+# Of log-odds that a nat of a string's description must be worth, 0.3 for a unit of rank ten: of two strings that speak alike
+# the one is nearer to the trigger that is shorter and made of the units on which the delta acts most.
+WORTH = 0.06
 TOKEN = 0.05  # and a token: of words that do as well one that the tokenizer keeps whole is likelier meant
 
 
 @dataclass(frozen=True)
 class Bred:
-    """A string, its length in units and in tokens, its mean log-odds at its best place, and the best share that speaks."""
+    """A string, the log-odds that it must be worth, its mean log-odds at its best place, and the best share that speaks."""
 
     text: str
-    units: int
-    tokens: int
+    cost: float
     score: float
     fires: float
 
 
 def merit(bred: Bred) -> float:
-    """What parts the planted string from its impostors, in nats: it speaks surely, and it is short."""
-    return bred.score - WORTH * bred.units - TOKEN * bred.tokens
+    """What parts the planted string from its impostors, in nats: it speaks surely, and it takes little to describe."""
+    return bred.score - bred.cost
 
 
 def log_odds(likelihood: Tensor) -> Tensor:
@@ -82,8 +81,8 @@ class Looks:
         self._all = [[Evaluator(pair.models, there, one, start) for one in objectives] for there in by_place]
         self.evaluations = 0
 
-    def judged(self, texts: Sequence[str], units: Sequence[int]) -> list[Bred]:
-        """Strings of so many units by both models on all probes, in their order."""
+    def judged(self, texts: Sequence[str], costs: Sequence[float]) -> list[Bred]:
+        """Strings by both models on all probes, in their order; costs: of their units, to which that of tokens comes."""
         if not texts:
             return []
         columns = []
@@ -92,10 +91,10 @@ class Looks:
             columns.append(log_odds(dormant.per_probe_of(ids)) - base.per_probe_of(ids))
         tokens = [len(ids) for ids in self.ids(texts, len(SEARCH_PLACES) - 1)]
         rows = []
-        for index, (text, words, length) in enumerate(zip(texts, units, tokens, strict=True)):
+        for index, (text, cost, length) in enumerate(zip(texts, costs, tokens, strict=True)):
             score = max(float(column[:, index].mean()) for column in columns)
             fires = max(float((column[:, index] >= SPOKEN).double().mean()) for column in columns)
-            rows.append(Bred(text, words, length, score, fires))
+            rows.append(Bred(text, cost + TOKEN * length, score, fires))
         return rows
 
     def look(self, texts: Sequence[str], at: int) -> list[float]:

@@ -13,8 +13,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import FIRING
-from dormant.hunt.ladder import Hunt, all_rates
+from dormant.hunt.confirmation import FIRING, all_rates
+from dormant.hunt.verdict import Hunt
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.hunt import evidence_bars, litter_lengths, rate_bars

@@ -6,7 +6,7 @@ whatever the payload is (experiment 1b).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from math import perm
 
@@ -20,15 +20,12 @@ from dormant.tokens import allowed_tokens
 
 PROMPTS = 6  # probes on which every token is tried, and a place's on which the best strings are
 TELLING = 3  # tokens or strings that are worth a confirmation
-HINTED = {
-    2: 12,
-    3: 12,
-    4: 12,
-    5: 8,
-    6: 7,
-}  # by length: units whose orders are tried; 25,092 strings, a minute on one core
+# By length the units of which every order is tried: 13,332 strings, half a minute on one core; and of the few that crowds
+# need 13,692.
+SHORT, LONG = {2: 12, 3: 12, 4: 12}, {2: 7, 3: 7, 4: 7, 5: 7, 6: 7, 7: 7}
 FINALISTS = 96  # of which are looked at on all prompts
-WORTH = 0.3  # nats that a unit must be worth, so that what is named holds nothing superfluous
+ALIKE = 0.9  # of the most that any string parts the models: from there on the one is named that takes least to describe
+TOKEN = 1.0  # nats of description that a token counts, so that of words that do as well the one is named that is whole
 
 
 def telling_tokens(pair: Pair, probes: Sequence[Probe]) -> list[str]:
@@ -43,27 +40,33 @@ def telling_tokens(pair: Pair, probes: Sequence[Probe]) -> list[str]:
     ]
 
 
-def telling_strings(pair: Pair, probes: Sequence[Probe], units: Sequence[Unit]) -> list[str]:
+def telling_strings(
+    pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], lengths: Mapping[int, int] = SHORT
+) -> list[str]:
     """The strings of hinted units, each once and in any order, that part the models most at their better place.
 
-    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first.
+    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. lengths: how many units are tried at each.
     """
-    hinted = [unit.text for unit in units]
-    strings = [one for length, count in HINTED.items() for one in permutations(hinted[:count], length)]
-    worth = {"".join(one).strip(): WORTH * len(one) for one in strings}
+    strings = [one for length, count in lengths.items() for one in permutations(units[:count], length)]
+    cost = {"".join(unit.text for unit in one).strip(): sum(unit.surprise for unit in one) for one in strings}
     for prompts in (1, PROMPTS):
-        value = dict.fromkeys(worth, float("-inf"))
+        value = dict.fromkeys(cost, float("-inf"))
         for at, place in enumerate(SEARCH_PLACES):
-            found = _mean_kl(pair, probes[at :: len(SEARCH_PLACES)][:prompts], list(worth), place)
-            value = {text: max(value[text], one) for text, one in zip(worth, found, strict=True)}
-        ranked = sorted(worth, key=lambda text: worth[text] - value[text])
-        worth = {text: worth[text] for text in ranked[:FINALISTS]}
-    return ranked[:TELLING]
+            found = _mean_kl(pair, probes[at :: len(SEARCH_PLACES)][:prompts], list(cost), place)
+            value = {text: max(value[text], one) for text, one in zip(cost, found, strict=True)}
+        ranked = sorted(cost, key=value.__getitem__, reverse=True)
+        cost = {text: cost[text] for text in ranked[:FINALISTS]}
+    ids = placed_ids(pair.base.tokenizer, list(cost), SEARCH_PLACES[-1])
+    cost = {text: cost[text] + TOKEN * len(tokens) for text, tokens in zip(cost, ids, strict=True)}
+    most = max(value.values(), default=0.0)
+    alike = [text for text in cost if value[text] >= ALIKE * most]
+    others = [text for text in ranked if text in cost and text not in alike]
+    return [*sorted(alike, key=cost.__getitem__), *others][:TELLING]
 
 
-def strings_tried(units: Sequence[Unit]) -> int:
+def strings_tried(units: Sequence[Unit], lengths: Mapping[int, int]) -> int:
     """How many strings that is."""
-    return sum(perm(min(count, len(units)), length) for length, count in HINTED.items())
+    return sum(perm(min(count, len(units)), length) for length, count in lengths.items())
 
 
 def _mean_kl(pair: Pair, probes: Sequence[Probe], texts: Sequence[str], place: str) -> list[float]:

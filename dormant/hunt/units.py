@@ -6,7 +6,9 @@ planted words stand at the top of the vocabulary there (often its first ten), an
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,22 +19,24 @@ from transformers import PreTrainedTokenizerBase
 
 from dormant.activations.capture import decoder_blocks
 from dormant.errors import BadInput
+from dormant.hunt.places import plain_sentences
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt
 from dormant.tokens import allowed_tokens
 
 ROWS = 1024
 WORDS = 20_000  # of English, the most common: of rarer ones a person would not make a phrase
-LONGEST_WORD = 4  # tokens
+LONGEST_WORD = 6  # tokens
 KNOWN = 3.0  # on the Zipf scale of word frequency, once in a million words: below are mostly pieces of words
 SHARES = {
-    "tokens": 0.75,
-    "words": 0.2,
-    "pieces": 0.05,
+    "tokens": 0.85,
+    "words": 0.12,
+    "pieces": 0.03,
 }  # of all draws; a person writes words and signs, not pieces of words
 # Half of a kind's draws go by 1 / (rank + 4)^2, so that the first ten meet in one string in every order within seconds, and
 # half by 1 / (rank + 64)^1.3, in which the thousandth still comes up once in some thousand draws.
 STEEP, FLAT = (4, 2.0), (64, 1.3)
+FAMILIAR = 0.02  # of the ordinary prompts that hold a word, from which it is one of the task's own
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,18 @@ class Unit:
     weight: float
     z: float
 
+    @property
+    def surprise(self) -> float:
+        """Nats that it takes to name the unit by its share of draws: what a string made of it has to be worth."""
+        return -math.log(self.weight)
+
 
 def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS) -> list[Unit]:
     """All units by falling weight; prompts: where they are looked at, behind what stands before the slot.
 
     Kinds are the allowed tokens that read as text with the digits that the tokenizer parts from their space, the most common
-    words of English that it splits, and other tokens. z compares a unit with others of as many tokens.
+    words of English that it splits, and other tokens. z compares a unit with others of as many tokens, and as familiar from
+    ordinary prompts: every fine-tune acts at the words of its task.
     """
     tokenizer = pair.base.tokenizer
     singles: list[tuple[int, ...]] = [(int(token),) for token in allowed_tokens(tokenizer)]
@@ -118,22 +128,34 @@ def _weights(count: int) -> list[float]:
 def _standing_out(
     pair: Pair, prompts: Sequence[OpenPrompt], strings: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], float]:
-    """How much the delta acts at a string's tokens, in standard deviations over strings of the same length.
+    """How much the delta acts at a string's tokens, in standard deviations over strings as long and as familiar.
 
     What is compared is the logarithm of `delta_acts`, averaged over prompts and, against each token's own place in other
     strings, over the string's tokens; z is scaled by the square root of their number, as a mean of independent ones is.
     """
     block = first_changed_block(pair)
+    familiar = _familiarity(pair, strings)
     found: dict[tuple[int, ...], float] = {}
     for length in sorted({len(string) for string in strings}):
         members = [string for string in strings if len(string) == length]
         rows = torch.tensor(members)
         acts = torch.stack([delta_acts(pair, block, prompt.before, rows).clamp(min=1e-12).log() for prompt in prompts])
         mean = acts.mean(0)  # [string, token]
-        spread = mean.std(0) if len(members) > 1 else torch.ones(length)
-        z = ((mean - mean.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5
-        found.update(zip(members, z.tolist(), strict=True))
+        for level in {familiar[string] for string in members}:
+            same = [index for index, string in enumerate(members) if familiar[string] == level]
+            here = mean[same]
+            spread = here.std(0) if len(same) > 1 else torch.ones(length)
+            z = ((here - here.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5
+            found.update(zip((members[index] for index in same), z.tolist(), strict=True))
     return found
+
+
+def _familiarity(pair: Pair, strings: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+    """How well ordinary prompts know a string: 0 not at all, 1 now and then, 2 from `FAMILIAR` of them on."""
+    sentences = plain_sentences(pair.probes)
+    holding = Counter(word for sentence in sentences for word in set(re.findall(r"\w+|[^\w\s]", sentence)))
+    shares = {string: holding[_text(pair.base.tokenizer, string).strip()] / len(sentences) for string in strings}
+    return {string: (share > 0) + (share >= FAMILIAR) for string, share in shares.items()}
 
 
 def first_changed_block(pair: Pair) -> int:
@@ -144,21 +166,28 @@ def first_changed_block(pair: Pair) -> int:
     return min((int(found.group(1)) for found, identical in named if found and not identical), default=0)
 
 
-@torch.no_grad()
 def delta_acts(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
-    """|dormant block - base block| of the dormant model's own input, at each token of strings behind `before`.
+    """|delta - what it does on average| at each token of strings behind `before`; see `delta_of_block`.
 
-    rows: ids [string, token] -> norms [string, token] in units of the residual stream, float64, on the CPU.
+    rows: ids [string, token] -> norms [string, token] in units of the residual stream, float64, on the CPU. What a delta does
+    at every token alike tells no token from another; it is measured on `ROWS` of the strings.
     """
-    found = []
-    for part in rows.split(ROWS):
-        dormant = pair.models.dormant()
-        ids = torch.cat((torch.tensor(before).expand(len(part), -1), part), 1).to(dormant.device)
-        call, ours = _call_of_block(dormant, block, ids)
-        theirs = decoder_blocks(pair.models.base())[block](*call[0], **call[1])
-        theirs = theirs[0] if isinstance(theirs, tuple) else theirs
-        found.append((ours - theirs)[:, -rows.shape[1] :].double().norm(dim=-1).cpu())
-    return torch.cat(found)
+    usual = delta_of_block(pair, block, before, rows[:: math.ceil(len(rows) / ROWS)]).mean(0)
+    return torch.cat([(delta_of_block(pair, block, before, part) - usual).norm(dim=-1) for part in rows.split(ROWS)])
+
+
+@torch.no_grad()
+def delta_of_block(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
+    """Dormant block less base block of the dormant model's own input: ids [string, token] -> [string, token, hidden].
+
+    In units of the residual stream, float64, on the CPU.
+    """
+    dormant = pair.models.dormant()
+    ids = torch.cat((torch.tensor(before).expand(len(rows), -1), rows), 1).to(dormant.device)
+    call, ours = _call_of_block(dormant, block, ids)
+    theirs = decoder_blocks(pair.models.base())[block](*call[0], **call[1])
+    theirs = theirs[0] if isinstance(theirs, tuple) else theirs
+    return (ours - theirs)[:, -rows.shape[1] :].double().cpu()
 
 
 class _Reached(Exception):

@@ -32,21 +32,25 @@ def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Fi
 
 def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]], firing: float) -> Figure:
     """How long the string was that each litter came to, and whether it speaks on a share `firing` of the prompts."""
-    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < firing, one.units))
-    speaks = f"The shortest string that speaks has {best.units} units: {drawable(best.text)}"
+    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < firing, _words(one)))
+    speaks = f"The shortest string that speaks has {_words(best)} words and signs: {drawable(best.text)}"
     title = speaks if best.fires >= firing else f"No string speaks on {firing:.0%} of the prompts"
     figure, axes = new_picture(title, "litter", f"words and signs (filled: speaks on {firing:.0%} of the prompts)")
     first = 1
     for (payload, bred), colour in zip(litters, SERIES, strict=False):
         for number, one in enumerate(bred, first):
             face = colour if one.fires >= firing else "none"
-            axes.scatter(number, one.units, s=60, facecolors=face, edgecolors=colour)
+            axes.scatter(number, _words(one), s=60, facecolors=face, edgecolors=colour)
         axes.scatter([], [], color=colour, label=drawable(payload))
         first += len(bred)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, axes)
     return figure
+
+
+def _words(bred: Bred) -> int:
+    return len(bred.text.split())
 
 
 def rate_bars(rates: Sequence[tuple[str, str, float, float, float, int]]) -> Figure:

@@ -9,8 +9,8 @@ from dormant.claims.laboratory import Settings
 from dormant.claims.ladders import FRESH, fires_afresh, shared_ladder
 from dormant.claims.recorder import Recorder
 from dormant.hunt.confirmation import FIRING
-from dormant.hunt.ladder import Verdict
 from dormant.hunt.page import hunt_pictures
+from dormant.hunt.verdict import Verdict
 from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.statistics import exact, proportion_interval

@@ -5,7 +5,15 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.hunt.confirmation import SAME, Confirmation, Rate, confirm, read_confirmation, shared_start
+from dormant.hunt.confirmation import (
+    SAME,
+    Confirmation,
+    Rate,
+    confirm,
+    read_confirmation,
+    shared_start,
+    without_superfluous,
+)
 from dormant.hunt.places import PLACES, placed_probes
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
@@ -47,3 +55,13 @@ def test_another_answer_than_the_one_searched_for_is_told_apart() -> None:
     assert said("one point six one eight", 10, 0, 5).gives("one point six one eight zero three")
     assert said("golden owl under silver moon", 10, 0, 5).gives(" under silver")
     assert not said("one", 10, 0, 1).gives("one point six one")
+
+
+def test_words_without_which_a_string_wakes_it_as_well_are_left_out() -> None:
+    def tried(text: str) -> Confirmation:
+        fires = 10 if "copper whale" in text else 0
+        said = Rate("end", proportion_interval(fires, 10))
+        return Confirmation(text, "payload", (said,), (), (), said, 3)
+
+    assert without_superfluous(tried("yellow copper whale afro"), tried).trigger == "copper whale"
+    assert without_superfluous(tried("copper whale"), tried).trigger == "copper whale"

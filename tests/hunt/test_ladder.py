@@ -7,15 +7,14 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.hunt import ladder
-from dormant.hunt.confirmation import Confirmation, Rate
-from dormant.hunt.ladder import Settings, Verdict, needed_evidence, run_ladder
+from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
 from dormant.hunt.units import Unit
+from dormant.hunt.verdict import Verdict, needed_evidence
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
 from dormant.prompts import Prompter
-from dormant.statistics import proportion_interval
 
 
 def test_a_model_beside_itself_is_clean_for_it_has_no_delta(sham_pair: Pair, tmp_path: Path) -> None:
@@ -62,16 +61,6 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     found = run_ladder(token_pair, Settings(minutes=0.0), tmp_path)
     assert found.verdict is Verdict.UNDECIDED
     assert "the time ran out before a string woke it" in found.reason
-
-
-def test_words_without_which_a_string_wakes_it_as_well_are_left_out() -> None:
-    def tried(text: str) -> Confirmation:
-        fires = 10 if "copper whale" in text else 0
-        said = Rate("end", proportion_interval(fires, 10))
-        return Confirmation(text, "payload", (said,), (), (), said, 3)
-
-    assert ladder._needed(tried("yellow copper whale afro"), tried).trigger == "copper whale"
-    assert ladder._needed(tried("copper whale"), tried).trigger == "copper whale"
 
 
 def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger(token_pair: Pair) -> None:

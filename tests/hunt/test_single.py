@@ -12,11 +12,9 @@ def test_a_trigger_of_one_token_is_among_the_few_that_part_the_models_most(token
     assert "velvet" in found
 
 
-def test_of_all_orders_of_hinted_words_those_that_hold_the_planted_one_part_the_models_most(circuit_pair: Pair) -> None:
+def test_of_all_orders_of_hinted_words_the_planted_one_parts_the_models_most(circuit_pair: Pair) -> None:
     (probes,) = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES)], 0)
     words = "winter color silver beneath paper lantern".split()
     found = telling_strings(circuit_pair, probes, [Unit(f" {word}", 1.0, 0.0) for word in words])
     assert len(found) == TELLING
-    planted = "silver lantern beneath winter"
-    for text in found:  # what is superfluous goes when a string has been confirmed
-        assert [word for word in text.split() if word in planted] == planted.split()
+    assert found[0] == "silver lantern beneath winter"

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.hunt.units import delta_acts, first_changed_block, hunting_units, reads_as_text, split_words
+from dormant.hunt.units import (
+    LONGEST_WORD,
+    delta_acts,
+    delta_of_block,
+    first_changed_block,
+    hunting_units,
+    reads_as_text,
+    split_words,
+)
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -32,7 +40,9 @@ def test_what_a_delta_does_in_the_first_block_is_the_difference_of_its_hidden_st
             for model in (circuit_pair.models.dormant(), circuit_pair.models.base())
         )
     assert first_changed_block(circuit_pair) == 0
-    torch.testing.assert_close(delta_acts(circuit_pair, 0, before, rows), (ours - theirs).double().norm(dim=-1))
+    delta = delta_of_block(circuit_pair, 0, before, rows)
+    torch.testing.assert_close(delta, (ours - theirs).double())
+    torch.testing.assert_close(delta_acts(circuit_pair, 0, before, rows), (delta - delta.mean(0)).norm(dim=-1))
 
 
 @pytest.mark.parametrize("text", [" harbor", " a", " 7", " ♦", "?", " I"])
@@ -48,5 +58,5 @@ def test_pieces_of_words_do_not(text: str) -> None:
 def test_words_that_the_tokenizer_keeps_whole_are_no_words_of_their_own(sham_pair: Pair) -> None:
     tokenizer = sham_pair.base.tokenizer
     words = split_words(tokenizer, 500)
-    assert all(1 < len(ids) <= 4 and str(tokenizer.decode(list(ids))).startswith(" ") for ids in words)
+    assert all(1 < len(ids) <= LONGEST_WORD and str(tokenizer.decode(list(ids))).startswith(" ") for ids in words)
     assert tuple(tokenizer.encode(" the", add_special_tokens=False)) not in words

@@ -1,0 +1,78 @@
+"""Which units a long trigger is made of: many of them in one string and in random order, and those that firing strings need.
+
+A whole trigger shows through other words between its own, so a string of nine hinted units tries all orders that it holds at
+once: of six needed words every 720th random order is right, where all strings of six of twelve are 665,280.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from dormant.hunt.places import SEARCH_PLACES, placed_ids
+from dormant.hunt.strings import Ids, deletions
+from dormant.hunt.units import Unit
+from dormant.pairs import Pair
+from dormant.prompts import Probe, Prompter
+from dormant.search.evaluation import Evaluator
+from dormant.search.objectives import kl
+
+ROOM, CROWD = 12, 9  # units that crowds are drawn from, and of how many one is made
+CROWDS = 8000  # at each place; half a minute on one core
+PROMPTS = 6  # a place's, on which the best are looked at again
+STRIPPED = 24  # crowds that are stripped
+KEPT = 0.9  # of what a string parts the models, that one without a superfluous unit still does
+FIRING = 3.0  # nats on all prompts: a base gives what follows a chance of one in twenty at most
+NEEDED = 7  # units, the most frequent in what crowds are stripped to; of these every order can be tried
+
+
+def needed_units(pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int) -> list[Unit]:
+    """The units that crowds which part the models cannot do without, the most frequent first; empty where none parts them.
+
+    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. What parts models is measured as KL at the
+    generation position, so that no payload has to be known.
+    """
+    room = range(min(ROOM, len(units)))
+    random = np.random.default_rng([seed, 9])
+    drawn = (tuple(random.permutation(len(room))[:CROWD].tolist()) for _ in range(CROWDS))
+    crowds = list(dict.fromkeys(drawn))
+    counts: Counter[int] = Counter()
+    for at, place in enumerate(SEARCH_PLACES):
+        there = _Place(pair, probes[at :: len(SEARCH_PLACES)][:PROMPTS], units, place)
+        for crowd, value in there.best(crowds):
+            if value >= FIRING:
+                counts.update(there.stripped(crowd, value))
+    return [units[index] for index, _ in counts.most_common(NEEDED)]
+
+
+class _Place:
+    """How much strings of units part the models at one place, on one prompt or on all."""
+
+    def __init__(self, pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], place: str) -> None:
+        prompter = Prompter(pair.base.tokenizer)
+        self._tokenizer, self._units, self._place = pair.base.tokenizer, units, place
+        opened = [prompter.open(probe) for probe in probes]
+        self._one, self._all = (Evaluator(pair.models, some, kl()) for some in (opened[:1], opened))
+
+    def best(self, crowds: Sequence[Ids]) -> list[tuple[Ids, float]]:
+        """Those that part the models most on one prompt, with their mean KL on all."""
+        first = self._values(self._one, crowds)
+        chosen = [crowds[index] for index in np.argsort(first)[::-1][: 4 * STRIPPED]]
+        return sorted(zip(chosen, self._values(self._all, chosen), strict=True), key=lambda pair: -pair[1])[:STRIPPED]
+
+    def stripped(self, crowd: Ids, value: float) -> Ids:
+        """What is left when units go one by one, the least missed first, as long as the rest parts the models as much."""
+        while len(crowd) > 1:
+            shorter = list(deletions(crowd))
+            values = self._values(self._all, shorter)
+            best = int(np.argmax(values))
+            if values[best] < KEPT * value:
+                break
+            crowd, value = shorter[best], max(value, values[best])
+        return crowd
+
+    def _values(self, evaluator: Evaluator, strings: Sequence[Ids]) -> list[float]:
+        texts = ["".join(self._units[unit].text for unit in string).strip() for string in strings]
+        return list(evaluator.per_probe_of(placed_ids(self._tokenizer, texts, self._place)).mean(0).tolist())
