@@ -83,6 +83,7 @@ def run_ladder(pair: Pair, settings: Settings, folder: Path, watch: Watch = lamb
     watch("parent", f"the median matrix moved by {delta:.2g} of its norm, {identical:.0%} of tensors are identical")
     work = {"format": FORMAT, "pair": pair.fingerprint, "seed": settings.seed, "minutes": settings.minutes}
     with closing(Journal(folder / "hunt.jsonl", work)) as journal:
+        clock.earlier = max((entry["seconds"] for entry in journal.entries), default=0.0)
         found = _climb(pair, settings, folder, journal, clock, watch, delta, identical)
     return found
 
@@ -105,7 +106,6 @@ def _climb(
         """A rung's result from the journal, or computed and kept."""
         for entry in journal.entries:
             if entry["rung"] == name:
-                clock.earlier = max(clock.earlier, entry["seconds"])
                 return entry["result"]
         result = compute()
         journal.append({"rung": name, "result": result, "seconds": clock.seconds})
