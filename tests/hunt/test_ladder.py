@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was
     assert {"report.md", "report.json", "report.html", "rates.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
+def test_a_string_that_is_tried_twice_takes_its_time_off_the_budget_once(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "guess_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(ladder, "telling_tokens", lambda *_: ["velvet", "velvet"])
+    began = time.perf_counter()
+    assert run_ladder(token_pair, Settings(), tmp_path).seconds <= time.perf_counter() - began
+
+
 def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_so(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +80,14 @@ def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger(token_pair: Pa
     )
     units = [Unit(text, 0.5, 1.0) for text in (" golden", " velvet")]
     assert ladder._besides([guess], units, prompter) == units[1:]
+
+
+def test_nor_are_words_that_hold_a_piece_of_it(token_pair: Pair) -> None:
+    prompter = Prompter(token_pair.base.tokenizer)
+    ids = tuple(prompter.tokenizer.encode("silence", add_special_tokens=False))
+    assert len(ids) > 1
+    units = [Unit(text, 0.5, 1.0) for text in (" absence", " velvet")]
+    assert ladder._besides([Guess(ids, "silence", 50.0, 1.0, 0.0, 1.0)], units, prompter) == units[1:]
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
