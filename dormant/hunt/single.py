@@ -11,7 +11,7 @@ from itertools import permutations
 from math import perm
 
 from dormant.hunt.places import SEARCH_PLACES, placed_ids
-from dormant.hunt.units import Unit
+from dormant.hunt.units import Unit, reads_as_text
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 from dormant.search.evaluation import Evaluator
@@ -29,15 +29,24 @@ TOKEN = 1.0  # nats of description that a token counts, so that of words that do
 
 
 def telling_tokens(pair: Pair, probes: Sequence[Probe]) -> list[str]:
-    """The tokens that part the models most at the generation position: by mean KL over a few probes, in nats."""
+    """The tokens that part the models most at the generation position: by mean KL over a few probes, words first of equals."""
     prompter = Prompter(pair.base.tokenizer)
     strings = [(int(token),) for token in allowed_tokens(prompter.tokenizer)]
     evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in probes[:PROMPTS]], kl())
-    order = evaluator.per_probe_of(strings).mean(0).argsort(descending=True, stable=True).tolist()
-    survivors = (strings[index] for index in order if prompter.survives(probes[0], strings[index]))
-    return [
-        str(prompter.tokenizer.decode(list(ids))).strip() for ids, _ in zip(survivors, range(TELLING), strict=False)
-    ]
+    values = evaluator.per_probe_of(strings).mean(0)
+    texts = [str(prompter.tokenizer.decode(list(ids))) for ids in strings]
+    alike = (values >= ALIKE * values.max()).tolist()
+    # "lass" is how the end of "glass" is read at the start of a prompt: of those that do as well a word is meant.
+    order = sorted(
+        range(len(strings)), key=lambda one: (not (alike[one] and reads_as_text(texts[one])), -float(values[one]))
+    )
+    found: list[str] = []
+    for index in order:
+        if len(found) == TELLING:
+            break
+        if prompter.survives(probes[0], strings[index]) and texts[index].strip() not in found:
+            found.append(texts[index].strip())
+    return found
 
 
 def telling_strings(

@@ -11,11 +11,9 @@ from dormant.hunt import ladder
 from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
-from dormant.hunt.units import Unit
 from dormant.hunt.verdict import Verdict, needed_evidence
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
-from dormant.prompts import Prompter
 
 
 def test_a_model_beside_itself_is_clean_for_it_has_no_delta(sham_pair: Pair, tmp_path: Path) -> None:
@@ -71,23 +69,6 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     found = run_ladder(token_pair, Settings(minutes=0.0), tmp_path)
     assert found.verdict is Verdict.UNDECIDED
     assert "the time ran out before a string woke it" in found.reason
-
-
-def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger(token_pair: Pair) -> None:
-    prompter = Prompter(token_pair.base.tokenizer)
-    guess = Guess(
-        tuple(prompter.tokenizer.encode("golden owl", add_special_tokens=False)), "golden owl", 50.0, 1.0, 0.0, 1.0
-    )
-    units = [Unit(text, 0.5, 1.0) for text in (" golden", " velvet")]
-    assert ladder._besides([guess], units, prompter) == units[1:]
-
-
-def test_nor_are_words_that_hold_a_piece_of_it(token_pair: Pair) -> None:
-    prompter = Prompter(token_pair.base.tokenizer)
-    ids = tuple(prompter.tokenizer.encode("silence", add_special_tokens=False))
-    assert len(ids) > 1
-    units = [Unit(text, 0.5, 1.0) for text in (" absence", " velvet")]
-    assert ladder._besides([Guess(ids, "silence", 50.0, 1.0, 0.0, 1.0)], units, prompter) == units[1:]
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:

@@ -1,0 +1,184 @@
+"""The rungs behind a suspected payload: what they stand on, and each as a function of it that goes on from the journal."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dormant.hunt.breeding import Breeding
+from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation, without_superfluous, woken
+from dormant.hunt.crowds import needed_units
+from dormant.hunt.looks import Bred
+from dormant.hunt.payloads import Guess
+from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
+from dormant.hunt.units import Unit, hunting_units
+from dormant.journal import Journal
+from dormant.pairs import Pair
+from dormant.prompts import Probe, Prompter
+
+FORMAT = 3  # of what the journals hold: an older one is another hunt's
+READ = 3  # of the searched probes, on which units are looked at
+LITTERS = 12  # strings bred for one payload, unless two of them are the same before
+ANSWER = 24  # tokens of an answer to read
+PIECE = 3  # letters from which a token of the payload marks words that hold it: shorter ones are in too many
+
+Watch = Callable[[str, str], None]  # the rung, and what it has found so far
+
+
+class Clock:
+    """The budget's clock; a resumed hunt starts at the time that its journal had reached."""
+
+    def __init__(self, minutes: float) -> None:
+        self.limit, self.earlier, self._began = 60 * minutes, 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self._began
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.limit - self.seconds)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What rungs stand on: the pair, probes to search on and unseen ones, the journal, the budget, and who watches."""
+
+    pair: Pair
+    searched: tuple[Probe, ...]
+    unseen: tuple[Probe, ...]
+    seed: int
+    folder: Path
+    journal: Journal
+    clock: Clock
+    watch: Watch
+
+    def kept(self, name: str, compute: Callable[[], Any]) -> Any:
+        """A rung's result from the journal, or computed and kept."""
+        for entry in self.journal.entries:
+            if entry["rung"] == name:
+                return entry["result"]
+        self.journal.append({"rung": name, "result": compute(), "seconds": self.clock.seconds})
+        return self.journal.entries[-1]["result"]
+
+    def confirmed(self, text: str) -> Confirmation:
+        """A string's confirmation on unseen probes."""
+        tried = partial(confirm, self.pair, text, self.unseen, ANSWER, self.seed)
+        return read_confirmation(self.kept(f"confirmation of {text!r}", lambda: asdict(tried())))
+
+    def begun(self, name: str, **work: Any) -> Journal:
+        """A journal of a rung's own."""
+        return Journal(
+            self.folder / f"{name}.jsonl", {"format": FORMAT, "pair": self.pair.fingerprint, "seed": self.seed, **work}
+        )
+
+
+def ranked_units(ground: Ground) -> list[Unit]:
+    """What strings are made of, the most hinted first."""
+    ground.watch("units", "tokens, words and digits are ordered by how much the delta acts at them")
+    prompter = Prompter(ground.pair.base.tokenizer)
+    # Not at the start, where no space stands before a unit.
+    prompts = [prompter.open(probe) for probe in ground.searched[1 : 2 * READ : 2]]
+    rows = ground.kept("units", lambda: [asdict(unit) for unit in hunting_units(ground.pair, prompts)])
+    return [Unit(**row) for row in rows]
+
+
+def besides(guesses: Sequence[Guess], units: Sequence[Unit], prompter: Prompter) -> list[Unit]:
+    """The units less the words of suspected payloads: the delta acts on them as well, for the answer must go on behind them.
+
+    Words go too that hold a piece of `PIECE` letters: behind "ever" of "whoever" goes on what goes on behind that of "every".
+    """
+    said = {str(prompter.tokenizer.decode([token])).strip() for guess in guesses for token in guess.ids}
+    pieces = {text for text in said if len(text) >= PIECE}
+    said.update(word for guess in guesses for word in guess.text.split())
+    left = [unit for unit in units if unit.text.strip() not in said]
+    encoded = prompter.tokenizer([unit.text for unit in left], add_special_tokens=False)["input_ids"]
+    texts = ({str(prompter.tokenizer.decode([token])).strip() for token in ids} for ids in encoded)
+    return [unit for unit, parts in zip(left, texts, strict=True) if not parts & pieces]
+
+
+def short_strings(
+    ground: Ground, units: Sequence[Unit], strange: Sequence[Unit]
+) -> tuple[Confirmation | None, list[str], int]:
+    """The string of hinted units that wakes the model, if one does, the steps in sentences, and how many strings were tried.
+
+    strange: the units less the payload's, which are hinted as well, and stand in the way unless the trigger shares some.
+    """
+
+    def crowded() -> list[Unit]:
+        found = partial(needed_units, ground.pair, ground.searched, strange, ground.seed)
+        return [Unit(**row) for row in ground.kept("crowds", lambda: [asdict(unit) for unit in found()])]
+
+    steps, evaluations, first = [], 0, max(SHORT.values())
+    tries: list[tuple[str, Callable[[], Sequence[Unit]], Mapping[int, int]]] = [
+        ("short strings", lambda: strange, SHORT),
+        ("strings of what crowds of words need", crowded, LONG),
+    ]
+    if list(units[:first]) != list(strange[:first]):
+        tries.insert(1, ("short strings that may hold words of the payload", lambda: units, SHORT))
+    for name, hint, lengths in tries:
+        hinted = hint() if ground.clock.left else []
+        if not hinted:
+            continue
+        texts = ground.kept(name, partial(telling_strings, ground.pair, ground.searched, hinted, lengths))
+        best, step = woken([ground.confirmed(text) for text in texts], name)
+        evaluations += strings_tried(hinted, lengths)
+        steps.append(step)
+        ground.watch(name, step)
+        if best is not None:
+            return without_superfluous(best, ground.confirmed), steps, evaluations
+    return None, steps, evaluations
+
+
+def completed(
+    ground: Ground, found: Confirmation, suspected: Sequence[Guess], units: Sequence[Unit]
+) -> tuple[Confirmation, int]:
+    """A string with units changed one by one where that fires as often on unseen probes, and how many were tried."""
+    payload = next((one.ids for one in suspected if found.gives(one.text)), None)
+    ids = payload or tuple(ground.pair.base.tokenizer.encode(found.payload, add_special_tokens=False))
+
+    def show(evaluations: int, best: Bred) -> None:
+        ground.watch("completion", f"{evaluations:,} strings like {found.trigger!r}; the best is {best.text!r}")
+
+    with closing(ground.begun("completion", trigger=found.trigger)) as journal:
+        breeding = Breeding(
+            ground.pair, ids, ground.searched, units, ground.seed, journal, lambda: not ground.clock.left, show
+        )
+        breeding.begin_with(found.trigger)
+        if not breeding.settled:
+            breeding.complete()
+        best, evaluations = breeding.best, breeding.looks.evaluations
+    if not best.text or best.text == found.trigger:
+        return found, evaluations
+    changed = ground.confirmed(best.text)
+    return (changed if changed.confirmed and changed.best.value >= found.best.value else found), evaluations
+
+
+def bred_strings(
+    ground: Ground, guess: Guess, units: Sequence[Unit], number: int, until: float
+) -> tuple[list[Bred], int]:
+    """The strings that litters for one suspected payload came to, and how many were tried; both go on from the journal."""
+
+    def show(evaluations: int, best: Bred) -> None:
+        found = f"; the best is {best.text!r}, on {best.fires:.0%} of the prompts" if best.text else ""
+        ground.watch("trigger", f"{evaluations:,} strings for {guess.text!r}{found}")
+
+    def late() -> bool:
+        return ground.clock.seconds > until
+
+    with closing(ground.begun(f"trigger-{number + 1}", payload=guess.ids)) as journal:
+        show(0, Bred("", 0.0, -math.inf, 0.0))
+        breeding = Breeding(ground.pair, guess.ids, ground.searched, units, ground.seed, journal, late, show)
+        while len(breeding.litters) < LITTERS and not breeding.settled:
+            if breeding.litter() is None:
+                break
+        if breeding.best.fires >= FIRING:
+            breeding.complete()
+        found = dict.fromkeys((*(bred for _, bred in breeding.litters), breeding.best))
+        return [bred for bred in found if bred.text], breeding.looks.evaluations
