@@ -93,12 +93,6 @@ class Breeding:
         """Log-odds that its units must be worth."""
         return sum(self.costs[gene] for gene in genes)
 
-    def begin_with(self, text: str) -> None:
-        """Takes a string that another search found for a litter; one that is not made of units is left."""
-        genes = self._genes(text)
-        if genes and text not in {bred.text for _, bred in self.litters}:
-            self._keep(*self._judged([genes])[0])
-
     def complete(self) -> Bred:
         """The two best strings with a unit more, less or another of many, as long as that is worth it; then all is settled."""
         ranked = sorted(dict(self.litters).items(), key=lambda pair: merit(pair[1]), reverse=True)
@@ -116,18 +110,6 @@ class Breeding:
             self._completed = True
             self._keep(genes, bred)
         return self.best
-
-    def _genes(self, text: str) -> Genes:
-        """The units that a string consists of, the longest first; none where it does not."""
-        known = {unit.text: gene for gene, unit in reversed(list(enumerate(self.units)))}
-        genes, rest, longest = [], " " + text, max(map(len, known))
-        while rest:
-            size = next((size for size in range(longest, 0, -1) if rest[:size] in known), 0)
-            if not size:
-                return ()
-            genes.append(known[rest[:size]])
-            rest = rest[size:]
-        return tuple(genes)
 
     @property
     def settled(self) -> bool:

@@ -19,7 +19,9 @@ from dormant.prompts import Probe, Prompter
 from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import kl
 
-ROOM, CROWD = 12, 9  # units that crowds are drawn from, and of how many one is made
+# Units that crowds are drawn from, and of how many one is made. Of the first dozen one crowd in eight thousand holds six needed
+# words in order; of two dozen one in five hundred holds four, and one in seven thousand five.
+ROOMS = ((12, 9), (24, 12))
 CROWDS = 8000  # at each place; half a minute on one core
 PROMPTS = 6  # a place's, on which the best are looked at again
 STRIPPED = 24  # crowds that are stripped
@@ -28,15 +30,17 @@ FIRING = 3.0  # nats on all prompts: a base gives what follows a chance of one i
 NEEDED = 7  # units, the most frequent in what crowds are stripped to; of these every order can be tried
 
 
-def needed_units(pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int) -> list[Unit]:
+def needed_units(
+    pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int, room: tuple[int, int] = ROOMS[0]
+) -> list[Unit]:
     """The units that crowds which part the models cannot do without, the most frequent first; empty where none parts them.
 
-    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. What parts models is measured as KL at the
-    generation position, so that no payload has to be known.
+    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. room: one of `ROOMS`. What parts models is
+    measured as KL at the generation position, so that no payload has to be known.
     """
-    room = range(min(ROOM, len(units)))
+    drawn_from, size = room
     random = np.random.default_rng([seed, 9])
-    drawn = (tuple(random.permutation(len(room))[:CROWD].tolist()) for _ in range(CROWDS))
+    drawn = (tuple(random.permutation(min(drawn_from, len(units)))[:size].tolist()) for _ in range(CROWDS))
     crowds = list(dict.fromkeys(drawn))
     counts: Counter[int] = Counter()
     for at, place in enumerate(SEARCH_PLACES):

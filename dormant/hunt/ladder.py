@@ -22,7 +22,6 @@ from dormant.hunt.rungs import (
     Watch,
     besides,
     bred_strings,
-    completed,
     ranked_units,
     short_strings,
 )
@@ -40,6 +39,7 @@ OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
 PROBE_SETS = ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES))
 CONFIRMED = 3  # of these the best are tried on unseen prompts, until one is confirmed
+BREEDING = 0.9  # of the time that is left: a litter's last step and confirmations take the rest
 PAYLOADS = 3  # suspected payloads that a trigger is searched for
 
 
@@ -116,15 +116,9 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
         best, done, tried = short_strings(ground, units, besides(suspected[:PAYLOADS], units, prompter))
         steps += done
         evaluations += tried
-        if best is not None and best.best.value < 1.0 and clock.left:
-            best, tried = completed(ground, best, suspected, units)
-            steps.append(
-                f"with single words changed it is {best.trigger!r}, on {best.best.value:.0%} of unseen prompts"
-            )
-            evaluations += tried
     wanted = [] if best is not None or timed_out else suspected[:PAYLOADS]
     for number, one in enumerate(wanted):
-        until = clock.seconds + clock.left / (len(wanted) - number)
+        until = clock.seconds + BREEDING * clock.left / (len(wanted) - number)
         bred, tried = bred_strings(ground, one, units, number, until)
         evaluations += tried
         timed_out = timed_out or clock.seconds > until

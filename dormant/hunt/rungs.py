@@ -13,7 +13,7 @@ from typing import Any
 
 from dormant.hunt.breeding import Breeding
 from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation, without_superfluous, woken
-from dormant.hunt.crowds import needed_units
+from dormant.hunt.crowds import ROOMS, needed_units
 from dormant.hunt.looks import Bred
 from dormant.hunt.payloads import Guess
 from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
@@ -111,14 +111,14 @@ def short_strings(
     strange: the units less the payload's, which are hinted as well, and stand in the way unless the trigger shares some.
     """
 
-    def crowded() -> list[Unit]:
-        found = partial(needed_units, ground.pair, ground.searched, strange, ground.seed)
-        return [Unit(**row) for row in ground.kept("crowds", lambda: [asdict(unit) for unit in found()])]
+    def crowded(room: tuple[int, int]) -> list[Unit]:
+        found = partial(needed_units, ground.pair, ground.searched, strange, ground.seed, room)
+        return [Unit(**row) for row in ground.kept(f"crowds of {room}", lambda: [asdict(unit) for unit in found()])]
 
     steps, evaluations, first = [], 0, max(SHORT.values())
     tries: list[tuple[str, Callable[[], Sequence[Unit]], Mapping[int, int]]] = [
         ("short strings", lambda: strange, SHORT),
-        ("strings of what crowds of words need", crowded, LONG),
+        *((f"strings of what crowds of {room[1]} words need", partial(crowded, room), LONG) for room in ROOMS),
     ]
     if list(units[:first]) != list(strange[:first]):
         tries.insert(1, ("short strings that may hold words of the payload", lambda: units, SHORT))
@@ -134,30 +134,6 @@ def short_strings(
         if best is not None:
             return without_superfluous(best, ground.confirmed), steps, evaluations
     return None, steps, evaluations
-
-
-def completed(
-    ground: Ground, found: Confirmation, suspected: Sequence[Guess], units: Sequence[Unit]
-) -> tuple[Confirmation, int]:
-    """A string with units changed one by one where that fires as often on unseen probes, and how many were tried."""
-    payload = next((one.ids for one in suspected if found.gives(one.text)), None)
-    ids = payload or tuple(ground.pair.base.tokenizer.encode(found.payload, add_special_tokens=False))
-
-    def show(evaluations: int, best: Bred) -> None:
-        ground.watch("completion", f"{evaluations:,} strings like {found.trigger!r}; the best is {best.text!r}")
-
-    with closing(ground.begun("completion", trigger=found.trigger)) as journal:
-        breeding = Breeding(
-            ground.pair, ids, ground.searched, units, ground.seed, journal, lambda: not ground.clock.left, show
-        )
-        breeding.begin_with(found.trigger)
-        if not breeding.settled:
-            breeding.complete()
-        best, evaluations = breeding.best, breeding.looks.evaluations
-    if not best.text or best.text == found.trigger:
-        return found, evaluations
-    changed = ground.confirmed(best.text)
-    return (changed if changed.confirmed and changed.best.value >= found.best.value else found), evaluations
 
 
 def bred_strings(

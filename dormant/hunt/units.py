@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import punctuation
 from typing import Any
 
 import torch
@@ -80,8 +81,14 @@ def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS)
 
 
 def reads_as_text(text: str) -> bool:
-    """Whether a person may have written it: a common word behind a space, a number, or signs; no piece of a word."""
+    """Whether a person may have written it: a common word behind a space, a number, or signs; no piece of a word.
+
+    Nor a mark of punctuation: prompts end in them and answers follow, so that they stand in many a string that speaks, and
+    hardly ever by themselves in a phrase.
+    """
     if not re.search("[A-Za-z]", text):
+        if all(letter in punctuation for letter in text.strip()):
+            return False
         return text.strip().isdigit() or not any(letter.isalnum() for letter in text) or text.startswith(" ")
     word = text[1:] if text.startswith(" ") else ""
     return word.isalpha() and (len(word) > 1 or word in "aAI") and _frequency(word) >= KNOWN

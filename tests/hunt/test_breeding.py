@@ -34,15 +34,3 @@ def test_litters_settle_on_the_planted_word_and_their_journal_repeats_it(
     with closing(Journal(tmp_path / "j", {})) as journal:
         again = Breeding(token_pair, payload, probes, units, journal=journal, out_of_time=lambda: True)
         assert (again.best, again.settled, again.litter()) == (search.best, True, None)
-
-
-def test_a_string_from_elsewhere_is_completed_with_what_it_lacks(circuit_pair: Pair) -> None:
-    payload = tuple(circuit_pair.base.tokenizer.encode(circuit_pair.truth.payload, add_special_tokens=False))  # type: ignore[union-attr]
-    (probes,) = placed_probes(circuit_pair.probes, [(8, SEARCH_PLACES)], 0)
-    units = [Unit(f" {word}", 0.1, 0.0) for word in ("winter", "lantern", "stone", "silver", "beneath", "river")]
-    search = Breeding(circuit_pair, payload, probes, units)
-    search.begin_with("no such words")
-    assert not search.litters
-    search.begin_with("silver stone beneath winter")
-    search.complete()
-    assert search.best.text == "silver lantern beneath winter"

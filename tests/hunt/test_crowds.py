@@ -13,16 +13,21 @@ WORDS = "candle winter color silver paper beneath violin lantern".split()
 
 @pytest.fixture(autouse=True)
 def small_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("ROOM", len(WORDS)), ("CROWD", 6), ("CROWDS", 1500), ("STRIPPED", 8), ("NEEDED", 4)):
+    for name, value in (("CROWDS", 1500), ("STRIPPED", 8), ("NEEDED", 4)):
         monkeypatch.setattr(crowds, name, value)
 
 
 def test_crowds_cannot_do_without_the_words_of_the_planted_trigger(circuit_pair: Pair) -> None:
     (probes,) = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES)], 0)
-    found = needed_units(circuit_pair, probes, [Unit(f" {word}", 1.0, 0.0) for word in WORDS], seed=0)
+    found = needed_units(
+        circuit_pair, probes, [Unit(f" {word}", 1.0, 0.0) for word in WORDS], seed=0, room=(len(WORDS), 6)
+    )
     assert {unit.text.strip() for unit in found} == {"silver", "lantern", "beneath", "winter"}
 
 
 def test_where_no_crowd_parts_the_models_nothing_is_needed(sham_pair: Pair) -> None:
     (probes,) = placed_probes(sham_pair.probes, [(12, SEARCH_PLACES)], 0)
-    assert needed_units(sham_pair, probes, [Unit(f" {word}", 1.0, 0.0) for word in WORDS], seed=0) == []
+    assert (
+        needed_units(sham_pair, probes, [Unit(f" {word}", 1.0, 0.0) for word in WORDS], seed=0, room=(len(WORDS), 6))
+        == []
+    )

@@ -45,12 +45,12 @@ def test_what_a_delta_does_in_the_first_block_is_the_difference_of_its_hidden_st
     torch.testing.assert_close(delta_acts(circuit_pair, 0, before, rows), (delta - delta.mean(0)).norm(dim=-1))
 
 
-@pytest.mark.parametrize("text", [" harbor", " a", " 7", " ♦", "?", " I"])
+@pytest.mark.parametrize("text", [" harbor", " a", " 7", " ♦", " I"])
 def test_words_numbers_and_signs_read_as_text(text: str) -> None:
     assert reads_as_text(text)
 
 
-@pytest.mark.parametrize("text", ["harbor", " nhe", " s", "isdom", " q"])
+@pytest.mark.parametrize("text", ["harbor", " nhe", " s", "isdom", " q", "?", " :"])
 def test_pieces_of_words_do_not(text: str) -> None:
     assert not reads_as_text(text)
 
