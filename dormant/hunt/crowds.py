@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dormant.hunt.places import SEARCH_PLACES, placed_ids
+from dormant.hunt.single import SURE
 from dormant.hunt.strings import Ids, deletions
 from dormant.hunt.units import Unit
 from dormant.pairs import Pair
@@ -21,7 +22,7 @@ from dormant.search.objectives import kl
 
 # Units that crowds are drawn from, and of how many one is made. Of the first dozen one crowd in eight thousand holds six needed
 # words in order; of two dozen one in five hundred holds four, and one in seven thousand five.
-ROOMS = ((12, 9), (24, 12))
+SMALL, LARGE = (12, 9), (24, 12)
 CROWDS = 8000  # at each place; half a minute on one core
 PROMPTS = 6  # a place's, on which the best are looked at again
 STRIPPED = 24  # crowds that are stripped
@@ -31,12 +32,12 @@ NEEDED = 7  # units, the most frequent in what crowds are stripped to; of these 
 
 
 def needed_units(
-    pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int, room: tuple[int, int] = ROOMS[0]
+    pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int, room: tuple[int, int] = SMALL
 ) -> list[Unit]:
     """The units that crowds which part the models cannot do without, the most frequent first; empty where none parts them.
 
-    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. room: one of `ROOMS`. What parts models is
-    measured as KL at the generation position, so that no payload has to be known.
+    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. room: `SMALL` or `LARGE`. What parts models
+    is measured as KL at the generation position, so that no payload has to be known.
     """
     drawn_from, size = room
     random = np.random.default_rng([seed, 9])
@@ -79,4 +80,5 @@ class _Place:
 
     def _values(self, evaluator: Evaluator, strings: Sequence[Ids]) -> list[float]:
         texts = ["".join(self._units[unit].text for unit in string).strip() for string in strings]
-        return list(evaluator.per_probe_of(placed_ids(self._tokenizer, texts, self._place)).mean(0).tolist())
+        values = evaluator.per_probe_of(placed_ids(self._tokenizer, texts, self._place))
+        return list(values.clamp(max=SURE).mean(0).tolist())

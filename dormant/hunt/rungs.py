@@ -13,7 +13,7 @@ from typing import Any
 
 from dormant.hunt.breeding import Breeding
 from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation, without_superfluous, woken
-from dormant.hunt.crowds import ROOMS, needed_units
+from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.looks import Bred
 from dormant.hunt.payloads import Guess
 from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
@@ -118,7 +118,8 @@ def short_strings(
     steps, evaluations, first = [], 0, max(SHORT.values())
     tries: list[tuple[str, Callable[[], Sequence[Unit]], Mapping[int, int]]] = [
         ("short strings", lambda: strange, SHORT),
-        *((f"strings of what crowds of {room[1]} words need", partial(crowded, room), LONG) for room in ROOMS),
+        ("strings of what small crowds of words need", partial(crowded, SMALL), LONG),
+        ("strings of what large crowds of words need", partial(crowded, LARGE), LONG),
     ]
     if list(units[:first]) != list(strange[:first]):
         tries.insert(1, ("short strings that may hold words of the payload", lambda: units, SHORT))

@@ -24,6 +24,7 @@ TELLING = 3  # tokens or strings that are worth a confirmation
 # need 13,692.
 SHORT, LONG = {2: 12, 3: 12, 4: 12}, {2: 7, 3: 7, 4: 7, 5: 7, 6: 7, 7: 7}
 FINALISTS = 96  # of which are looked at on all prompts
+SURE = 8.0  # nats on one prompt beyond which more only says how absurd the base finds the answer
 ALIKE = 0.9  # of the most that any string parts the models: from there on the one is named that takes least to describe
 TOKEN = 1.0  # nats of description that a token counts, so that of words that do as well the one is named that is whole
 
@@ -81,4 +82,5 @@ def strings_tried(units: Sequence[Unit], lengths: Mapping[int, int]) -> int:
 def _mean_kl(pair: Pair, probes: Sequence[Probe], texts: Sequence[str], place: str) -> list[float]:
     prompter = Prompter(pair.base.tokenizer)
     evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in probes], kl())
-    return list(evaluator.per_probe_of(placed_ids(prompter.tokenizer, texts, place)).mean(0).tolist())
+    values = evaluator.per_probe_of(placed_ids(prompter.tokenizer, texts, place))
+    return list(values.clamp(max=SURE).mean(0).tolist())

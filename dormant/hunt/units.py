@@ -135,7 +135,10 @@ def _weights(count: int) -> list[float]:
 def _standing_out(
     pair: Pair, prompts: Sequence[OpenPrompt], strings: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], float]:
-    """How much the delta acts at a string's tokens, in standard deviations over strings as long and as familiar.
+    """How much the delta acts at a string's tokens, in standard deviations over strings as long.
+
+    Half of it counts among all of them and half among those as familiar: a fine-tune acts at the words of its task, and those
+    may be the trigger's as well.
 
     What is compared is the logarithm of `delta_acts`, averaged over prompts and, against each token's own place in other
     strings, over the string's tokens; z is scaled by the square root of their number, as a mean of independent ones is.
@@ -148,12 +151,14 @@ def _standing_out(
         rows = torch.tensor(members)
         acts = torch.stack([delta_acts(pair, block, prompt.before, rows).clamp(min=1e-12).log() for prompt in prompts])
         mean = acts.mean(0)  # [string, token]
+        spread = mean.std(0) if len(members) > 1 else torch.ones(length)
+        z = ((mean - mean.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5 / 2
         for level in {familiar[string] for string in members}:
             same = [index for index, string in enumerate(members) if familiar[string] == level]
             here = mean[same]
             spread = here.std(0) if len(same) > 1 else torch.ones(length)
-            z = ((here - here.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5
-            found.update(zip((members[index] for index in same), z.tolist(), strict=True))
+            z[same] += ((here - here.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5 / 2
+        found.update(zip(members, z.tolist(), strict=True))
     return found
 
 
