@@ -116,6 +116,7 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
         best, done, tried = short_strings(ground, units, besides(suspected[:PAYLOADS], units, prompter))
         steps += done
         evaluations += tried
+        timed_out = best is None and not clock.left
     wanted = [] if best is not None or timed_out else suspected[:PAYLOADS]
     for number, one in enumerate(wanted):
         until = clock.seconds + BREEDING * clock.left / (len(wanted) - number)

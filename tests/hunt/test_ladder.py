@@ -11,6 +11,7 @@ from dormant.hunt import ladder
 from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
+from dormant.hunt.rungs import Ground
 from dormant.hunt.verdict import Verdict, needed_evidence
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
@@ -69,6 +70,19 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     found = run_ladder(token_pair, Settings(minutes=0.0), tmp_path)
     assert found.verdict is Verdict.UNDECIDED
     assert "the time ran out before a string woke it" in found.reason
+
+
+def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ending(ground: Ground, *_: object) -> tuple[None, list[str], int]:
+        ground.clock.limit = 0.0
+        return None, [], 0
+
+    for name in ("guess_payloads", "telling_tokens", "ranked_units"):
+        monkeypatch.setattr(ladder, name, lambda *_, **__: [])
+    monkeypatch.setattr(ladder, "short_strings", ending)
+    assert run_ladder(token_pair, Settings(), tmp_path).verdict is Verdict.UNDECIDED
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
