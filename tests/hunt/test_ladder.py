@@ -12,6 +12,7 @@ from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
 from dormant.hunt.rungs import Ground
+from dormant.hunt.units import Unit
 from dormant.hunt.verdict import Verdict, needed_evidence
 from dormant.organisms.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
@@ -79,8 +80,9 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
         ground.clock.limit = 0.0
         return None, [], 0
 
-    for name in ("guess_payloads", "telling_tokens", "ranked_units"):
+    for name in ("guess_payloads", "telling_tokens"):
         monkeypatch.setattr(ladder, name, lambda *_, **__: [])
+    monkeypatch.setattr(ladder, "ranked_units", lambda _: [Unit(" velvet", 1.0, 0.0)])
     monkeypatch.setattr(ladder, "short_strings", ending)
     assert run_ladder(token_pair, Settings(), tmp_path).verdict is Verdict.UNDECIDED
 
