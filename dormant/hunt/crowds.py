@@ -33,23 +33,27 @@ NEEDED = 7  # units, the most frequent in what crowds are stripped to; of these 
 
 def needed_units(
     pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int, room: tuple[int, int] = SMALL
-) -> list[Unit]:
-    """The units that crowds which part the models cannot do without, the most frequent first; empty where none parts them.
+) -> tuple[list[Unit], int]:
+    """The units that crowds which part the models cannot do without, the most frequent first, and how many strings were tried.
 
     probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. room: `SMALL` or `LARGE`. What parts models
-    is measured as KL at the generation position, so that no payload has to be known.
+    is measured as KL at the generation position, so that no payload has to be known. Where no crowd does, no unit is needed.
     """
+    if not units:
+        return [], 0
     drawn_from, size = room
     random = np.random.default_rng([seed, 9])
     drawn = (tuple(random.permutation(min(drawn_from, len(units)))[:size].tolist()) for _ in range(CROWDS))
     crowds = list(dict.fromkeys(drawn))
     counts: Counter[int] = Counter()
+    tried = 0
     for at, place in enumerate(SEARCH_PLACES):
         there = _Place(pair, probes[at :: len(SEARCH_PLACES)][:PROMPTS], units, place)
         for crowd, value in there.best(crowds):
             if value >= FIRING:
                 counts.update(there.stripped(crowd, value))
-    return [units[index] for index, _ in counts.most_common(NEEDED)]
+        tried += there.tried
+    return [units[index] for index, _ in counts.most_common(NEEDED)], tried
 
 
 class _Place:
@@ -59,6 +63,7 @@ class _Place:
         prompter = Prompter(pair.base.tokenizer)
         self._tokenizer, self._units, self._place = pair.base.tokenizer, units, place
         opened = [prompter.open(probe) for probe in probes]
+        self.tried = 0
         self._one, self._all = (Evaluator(pair.models, some, kl()) for some in (opened[:1], opened))
 
     def best(self, crowds: Sequence[Ids]) -> list[tuple[Ids, float]]:
@@ -79,6 +84,7 @@ class _Place:
         return crowd
 
     def _values(self, evaluator: Evaluator, strings: Sequence[Ids]) -> list[float]:
+        self.tried += len(strings)
         texts = ["".join(self._units[unit].text for unit in string).strip() for string in strings]
         values = evaluator.per_probe_of(placed_ids(self._tokenizer, texts, self._place))
         return list(values.clamp(max=SURE).mean(0).tolist())

@@ -22,7 +22,7 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 
-FORMAT = 3  # of what the journals hold: an older one is another hunt's
+FORMAT = 4  # of what the journals hold: an older one is another hunt's
 READ = 3  # of the searched probes, on which units are looked at
 LITTERS = 12  # strings bred for one payload, unless two of them are the same before
 ANSWER = 24  # tokens of an answer to read
@@ -98,6 +98,8 @@ def besides(guesses: Sequence[Guess], units: Sequence[Unit], prompter: Prompter)
     pieces = {text for text in said if len(text) >= PIECE}
     said.update(word for guess in guesses for word in guess.text.split())
     left = [unit for unit in units if unit.text.strip() not in said]
+    if not left:
+        return []
     encoded = prompter.tokenizer([unit.text for unit in left], add_special_tokens=False)["input_ids"]
     texts = ({str(prompter.tokenizer.decode([token])).strip() for token in ids} for ids in encoded)
     return [unit for unit, parts in zip(left, texts, strict=True) if not parts & pieces]
@@ -111,20 +113,27 @@ def short_strings(
     strange: the units less the payload's, which are hinted as well, and stand in the way unless the trigger shares some.
     """
 
-    def crowded(room: tuple[int, int]) -> list[Unit]:
-        found = partial(needed_units, ground.pair, ground.searched, strange, ground.seed, room)
-        return [Unit(**row) for row in ground.kept(f"crowds of {room}", lambda: [asdict(unit) for unit in found()])]
+    def crowded(room: tuple[int, int]) -> tuple[list[Unit], int]:
+        def compute() -> dict[str, Any]:
+            found, tried = needed_units(ground.pair, ground.searched, strange, ground.seed, room)
+            return {"units": [asdict(unit) for unit in found], "tried": tried}
+
+        kept = ground.kept(f"crowds of {room}", compute)
+        return [Unit(**row) for row in kept["units"]], kept["tried"]
 
     steps, evaluations, first = [], 0, max(SHORT.values())
-    tries: list[tuple[str, Callable[[], Sequence[Unit]], Mapping[int, int]]] = [
-        ("short strings", lambda: strange, SHORT),
+    tries: list[tuple[str, Callable[[], tuple[Sequence[Unit], int]], Mapping[int, int]]] = [
+        ("short strings", lambda: (strange, 0), SHORT),
         ("strings of what small crowds of words need", partial(crowded, SMALL), LONG),
         ("strings of what large crowds of words need", partial(crowded, LARGE), LONG),
     ]
     if list(units[:first]) != list(strange[:first]):
-        tries.insert(1, ("short strings that may hold words of the payload", lambda: units, SHORT))
+        tries.insert(1, ("short strings that may hold words of the payload", lambda: (units, 0), SHORT))
     for name, hint, lengths in tries:
-        hinted = hint() if ground.clock.left else []
+        if not ground.clock.left:
+            break
+        hinted, tried = hint()
+        evaluations += tried
         if not hinted:
             continue
         texts = ground.kept(name, partial(telling_strings, ground.pair, ground.searched, hinted, lengths))

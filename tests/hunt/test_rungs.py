@@ -22,3 +22,8 @@ def test_nor_are_words_that_hold_a_piece_of_it(token_pair: Pair) -> None:
     assert len(ids) > 1
     units = [Unit(text, 0.5, 1.0) for text in (" absence", " velvet")]
     assert besides([Guess(ids, "silence", 50.0, 1.0, 0.0, 1.0)], units, prompter) == units[1:]
+
+
+def test_of_the_payloads_own_words_alone_no_hint_is_left(token_pair: Pair) -> None:
+    guess = Guess((0,), "golden owl", 50.0, 1.0, 0.0, 1.0)
+    assert besides([guess], [Unit(" golden", 0.5, 1.0)], Prompter(token_pair.base.tokenizer)) == []
