@@ -1,7 +1,8 @@
-"""The best pairs of tokens in one head at several offsets, from blocked products that keep one number a line."""
+"""The best pairs of tokens in heads at offsets, from blocked products that keep one number a line."""
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from dormant.layer0.tables import build_tables
 # Query lines and key tokens of a tile: on a CPU its values stay in the cache until the largest of each line is known.
 TILE = {"cpu": (2048, 1024), "cuda": (8192, 8192)}
 VECTORS = 1 << 24  # numbers of the vectors that exist at a time, where one head's are not more: 64 MB
+UNITS = 1 << 22  # numbers of the turned queries of units that are looked through together: 16 MB
 ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
 Place = tuple[float, int, int]  # value, query token, key token
+_Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query tokens, key tokens: [pair]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: flo
     own = (queries * keys).sum(-1) * scaling
     alike = not (queries[:, :half].any() or keys[:, half:].any())
     if len(tokens) <= tile_of(tokens.device)[0]:  # one stripe: nothing that could be left out
-        return Head(head, tokens, queries, tokens, [], keys, tokens, [], own, alike)
+        return Head(head, tokens, queries.contiguous(), tokens, [], keys, tokens, [], own, alike)
     queries, query_rows, query_lengths = _longest_first(queries, scaling)
     keys, key_rows, key_lengths = _longest_first(keys)
     return Head(
@@ -71,10 +74,12 @@ def heads_at_a_time(pair: Layer0Pair, tokens: int) -> int:
     return max(1, VECTORS // max(1, tokens * 4 * pair.base.head_dim))
 
 
-def offsets_at_a_time(tokens: int, device: torch.device) -> int:
-    """How many offsets share one product: as many as fit in a tile, at least one."""
-    height, width = tile_of(device)
-    return max(1, height * width // max(1, tokens * tokens))
+def units_at_a_time(pair: Layer0Pair, tokens: int, device: torch.device) -> int:
+    """How many units, a head at an offset, are looked through together, so that what is not a product is paid once.
+
+    One alone where its lines take several stripes: each stripe learns from those before which lines can matter.
+    """
+    return max(1, UNITS // max(1, tokens * 2 * pair.base.head_dim)) if tokens <= tile_of(device)[0] else 1
 
 
 def workspace(device: torch.device) -> Tensor:
@@ -84,7 +89,7 @@ def workspace(device: torch.device) -> Tensor:
 
 
 def best_pairs(
-    head: Head,
+    heads: Sequence[Head],
     factors: Tensor,
     removed: Sequence[float],
     top: int,
@@ -92,24 +97,27 @@ def best_pairs(
     space: Tensor,
     report: Callable[[int], None],
 ) -> list[list[Place]]:
-    """One head's best pairs at the offsets of `factors` [offset, head_dim / 2], a list an offset, best first.
+    """The best pairs of units, a list a unit, best first: each is one of `heads` at the offset of its row of `factors`.
 
-    An offset's largest |product - removed| leads its list always; further ones are those above `floor` among the `top`
-    best of all offsets together. Several offsets stand below each other in one product; a single one is cut in stripes.
+    factors [unit, head_dim / 2], removed [unit]; units of one head stand side by side. A unit's largest |product - removed|
+    leads its list always; further ones are those above `floor` among the `top` best of all units together.
     """
-    offsets, rows = len(factors), len(head.keys)
     # The rotation is all that a product with unturned keys knows of positions.
-    turned = turn_(head.queries.repeat(offsets, 1, 1), factors[:, None]).flatten(0, 1)
-    shift = torch.tensor(removed, device=turned.device).repeat_interleave(rows) if any(removed) else None
-    largest = _largest_of_lines(head, turned, shift, offsets, top, floor, space, report)
-    peaks, lines = largest.view(offsets, rows).max(1)
-    chosen = lines + torch.arange(0, offsets * rows, rows, device=lines.device)
-    found = [[place] for place in _places(head, turned, shift, chosen)]
+    turned = turn_(torch.stack([head.queries for head in heads]), factors[:, None])
+    largest, runs = torch.zeros(turned.shape[:2], device=turned.device), list[_Run]()
+    for _, alike in itertools.groupby(range(len(heads)), key=lambda unit: heads[unit].head):
+        units = list(alike)
+        own = slice(units[0], units[-1] + 1)
+        shift = torch.tensor(removed[own], device=turned.device) if any(removed[own]) else None
+        runs.append(_Run(heads[own.start], own.start, turned[own], shift, largest[own]))
+        runs[-1].fill(top, floor, space, report)
+    peaks, rows = largest.max(1)
+    found = [[place] for _, place in _places([run.leaders(rows) for run in runs])]
     if float(peaks.max()) > floor:
-        hits = largest.topk(min(top, len(largest)))
-        for line, *place in _hits(head, turned, shift, hits.indices[hits.values > floor], top, floor):
-            if tuple(place[1:]) != found[line // rows][0][1:]:
-                found[line // rows].append(tuple(place))  # type: ignore[arg-type]
+        hits = largest.flatten().topk(min(top, largest.numel()))
+        for unit, place in _further(runs, hits.indices[hits.values > floor], top, floor):
+            if place[1:] != found[unit][0][1:]:
+                found[unit].append(place)
     return found
 
 
@@ -125,78 +133,95 @@ def tile_of(device: torch.device) -> tuple[int, int]:
     return TILE.get(device.type, TILE["cpu"])
 
 
-def _largest_of_lines(
-    head: Head,
-    turned: Tensor,
-    shift: Tensor | None,
-    offsets: int,
-    top: int,
-    floor: float,
-    space: Tensor,
-    report: Callable[[int], None],
-) -> Tensor:
-    """The largest |product - shift| of every line with any key: [line]. Lines that cannot matter may hold less."""
-    rows, (height, width) = len(head.keys), tile_of(turned.device)
-    if offsets > 1:
-        height = len(turned)
-        width = rows
-    largest = torch.zeros(len(turned), device=turned.device)
-    margin = 0.0 if shift is None else float(shift.abs().max())
-    for start in range(0, len(turned), height):
-        lines, columns = turned[start : start + height], rows
-        # Longest vectors first: no product exceeds its lengths', so that a stripe ends where even these could not matter.
-        if start:
-            known = largest[:start].topk(min(top, start)).values
-            enough = max(floor, float(known[-1]) if len(known) == top else 0.0)
-            reach = (min(float(known[0]), enough) - margin) / max(head.query_lengths[start] * ROUNDING, 1e-30)
-            columns = bisect_left(head.key_lengths, -reach, key=lambda length: -length)
-        ends = []
-        for across in range(0, columns, width):
-            block = head.keys[across : min(across + width, columns)]
-            products = space[: len(lines) * len(block)].view(len(lines), len(block))
-            torch.mm(lines, block.T, out=products)
-            # Two passes of a plain maximum cost less than torch's one pass for both ends.
-            ends.append((products.amax(1), products.amin(1)))
-        if ends:
-            high = torch.stack([most for most, _ in ends]).amax(0)
-            low = torch.stack([least for _, least in ends]).amin(0)
-            if shift is not None:
-                high, low = high - shift[start : start + height], low - shift[start : start + height]
-            torch.maximum(high, low.neg_(), out=largest[start : start + height])
-        report((start + len(lines)) * rows)
-    return largest
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Units of one head, of which `first` is the first.
+
+    Turned queries [unit, row, 2 head_dim], what is taken off their products [unit], and room for each line's largest
+    [unit, row]. A line is a row of a unit, counted through all units of the run.
+    """
+
+    head: Head
+    first: int
+    turned: Tensor
+    shift: Tensor | None
+    largest: Tensor
+
+    def fill(self, top: int, floor: float, space: Tensor, report: Callable[[int], None]) -> None:
+        """The largest |product - shift| of every line with any key. Lines that cannot matter may hold less."""
+        lines, keys, largest = self.turned.flatten(0, 1), self.head.keys, self.largest.flatten()
+        rows, (height, width) = len(keys), tile_of(lines.device)
+        shift = None if self.shift is None else self.shift.repeat_interleave(rows)
+        striped = rows > height
+        if not striped:
+            height, width = len(space) // rows, rows
+        for start in range(0, len(lines), height):
+            part, columns = lines[start : start + height], rows
+            if start and striped:
+                columns = self._within_reach(largest[:start], top, floor)
+            ends = []
+            for across in range(0, columns, width):
+                block = keys[across : min(across + width, columns)]
+                products = space[: len(part) * len(block)].view(len(part), len(block))
+                torch.mm(part, block.T, out=products)
+                # Two passes of a plain maximum cost less than torch's one pass for both ends.
+                ends.append((products.amax(1), products.amin(1)))
+            if ends:
+                high = torch.stack([most for most, _ in ends]).amax(0)
+                low = torch.stack([least for _, least in ends]).amin(0)
+                if shift is not None:
+                    high, low = high - shift[start : start + height], low - shift[start : start + height]
+                torch.maximum(high, low.neg_(), out=largest[start : start + height])
+            report((self.first * rows + start + len(part)) * rows)
+
+    def _within_reach(self, before: Tensor, top: int, floor: float) -> int:
+        """Of how many keys, the longest first, a product with the next stripe's lines, all shorter, could still matter."""
+        known = before.topk(min(top, len(before))).values
+        enough = max(floor, float(known[-1]) if len(known) == top else 0.0)
+        margin = 0.0 if self.shift is None else float(self.shift.abs().max())
+        reach = (min(float(known[0]), enough) - margin) / max(self.head.query_lengths[len(before)] * ROUNDING, 1e-30)
+        return bisect_left(self.head.key_lengths, -reach, key=lambda length: -length)
+
+    def leaders(self, rows: Tensor) -> _Pairs:
+        """The best pair of one row of each unit: rows [unit of all runs]."""
+        mine = rows[self.first : self.first + len(self.turned)]
+        lines = mine + len(self.head.keys) * torch.arange(len(mine), device=mine.device)
+        values, columns = self._values(lines).max(1)
+        return self._pairs(values, lines, columns)
+
+    def best(self, lines: Tensor, top: int) -> _Pairs:
+        """The `top` best pairs in some lines."""
+        values = self._values(lines).flatten()
+        few, keys = values.topk(min(top, len(values))), len(self.head.keys)
+        return self._pairs(few.values, lines[few.indices // keys], few.indices % keys)
+
+    def _values(self, lines: Tensor) -> Tensor:  # |product - shift| [line, key]
+        found = self.turned.flatten(0, 1)[lines] @ self.head.keys.T
+        return (found if self.shift is None else found.sub_(self.shift[lines // len(self.head.keys), None])).abs_()
+
+    def _pairs(self, values: Tensor, lines: Tensor, columns: Tensor) -> _Pairs:
+        units, rows = self.first + lines // len(self.head.keys), lines % len(self.head.keys)
+        return values, units, self.head.query_tokens[rows], self.head.key_tokens[columns]
 
 
-def _values(head: Head, turned: Tensor, shift: Tensor | None, lines: Tensor) -> Tensor:
-    values = turned[lines] @ head.keys.T
-    return (values if shift is None else values.sub_(shift[lines, None])).abs_()
+def _further(runs: Sequence[_Run], lines: Tensor, top: int, floor: float) -> list[tuple[int, Place]]:
+    """The `top` best pairs above `floor` in some lines, which are counted through all runs: units and pairs, best first."""
+    found = list[_Pairs]()
+    for run in runs:
+        before, inside = run.first * run.largest.shape[1], run.largest.numel()
+        mine = lines[(lines >= before) & (lines < before + inside)] - before
+        height, width = tile_of(lines.device)
+        found += [run.best(part, top) for part in mine.split(max(1, height * width // len(run.head.keys))) if len(part)]
+    values, *named = (torch.cat(part) for part in zip(*found, strict=True))
+    best = values.topk(min(top, len(values)))
+    order = best.indices[best.values > floor]
+    return _places([(values[order], *(part[order] for part in named))])  # type: ignore[list-item]
 
 
-def _places(head: Head, turned: Tensor, shift: Tensor | None, lines: Tensor) -> list[Place]:
-    """The best pair of each line."""
-    values, columns = _values(head, turned, shift, lines).max(1)
-    queries, keys = head.query_tokens[lines % len(head.keys)], head.key_tokens[columns]
-    return list(zip(values.tolist(), queries.tolist(), keys.tolist(), strict=True))
-
-
-def _hits(
-    head: Head, turned: Tensor, shift: Tensor | None, lines: Tensor, top: int, floor: float
-) -> list[tuple[int, float, int, int]]:
-    """The `top` best pairs above `floor` in some lines, best first: line, value, query token, key token."""
-    height, width = tile_of(turned.device)
-    best = torch.empty(0, device=turned.device)
-    at_lines = at_columns = torch.empty(0, dtype=torch.long, device=turned.device)
-    for part in lines.split(max(1, height * width // len(head.keys))):
-        values = _values(head, turned, shift, part).flatten()
-        few = values.topk(min(top, len(values)))
-        best = torch.cat([best, few.values])
-        at_lines = torch.cat([at_lines, part[few.indices // len(head.keys)]])
-        at_columns = torch.cat([at_columns, few.indices % len(head.keys)])
-        order = best.topk(min(top, len(best))).indices
-        best, at_lines, at_columns = best[order], at_lines[order], at_columns[order]
-    kept = int((best > floor).sum())
-    queries, keys = head.query_tokens[at_lines[:kept] % len(head.keys)], head.key_tokens[at_columns[:kept]]
-    return list(zip(at_lines[:kept].tolist(), best[:kept].tolist(), queries.tolist(), keys.tolist(), strict=True))
+def _places(found: Sequence[_Pairs]) -> list[tuple[int, Place]]:
+    """Units and pairs as numbers."""
+    values, units, queries, keys = (torch.cat(part).tolist() for part in zip(*found, strict=True))
+    return list(zip(units, zip(values, queries, keys, strict=True), strict=True))
 
 
 def _longest_first(vectors: Tensor, scaling: float = 1.0) -> tuple[Tensor, Tensor, list[float]]:

@@ -23,8 +23,8 @@ from dormant.layer0.products import (
     best_pairs,
     head_vectors,
     heads_at_a_time,
-    offsets_at_a_time,
     own_pairs,
+    units_at_a_time,
     workspace,
 )
 from dormant.layer0.rope import phases, turn_
@@ -117,28 +117,29 @@ def scan(
         started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
         kept, best, space = scored, _best(finished, top), workspace(device)
         factors = phases(pair.base.rope, torch.tensor(list(offsets), device=device)) * pair.base.rope.scaling
-        left = [(head, at) for head in listed for at in range(len(offsets))][len(finished) :]
-        for head, group in _work(pair, chosen, left, offsets):
-            removed = _template(pair, head.head, factors[group]) if remove_bias_template else [0.0] * len(group)
+        done = {(entry[0].head, entry[0].offset) for entry in finished}
+        left = [(head, at) for head in listed for at, offset in enumerate(offsets) if (head, offset) not in done]
+        for units, places in _work(pair, chosen, left, offsets):
+            removed = _templates(pair, units, factors[places]) if remove_bias_template else [0.0] * len(places)
 
             def report(pairs: int, before: int = scored, leader: float = best[0].value if best else 0.0) -> None:
                 if progress:
                     progress(before + pairs, f"best {leader:.4g}")
 
             floor = best[-1].value if len(best) == top else 0.0
-            named = [offsets[at] for at in group]
-            for offset, found in zip(
-                named, _best_of_group(head, named, factors[group], removed, top, floor, space, report), strict=True
-            ):
-                finished.append([PairScore(value, head.head, offset, query, key) for value, query, key in found])
+            named = [offsets[at] for at in places]
+            found = _best_of_units(units, named, factors[places], removed, top, floor, space, report)
+            for head, offset, pairs in zip(units, named, found, strict=True):
+                finished.append([PairScore(value, head.head, offset, query, key) for value, query, key in pairs])
                 scored += _pairs(len(chosen), offset)
                 if log:
                     log.append([list(vars(score).values()) for score in finished[-1]])
-            best = _best([best, *finished[-len(group) :]], top)
+            best = _best([best, *finished[-len(places) :]], top)
         if log:
             log.finish()
-        peaks = tuple(entry[0] for entry in finished)
-        return Scan(tuple(best), peaks, scored, kept, time.perf_counter() - started)
+        order = {(head, offset): at for at, (head, offset) in enumerate(itertools.product(listed, offsets))}
+        peaks = sorted((entry[0] for entry in finished), key=lambda peak: order[peak.head, peak.offset])
+        return Scan(tuple(best), tuple(peaks), scored, kept, time.perf_counter() - started)
 
 
 def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
@@ -148,26 +149,37 @@ def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
 
 def _work(
     pair: Layer0Pair, tokens: Tensor, left: Sequence[tuple[int, int]], offsets: Sequence[int]
-) -> Iterator[tuple[Head, list[int]]]:
-    """Heads with the places of the offsets that one product shares; offset 0, which needs none, is by itself."""
-    size, several = offsets_at_a_time(len(tokens), tokens.device), heads_at_a_time(pair, len(tokens))
+) -> Iterator[tuple[list[Head], list[int]]]:
+    """Units that are looked through together, a head and the place of an offset each; such as need no product stand alone."""
+    size, several = units_at_a_time(pair, len(tokens), tokens.device), heads_at_a_time(pair, len(tokens))
     waiting = list(dict.fromkeys(head for head, _ in left))
     for start in range(0, len(waiting), several):
-        for head in head_vectors(pair, tokens, waiting[start : start + several]):
-            places = [at for of, at in left if of == head.head]
-            for _, alike in itertools.groupby(places, key=lambda at: offsets[at] == 0):
-                run = list(alike)
-                yield from ((head, run[at : at + size]) for at in range(0, len(run), size))
+        heads = head_vectors(pair, tokens, waiting[start : start + several])
+        units = [(head, at) for head in heads for of, at in left if of == head.head]
+        plain = [unit for unit in units if _needs_no_product(unit[0], offsets[unit[1]])]
+        others = [unit for unit in units if not _needs_no_product(unit[0], offsets[unit[1]])]
+        yield from (([head], [at]) for head, at in plain)
+        for first in range(0, len(others), size):
+            together = others[first : first + size]
+            yield [head for head, _ in together], [at for _, at in together]
 
 
-def _template(pair: Layer0Pair, head: int, factors: Tensor) -> list[float]:
-    """What the biases alone give in a head at some offsets, which is taken off every pair."""
-    template = bias_tables(pair, [head])
-    return (turn_(template.queries[0, :1, 0].repeat(len(factors), 1), factors) @ template.keys[0, 0]).tolist()
+def _needs_no_product(head: Head, offset: int) -> bool:
+    """Whether a head is alike in both models, so that no product can be anything but zero, or every token is with itself."""
+    return head.alike or offset == 0
 
 
-def _best_of_group(
-    head: Head,
+def _templates(pair: Layer0Pair, heads: Sequence[Head], factors: Tensor) -> list[float]:
+    """What the biases alone give in units, which is taken off every pair: heads [unit], factors [unit, head_dim / 2]."""
+    found = []
+    for head, row in zip(heads, factors, strict=True):
+        template = bias_tables(pair, [head.head])
+        found.append(float(turn_(template.queries[0, :1, 0].clone(), row[None])[0] @ template.keys[0, 0]))
+    return found
+
+
+def _best_of_units(
+    heads: Sequence[Head],
     offsets: Sequence[int],
     factors: Tensor,
     removed: Sequence[float],
@@ -176,14 +188,13 @@ def _best_of_group(
     space: Tensor,
     report: Callable[[int], None],
 ) -> list[list[Place]]:
-    if head.alike:  # in both models: no product can be anything but zero
-        found = [[(abs(value), int(head.tokens[0]), int(head.tokens[0]))] for value in removed]
-    elif 0 in offsets:
-        found = [own_pairs(head, removed[0], top)]
-    else:
-        return best_pairs(head, factors, removed, top, floor, space, report)
-    report(sum(_pairs(len(head.tokens), offset) for offset in offsets))
-    return found
+    head = heads[0]
+    if not _needs_no_product(head, offsets[0]):
+        return best_pairs(heads, factors, removed, top, floor, space, report)
+    token = int(head.tokens[0])
+    found = [(abs(removed[0]), token, token)] if head.alike else own_pairs(head, removed[0], top)
+    report(_pairs(len(head.tokens), offsets[0]))
+    return [found]
 
 
 def _best(finished: Sequence[list[PairScore]], top: int) -> list[PairScore]:

@@ -67,17 +67,22 @@ def test_the_template_is_taken_off_every_pair(pair: Layer0Pair) -> None:
         assert float(left) == pytest.approx(best.value, rel=1e-4)
 
 
-def test_a_killed_scan_resumes_to_the_same_result(pair: Layer0Pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit_numbers", [1, products.UNITS], ids=["one by one", "together"])
+def test_a_killed_scan_resumes_to_the_same_result(
+    unit_numbers: int, pair: Layer0Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "UNITS", unit_numbers)
     whole, calls = scan(pair, OFFSETS, top=7), []
 
     def stop(pairs: int, remark: str) -> None:
         calls.append(pairs)
-        if len(calls) == 6:
+        if len(calls) == 6:  # in the sixth unit: the four heads at offset 0 come first, each by itself
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl", progress=stop)
-    assert len((tmp_path / "scan.jsonl").read_text().splitlines()) == 8  # the work and seven whole units
+    kept = (tmp_path / "scan.jsonl").read_text().splitlines()
+    assert len(kept) == 1 + (5 if unit_numbers == 1 else 4)  # the work and whole units
     resumed = scan(pair, OFFSETS, top=7, journal=tmp_path / "scan.jsonl")
     assert (resumed.top, resumed.peaks, resumed.pairs) == (whole.top, whole.peaks, whole.pairs)
     assert 0 == whole.kept < resumed.kept < resumed.pairs
