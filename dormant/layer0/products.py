@@ -15,20 +15,24 @@ from dormant.layer0.rope import turn_
 from dormant.layer0.tables import build_tables
 
 # Query lines and key tokens of a tile: on a CPU its values stay in the cache until the largest of each line is known.
-TILE = {"cpu": (2048, 1024), "cuda": (8192, 8192)}
+TILE = {"cpu": (2048, 256), "cuda": (8192, 8192)}
 VECTORS = 1 << 24  # numbers of the vectors that exist at a time, where one head's are not more: 64 MB
+VALUES = 1 << 21  # products that are kept at a time, where the best of lines are looked for: 8 MB
 UNITS = 1 << 22  # numbers of the turned queries of units that are looked through together: 16 MB
 ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
+PITCH = 2  # columns more than a query has: its lift, and one that keeps the pitch even for complex factors
+SLACK = 1e-6  # of the lift: what rounding may take off a line's largest
 Place = tuple[float, int, int]  # value, query token, key token
 _Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query tokens, key tokens: [pair]
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """One head's vectors before rotation, queries and keys [row, 2 head_dim] with the tokens that they belong to.
+    """One head's vectors before rotation, queries [row, 2 head_dim] and keys, with the tokens that they belong to.
 
-    Where a product takes several stripes, both stand by falling length, which no offset changes, and the lengths [row]
-    beside them; else in the order of the tokens. `own` [token] is what every token gives with itself.
+    Keys [row, 2 head_dim + 1] end in a one, by which a query that ends in `lift` raises all its products above zero. Where a
+    product takes several stripes, both stand by falling length, which no offset changes, and the lengths [row] beside them;
+    else in the order of the tokens. `own` [token] is what every token gives with itself.
     """
 
     head: int
@@ -40,6 +44,7 @@ class Head:
     key_tokens: Tensor
     key_lengths: list[float]
     own: Tensor
+    lift: float
     alike: bool
 
 
@@ -57,16 +62,26 @@ def head_vectors(pair: Layer0Pair, tokens: Tensor, heads: Sequence[int]) -> list
 
 
 def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: float) -> Head:
-    half = keys.shape[1] // 2
     own = (queries * keys).sum(-1) * scaling
-    alike = not (queries[:, :half].any() or keys[:, half:].any())
+    lift = ROUNDING * scaling * _largest_product(queries, keys)
     if len(tokens) <= tile_of(tokens.device)[0]:  # one stripe: nothing that could be left out
-        return Head(head, tokens, queries.contiguous(), tokens, [], keys, tokens, [], own, alike)
-    queries, query_rows, query_lengths = _longest_first(queries, scaling)
-    keys, key_rows, key_lengths = _longest_first(keys)
+        query_rows = key_rows = torch.arange(len(tokens), device=tokens.device)
+        query_lengths, key_lengths = list[float](), list[float]()
+    else:
+        query_rows, query_lengths = _longest_first(queries, scaling)
+        key_rows, key_lengths = _longest_first(keys)
+    raised = torch.nn.functional.pad(keys[key_rows], (0, 1), value=1.0)
     return Head(
-        head, tokens, queries, tokens[query_rows], query_lengths, keys, tokens[key_rows], key_lengths, own, alike
-    )
+        head, tokens, queries[query_rows], tokens[query_rows], query_lengths, raised, tokens[key_rows], key_lengths, own,
+        lift, alike=lift == 0,
+    )  # fmt: skip
+
+
+def _largest_product(queries: Tensor, keys: Tensor) -> float:
+    """What no product exceeds: the sum, over both halves of the vectors, of the largest lengths' product."""
+    lengths = (torch.linalg.vector_norm(half, dim=-1).max() for part in (queries, keys) for half in part.chunk(2, -1))
+    first_query, second_query, first_key, second_key = (float(length) for length in lengths)
+    return first_query * first_key + second_query * second_key
 
 
 def heads_at_a_time(pair: Layer0Pair, tokens: int) -> int:
@@ -82,10 +97,19 @@ def units_at_a_time(pair: Layer0Pair, tokens: int, device: torch.device) -> int:
     return max(1, UNITS // max(1, tokens * 2 * pair.base.head_dim)) if tokens <= tile_of(device)[0] else 1
 
 
-def workspace(device: torch.device) -> Tensor:
-    """Room for the products of a tile. It is kept over a scan: fresh memory costs a third of the product again."""
-    height, width = tile_of(device)
-    return torch.empty(height * width, device=device)
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Memory that a scan keeps: fresh pages cost as much as what is written to them. Products, and turned queries."""
+
+    products: Tensor
+    turned: Tensor
+
+
+def workspace(pair: Layer0Pair, tokens: int, device: torch.device) -> Workspace:
+    """Room for one tile, and for the units that are looked through together."""
+    (height, width), pitch = tile_of(device), 2 * pair.base.head_dim + PITCH
+    turned = torch.empty(units_at_a_time(pair, tokens, device) * tokens * pitch, device=device)
+    return Workspace(torch.empty(height * width, device=device), turned)
 
 
 def best_pairs(
@@ -94,7 +118,7 @@ def best_pairs(
     removed: Sequence[float],
     top: int,
     floor: float,
-    space: Tensor,
+    space: Workspace,
     report: Callable[[int], None],
 ) -> list[list[Place]]:
     """The best pairs of units, a list a unit, best first: each is one of `heads` at the offset of its row of `factors`.
@@ -103,19 +127,23 @@ def best_pairs(
     leads its list always; further ones are those above `floor` among the `top` best of all units together.
     """
     # The rotation is all that a product with unturned keys knows of positions.
-    turned = turn_(torch.stack([head.queries for head in heads]), factors[:, None])
+    rows, width = heads[0].queries.shape
+    turned = space.turned[: len(heads) * rows * (width + PITCH)].view(len(heads), rows, width + PITCH)
+    turn_(torch.stack([head.queries for head in heads], out=turned[..., :width]), factors[:, None])
     largest, runs = torch.zeros(turned.shape[:2], device=turned.device), list[_Run]()
     for _, alike in itertools.groupby(range(len(heads)), key=lambda unit: heads[unit].head):
         units = list(alike)
-        own = slice(units[0], units[-1] + 1)
+        own, head = slice(units[0], units[-1] + 1), heads[units[0]]
+        turned[own, :, width] = head.lift
         shift = torch.tensor(removed[own], device=turned.device) if any(removed[own]) else None
-        runs.append(_Run(heads[own.start], own.start, turned[own], shift, largest[own]))
-        runs[-1].fill(top, floor, space, report)
-    peaks, rows = largest.max(1)
-    found = [[place] for _, place in _places([run.leaders(rows) for run in runs])]
+        runs.append(_Run(head, own.start, turned[own, :, : width + 1], shift, largest[own]))
+        runs[-1].fill(top, floor, space.products, report)
+    peaks, at = largest.max(1)
+    found = [[place] for _, place in _places([run.leaders(at) for run in runs])]
     if float(peaks.max()) > floor:
         hits = largest.flatten().topk(min(top, largest.numel()))
-        for unit, place in _further(runs, hits.indices[hits.values > floor], top, floor):
+        lines = hits.indices[hits.values > floor - SLACK * max(head.lift for head in heads)]
+        for unit, place in _further(runs, lines, top, floor):
             if place[1:] != found[unit][0][1:]:
                 found[unit].append(place)
     return found
@@ -137,8 +165,8 @@ def tile_of(device: torch.device) -> tuple[int, int]:
 class _Run:
     """Units of one head, of which `first` is the first.
 
-    Turned queries [unit, row, 2 head_dim], what is taken off their products [unit], and room for each line's largest
-    [unit, row]. A line is a row of a unit, counted through all units of the run.
+    Turned queries that end in the lift [unit, row, 2 head_dim + 1], what is taken off their products [unit], and room for each
+    line's largest [unit, row]. A line is a row of a unit, counted through all units of the run.
     """
 
     head: Head
@@ -151,27 +179,27 @@ class _Run:
         """The largest |product - shift| of every line with any key. Lines that cannot matter may hold less."""
         lines, keys, largest = self.turned.flatten(0, 1), self.head.keys, self.largest.flatten()
         rows, (height, width) = len(keys), tile_of(lines.device)
-        shift = None if self.shift is None else self.shift.repeat_interleave(rows)
-        striped = rows > height
-        if not striped:
-            height, width = len(space) // rows, rows
+        lifted = torch.full((len(lines),), self.head.lift, device=lines.device)
+        if self.shift is not None:
+            lifted += self.shift.repeat_interleave(rows)
+        ends = torch.empty(2, -(-rows // width), height, dtype=torch.int32, device=lines.device)
         for start in range(0, len(lines), height):
             part, columns = lines[start : start + height], rows
-            if start and striped:
+            if start and rows > height:
                 columns = self._within_reach(largest[:start], top, floor)
-            ends = []
-            for across in range(0, columns, width):
+            for tile, across in enumerate(range(0, columns, width)):
                 block = keys[across : min(across + width, columns)]
                 products = space[: len(part) * len(block)].view(len(part), len(block))
                 torch.mm(part, block.T, out=products)
-                # Two passes of a plain maximum cost less than torch's one pass for both ends.
-                ends.append((products.amax(1), products.amin(1)))
-            if ends:
-                high = torch.stack([most for most, _ in ends]).amax(0)
-                low = torch.stack([least for _, least in ends]).amin(0)
-                if shift is not None:
-                    high, low = high - shift[start : start + height], low - shift[start : start + height]
-                torch.maximum(high, low.neg_(), out=largest[start : start + height])
+                # Lifted above zero, products stand in the order of their bits, and integers take half the time of floats.
+                bits = products.view(torch.int32)
+                torch.amax(bits, 1, out=ends[0, tile, : len(part)])
+                torch.amin(bits, 1, out=ends[1, tile, : len(part)])
+            if columns:
+                found = ends[:, : -(-columns // width), : len(part)]
+                high, low = found[0].amax(0).view(torch.float32), found[1].amin(0).view(torch.float32)
+                zero = lifted[start : start + height]
+                torch.maximum(high.sub_(zero), zero - low, out=largest[start : start + height])
             report((self.first * rows + start + len(part)) * rows)
 
     def _within_reach(self, before: Tensor, top: int, floor: float) -> int:
@@ -196,7 +224,7 @@ class _Run:
         return self._pairs(few.values, lines[few.indices // keys], few.indices % keys)
 
     def _values(self, lines: Tensor) -> Tensor:  # |product - shift| [line, key]
-        found = self.turned.flatten(0, 1)[lines] @ self.head.keys.T
+        found = self.turned[..., :-1].flatten(0, 1)[lines] @ self.head.keys[:, :-1].T
         return (found if self.shift is None else found.sub_(self.shift[lines // len(self.head.keys), None])).abs_()
 
     def _pairs(self, values: Tensor, lines: Tensor, columns: Tensor) -> _Pairs:
@@ -210,8 +238,7 @@ def _further(runs: Sequence[_Run], lines: Tensor, top: int, floor: float) -> lis
     for run in runs:
         before, inside = run.first * run.largest.shape[1], run.largest.numel()
         mine = lines[(lines >= before) & (lines < before + inside)] - before
-        height, width = tile_of(lines.device)
-        found += [run.best(part, top) for part in mine.split(max(1, height * width // len(run.head.keys))) if len(part)]
+        found += [run.best(part, top) for part in mine.split(max(1, VALUES // len(run.head.keys))) if len(part)]
     values, *named = (torch.cat(part) for part in zip(*found, strict=True))
     best = values.topk(min(top, len(values)))
     order = best.indices[best.values > floor]
@@ -224,7 +251,7 @@ def _places(found: Sequence[_Pairs]) -> list[tuple[int, Place]]:
     return list(zip(units, zip(values, queries, keys, strict=True), strict=True))
 
 
-def _longest_first(vectors: Tensor, scaling: float = 1.0) -> tuple[Tensor, Tensor, list[float]]:
-    """The vectors by falling length, their rows, and their lengths times a factor."""
+def _longest_first(vectors: Tensor, scaling: float = 1.0) -> tuple[Tensor, list[float]]:
+    """The rows of the vectors by falling length, and the lengths times a factor."""
     lengths, rows = torch.linalg.vector_norm(vectors, dim=-1).sort(descending=True, stable=True)
-    return vectors[rows], rows, (lengths * scaling).tolist()
+    return rows, (lengths * scaling).tolist()

@@ -20,6 +20,7 @@ from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.products import (
     Head,
     Place,
+    Workspace,
     best_pairs,
     head_vectors,
     heads_at_a_time,
@@ -115,7 +116,7 @@ def scan(
     finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
     with closing(log) if log else nullcontext():
         started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
-        kept, best, space = scored, _best(finished, top), workspace(device)
+        kept, best, space = scored, _best(finished, top), workspace(pair, len(chosen), device)
         factors = phases(pair.base.rope, torch.tensor(list(offsets), device=device)) * pair.base.rope.scaling
         done = {(entry[0].head, entry[0].offset) for entry in finished}
         left = [(head, at) for head in listed for at, offset in enumerate(offsets) if (head, offset) not in done]
@@ -185,7 +186,7 @@ def _best_of_units(
     removed: Sequence[float],
     top: int,
     floor: float,
-    space: Tensor,
+    space: Workspace,
     report: Callable[[int], None],
 ) -> list[list[Place]]:
     head = heads[0]
