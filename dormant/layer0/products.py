@@ -182,22 +182,22 @@ class _Run:
         lifted = torch.full((len(lines),), self.head.lift, device=lines.device)
         if self.shift is not None:
             lifted += self.shift.repeat_interleave(rows)
-        ends = torch.empty(2, -(-rows // width), height, dtype=torch.int32, device=lines.device)
+        room = torch.empty(2, -(-rows // width), height, dtype=torch.int32, device=lines.device)
         for start in range(0, len(lines), height):
             part, columns = lines[start : start + height], rows
             if start and rows > height:
                 columns = self._within_reach(largest[:start], top, floor)
-            for tile, across in enumerate(range(0, columns, width)):
-                block = keys[across : min(across + width, columns)]
+            blocks = keys[:columns].split(width) if columns else ()
+            ends = room[:, : len(blocks), : len(part)]
+            for block, high, low in zip(blocks, *(end.unbind() for end in ends), strict=True):
                 products = space[: len(part) * len(block)].view(len(part), len(block))
                 torch.mm(part, block.T, out=products)
                 # Lifted above zero, products stand in the order of their bits, and integers take half the time of floats.
                 bits = products.view(torch.int32)
-                torch.amax(bits, 1, out=ends[0, tile, : len(part)])
-                torch.amin(bits, 1, out=ends[1, tile, : len(part)])
-            if columns:
-                found = ends[:, : -(-columns // width), : len(part)]
-                high, low = found[0].amax(0).view(torch.float32), found[1].amin(0).view(torch.float32)
+                torch.amax(bits, 1, out=high)
+                torch.amin(bits, 1, out=low)
+            if blocks:
+                high, low = ends[0].amax(0).view(torch.float32), ends[1].amin(0).view(torch.float32)
                 zero = lifted[start : start + height]
                 torch.maximum(high.sub_(zero), zero - low, out=largest[start : start + height])
             report((self.first * rows + start + len(part)) * rows)
