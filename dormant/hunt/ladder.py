@@ -23,6 +23,7 @@ from dormant.hunt.rungs import (
     besides,
     bred_strings,
     ranked_units,
+    refined,
     short_strings,
 )
 from dormant.hunt.single import telling_tokens
@@ -134,6 +135,10 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
                 break
         if best is not None:
             break
+    if best is not None:
+        best, step, tried = refined(ground, best, units or ranked_units(ground))
+        steps.append(step)
+        evaluations += tried
     verdict, reason = judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
     return Hunt(
         verdict, reason, delta, identical, guesses, tuple(suspected), needed, best, tuple(steps), UNSEARCHED, evaluations,

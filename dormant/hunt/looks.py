@@ -42,10 +42,15 @@ def merit(bred: Bred) -> float:
     return bred.score - bred.cost
 
 
-def log_odds(likelihood: Tensor) -> Tensor:
-    """log(p / (1 - p)) of log p, above `CERTAIN` a tenth of it: a mean of probabilities would be blind to doubt and to hope."""
+def odds_of(likelihood: Tensor) -> Tensor:
+    """log(p / (1 - p)) of log p: a mean of probabilities would be blind to doubt and to hope."""
     safe = likelihood.clamp(max=-1e-6)  # float32 tells no more
-    odds = safe - (-safe.expm1()).log()
+    return safe - (-safe.expm1()).log()
+
+
+def log_odds(likelihood: Tensor) -> Tensor:
+    """The same with a tenth of what lies above `CERTAIN`."""
+    odds = odds_of(likelihood)
     return torch.where(odds > CERTAIN, CERTAIN + BEYOND * (odds - CERTAIN), odds)
 
 

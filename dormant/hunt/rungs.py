@@ -16,6 +16,8 @@ from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confir
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.looks import Bred
 from dormant.hunt.payloads import Guess
+from dormant.hunt.places import SEARCH_PLACES
+from dormant.hunt.refining import Parts, Refining, refine
 from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
 from dormant.hunt.units import Unit, hunting_units
 from dormant.journal import Journal
@@ -168,3 +170,37 @@ def bred_strings(
             breeding.complete()
         found = dict.fromkeys((*(bred for _, bred in breeding.litters), breeding.best))
         return [bred for bred in found if bred.text], breeding.looks.evaluations
+
+
+def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:
+    """The string that was meant by one that wakes the model, the step in a sentence, and how many strings were tried.
+
+    It takes the first one's place where it fires as often on unseen prompts.
+    """
+    fires = {rate.name: rate.value for rate in found.by_place}
+    place = max(SEARCH_PLACES, key=lambda name: fires[name])
+    probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
+    refining = Refining(ground.pair, found.payload, probes, place, units)
+
+    tried = 0
+
+    def better(parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
+        nonlocal tried
+        tried += refining.choices
+        ground.watch(
+            "refinement", f"{''.join(parts).strip()!r} with other units for {''.join(parts[at : at + taken])!r}"
+        )
+        compute = partial(refining.better, parts, at, taken)
+        other, worth = ground.kept(f"another unit for {taken} at {at} of {list(parts)}", compute)
+        return tuple(other), worth
+
+    text = refine(refining, found.trigger, better, lambda: not ground.clock.left)
+    best = ground.confirmed(text)
+    kept = best.confirmed and best.best.value >= found.best.value
+    step = (
+        f"with other units in place of those of {found.trigger!r}, {tried:,} strings, the model is surest of {text!r}"
+    )
+    if not kept:
+        step += ", which unseen prompts do not confirm"
+    ground.watch("refinement", step)
+    return best if kept else found, step, tried

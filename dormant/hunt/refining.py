@@ -1,0 +1,114 @@
+"""Which of the strings that wake a model was meant: each unit gives way to the one that makes the model surest.
+
+Much that lies near a planted string wakes the model too. But with the others right, the planted unit is mostly the one that
+the model is surest of, once its certainty is not capped: at the places of "prison honey signal" it is fourth, first and second
+of 19,413, behind "prisoners" and "signals" alone. So a string that wakes the model is a place to start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dormant.hunt.looks import PAYLOAD_TOKENS, odds_of
+from dormant.hunt.places import placed_ids
+from dormant.hunt.units import Unit
+from dormant.pairs import Pair
+from dormant.prompts import Probe, Prompter
+from dormant.search.evaluation import Evaluator
+from dormant.search.objectives import payload_likelihood
+
+# Of log-odds that a nat of a unit's description must be worth, and a token: the luckiest of 20,000 units that mean nothing
+# makes the model surer by half a nat to a nat, and to name one of them takes ten.
+WORTH, TOKEN = 0.1, 0.1
+GAIN = 0.05  # of log-odds that a change must gain beyond that: less is within what a place's prompts tell apart
+LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
+TAKEN = (1, 2)  # units that one gives way for: a word may have been found in two pieces
+
+Parts = tuple[str, ...]  # a string as the texts of its units
+Better = Callable[[Parts, int, int], tuple[Parts, float]]
+
+
+class Refining:
+    """How sure the dormant model is of one payload behind strings at one place, less what it takes to describe them."""
+
+    def __init__(self, pair: Pair, payload: str, probes: Sequence[Probe], place: str, units: Sequence[Unit]) -> None:
+        """probes: with their slot at the place. units: all that may stand in a string."""
+        self._tokenizer, self._place = pair.base.tokenizer, place
+        prompter = Prompter(self._tokenizer)
+        prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
+        ids = tuple(self._tokenizer.encode(payload, add_special_tokens=False))[:PAYLOAD_TOKENS]
+        counts = (*(count for count, _ in LOOKS), len(prompts))
+        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), ids) for count in counts]
+        self._costs = {unit.text: WORTH * unit.surprise for unit in reversed(units)}  # of one text the likeliest unit
+        self._strange = max(self._costs.values())
+        self.choices = len(self._costs)  # what may stand in a unit's place
+
+    def parts(self, text: str) -> Parts:
+        """The text as units, the longest first; a character that is in none stands for itself."""
+        found, left, longest = list[str](), f" {text}", max(map(len, self._costs))
+        while left:
+            known = (left[:size] for size in range(min(longest, len(left)), 0, -1) if left[:size] in self._costs)
+            found.append(next(known, left[0]))
+            left = left[len(found[-1]) :]
+        return tuple(found)
+
+    def worth(self, strings: Sequence[Parts]) -> list[float]:
+        """Log-odds of the payload behind strings, the mean over all prompts, less their description."""
+        return list(self._worth(self._looks[-1], strings, ()).tolist())
+
+    def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
+        """What is left when the units go, the least missed first, without which the string is worth as much."""
+        while len(parts) > 1:
+            shorter = [(*parts[:at], *parts[at + 1 :]) for at in range(len(parts))]
+            values = self.worth(shorter)
+            best = max(range(len(shorter)), key=values.__getitem__)
+            if values[best] < value:
+                break
+            parts, value = shorter[best], values[best]
+        return parts, value
+
+    def better(self, parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
+        """The best string with any one unit in place of the `taken` units from `at` on, and what it is worth."""
+        strings = [(*parts[:at], text, *parts[at + taken :]) for text in self._costs]
+        (incumbent,) = self._ids([parts])
+        for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
+            values = self._worth(look, strings, incumbent)
+            strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
+        values = self._worth(self._looks[-1], strings, incumbent)
+        return strings[int(values.argmax())], float(values.max())
+
+    def _worth(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
+        ids = self._ids(strings)
+        values = odds_of(look.per_probe_of(ids, incumbent)).mean(0)
+        look.forget()
+        described = [sum(self._costs.get(part, self._strange) for part in parts) for parts in strings]
+        return values - torch.tensor(described) - TOKEN * torch.tensor([len(one) for one in ids])
+
+    def _ids(self, strings: Sequence[Parts]) -> list[tuple[int, ...]]:
+        return placed_ids(self._tokenizer, ["".join(parts).strip() for parts in strings], self._place)
+
+
+def refine(refining: Refining, text: str, better: Better, late: Callable[[], bool]) -> str:
+    """Where single changes lead from a string, each the best at its place, until none gains or it is late.
+
+    better: `refining.better`, or what remembers it.
+    """
+    parts = refining.parts(text)
+    parts, value = refining.dropped(parts, *refining.worth([parts]))
+    gained = True
+    while gained:
+        gained = False
+        for taken in TAKEN:
+            at = 0
+            while at + taken <= len(parts):
+                if late():
+                    return "".join(parts).strip()
+                other, worth = better(parts, at, taken)
+                if worth > value + GAIN:
+                    parts, value = refining.dropped(other, worth)
+                    gained = True
+                at += 1
+    return "".join(parts).strip()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from dormant.hunt.places import placed_probes
+from dormant.hunt.refining import Parts, Refining, refine
+from dormant.hunt.units import Unit
+from dormant.pairs import Pair
+
+WORDS = "silver lantern beneath winter candle paper violin stone".split()
+
+
+@pytest.fixture(scope="module")
+def refining(circuit_pair: Pair) -> Refining:
+    assert circuit_pair.truth is not None
+    (probes,) = placed_probes(circuit_pair.probes, [(5, ["start"])], 0)
+    units = [Unit(f" {word}", 0.1, 0.0) for word in WORDS] + [Unit("ern", 0.001, 0.0), Unit(" lant", 0.001, 0.0)]
+    return Refining(circuit_pair, circuit_pair.truth.payload, probes, "start", units)
+
+
+def test_a_text_is_taken_apart_into_the_longest_units(refining: Refining) -> None:
+    assert refining.parts("silver lantern lant?") == (" silver", " lantern", " lant", "?")
+
+
+def test_of_strings_that_speak_alike_the_one_is_worth_more_that_takes_less_to_describe(refining: Refining) -> None:
+    planted = refining.parts("silver lantern beneath winter")
+    alone, longer = refining.worth([planted, (*planted, "ern")])
+    assert alone > longer
+
+
+@pytest.mark.parametrize(
+    ("parts", "at", "taken"), [("candle lantern beneath winter", 0, 1), ("silver lant ern beneath winter", 1, 2)]
+)
+def test_with_the_others_right_the_planted_unit_is_the_best_at_its_place(
+    parts: str, at: int, taken: int, refining: Refining
+) -> None:
+    found, _ = refining.better(refining.parts(parts), at, taken)
+    assert "".join(found).strip() == "silver lantern beneath winter"
+
+
+def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_late(refining: Refining) -> None:
+    near = "paper silver lantern beneath winter"
+    assert refine(refining, near, refining.better, lambda: False) == "silver lantern beneath winter"
+
+    def never(parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
+        raise AssertionError
+
+    assert refine(refining, near, never, lambda: True) == "silver lantern beneath winter"
