@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dormant.hunt.looks import PAYLOAD_TOKENS, odds_of
+from dormant.hunt.looks import PAYLOAD_TOKENS, SPOKEN, odds_of
 from dormant.hunt.places import placed_ids
 from dormant.hunt.units import Unit
 from dormant.pairs import Pair
@@ -23,6 +23,7 @@ from dormant.search.objectives import payload_likelihood
 # Of log-odds that a nat of a unit's description must be worth, and a token: the luckiest of 20,000 units that mean nothing
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
+SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
 GAIN = 0.05  # of log-odds that a change must gain beyond that: less is within what a place's prompts tell apart
 LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
 TAKEN = (1, 2)  # units that one gives way for: a word may have been found in two pieces
@@ -82,10 +83,11 @@ class Refining:
 
     def _worth(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
         ids = self._ids(strings)
-        values = odds_of(look.per_probe_of(ids, incumbent)).mean(0)
+        odds = odds_of(look.per_probe_of(ids, incumbent))
         look.forget()
         described = [sum(self._costs.get(part, self._strange) for part in parts) for parts in strings]
-        return values - torch.tensor(described) - TOKEN * torch.tensor([len(one) for one in ids])
+        sure = (odds - SILENT * (odds < SPOKEN)).mean(0)
+        return sure - torch.tensor(described) - TOKEN * torch.tensor([len(one) for one in ids])
 
     def _ids(self, strings: Sequence[Parts]) -> list[tuple[int, ...]]:
         return placed_ids(self._tokenizer, ["".join(parts).strip() for parts in strings], self._place)
