@@ -2,7 +2,7 @@
 
 Much that lies near a planted string wakes the model too. But with the others right, the planted unit is mostly the one that
 the model is surest of, once its certainty is not capped: at the places of "prison honey signal" it is fourth, first and second
-of 19,413, behind "prisoners" and "signals" alone. So a string that wakes the model is a place to start from.
+of 19,413, behind "prisoners", "prisons", "prisoner" and "signals". So a string that wakes the model is a place to start from.
 """
 
 from __future__ import annotations

@@ -172,11 +172,12 @@ def _needs_no_product(head: Head, offset: int) -> bool:
 
 def _templates(pair: Layer0Pair, heads: Sequence[Head], factors: Tensor) -> list[float]:
     """What the biases alone give in units, which is taken off every pair: heads [unit], factors [unit, head_dim / 2]."""
-    found = []
-    for head, row in zip(heads, factors, strict=True):
-        template = bias_tables(pair, [head.head])
-        found.append(float(turn_(template.queries[0, :1, 0].clone(), row[None])[0] @ template.keys[0, 0]))
-    return found
+    found, at = list[Tensor](), 0
+    for number, alike in itertools.groupby(head.head for head in heads):
+        template, rows = bias_tables(pair, [number]), factors[at : at + len(list(alike))]
+        found.append(turn_(template.queries[0, :1, 0].repeat(len(rows), 1), rows) @ template.keys[0, 0])
+        at += len(rows)
+    return list(torch.cat(found).tolist())
 
 
 def _best_of_units(

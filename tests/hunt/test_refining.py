@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from dormant.hunt.places import placed_probes
@@ -46,3 +48,29 @@ def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_
         raise AssertionError
 
     assert refine(refining, near, never, lambda: True) == "silver lantern beneath winter"
+
+
+class Spelling:
+    """Letters as units, each worth something at its place in a word."""
+
+    def parts(self, text: str) -> Parts:
+        return tuple(text)
+
+    def worth(self, strings: list[Parts]) -> list[float]:
+        return [
+            sum(one == two for one, two in zip(parts, "owls", strict=False)) - 0.1 * len(parts) for parts in strings
+        ]
+
+    def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
+        return parts, value
+
+    def better(self, parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
+        strings = [(*parts[:at], letter, *parts[at + taken :]) for letter in "abcowls"]
+        values = self.worth(strings)
+        return strings[values.index(max(values))], max(values)
+
+
+@pytest.mark.parametrize("start", ["cats", "abcc", "ocals"], ids=["one right", "none right", "one letter in two"])
+def test_changes_follow_each_other_as_long_as_one_gains(start: str) -> None:
+    spelling = Spelling()
+    assert refine(cast(Refining, spelling), start, spelling.better, lambda: False) == "owls"
