@@ -14,13 +14,16 @@ from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import turn_
 from dormant.layer0.tables import build_tables
 
-# Query lines and key tokens of a tile: on a CPU its values stay in the cache until the largest of each line is known.
-TILE = {"cpu": (2048, 256), "cuda": (8192, 8192)}
-VECTORS = 1 << 24  # numbers of the vectors that exist at a time, where one head's are not more: 64 MB
+# Query lines and key tokens of a tile: on a CPU its values stay in the cache until the largest of each line is known; a GPU
+# multiplies large ones best (512 MB: nine tenths of its peak, and three quarters at a quarter of that).
+TILE = {"cpu": (2048, 256), "cuda": (16384, 8192)}
+# Numbers of the vectors that exist at a time, where one head's are not more: 64 MB, on a GPU 1 GB.
+VECTORS = {"cpu": 1 << 24, "cuda": 1 << 28}
 VALUES = 1 << 21  # products that are kept at a time, where the best of lines are looked for: 8 MB
 UNITS = 1 << 22  # numbers of the turned queries of units that are looked through together: 16 MB
 ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
-PITCH = 2  # columns more than a query has: its lift, and one that keeps the pitch even for complex factors
+# Columns of a product beyond the vectors': the lift, and on a GPU zeros, so that rows begin at whole 16 bytes.
+BEYOND = {"cpu": 1, "cuda": 4}
 SLACK = 1e-6  # of the lift: what rounding may take off a line's largest
 Place = tuple[float, int, int]  # value, query token, key token
 _Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query tokens, key tokens: [pair]
@@ -30,9 +33,10 @@ _Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query tokens, k
 class Head:
     """One head's vectors before rotation, queries [row, 2 head_dim] and keys, with the tokens that they belong to.
 
-    Keys [row, 2 head_dim + 1] end in a one, by which a query that ends in `lift` raises all its products above zero. Where a
-    product takes several stripes, both stand by falling length, which no offset changes, and the lengths [row] beside them;
-    else in the order of the tokens. `own` [token] is what every token gives with itself.
+    Behind every key stands a one (then zeros: keys [row, 2 head_dim + BEYOND]), by which a query behind which `lift` stands
+    raises all its products above zero. Where a product takes several stripes, both stand by falling length, which no offset
+    changes, and the lengths [row] beside them; else in the order of the tokens. `own` [token] is what every token gives with
+    itself.
     """
 
     head: int
@@ -70,11 +74,21 @@ def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: flo
     else:
         query_rows, query_lengths = _longest_first(queries, scaling)
         key_rows, key_lengths = _longest_first(keys)
-    raised = torch.nn.functional.pad(keys[key_rows], (0, 1), value=1.0)
+    raised = torch.nn.functional.pad(keys[key_rows], (0, _beyond(tokens.device)))
+    raised[:, keys.shape[1]] = 1.0
     return Head(
         head, tokens, queries[query_rows], tokens[query_rows], query_lengths, raised, tokens[key_rows], key_lengths, own,
         lift, alike=lift == 0,
     )  # fmt: skip
+
+
+def _beyond(device: torch.device) -> int:
+    return BEYOND.get(device.type, BEYOND["cpu"])
+
+
+def _pitch(pair: Layer0Pair, device: torch.device) -> int:
+    """Columns from one turned query to the next: an even number, as complex factors need it."""
+    return 2 * pair.base.head_dim + _beyond(device) + _beyond(device) % 2
 
 
 def _largest_product(queries: Tensor, keys: Tensor) -> float:
@@ -84,9 +98,9 @@ def _largest_product(queries: Tensor, keys: Tensor) -> float:
     return first_query * first_key + second_query * second_key
 
 
-def heads_at_a_time(pair: Layer0Pair, tokens: int) -> int:
+def heads_at_a_time(pair: Layer0Pair, tokens: int, device: torch.device) -> int:
     """How many heads' vectors are built at once: at least one."""
-    return max(1, VECTORS // max(1, tokens * 4 * pair.base.head_dim))
+    return max(1, VECTORS.get(device.type, VECTORS["cpu"]) // max(1, tokens * 4 * pair.base.head_dim))
 
 
 def units_at_a_time(pair: Layer0Pair, tokens: int, device: torch.device) -> int:
@@ -107,8 +121,8 @@ class Workspace:
 
 def workspace(pair: Layer0Pair, tokens: int, device: torch.device) -> Workspace:
     """Room for one tile, and for the units that are looked through together."""
-    (height, width), pitch = tile_of(device), 2 * pair.base.head_dim + PITCH
-    turned = torch.empty(units_at_a_time(pair, tokens, device) * tokens * pitch, device=device)
+    height, width = tile_of(device)
+    turned = torch.zeros(units_at_a_time(pair, tokens, device) * tokens, _pitch(pair, device), device=device)
     return Workspace(torch.empty(height * width, device=device), turned)
 
 
@@ -127,8 +141,8 @@ def best_pairs(
     leads its list always; further ones are those above `floor` among the `top` best of all units together.
     """
     # The rotation is all that a product with unturned keys knows of positions.
-    rows, width = heads[0].queries.shape
-    turned = space.turned[: len(heads) * rows * (width + PITCH)].view(len(heads), rows, width + PITCH)
+    (rows, width), columns = heads[0].queries.shape, heads[0].keys.shape[1]
+    turned = space.turned[: len(heads) * rows].unflatten(0, (len(heads), rows))
     turn_(torch.stack([head.queries for head in heads], out=turned[..., :width]), factors[:, None])
     largest, runs = torch.zeros(turned.shape[:2], device=turned.device), list[_Run]()
     for _, alike in itertools.groupby(range(len(heads)), key=lambda unit: heads[unit].head):
@@ -136,7 +150,7 @@ def best_pairs(
         own, head = slice(units[0], units[-1] + 1), heads[units[0]]
         turned[own, :, width] = head.lift
         shift = torch.tensor(removed[own], device=turned.device) if any(removed[own]) else None
-        runs.append(_Run(head, own.start, turned[own, :, : width + 1], shift, largest[own]))
+        runs.append(_Run(head, own.start, turned[own, :, :columns], shift, largest[own]))
         runs[-1].fill(top, floor, space.products, report)
     peaks, at = largest.max(1)
     found = [[place] for _, place in _places([run.leaders(at) for run in runs])]
@@ -165,8 +179,8 @@ def tile_of(device: torch.device) -> tuple[int, int]:
 class _Run:
     """Units of one head, of which `first` is the first.
 
-    Turned queries that end in the lift [unit, row, 2 head_dim + 1], what is taken off their products [unit], and room for each
-    line's largest [unit, row]. A line is a row of a unit, counted through all units of the run.
+    Turned queries with the lift behind them [unit, row, 2 head_dim + BEYOND], what is taken off their products [unit], and
+    room for each line's largest [unit, row]. A line is a row of a unit, counted through all units of the run.
     """
 
     head: Head
@@ -193,9 +207,7 @@ class _Run:
                 products = space[: len(part) * len(block)].view(len(part), len(block))
                 torch.mm(part, block.T, out=products)
                 # Lifted above zero, products stand in the order of their bits, and integers take half the time of floats.
-                bits = products.view(torch.int32)
-                torch.amax(bits, 1, out=high)
-                torch.amin(bits, 1, out=low)
+                _largest_and_smallest(products.view(torch.int32), high, low)
             if blocks:
                 high, low = ends[0].amax(0).view(torch.float32), ends[1].amin(0).view(torch.float32)
                 zero = lifted[start : start + height]
@@ -224,12 +236,22 @@ class _Run:
         return self._pairs(few.values, lines[few.indices // keys], few.indices % keys)
 
     def _values(self, lines: Tensor) -> Tensor:  # |product - shift| [line, key]
-        found = self.turned[..., :-1].flatten(0, 1)[lines] @ self.head.keys[:, :-1].T
+        width = self.head.queries.shape[1]
+        found = self.turned[..., :width].flatten(0, 1)[lines] @ self.head.keys[:, :width].T
         return (found if self.shift is None else found.sub_(self.shift[lines // len(self.head.keys), None])).abs_()
 
     def _pairs(self, values: Tensor, lines: Tensor, columns: Tensor) -> _Pairs:
         units, rows = self.first + lines // len(self.head.keys), lines % len(self.head.keys)
         return values, units, self.head.query_tokens[rows], self.head.key_tokens[columns]
+
+
+def _largest_and_smallest(lines: Tensor, high: Tensor, low: Tensor) -> None:
+    """Of every line [line, column] into [line]: on a GPU in one pass over memory, which on a CPU takes longer than two."""
+    if lines.is_cuda:
+        torch.aminmax(lines, dim=1, out=(low, high))
+    else:
+        torch.amax(lines, 1, out=high)
+        torch.amin(lines, 1, out=low)
 
 
 def _further(runs: Sequence[_Run], lines: Tensor, top: int, floor: float) -> list[tuple[int, Place]]:

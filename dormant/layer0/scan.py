@@ -101,9 +101,10 @@ def scan(
 ) -> Scan:
     """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), `heads` and `offsets`.
 
-    Offset 0 is a token with itself. Memory holds one tile of products and the vectors of as many heads as fit 64 MB, of one
-    at least (a few times V x 4 head_dim floats). With a journal a killed scan resumes after the last head and offset that it
-    finished. Raises BadInput for unknown heads, negative, repeated or too large offsets, and ids outside the vocabulary.
+    Offset 0 is a token with itself. Memory holds one tile of products and the vectors of as many heads as fit 64 MB (on a
+    GPU 1 GB), of one at least (a few times V x 4 head_dim floats). With a journal a killed scan resumes after the last head
+    and offset that it finished. Raises BadInput for unknown heads, negative, repeated or too large offsets, and ids outside
+    the vocabulary.
     """
     vocabulary, device = pair.base.embedding.shape[0], pair.base.embedding.device
     chosen = torch.arange(vocabulary, device=device) if tokens is None else tokens.to(device).unique()
@@ -152,7 +153,7 @@ def _work(
     pair: Layer0Pair, tokens: Tensor, left: Sequence[tuple[int, int]], offsets: Sequence[int]
 ) -> Iterator[tuple[list[Head], list[int]]]:
     """Units that are looked through together, a head and the place of an offset each; such as need no product stand alone."""
-    size, several = units_at_a_time(pair, len(tokens), tokens.device), heads_at_a_time(pair, len(tokens))
+    size, several = (most(pair, len(tokens), tokens.device) for most in (units_at_a_time, heads_at_a_time))
     waiting = list(dict.fromkeys(head for head, _ in left))
     for start in range(0, len(waiting), several):
         heads = head_vectors(pair, tokens, waiting[start : start + several])

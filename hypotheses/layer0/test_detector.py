@@ -90,7 +90,7 @@ def test_bias_only_template(pair: Pair, finding: Recorder) -> None:
     finding.figure("ordinary delta logits", size, "logits")
     if not template.any():
         finding.note("the biases of q_proj and k_proj are the same in both models" if size.value > 0 else ALIKE)
-    finding.picture("template", template_profile(template, size.value))
+    finding.picture("template", template_profile(template.cpu(), size.value))
 
 
 @claim("detector-beats-benign", source="exp15", rule=NO_RIVALS, premises=["base-is-parent"], needs="weights")
@@ -144,7 +144,7 @@ def compare_with_benign(
     finding.note(f"scored {''.join(words)!r}")
     finding.picture("benign", score_against_benign(value, benign, repr("".join(words)), unit))
     if metric == "max-head":  # the same for every metric
-        finding.picture("delta", delta_heatmap(delta_logits(layer0, ids)[0], words))
+        finding.picture("delta", delta_heatmap(delta_logits(layer0, ids)[0].cpu(), words))
 
 
 @claim("beam-search-reaches-optimum", source="Phase 3", rule=OPTIMUM, premises=["base-is-parent"], needs="weights")
