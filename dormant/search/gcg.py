@@ -37,8 +37,10 @@ def gcg(
     """Changes the incumbent for the best of the candidates that the gradient proposes; never accepts a loss.
 
     It starts from the best of a first batch of random candidates: a trigger is a needle, and around most single random
-    strings the objective is flat and its gradient says nothing. The batch counts as evaluations, not as a step. With a
-    buffer the best candidates take turns: the one that was fruitless least often is the next incumbent.
+    strings the objective is flat and its gradient says nothing. The batch counts as evaluations, not as a step. Where every
+    change of the incumbent has been tried, it begins again from random candidates, since its budget is not spent; the best
+    of all is the result. With a buffer the best candidates take turns: the one that was fruitless least often is the next
+    incumbent.
 
     allowed [tokens]: the ids that may be used. No candidate is tried twice. `curve` has one value a step. Deterministic for
     a seed; with a journal, whose entries are told apart by `name`, a resumed run ends like an uninterrupted one. Raises
@@ -99,11 +101,18 @@ def random_search(
 
 def _climb(course: Course, allowed: Tensor, rank: Callable[[Candidate], Ranking]) -> SearchResult:
     settings = course.settings
-    buffer: list[tuple[float, Candidate]] = course.attempt(_randomly(distinct(allowed), settings.length))
+    at_random = _randomly(distinct(allowed), settings.length)
+    buffer: list[tuple[float, Candidate]] = course.attempt(at_random)
     _check_started(course)
     tries: dict[Candidate, int] = {}
     rankings: dict[Candidate, Ranking] = {}
     while not (stopped := course.stopped()):
+        if not buffer:
+            buffer = course.attempt(at_random)
+            if not buffer:
+                stopped = "spent"
+                break
+            continue
         buffer = sorted(buffer, key=lambda entry: -entry[0])[: settings.buffer]
         _, incumbent = min(buffer, key=lambda entry: tries.get(entry[1], 0))  # of equals the first, which is the best
         tries[incumbent] = tries.get(incumbent, 0) + 1
@@ -115,10 +124,9 @@ def _climb(course: Course, allowed: Tensor, rank: Callable[[Candidate], Ranking]
             return changed_candidates(incumbent, rankings[incumbent], random, settings.swaps, settings.resize, longest)
 
         scored = course.attempt(source, incumbent)
-        if not scored and settings.buffer == 1:
-            stopped = "spent"
-            break
         buffer += scored
+        if not scored:  # every change of it has been tried
+            buffer = [entry for entry in buffer if entry[1] != incumbent]
     return course.result(stopped)
 
 

@@ -73,26 +73,40 @@ def test_lengths_change_only_where_that_is_asked_for_and_within_bounds() -> None
     assert len(result.best) > 3  # each place's best weight is above zero
 
 
-def test_a_buffer_leaves_a_dead_end() -> None:
-    class Trap(Linear):
-        """The first candidate of all is nearly the best, and its slope points away from what is better."""
+@dataclass
+class Trap(Linear):
+    """The first candidate of all is nearly the best, and its slope points away from what is better."""
 
-        @property
-        def lure(self) -> float:
-            return float(self.weights[:3, ALLOWED].amax(1).sum()) - 0.01
+    inclines: set[tuple[int, ...]] = field(default_factory=set)  # whose gradient was asked for
 
-        def evaluate(self, candidates: Tensor, incumbent: tuple[int, ...] = ()) -> Tensor:
-            values = super().evaluate(candidates)
-            return torch.where(self.lured(candidates), self.lure, values)
+    @property
+    def lure(self) -> float:
+        return float(self.weights[:3, ALLOWED].amax(1).sum()) - 0.01
 
-        def gradient(self, ids: Tensor) -> Tensor:
-            return -super().gradient(ids) if self.lured(ids) else super().gradient(ids)
+    def evaluate(self, candidates: Tensor, incumbent: tuple[int, ...] = ()) -> Tensor:
+        values = super().evaluate(candidates)
+        return torch.where(self.lured(candidates), self.lure, values)
 
-        def lured(self, ids: Tensor) -> Tensor:
-            return (ids == torch.tensor(self.asked[0])).all(-1)
+    def gradient(self, ids: Tensor) -> Tensor:
+        self.inclines.add(tuple(ids.tolist()))
+        return -super().gradient(ids) if self.lured(ids) else super().gradient(ids)
 
-    assert gcg(Trap(), SETTINGS, ALLOWED).value == pytest.approx(Trap().lure)
-    assert gcg(Trap(), replace(SETTINGS, buffer=4), ALLOWED).value > Trap().lure + 0.005
+    def lured(self, ids: Tensor) -> Tensor:
+        return (ids == torch.tensor(self.asked[0])).all(-1)
+
+
+@pytest.mark.parametrize(("buffer", "incumbents"), [(1, 1), (4, 4)])
+def test_a_buffer_leaves_a_dead_end_before_all_of_its_changes_are_tried(buffer: int, incumbents: int) -> None:
+    objective = Trap()
+    gcg(objective, replace(SETTINGS, buffer=buffer, candidates=4, steps=4), ALLOWED)
+    assert len(objective.inclines) == incumbents
+
+
+def test_a_search_that_has_tried_every_change_begins_again_while_its_budget_lasts() -> None:
+    objective = Trap()
+    result = gcg(objective, SETTINGS, ALLOWED)
+    assert (result.value > Trap().lure + 0.005, result.stopped) == (True, "steps")
+    assert gcg(Linear(), replace(SETTINGS, steps=500), ALLOWED[:2]).stopped == "spent"
 
 
 @searches
