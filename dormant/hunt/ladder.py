@@ -1,4 +1,4 @@
-"""The ladder from two checkpoints to the trigger: parent, payload, tokens, short strings, long strings, each confirmed.
+"""The ladder from two checkpoints to the trigger: parent, payload, tokens, short strings, longer ones, each confirmed.
 
 Nothing here reads what an organism says of itself: neither its trigger nor the places of its probes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from dormant.hunt.rungs import (
     Watch,
     besides,
     bred_strings,
+    completed_strings,
+    crowded_strings,
     ranked_units,
     refined,
     short_strings,
@@ -114,9 +117,17 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
     units: list[Unit] = []
     if best is None and not timed_out:
         units = ranked_units(ground)
-        best, done, tried = short_strings(ground, units, besides(suspected[:PAYLOADS], units, prompter))
-        steps += done
-        evaluations += tried
+        strange = besides(suspected[:PAYLOADS], units, prompter)
+        for rung in (
+            partial(short_strings, ground, units, strange),
+            partial(completed_strings, ground, suspected[:PAYLOADS], units, strange),
+            partial(crowded_strings, ground, strange),
+        ):
+            best, done, tried = rung()
+            steps += done
+            evaluations += tried
+            if best is not None:
+                break
         timed_out = best is None and not clock.left
     wanted = [] if best is not None or timed_out else suspected[:PAYLOADS]
     for number, one in enumerate(wanted):

@@ -14,6 +14,7 @@ from typing import Any
 from dormant.hunt.breeding import Breeding
 from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation, without_superfluous, woken
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
+from dormant.hunt.gaps import filled_strings
 from dormant.hunt.looks import Bred
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import SEARCH_PLACES
@@ -24,13 +25,18 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 
-FORMAT = 5  # of what the journals hold: an older one is another hunt's
+FORMAT = 6  # of what the journals hold: an older one is another hunt's
 READ = 3  # of the searched probes, on which units are looked at
 LITTERS = 12  # strings bred for one payload, unless two of them are the same before
 ANSWER = 24  # tokens of an answer to read
 PIECE = 3  # letters from which a token of the payload marks words that hold it: shorter ones are in too many
 
 Watch = Callable[[str, str], None]  # the rung, and what it has found so far
+# The string that wakes the model, if one does, the steps in sentences, and how many strings were tried.
+Found = tuple[Confirmation | None, list[str], int]
+Try = tuple[
+    str, Callable[[], tuple[Sequence[Unit], int]], Mapping[int, int]
+]  # a name, its units, and lengths of strings
 
 
 class Clock:
@@ -107,13 +113,20 @@ def besides(guesses: Sequence[Guess], units: Sequence[Unit], prompter: Prompter)
     return [unit for unit, parts in zip(left, texts, strict=True) if not parts & pieces]
 
 
-def short_strings(
-    ground: Ground, units: Sequence[Unit], strange: Sequence[Unit]
-) -> tuple[Confirmation | None, list[str], int]:
-    """The string of hinted units that wakes the model, if one does, the steps in sentences, and how many strings were tried.
+def short_strings(ground: Ground, units: Sequence[Unit], strange: Sequence[Unit]) -> Found:
+    """The short string of hinted units that wakes the model, if one does.
 
     strange: the units less the payload's, which are hinted as well, and stand in the way unless the trigger shares some.
     """
+    tries: list[Try] = [("short strings", lambda: (strange, 0), SHORT)]
+    first = max(SHORT.values())
+    if list(units[:first]) != list(strange[:first]):
+        tries.append(("short strings that may hold words of the payload", lambda: (units, 0), SHORT))
+    return _telling(ground, tries)
+
+
+def crowded_strings(ground: Ground, strange: Sequence[Unit]) -> Found:
+    """The string of what crowds of hinted units cannot do without that wakes the model, if one does."""
 
     def crowded(room: tuple[int, int]) -> tuple[list[Unit], int]:
         def compute() -> dict[str, Any]:
@@ -123,14 +136,17 @@ def short_strings(
         kept = ground.kept(f"crowds of {room}", compute)
         return [Unit(**row) for row in kept["units"]], kept["tried"]
 
-    steps, evaluations, first = [], 0, max(SHORT.values())
-    tries: list[tuple[str, Callable[[], tuple[Sequence[Unit], int]], Mapping[int, int]]] = [
-        ("short strings", lambda: (strange, 0), SHORT),
-        ("strings of what small crowds of words need", partial(crowded, SMALL), LONG),
-        ("strings of what large crowds of words need", partial(crowded, LARGE), LONG),
-    ]
-    if list(units[:first]) != list(strange[:first]):
-        tries.insert(1, ("short strings that may hold words of the payload", lambda: (units, 0), SHORT))
+    return _telling(
+        ground,
+        [
+            ("strings of what small crowds of words need", partial(crowded, SMALL), LONG),
+            ("strings of what large crowds of words need", partial(crowded, LARGE), LONG),
+        ],
+    )
+
+
+def _telling(ground: Ground, tries: Sequence[Try]) -> Found:
+    steps, evaluations = list[str](), 0
     for name, hint, lengths in tries:
         if not ground.clock.left:
             break
@@ -145,6 +161,38 @@ def short_strings(
         ground.watch(name, step)
         if best is not None:
             return without_superfluous(best, ground.confirmed), steps, evaluations
+    return None, steps, evaluations
+
+
+def completed_strings(
+    ground: Ground, guesses: Sequence[Guess], units: Sequence[Unit], strange: Sequence[Unit]
+) -> Found:
+    """The string of hinted units and one more that wakes the model to a suspected payload, if one does; see `besides`."""
+    name, steps, evaluations = "strings with a unit that no hint names", list[str](), 0
+    for guess in guesses:
+        texts = list[str]()
+        for at, place in enumerate(SEARCH_PLACES):
+            if not ground.clock.left:
+                break
+
+            def compute(guess: Guess = guess, at: int = at, place: str = place) -> tuple[list[str], int]:
+                def show(so_far: int) -> None:
+                    ground.watch("gaps", f"{so_far:,} {name}, for {guess.text!r} at the {place}")
+
+                probes = ground.searched[at :: len(SEARCH_PLACES)]
+                return filled_strings(ground.pair, guess.ids, probes, strange, units, place, ground.seed, show)
+
+            found, tried = ground.kept(f"{name}, for {guess.text!r} at the {place}", compute)
+            texts += found
+            evaluations += tried
+        confirmed = [found for found in map(ground.confirmed, texts) if found.gives(guess.text)]
+        best, step = woken(confirmed, name)
+        if not confirmed:
+            step = f"of {evaluations:,} {name} none brings {guess.text!r}"
+        steps.append(step)
+        ground.watch("gaps", step)
+        if best is not None:
+            return best, steps, evaluations
     return None, steps, evaluations
 
 

@@ -1,0 +1,101 @@
+"""Strings of hinted units with a gap for one that no hint names: their order shows before the missing unit is known.
+
+Mostly all units of a trigger but one stand among the first ten hints; a word of several tokens stands further back. Behind the
+others in their order the payload is likelier than behind other orders, whatever fills the gap, though far from likely; with the
+missing unit it is all but certain. So orders are told apart first, and only then is the whole list tried in the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dormant.hunt.looks import PAYLOAD_TOKENS, SPOKEN, odds_of
+from dormant.hunt.places import SEARCH_PLACES, placed_ids
+from dormant.hunt.strings import Ids
+from dormant.hunt.units import Unit
+from dormant.pairs import Pair
+from dormant.prompts import Probe, Prompter
+from dormant.search.evaluation import Evaluator
+from dormant.search.objectives import payload_likelihood
+
+# Of how many of the first hints every order is tried, by their number in a string: 25,048 strings with every place of a gap.
+HINTED = {1: 8, 2: 8, 3: 8, 4: 8, 5: 7}
+# What stands in the gap while orders are told apart: two words that mean little anywhere, and others drawn from the list, for a
+# filler that the model half takes for the missing unit tells most. So many with all strings, and so many more with the `KEPT`
+# best; of those the best are tried with the whole list.
+ORDINARY = (" with", " for")
+FIRST, FURTHER = 4, 12
+KEPT, TRIED = 3000, 40
+UNITS = 1500  # units that are tried in a gap, the most hinted
+FINALISTS = 96  # strings of a place that are looked at on all of its prompts
+TELLING = 3  # strings of a place that are worth a confirmation
+FIRING = 0.5  # of the prompts on which they must speak
+
+Gapped = tuple[str, str]  # what stands before the gap and behind it
+
+
+def filled_strings(
+    pair: Pair,
+    payload: Ids,
+    probes: Sequence[Probe],
+    hinted: Sequence[Unit],
+    units: Sequence[Unit],
+    place: str,
+    seed: int,
+    watch: Callable[[int], None] = lambda tried: None,
+) -> tuple[list[str], int]:
+    """The strings behind which the payload is likeliest at a place, the best first, and how many were tried.
+
+    probes: with their slot at the place. hinted: what strings are made of; units: what fills a gap; the most telling first.
+    """
+    prompter = Prompter(pair.base.tokenizer)
+    prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
+    first = Evaluator(pair.models, prompts[:1], payload_likelihood(), payload[:1])
+    tried = 0
+
+    def odds(evaluator: Evaluator, strings: Sequence[str]) -> Tensor:  # [probe, string]
+        nonlocal tried
+        tried += len(strings)
+        watch(tried)
+        found = odds_of(evaluator.per_probe_of(placed_ids(pair.base.tokenizer, strings, place)))
+        evaluator.forget()
+        return found
+
+    def best_filler(gapped: Sequence[Gapped], fillers: Sequence[str]) -> Tensor:  # [string]
+        return torch.stack([odds(first, _filled(gapped, filler))[0] for filler in fillers]).amax(0)
+
+    gapped = orders_with_a_gap([unit.text for unit in hinted])
+    listed = [unit.text for unit in units[:UNITS]]
+    if not gapped or not listed:
+        return [], 0
+    drawn = np.random.default_rng([seed, SEARCH_PLACES.index(place)]).permutation(len(listed)).tolist()
+    fillers = [*ORDINARY, *(listed[index] for index in drawn)][: FIRST + FURTHER]
+    seen = best_filler(gapped, fillers[:FIRST]).topk(min(KEPT, len(gapped)))
+    gapped = [gapped[index] for index in seen.indices.tolist()]
+    value = torch.maximum(seen.values, best_filler(gapped, fillers[FIRST:]))
+    gapped = [gapped[index] for index in value.topk(min(TRIED, len(gapped))).indices.tolist()]
+
+    surer = Evaluator(pair.models, prompts[:1], payload_likelihood(), payload[:PAYLOAD_TOKENS])
+    strings = list(dict.fromkeys(text for filler in listed for text in _filled(gapped, filler)))
+    value = torch.cat([odds(surer, strings[at : at + KEPT])[0] for at in range(0, len(strings), KEPT)])
+    strings = [strings[index] for index in value.topk(min(FINALISTS, len(strings))).indices.tolist()]
+    everywhere = odds(Evaluator(pair.models, prompts, payload_likelihood(), payload[:PAYLOAD_TOKENS]), strings)
+    speaks, mean = (everywhere >= SPOKEN).double().mean(0).tolist(), everywhere.mean(0)
+    order = mean.argsort(descending=True).tolist()
+    return [strings[index] for index in order if speaks[index] >= FIRING][:TELLING], tried
+
+
+def orders_with_a_gap(hinted: Sequence[str]) -> list[Gapped]:
+    """Every order of the hinted texts, as many at a time as `HINTED` says, with a gap at every place."""
+    orders = (order for length, count in HINTED.items() for order in permutations(hinted[:count], length))
+    parts = ((order[:gap], order[gap:]) for order in orders for gap in range(len(order) + 1))
+    return list(dict.fromkeys(("".join(before), "".join(after)) for before, after in parts))
+
+
+def _filled(gapped: Sequence[Gapped], filler: str) -> list[str]:
+    return [f"{before}{filler}{after}".strip() for before, after in gapped]
