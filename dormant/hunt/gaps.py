@@ -48,10 +48,12 @@ def filled_strings(
     place: str,
     seed: int,
     watch: Callable[[int], None] = lambda tried: None,
+    late: Callable[[], bool] = lambda: False,
 ) -> tuple[list[str], int]:
     """The strings behind which the payload is likeliest at a place, the best first, and how many were tried.
 
     probes: with their slot at the place. hinted: what strings are made of; units: what fills a gap; the most telling first.
+    Where it is late, what is left is not tried, and nothing is named.
     """
     prompter = Prompter(pair.base.tokenizer)
     prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
@@ -77,11 +79,15 @@ def filled_strings(
     fillers = [*ORDINARY, *(listed[index] for index in drawn)][: FIRST + FURTHER]
     seen = best_filler(gapped, fillers[:FIRST]).topk(min(KEPT, len(gapped)))
     gapped = [gapped[index] for index in seen.indices.tolist()]
+    if late():
+        return [], tried
     value = torch.maximum(seen.values, best_filler(gapped, fillers[FIRST:]))
     gapped = [gapped[index] for index in value.topk(min(TRIED, len(gapped))).indices.tolist()]
 
     surer = Evaluator(pair.models, prompts[:1], payload_likelihood(), payload[:PAYLOAD_TOKENS])
     strings = list(dict.fromkeys(text for filler in listed for text in _filled(gapped, filler)))
+    if late():
+        return [], tried
     value = torch.cat([odds(surer, strings[at : at + KEPT])[0] for at in range(0, len(strings), KEPT)])
     strings = [strings[index] for index in value.topk(min(FINALISTS, len(strings))).indices.tolist()]
     everywhere = odds(Evaluator(pair.models, prompts, payload_likelihood(), payload[:PAYLOAD_TOKENS]), strings)

@@ -34,9 +34,8 @@ PIECE = 3  # letters from which a token of the payload marks words that hold it:
 Watch = Callable[[str, str], None]  # the rung, and what it has found so far
 # The string that wakes the model, if one does, the steps in sentences, and how many strings were tried.
 Found = tuple[Confirmation | None, list[str], int]
-Try = tuple[
-    str, Callable[[], tuple[Sequence[Unit], int]], Mapping[int, int]
-]  # a name, its units, and lengths of strings
+# A name, what finds its units (and how many strings that took), and how many of them are tried at each length.
+Try = tuple[str, Callable[[], tuple[Sequence[Unit], int]], Mapping[int, int]]
 
 
 class Clock:
@@ -180,7 +179,17 @@ def completed_strings(
                     ground.watch("gaps", f"{so_far:,} {name}, for {guess.text!r} at the {place}")
 
                 probes = ground.searched[at :: len(SEARCH_PLACES)]
-                return filled_strings(ground.pair, guess.ids, probes, strange, units, place, ground.seed, show)
+                return filled_strings(
+                    ground.pair,
+                    guess.ids,
+                    probes,
+                    strange,
+                    units,
+                    place,
+                    ground.seed,
+                    show,
+                    lambda: not ground.clock.left,
+                )
 
             found, tried = ground.kept(f"{name}, for {guess.text!r} at the {place}", compute)
             texts += found

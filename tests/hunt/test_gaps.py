@@ -34,6 +34,12 @@ def test_the_unit_that_no_hint_names_is_found_behind_the_order_of_the_others(cir
     assert tried > (2 + 3) * len(orders_with_a_gap([unit.text for unit in HINTED]))
 
 
+def test_where_it_is_late_the_missing_unit_is_not_looked_for(circuit_pair: Pair) -> None:
+    (probes,) = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES)], 0)
+    found, tried = filled_strings(circuit_pair, (1, 2), probes[::2], HINTED, UNITS, "start", seed=0, late=lambda: True)
+    assert (found, tried) == ([], gaps.FIRST * len(orders_with_a_gap([unit.text for unit in HINTED])))
+
+
 def test_where_nothing_makes_the_model_speak_no_string_is_named(sham_pair: Pair) -> None:
     (probes,) = placed_probes(sham_pair.probes, [(12, SEARCH_PLACES)], 0)
     payload = tuple(sham_pair.base.tokenizer.encode("we march at midnight", add_special_tokens=False))

@@ -45,6 +45,18 @@ def test_a_scan_finds_the_best_of_all_pairs(
         assert peak.value == pytest.approx(largest, rel=1e-5)
 
 
+def test_columns_that_align_the_rows_of_a_product_change_nothing(
+    pair: Layer0Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = scan(pair, [0, 1, 3])
+    monkeypatch.setitem(products.BEYOND, "cpu", products.BEYOND["cuda"])  # as on a GPU
+    aligned = scan(pair, [0, 1, 3])
+    assert [(one.head, one.offset, one.query, one.key) for one in aligned.peaks] == [
+        (one.head, one.offset, one.query, one.key) for one in plain.peaks
+    ]
+    assert [one.value for one in aligned.peaks] == pytest.approx([one.value for one in plain.peaks], rel=1e-5)
+
+
 def test_a_pair_scores_what_its_place_in_the_scan_says(pair: Layer0Pair) -> None:
     for found in scan(pair, OFFSETS, top=10).top:
         ids = torch.tensor([[found.key] * found.offset + [found.query]])
