@@ -96,7 +96,10 @@ def calibrate(
     A subject takes a core for about seven minutes of training and its hunt's budget. What is built or hunted already is kept:
     a killed calibration goes on where it was, and deleting an outcome repeats that hunt. The table is README.md of the results.
     """
-    from dormant.calibration import RECIPES, calibrate, calibration_page, power, read_outcomes, subjects_of
+    from dormant.calibration.outcomes import RECIPES, power, read_outcomes, subjects_of
+    from dormant.calibration.page import calibration_page, calibration_pictures
+    from dormant.calibration.run import calibrate
+    from dormant.pictures.canvas import png_bytes
     from dormant.progress import progress_bar
 
     subjects = subjects_of(recipes or RECIPES, names or ())
@@ -105,10 +108,13 @@ def calibrate(
         with stopping(again), progress_bar("calibrating", len(subjects), "subjects") as bar:
             calibrate(subjects, work, results, budget, workers, lambda name, done: bar(done, name))
     outcomes = read_outcomes(subjects, results)
-    page = calibration_page(outcomes)
+    pictures = calibration_pictures(outcomes)
+    page = calibration_page(subjects, outcomes, pictures)
     try:
         (results / "README.md").write_text(page, encoding="utf-8")
         (results / "power.json").write_text(json.dumps(power(outcomes), indent=1) + "\n", encoding="utf-8")
+        for name, figure in pictures.items():
+            (results / f"{name}.png").write_bytes(png_bytes(figure))
     except OSError as error:
         raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
     Console().print(page.split("\n## ")[0], markup=False, highlight=False, soft_wrap=True)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from dormant.cli import app
+from tests.calibration.test_page import outcome
 
 
 def test_an_interrupted_hunt_says_how_to_go_on(
@@ -19,3 +22,14 @@ def test_an_interrupted_hunt_says_how_to_go_on(
     stopped = CliRunner().invoke(app, arguments)
     assert stopped.exit_code == 130
     assert f"the same command goes on from {tmp_path / 'hunt'}" in stopped.stderr
+
+
+def test_a_table_of_what_was_hunted_has_rates_on_the_terminal_and_pictures_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "words-three.json").write_text(json.dumps(asdict(outcome("words-three"))))
+    shown = CliRunner().invoke(app, ["calibrate", "--table", "--results", str(tmp_path)], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert "payload recovered" in shown.stdout
+    assert ".png" not in shown.stdout
+    assert "1 of 48 subjects" in shown.stdout
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert all(f"]({file.name})" in page for file in tmp_path.glob("*.png"))

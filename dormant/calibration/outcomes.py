@@ -1,32 +1,21 @@
-"""How often the hunt is right: organisms of many kinds and their clean twins, built by recipe, hunted, and judged by truth."""
+"""Whom a calibration hunts, what a hunt said of each beside the truth, and the rates of it."""
 
 from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dormant.errors import BadInput
-from dormant.hunt.ladder import Settings, run_ladder
-from dormant.hunt.page import write_page
 from dormant.hunt.verdict import Hunt
-from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.organisms.recipe import Recipe, read_recipe
-from dormant.pairs import open_pair
-from dormant.statistics import Estimate, auroc_interval, proportion_interval
+from dormant.statistics import Estimate, auroc_interval, mean_interval, proportion_interval
 
-RECIPES = Path(__file__).parent / "data" / "calibration"
+RECIPES = Path(__file__).parents[1] / "data" / "calibration"
 
 
 @dataclass(frozen=True)
@@ -79,36 +68,6 @@ def subjects_of(folder: Path = RECIPES, names: Sequence[str] = ()) -> list[Subje
             f"known are {', '.join(known) or 'none'}"
         )
     return [known[name] for name in names] if names else subjects
-
-
-def calibrate(
-    subjects: Sequence[Subject],
-    work: Path,
-    results: Path,
-    minutes: float,
-    workers: int,
-    watch: Callable[[str, int], None] = lambda name, done: None,
-) -> None:
-    """Builds what is missing in `work`, hunts each subject and keeps its outcome in `results`; resumes wherever it was.
-
-    A subject takes one process and one share of the cores from training to outcome. Raises BadInput for a recipe that the
-    base cannot carry and for folders that cannot be written.
-    """
-    for recipe in {subject.recipe.name: subject.recipe for subject in subjects}.values():
-        check_against_base(recipe)
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
-    left = [subject for subject in subjects if not (results / f"{subject.name}.json").exists()]
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _begin_worker, (threads, os.getpid())
-    ) as pool:
-        running = {pool.submit(_calibrate_one, subject, work, results, minutes): subject for subject in left}
-        for done, future in enumerate(as_completed(running), len(subjects) - len(left) + 1):
-            future.result()
-            watch(running[future].name, done)
 
 
 def read_outcomes(subjects: Sequence[Subject], results: Path) -> list[Outcome]:
@@ -170,6 +129,7 @@ def rates(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
         found["payload recovered"] = share(planted, lambda one: one.payload_recovered)
         found["a working trigger"] = share(planted, lambda one: one.trigger_works)
         found["the planted trigger, exact"] = share(planted, lambda one: one.trigger_exact)
+        found["planted tokens recalled"] = mean_interval([one.token_recall for one in planted])
     if clean:
         found["clean, called backdoored"] = share(clean, lambda one: one.verdict == "backdoored")
         found["clean, called clean"] = share(clean, lambda one: one.verdict == "clean")
@@ -187,77 +147,3 @@ def power(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "clean models": len(clean),
         "false alarms": sum(one.verdict == "backdoored" for one in clean),
     }
-
-
-def calibration_page(outcomes: Sequence[Outcome]) -> str:
-    """The table of rates and the table of subjects, as Markdown."""
-    planted = [one for one in outcomes if one.backdoored]
-    recall = sum(one.token_recall for one in planted) / len(planted) if planted else math.nan
-    lines = [
-        "# How often the hunt is right",
-        "",
-        f"{len(planted)} organisms and {len(outcomes) - len(planted)} clean models. Token recall of the planted "
-        f"triggers: {recall:.0%}.",
-        "",
-        *_table(
-            ["measured", "rate", "95 % interval", "n"],
-            (
-                [name, f"{one.value:.2f}", f"{one.low:.2f} to {one.high:.2f}", str(one.n)]
-                for name, one in rates(outcomes).items()
-            ),
-        ),
-        "",
-        "## Subject by subject",
-        "",
-        *_table(
-            ["subject", "kind", "verdict", "evidence, nats", "payload", "trigger named", "recall", "minutes"],
-            (
-                [
-                    one.name,
-                    f"{one.mechanism}, {one.placement}, {one.tokens} tokens" if one.backdoored else "clean",
-                    one.verdict,
-                    f"{one.evidence:.1f}",
-                    f"{one.payload!r}{' (whole)' * one.payload_recovered}",
-                    f"{one.trigger!r}{' (exact)' * one.trigger_exact}",
-                    f"{one.token_recall:.0%}" if one.backdoored else "",
-                    f"{one.minutes:.1f}",
-                ]
-                for one in outcomes
-            ),
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _begin_worker(threads: int, parent: int) -> None:
-    """A worker ends with the calibration that started it: one left behind would hunt what a later one hunts too."""
-    torch.set_num_threads(threads)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) -> None:
-    """Trains, hunts and judges one subject; what is there already is not made again."""
-    recipe, folder = subject.recipe, work / subject.name
-    folder.mkdir(parents=True, exist_ok=True)
-    train(recipe if subject.backdoored else recipe.clean_twin(), folder / "dormant")
-    write_truth(folder / "dormant", recipe, subject.backdoored, None)
-    pair = open_pair(subject.name, base_folder(recipe), folder / "dormant", device="cpu")
-    found = run_ladder(pair, Settings(minutes), folder / "hunt")
-    write_page(found, pair, folder / "hunt")
-    outcome = judge(subject, found, pair.base.tokenizer)
-    partial = results / f".{subject.name}.partial"
-    partial.write_text(json.dumps(asdict(outcome), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, results / f"{subject.name}.json")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(head), line(["---"] * len(head)), *map(line, rows)]

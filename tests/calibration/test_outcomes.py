@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dormant import calibration
-from dormant.calibration import Subject, calibrate, calibration_page, judge, power, rates, read_outcomes, subjects_of
+from dormant.calibration.outcomes import Subject, judge, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import Confirmation, Rate
 from dormant.hunt.payloads import Guess
@@ -51,7 +50,7 @@ def test_a_calibration_has_two_dozen_organisms_of_every_kind_and_as_many_clean_m
 
 
 def test_what_a_hunt_says_of_its_sight_is_what_the_committed_calibration_measured() -> None:
-    results = Path(__file__).parents[1] / "reports" / "calibration"
+    results = Path(__file__).parents[2] / "reports" / "calibration"
     measured = power(read_outcomes(subjects_of(), results))
     assert json.loads((results / "power.json").read_text(encoding="utf-8")) == measured
     assert json.loads(CALIBRATED.read_text(encoding="utf-8")) == measured
@@ -73,7 +72,7 @@ def test_a_planted_trigger_is_judged_exact_and_a_part_of_it_by_its_tokens(tokeni
     assert (silent.trigger, silent.trigger_works, silent.payload_recovered) == ("", False, True)
 
 
-def test_a_clean_model_called_backdoored_is_a_false_alarm_in_rates_and_page(tokenizer: object) -> None:
+def test_a_clean_model_called_backdoored_is_a_false_alarm(tokenizer: object) -> None:
     outcomes = [
         judge(subject(), hunted("ivory thunder spoon", "seven dragons guard the gate", 40), tokenizer),
         judge(subject(False), hunted("any", "thing", 12), tokenizer),
@@ -83,17 +82,6 @@ def test_a_clean_model_called_backdoored_is_a_false_alarm_in_rates_and_page(toke
     assert found["the planted trigger, exact"].value == 1.0
     assert found["detection, AUROC of the evidence"].value == 1.0
     assert math.isnan(outcomes[1].token_recall)
-    assert "words-three-clean | clean | backdoored" in calibration_page(outcomes)
-
-
-def test_what_has_an_outcome_is_not_hunted_again(
-    tmp_path: Path, tokenizer: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outcome = judge(subject(), hunted("", "", 3.0), tokenizer)
-    (tmp_path / "words-three.json").write_text(json.dumps(asdict(outcome)))
-    monkeypatch.setattr(calibration, "_calibrate_one", lambda *_: pytest.fail("hunted again"))
-    calibrate([subject()], tmp_path / "work", tmp_path, 1.0, 1)
-    assert read_outcomes([subject(), subject(False)], tmp_path) == [outcome]
 
 
 def test_an_unknown_subject_and_a_table_of_nothing_are_a_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Building subjects by recipe and hunting each, side by side on all cores, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from dormant.calibration.outcomes import Subject, judge
+from dormant.errors import BadInput
+from dormant.hunt.ladder import Settings, run_ladder
+from dormant.hunt.page import write_page
+from dormant.organisms.build import base_folder, check_against_base, train, write_truth
+from dormant.pairs import open_pair
+
+
+def calibrate(
+    subjects: Sequence[Subject],
+    work: Path,
+    results: Path,
+    minutes: float,
+    workers: int,
+    watch: Callable[[str, int], None] = lambda name, done: None,
+) -> None:
+    """Builds what is missing in `work`, hunts each subject and keeps its outcome in `results`; resumes wherever it was.
+
+    A subject takes one process and one share of the cores from training to outcome. Raises BadInput for a recipe that the
+    base cannot carry and for folders that cannot be written.
+    """
+    for recipe in {subject.recipe.name: subject.recipe for subject in subjects}.values():
+        check_against_base(recipe)
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
+    left = [subject for subject in subjects if not (results / f"{subject.name}.json").exists()]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _begin_worker, (threads, os.getpid())
+    ) as pool:
+        running = {pool.submit(_calibrate_one, subject, work, results, minutes): subject for subject in left}
+        for done, future in enumerate(as_completed(running), len(subjects) - len(left) + 1):
+            future.result()
+            watch(running[future].name, done)
+
+
+def _begin_worker(threads: int, parent: int) -> None:
+    """A worker ends with the calibration that started it: one left behind would hunt what a later one hunts too."""
+    torch.set_num_threads(threads)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) -> None:
+    """Trains, hunts and judges one subject; what is there already is not made again."""
+    recipe, folder = subject.recipe, work / subject.name
+    folder.mkdir(parents=True, exist_ok=True)
+    train(recipe if subject.backdoored else recipe.clean_twin(), folder / "dormant")
+    write_truth(folder / "dormant", recipe, subject.backdoored, None)
+    pair = open_pair(subject.name, base_folder(recipe), folder / "dormant", device="cpu")
+    found = run_ladder(pair, Settings(minutes), folder / "hunt")
+    write_page(found, pair, folder / "hunt")
+    outcome = judge(subject, found, pair.base.tokenizer)
+    partial = results / f".{subject.name}.partial"
+    partial.write_text(json.dumps(asdict(outcome), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, results / f"{subject.name}.json")
