@@ -123,8 +123,14 @@ class Prompter:
         return self.encode(probe, self.candidate_ids(text, probe))
 
     def survives(self, probe: Probe, candidate_ids: Iterable[int]) -> bool:
-        """Whether the prompt, decoded and encoded again as a whole, keeps exactly these ids (FACTS 4, mistake 5)."""
-        ids = self.encode(probe, candidate_ids).ids
+        """Whether the prompt, decoded and encoded again as a whole, keeps exactly these ids (FACTS 4, mistake 5).
+
+        A search asks this of every candidate, so only the turn that holds it is decoded and encoded: a special token on
+        either side keeps the rest of the prompt apart.
+        """
+        prompt, candidate = self.open(probe), tuple(int(token) for token in candidate_ids)
+        before, after = self._turn(prompt)
+        ids = before + candidate + after if candidate else prompt.plain
         text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return self._ids(str(text)) == ids
 
@@ -161,6 +167,16 @@ class Prompter:
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
         return OpenPrompt(self._ids(before), self._ids(after), self._ids(plain))
+
+    def _turn(self, prompt: OpenPrompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids around the slot, from the last special token before it to the first behind it."""
+        first = max((at for at, token in enumerate(prompt.before) if token in self._special), default=0)
+        last = min((at for at, token in enumerate(prompt.after) if token in self._special), default=len(prompt.after))
+        return prompt.before[first:], prompt.after[: last + 1]
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.added_tokens_decoder)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

@@ -72,6 +72,17 @@ def test_ids_that_merge_when_written_out_do_not_survive(prompter: Prompter) -> N
     assert not prompter.survives(MIDDLE, in_pieces)
 
 
+@PLACES
+@given(candidate=st.lists(st.integers(0, 299), min_size=1, max_size=6))
+def test_a_turn_tells_what_survives_as_the_whole_prompt_does(
+    probe: Probe, candidate: list[int], prompter: Prompter
+) -> None:
+    ids = prompter.encode(probe, candidate).ids
+    text = str(prompter.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+    whole = prompter.tokenizer.encode(text, add_special_tokens=False) == list(ids)
+    assert prompter.survives(probe, candidate) is whole
+
+
 def test_sound_prompts_have_no_geometry_faults(prompter: Prompter) -> None:
     assert [geometry_faults(prompter, prompter, probe, ["", "river stone"]) for probe in (MIDDLE, START, END)] == [
         []
