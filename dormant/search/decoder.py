@@ -208,7 +208,7 @@ def _attend_beside(
     own_keys = keys.permute(2, 0, 3, 1).reshape(key_heads * count, dim, length)
     own_values = values.permute(2, 0, 1, 3).reshape(key_heads * count, length, dim)
     far = (asking @ shared[0][0].transpose(1, 2)).view(key_heads * count, group * wanted, before)
-    near = torch.baddbmm(mask[:, before:].repeat(group, 1), asking.view(key_heads * count, -1, dim), own_keys)
+    near = torch.baddbmm(mask[:, before:].repeat(group, 1), asking.reshape(key_heads * count, -1, dim), own_keys)
     weights = torch.cat((far, near), dim=-1).softmax(-1)
     found = torch.baddbmm(
         (weights[..., before:] @ own_values).view(key_heads, -1, dim),
