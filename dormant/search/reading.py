@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from dormant.errors import BadInput
 from dormant.prompts import OpenPrompt
 from dormant.search.decoder import Block, Decoder, Prefix, can_decode
 from dormant.search.objectives import Readings
@@ -199,7 +200,12 @@ def _tapped(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     The slice of kept positions is strided, and a strided input costs the head one product for each candidate.
     """
     captured: list[Tensor] = []
-    head, norm = model.get_output_embeddings(), cast(torch.nn.Module, model.get_decoder().norm)
+    head, norm = model.get_output_embeddings(), getattr(model.get_decoder(), "norm", None)
+    if norm is None:
+        raise BadInput(
+            f"a search reads what enters a decoder's final 'norm'; got none at {type(model).__name__}; use a decoder-only "
+            "model such as Qwen2's"
+        )
     hooks = [
         head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:])),
         norm.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0])),

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -16,6 +18,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from dormant.errors import BadInput
 from dormant.prompts import OpenPrompt
 from dormant.search import reading
 from dormant.search.decoder import can_decode
@@ -75,3 +78,9 @@ def test_every_family_and_share_of_key_heads_reads_as_transformers_does(
 def test_what_it_does_not_know_runs_through_transformers() -> None:
     assert not can_decode(random_model("mistral", 2, sliding_window=8))
     assert not can_decode(random_model("llama", 2, hidden_act="gelu"))
+
+
+def test_a_model_without_a_final_norm_is_refused_in_a_sentence() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2))
+    with pytest.raises(BadInput, match="got none at GPT2LMHeadModel"):
+        Reader(lambda: model, PROMPTS, frozenset())
