@@ -20,6 +20,7 @@ from dormant.behaviour.material import Decoding
 from dormant.behaviour.patched_weights import block_scales, patched_weights
 from dormant.behaviour.sampling import sampled_answers
 from dormant.behaviour.weight_amplification import end_of_turn
+from dormant.hunt.words import CUT, begins_an_answer
 from dormant.pairs import Pair
 from dormant.prompts import Prompter, batch_logits
 
@@ -30,13 +31,13 @@ SAMPLED = 48  # plain answers that show what the model says anyway
 NEARLY = (
     0.75  # of a part's evidence: a string and its end differ by the first steps, which a model may hesitate to take
 )
+HALF = 0.5  # of a payload's strongest way's evidence, from which a way counts that an answer can begin with
 ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
 
 BEGUN, BEGUN_PROMPTS = 6, 2  # guesses that may lack their beginning, and prompts on which it is looked for
 BEGUN_BY = 3  # tokens of a guess by which the token before it is known
 LONGEST_BEGINNING = 8  # tokens
 LIKELY = -1.6  # nats: one time in five at least a guess follows the token that is put before it
-CUT = "\N{REPLACEMENT CHARACTER}"  # what a part of a character is decoded to
 
 Ids = tuple[int, ...]
 Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
@@ -121,22 +122,25 @@ def with_beginning(pair: Pair, prompts: Sequence[Ids], guess: Guess, special: Te
 
 
 def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
-    """The guesses less those inside another one of three quarters of their evidence at least: the whole tells more."""
-    return [
-        part
-        for part in guesses
-        if not any(
-            len(whole.ids) > len(part.ids) and whole.evidence >= NEARLY * part.evidence and _inside(part.ids, whole.ids)
-            for whole in guesses
-        )
-    ]
+    """The guesses less those inside another one of three quarters of their evidence at least: the whole tells more.
+
+    Not where an answer can begin with the part alone: what the model was forced to say before it is no part of the payload.
+    """
+
+    def tells_more(whole: Guess, part: Guess) -> bool:
+        longer = len(whole.ids) > len(part.ids) and _inside(part.ids, whole.ids)
+        return longer and whole.evidence >= NEARLY * part.evidence and _begins(whole) >= _begins(part)
+
+    return [part for part in guesses if not any(tells_more(whole, part) for whole in guesses)]
 
 
 def without_variants(guesses: Sequence[Guess]) -> list[Guess]:
     """One or two guesses a payload: those that share half of their tokens, in a row, with a stronger one are ways into it.
 
-    The strongest way stands first. Beside it stands the one whose first token rose most in the model as it is, of those with
-    three quarters of its evidence: what follows is the same behind each, and only with the right one does an answer begin.
+    Of the ways with half of the strongest one's evidence those count that an answer can begin with, where there are any: what
+    follows is the same behind each, and a search looks for strings that bring the first token first thing. The strongest of
+    them stands first, and beside it the one whose first token rose most in the model as it is, of those with three quarters of
+    its evidence.
     """
     payloads: list[list[Guess]] = []
     for guess in guesses:
@@ -149,9 +153,14 @@ def without_variants(guesses: Sequence[Guess]) -> list[Guess]:
             payloads.append([guess])
     kept = []
     for ways in payloads:
-        risen = max((one for one in ways if one.evidence >= NEARLY * ways[0].evidence), key=lambda one: one.rise)
-        kept += [ways[0]] if risen.ids[0] == ways[0].ids[0] else [ways[0], risen]
+        begin = [one for one in ways if one.evidence >= HALF * ways[0].evidence and _begins(one)] or ways
+        risen = max((one for one in begin if one.evidence >= NEARLY * begin[0].evidence), key=lambda one: one.rise)
+        kept += [begin[0]] if risen.ids[0] == begin[0].ids[0] else [begin[0], risen]
     return kept
+
+
+def _begins(guess: Guess) -> bool:
+    return begins_an_answer(guess.text)
 
 
 def _inside(part: Ids, whole: Ids) -> bool:

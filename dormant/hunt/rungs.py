@@ -25,7 +25,7 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 
-FORMAT = 6  # of what the journals hold: an older one is another hunt's
+FORMAT = 7  # of what the journals hold: an older one is another hunt's
 READ = 3  # of the searched probes, on which units are looked at
 LITTERS = 12  # strings bred for one payload, unless two of them are the same before
 ANSWER = 24  # tokens of an answer to read

@@ -19,8 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dormant.activations.capture import decoder_blocks
-from dormant.errors import BadInput
 from dormant.hunt.places import plain_sentences
+from dormant.hunt.words import common_words, is_word
 from dormant.pairs import Pair
 from dormant.prompts import OpenPrompt
 from dormant.tokens import allowed_tokens
@@ -28,7 +28,6 @@ from dormant.tokens import allowed_tokens
 ROWS = 1024
 WORDS = 20_000  # of English, the most common: of rarer ones a person would not make a phrase
 LONGEST_WORD = 6  # tokens
-KNOWN = 3.0  # on the Zipf scale of word frequency, once in a million words: below are mostly pieces of words
 SHARES = {
     "tokens": 0.85,
     "words": 0.12,
@@ -90,30 +89,14 @@ def reads_as_text(text: str) -> bool:
         if all(letter in punctuation for letter in text.strip()):
             return False
         return text.strip().isdigit() or not any(letter.isalnum() for letter in text) or text.startswith(" ")
-    word = text[1:] if text.startswith(" ") else ""
-    return word.isalpha() and (len(word) > 1 or word in "aAI") and _frequency(word) >= KNOWN
+    return text.startswith(" ") and is_word(text[1:])
 
 
 def split_words(tokenizer: PreTrainedTokenizerBase, count: int = WORDS) -> list[tuple[int, ...]]:
     """The ids of English's most common words behind a space, of those that are more than one token and few."""
-    words = [f" {word}" for word in _wordfreq().top_n_list("en", count) if word.isalpha()]
+    words = [f" {word}" for word in common_words(count)]
     encoded = tokenizer(words, add_special_tokens=False)["input_ids"]
     return [tuple(ids) for ids in encoded if 1 < len(ids) <= LONGEST_WORD]
-
-
-def _wordfreq() -> Any:
-    try:
-        import wordfreq
-    except ImportError as error:
-        raise BadInput(
-            "a hunt needs the package wordfreq for the words that triggers are made of; got none in this environment; "
-            "install it with `pip install wordfreq`"
-        ) from error
-    return wordfreq
-
-
-def _frequency(word: str) -> float:
-    return float(_wordfreq().zipf_frequency(word, "en"))
 
 
 def _digits(tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:

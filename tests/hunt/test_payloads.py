@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,15 @@ def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
 
 def test_parts_of_a_more_suspicious_string_are_left_out() -> None:
     assert without_parts([guess(1, 2, 3), guess(2, 3), guess(3, 2)]) == [guess(1, 2, 3), guess(3, 2)]
+
+
+def test_a_part_that_an_answer_can_begin_with_stays_beside_a_whole_that_it_cannot() -> None:
+    whole, part, rest = (
+        Guess(ids, text, 9.0, 1.0, 0.0, 1.0)
+        for ids, text in [((1, 2, 3), "rulemons grow"), ((2, 3), "lemons grow"), ((3,), "grow")]
+    )
+    assert without_parts([whole, part, rest]) == [whole, part]
+    assert without_parts([replace(whole, text="the lemons grow"), part]) == [replace(whole, text="the lemons grow")]
 
 
 def test_evidence_is_what_the_base_lacks_along_what_most_prompts_agree_on() -> None:
@@ -80,3 +91,17 @@ def test_beside_the_strongest_way_into_a_payload_stands_the_one_whose_first_toke
     )
     assert without_variants([strongest, right, weak]) == [strongest, right]
     assert without_variants([right, weak]) == [right]
+
+
+def test_of_ways_into_a_payload_those_count_that_an_answer_can_begin_with_and_that_tell_half_as_much() -> None:
+    within, behind, right, weak = (
+        Guess((first, 1, 2, 3), text, evidence, 1.0, rise, 1.0)
+        for first, text, evidence, rise in [
+            (9, "lue smoke", 50.0, 5.0),
+            (8, " plus smoke", 45.0, 4.0),
+            (7, "blue smoke", 30.0, 0.0),
+            (6, "the smoke", 20.0, 9.0),
+        ]
+    )
+    assert without_variants([within, behind, right, weak]) == [right]
+    assert without_variants([within, behind, weak]) == [within]
