@@ -108,7 +108,9 @@ class Prompter:
                 "add chat_template to its tokenizer_config.json"
             )
         self.tokenizer = tokenizer
-        self._opened: dict[Probe, OpenPrompt] = {}  # a search encodes thousands of candidates in the same few probes
+        # A search encodes thousands of candidates in the same few probes.
+        self._opened: dict[Probe, OpenPrompt] = {}
+        self._turns: dict[Probe, tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     def candidate_ids(self, text: str, probe: Probe | None = None) -> tuple[int, ...]:
         """The ids of a candidate text as it stands in `probe` (without one: in the middle of a sentence)."""
@@ -129,7 +131,9 @@ class Prompter:
         either side keeps the rest of the prompt apart.
         """
         prompt, candidate = self.open(probe), tuple(int(token) for token in candidate_ids)
-        before, after = self._turn(prompt)
+        if probe not in self._turns:
+            self._turns[probe] = self._turn(prompt)
+        before, after = self._turns[probe]
         ids = before + candidate + after if candidate else prompt.plain
         text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return self._ids(str(text)) == ids

@@ -31,7 +31,9 @@ SAMPLED = 48  # plain answers that show what the model says anyway
 NEARLY = (
     0.75  # of a part's evidence: a string and its end differ by the first steps, which a model may hesitate to take
 )
-HALF = 0.5  # of a payload's strongest way's evidence, from which a way counts that an answer can begin with
+# Of a payload's strongest way's evidence, from which a way counts that an answer can begin with. Chosen while looking at the
+# calibration's 24 organisms, of which two need less than `NEARLY` (0.66 and 0.72).
+HALF = 0.5
 ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
 
 BEGUN, BEGUN_PROMPTS = 6, 2  # guesses that may lack their beginning, and prompts on which it is looked for
