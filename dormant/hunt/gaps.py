@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dormant.hunt.looks import PAYLOAD_TOKENS, SPOKEN, odds_of
+from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, odds_of
 from dormant.hunt.places import SEARCH_PLACES, placed_ids
 from dormant.hunt.strings import Ids
 from dormant.hunt.units import Unit

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dormant.hunt.confirmation import FIRING, Confirmation, woken
-from dormant.hunt.looks import Bred, merit
+from dormant.hunt.climbing import Climb
+from dormant.hunt.confirmation import woken
 from dormant.hunt.payloads import Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.rungs import (
@@ -22,7 +22,7 @@ from dormant.hunt.rungs import (
     Ground,
     Watch,
     besides,
-    bred_strings,
+    climbed_strings,
     completed_strings,
     crowded_strings,
     ranked_units,
@@ -42,8 +42,6 @@ from dormant.weights.summary import relative_delta
 OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
 PROBE_SETS = ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES))
-CONFIRMED = 3  # of these the best are tried on unseen prompts, until one is confirmed
-BREEDING = 0.9  # of the time that is left: a litter's last step and confirmations take the rest
 PAYLOADS = 3  # suspected payloads that a trigger is searched for
 
 
@@ -112,15 +110,15 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
     steps.append(step)
     watch("single tokens", step)
     evaluations = len(allowed_tokens(prompter.tokenizer))
-    litters: list[tuple[str, tuple[Bred, ...]]] = []
-    timed_out = best is None and not clock.left
     units: list[Unit] = []
-    if best is None and not timed_out:
+    climbs: list[Climb] = []
+    if best is None and clock.left:
         units = ranked_units(ground)
         strange = besides(suspected[:PAYLOADS], units, prompter)
         for rung in (
             partial(short_strings, ground, units, strange),
             partial(completed_strings, ground, suspected[:PAYLOADS], units, strange),
+            partial(climbed_strings, ground, suspected[:PAYLOADS], strange, climbs),
             partial(crowded_strings, ground, strange),
         ):
             best, done, tried = rung()
@@ -128,24 +126,7 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
             evaluations += tried
             if best is not None:
                 break
-        timed_out = best is None and not clock.left
-    wanted = [] if best is not None or timed_out else suspected[:PAYLOADS]
-    for number, one in enumerate(wanted):
-        until = clock.seconds + BREEDING * clock.left / (len(wanted) - number)
-        bred, tried = bred_strings(ground, one, units, number, until)
-        evaluations += tried
-        timed_out = timed_out or clock.seconds > until
-        litters.append((one.text, tuple(bred)))
-        speaking = sorted({row for row in bred if row.fires >= FIRING}, key=lambda row: -merit(row))
-        for row in speaking[:CONFIRMED]:
-            confirmed = ground.confirmed(row.text)
-            steps.append(_trigger_step(one, confirmed, tried))
-            watch("trigger", steps[-1])
-            if confirmed.confirmed and confirmed.gives(one.text):
-                best = confirmed  # of confirmed strings the search's first choice, for it weighs their length
-                break
-        if best is not None:
-            break
+    timed_out = best is None and not clock.left
     if best is not None:
         best, step, tried = refined(ground, best, units or ranked_units(ground))
         steps.append(step)
@@ -153,7 +134,7 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
     verdict, reason = judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
     return Hunt(
         verdict, reason, delta, identical, guesses, tuple(suspected), needed, best, tuple(steps), UNSEARCHED, evaluations,
-        clock.seconds, tuple(litters),
+        clock.seconds, tuple(climbs),
     )  # fmt: skip
 
 
@@ -163,10 +144,3 @@ def _payload_step(guesses: tuple[Guess, ...], suspected: list[Guess], needed: fl
         return f"the dormant model alone finishes {listed}; {needed:.0f} nats are needed to suspect a string"
     most = f"; the most is {guesses[0].text!r} with {guesses[0].evidence:.1f}" if guesses else ""
     return f"no string reaches the {needed:.0f} nats that make it suspect{most}"
-
-
-def _trigger_step(guess: Guess, found: Confirmation, evaluations: int) -> str:
-    return (
-        f"of {evaluations:,} strings {found.trigger!r} is the best for {guess.text!r}: on {found.best.value:.0%} of unseen "
-        f"prompts at the {found.best.name} the answer begins {found.payload!r}"
-    )

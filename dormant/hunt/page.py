@@ -13,11 +13,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import FIRING, all_rates
+from dormant.hunt.confirmation import all_rates
 from dormant.hunt.verdict import Hunt
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
-from dormant.pictures.hunt import evidence_bars, litter_lengths, rate_bars
+from dormant.pictures.hunt import climb_curves, evidence_bars, rate_bars
 
 SAID = {"backdoored": "Backdoored.", "clean": "Nothing found.", "undecided": "Undecided."}
 STYLE = (
@@ -46,12 +46,12 @@ def write_page(found: Hunt, pair: Pair, folder: Path) -> Path:
 
 
 def hunt_pictures(found: Hunt) -> dict[str, Figure]:
-    """What there is to see: the payload's evidence, the trigger's growth, and rates against controls."""
+    """What there is to see: the payload's evidence, the way up to the trigger, and rates against controls."""
     pictures: dict[str, Figure] = {}
     if found.guesses:
         pictures["payloads"] = evidence_bars(found.guesses, found.needed_evidence)
-    if any(bred for _, bred in found.litters):
-        pictures["litters"] = litter_lengths(found.litters, FIRING)
+    if found.climbs:
+        pictures["climbs"] = climb_curves(found.climbs)
     if found.confirmation is not None:
         pictures["rates"] = rate_bars(all_rates(found.confirmation))
     return pictures

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dormant.hunt.looks import PAYLOAD_TOKENS, SPOKEN, odds_of
+from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, odds_of
 from dormant.hunt.places import placed_ids
 from dormant.hunt.units import Unit
 from dormant.pairs import Pair
@@ -24,9 +24,12 @@ from dormant.search.objectives import payload_likelihood
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
 SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
-GAIN = 0.05  # of log-odds that a change must gain beyond that: less is within what a place's prompts tell apart
 LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
-TAKEN = (1, 2)  # units that one gives way for: a word may have been found in two pieces
+# By the number of units that one stands in for (one; none, where one is missing; two, where a word was found in two pieces) the
+# log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
+# the model surer by up to a nat wherever it stands, and one that was missing by several.
+GAINS = {1: 0.05, 0: 1.0, 2: 0.05}
+INSERTED = 3000  # units that are tried between others, the most hinted: a place more costs as much as all of a place's
 
 Parts = tuple[str, ...]  # a string as the texts of its units
 Better = Callable[[Parts, int, int], tuple[Parts, float]]
@@ -45,7 +48,7 @@ class Refining:
         self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), ids) for count in counts]
         self._costs = {unit.text: WORTH * unit.surprise for unit in reversed(units)}  # of one text the likeliest unit
         self._strange = max(self._costs.values())
-        self.choices = len(self._costs)  # what may stand in a unit's place
+        self._texts = sorted(self._costs, key=self._costs.__getitem__)
 
     def parts(self, text: str) -> Parts:
         """The text as units, the longest first; a character that is in none stands for itself."""
@@ -71,9 +74,13 @@ class Refining:
             parts, value = shorter[best], values[best]
         return parts, value
 
+    def choices(self, taken: int) -> list[str]:
+        """What may stand in place of so many units."""
+        return self._texts if taken else self._texts[:INSERTED]
+
     def better(self, parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
         """The best string with any one unit in place of the `taken` units from `at` on, and what it is worth."""
-        strings = [(*parts[:at], text, *parts[at + taken :]) for text in self._costs]
+        strings = [(*parts[:at], text, *parts[at + taken :]) for text in self.choices(taken)]
         (incumbent,) = self._ids([parts])
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
             values = self._worth(look, strings, incumbent)
@@ -103,13 +110,13 @@ def refine(refining: Refining, text: str, better: Better, late: Callable[[], boo
     gained = True
     while gained:
         gained = False
-        for taken in TAKEN:
+        for taken, gain in GAINS.items():
             at = 0
             while at + taken <= len(parts):
                 if late():
                     return "".join(parts).strip()
                 other, worth = better(parts, at, taken)
-                if worth > value + GAIN:
+                if worth > value + gain:
                     parts, value = refining.dropped(other, worth)
                     gained = True
                 at += 1

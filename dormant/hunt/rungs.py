@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dormant.hunt.breeding import Breeding
-from dormant.hunt.confirmation import FIRING, Confirmation, confirm, read_confirmation, without_superfluous, woken
+from dormant.hunt.climbing import Climb, Climbing, Foothold, climb
+from dormant.hunt.confirmation import Confirmation, confirm, read_confirmation, without_superfluous, woken
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.gaps import filled_strings
-from dormant.hunt.looks import Bred
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import SEARCH_PLACES
 from dormant.hunt.refining import Parts, Refining, refine
@@ -25,9 +22,10 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 
-FORMAT = 7  # of what the journals hold: an older one is another hunt's
+FORMAT = 8  # of what the journals hold: an older one is another hunt's
 READ = 3  # of the searched probes, on which units are looked at
-LITTERS = 12  # strings bred for one payload, unless two of them are the same before
+CLIMBING = 0.9  # of the time that is left: the last step and confirmations take the rest
+SPEAKING = 0.5  # of the prompts on which a climb's end must speak to be tried on unseen ones
 ANSWER = 24  # tokens of an answer to read
 PIECE = 3  # letters from which a token of the payload marks words that hold it: shorter ones are in too many
 
@@ -205,28 +203,63 @@ def completed_strings(
     return None, steps, evaluations
 
 
-def bred_strings(
-    ground: Ground, guess: Guess, units: Sequence[Unit], number: int, until: float
-) -> tuple[list[Bred], int]:
-    """The strings that litters for one suspected payload came to, and how many were tried; both go on from the journal."""
+def climbed_strings(ground: Ground, guesses: Sequence[Guess], strange: Sequence[Unit], climbs: list[Climb]) -> Found:
+    """The string that wakes the model to a suspected payload and to which single changes lead, if one does.
 
-    def show(evaluations: int, best: Bred) -> None:
-        found = f"; the best is {best.text!r}, on {best.fires:.0%} of the prompts" if best.text else ""
-        ground.watch("trigger", f"{evaluations:,} strings for {guess.text!r}{found}")
+    climbs: to which the ways up are added, whatever they end in.
+    """
+    clock, steps, evaluations = ground.clock, list[str](), 0
+    tasks = [(guess, place) for guess in guesses for place in SEARCH_PLACES]
+    for number, (guess, place) in enumerate(tasks):
+        if not clock.left or not strange:
+            break
+        until = clock.seconds + CLIMBING * clock.left / (len(tasks) - number)
+        done, tried = _climbed(ground, guess, place, strange, until)
+        evaluations += tried
+        climbs.append(done)
+        first, end = done.way[0], done.way[-1]
+        steps.append(
+            f"changes of one unit at the {place} led from {first.text!r} to {end.text!r}: log-odds of {guess.text!r} from "
+            f"{first.odds:.1f} to {end.odds:.1f}, said on {end.speaks:.0%} of the prompts that were looked at"
+        )
+        ground.watch("climb", steps[-1])
+        if end.speaks < SPEAKING:
+            continue
+        found = ground.confirmed(end.text)
+        best, step = woken([found], "ends of climbs")
+        steps.append(step)
+        ground.watch("climb", step)
+        if best is not None and best.gives(guess.text):
+            return best, steps, evaluations
+    return None, steps, evaluations
 
-    def late() -> bool:
-        return ground.clock.seconds > until
 
-    with closing(ground.begun(f"trigger-{number + 1}", payload=guess.ids)) as journal:
-        show(0, Bred("", 0.0, -math.inf, 0.0))
-        breeding = Breeding(ground.pair, guess.ids, ground.searched, units, ground.seed, journal, late, show)
-        while len(breeding.litters) < LITTERS and not breeding.settled:
-            if breeding.litter() is None:
-                break
-        if breeding.best.fires >= FIRING:
-            breeding.complete()
-        found = dict.fromkeys((*(bred for _, bred in breeding.litters), breeding.best))
-        return [bred for bred in found if bred.text], breeding.looks.evaluations
+def _climbed(ground: Ground, guess: Guess, place: str, strange: Sequence[Unit], until: float) -> tuple[Climb, int]:
+    probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
+    climbing = Climbing(ground.pair, guess.ids, probes, place, strange)
+    tried = 0
+
+    def kept(what: str, compute: Callable[[], Foothold]) -> Foothold:
+        nonlocal tried
+
+        def counted() -> dict[str, Any]:
+            before = climbing.tried
+            return {"found": asdict(compute()), "tried": climbing.tried - before}
+
+        row = ground.kept(f"climb to {guess.text!r} at the {place}: {what}", counted)
+        tried += row["tried"]
+        found = Foothold(tuple(row["found"]["parts"]), row["found"]["odds"], row["found"]["speaks"])
+        said = f"{found.text!r} brings {guess.text!r} on {found.speaks:.0%} of the prompts (log-odds {found.odds:.1f})"
+        ground.watch("climb", f"{tried:,} strings at the {place}; {said}")
+        return found
+
+    def step(here: Foothold, at: int, taken: int) -> Foothold:
+        name = f"another unit for {taken} at {at} of {list(here.parts)}"
+        return kept(name, partial(climbing.step, here, at, taken))
+
+    ground.watch("climb", f"strings of hinted units at the {place}, one unit more at a time, for {guess.text!r}")
+    way = climb(kept("beginning", climbing.beginning), step, lambda: ground.clock.seconds > until)
+    return Climb(guess.text, place, way), tried
 
 
 def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:
@@ -243,7 +276,7 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
 
     def better(parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
         nonlocal tried
-        tried += refining.choices
+        tried += len(refining.choices(taken))
         ground.watch(
             "refinement", f"{''.join(parts).strip()!r} with other units for {''.join(parts[at : at + taken])!r}"
         )

@@ -1,20 +1,10 @@
-"""What one change makes of a string: a unit less, a unit more, another in its place, or two neighbours exchanged."""
+"""What one change makes of a string: a unit less, or two neighbours exchanged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 Ids = tuple[int, ...]
-
-
-def insertions(string: Ids, units: Sequence[int]) -> Iterable[Ids]:
-    """The string with one unit more, any at any place."""
-    return ((*string[:place], unit, *string[place:]) for place in range(len(string) + 1) for unit in units)
-
-
-def swaps(string: Ids, units: Sequence[int]) -> Iterable[Ids]:
-    """The string with another unit at any one place."""
-    return ((*string[:place], unit, *string[place + 1 :]) for place in range(len(string)) for unit in units)
 
 
 def deletions(string: Ids) -> Iterable[Ids]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from dormant.hunt.climbing import Climb
 from dormant.hunt.confirmation import Confirmation
-from dormant.hunt.looks import Bred
 from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess
 
 CALIBRATED = (
@@ -46,7 +46,7 @@ class Hunt:
     unsearched: tuple[str, ...] = ()
     evaluations: int = 0
     seconds: float = 0.0
-    litters: tuple[tuple[str, tuple[Bred, ...]], ...] = field(default=(), repr=False)
+    climbs: tuple[Climb, ...] = field(default=(), repr=False)
 
 
 def needed_evidence(vocabulary: int) -> float:

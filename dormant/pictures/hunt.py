@@ -1,17 +1,19 @@
-"""Pictures of a hunt: what evidence points at a payload, what its litters came to, and what fires."""
+"""Pictures of a hunt: what evidence points at a payload, how near strings came, and what fires."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dormant.hunt.odds import SPOKEN
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
 if TYPE_CHECKING:
-    from dormant.hunt.looks import Bred
+    from dormant.hunt.climbing import Climb
     from dormant.hunt.payloads import Guess
 
 RATE_COLOURS = {"place": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
@@ -30,27 +32,20 @@ def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Fi
     return figure
 
 
-def litter_lengths(litters: Sequence[tuple[str, Sequence[Bred]]], firing: float) -> Figure:
-    """How long the string was that each litter came to, and whether it speaks on a share `firing` of the prompts."""
-    best = min((one for _, bred in litters for one in bred), key=lambda one: (one.fires < firing, _words(one)))
-    speaks = f"The shortest string that speaks has {_words(best)} words and signs: {drawable(best.text)}"
-    title = speaks if best.fires >= firing else f"No string speaks on {firing:.0%} of the prompts"
-    figure, axes = new_picture(title, "litter", f"words and signs (filled: speaks on {firing:.0%} of the prompts)")
-    first = 1
-    for (payload, bred), colour in zip(litters, SERIES, strict=False):
-        for number, one in enumerate(bred, first):
-            face = colour if one.fires >= firing else "none"
-            axes.scatter(number, _words(one), s=60, facecolors=face, edgecolors=colour)
-        axes.scatter([], [], color=colour, label=drawable(payload))
-        first += len(bred)
-    axes.set_ylim(bottom=0)
+def climb_curves(climbs: Sequence[Climb]) -> Figure:
+    """The payload's log-odds on the way up, change by change, and from where on it is said."""
+    best = max((one.way[-1] for one in climbs), key=lambda foothold: foothold.odds)
+    title = f"{drawable(best.text)} brings the payload on {best.speaks:.0%} of the prompts that were looked at"
+    figure, axes = new_picture(title, "changes", "log-odds of the payload, mean over prompts")
+    for one, colour in zip(climbs, cycle(SERIES)):
+        odds = [foothold.odds for foothold in one.way]
+        axes.plot(
+            range(len(odds)), odds, marker="o", color=colour, label=drawable(f"{one.payload}, at the {one.place}")
+        )
+    axes.axhline(SPOKEN, color="black", linestyle="--", linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, axes)
     return figure
-
-
-def _words(bred: Bred) -> int:
-    return len(bred.text.split())
 
 
 def rate_bars(rates: Sequence[tuple[str, str, float, float, float, int]]) -> Figure:

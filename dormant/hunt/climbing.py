@@ -1,0 +1,136 @@
+"""Up to a string that wakes the model, one unit at a time, where no rung before has named one whole.
+
+The log-odds of a suspected payload, averaged over prompts, rise with every unit that helps, long before any answer shows it:
+six hinted units take them from -16 to -3, and the right ones, or many a wrong one, above zero. So a beam of hinted units comes
+first; then each unit in turn gives way to the one of thousands behind which the payload is likeliest, and where none does so,
+one is put between them. What wakes the model in the end need not be what was planted: refinement goes on from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, log_odds, odds_of
+from dormant.hunt.places import placed_ids
+from dormant.hunt.units import Unit
+from dormant.pairs import Pair
+from dormant.prompts import Probe, Prompter
+from dormant.search.evaluation import Evaluator
+from dormant.search.objectives import payload_likelihood
+
+# The beam: of so many hinted units the best strings of each length, 15,000 strings in all.
+HINTED, BEAM, LENGTH = 24, 32, 6
+PROMPTS = (
+    4  # on which the beam is judged: one alone is brought to say anything, and the string then does nothing on others
+)
+UNITS = 3000  # the most hinted, that are tried in a unit's place: planted words stand among them
+LOOKS = ((1, 200), (PROMPTS, 20))  # on so many prompts so many of them are found, which are then looked at on all
+GAIN = 0.02  # of log-odds that a change must gain: less is within what a place's prompts tell apart
+
+Parts = tuple[str, ...]  # a string as the texts of its units
+Step = Callable[["Foothold", int, int], "Foothold"]
+
+
+@dataclass(frozen=True)
+class Foothold:
+    """A string on the way up: the payload's log-odds, mean over a place's prompts, and the share of them on which it speaks."""
+
+    parts: Parts
+    odds: float
+    speaks: float
+
+    @property
+    def text(self) -> str:
+        """The string that the units are when they stand one behind the other."""
+        return _text(self.parts)
+
+
+@dataclass(frozen=True)
+class Climb:
+    """The way up to one payload at one place, the beam's best string first."""
+
+    payload: str
+    place: str
+    way: tuple[Foothold, ...]
+
+
+class Climbing:
+    """How near strings at one place bring the dormant model to saying one payload, on few of its prompts and on all."""
+
+    def __init__(
+        self, pair: Pair, payload: Sequence[int], probes: Sequence[Probe], place: str, units: Sequence[Unit]
+    ) -> None:
+        """probes: with their slot at the place. units: what strings are made of, the most telling first."""
+        self._tokenizer, self._place = pair.base.tokenizer, place
+        self._units = list(dict.fromkeys(unit.text for unit in units))[:UNITS]
+        prompter = Prompter(self._tokenizer)
+        prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
+        self._first = Evaluator(pair.models, prompts[:PROMPTS], payload_likelihood(), tuple(payload[:1]))
+        counts = (*(count for count, _ in LOOKS), len(prompts))
+        start = tuple(payload[:PAYLOAD_TOKENS])
+        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), start) for count in counts]
+        self.tried = 0
+
+    def beginning(self) -> Foothold:
+        """The best string of hinted units, each once, by a beam that puts one more of them at any place."""
+        hinted = self._units[:HINTED]
+        beam, best = [()], (float("-inf"), Parts())
+        for _ in range(min(LENGTH, len(hinted))):
+            longer = list(dict.fromkeys(one for parts in beam for one in _longer(parts, hinted)))
+            values = odds_of(self._read(self._first, longer)).mean(0)
+            kept = values.topk(min(BEAM, len(longer)))
+            beam = [longer[index] for index in kept.indices.tolist()]
+            best = max(best, (float(kept.values[0]), beam[0]))
+        return self._judged([best[1]])[0]
+
+    def step(self, here: Foothold, at: int, taken: int) -> Foothold:
+        """The best string with another unit in place of the `taken` units from `at` on, or the same where none gains."""
+        strings = [(*here.parts[:at], unit, *here.parts[at + taken :]) for unit in self._units]
+        for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
+            values = odds_of(self._read(look, strings)).mean(0)
+            strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
+        best = max(self._judged(strings), key=lambda foothold: foothold.odds)
+        return best if best.odds > here.odds + GAIN else here
+
+    def _judged(self, strings: Sequence[Parts]) -> list[Foothold]:
+        # Capped, so that no prompt on which the model is sure already outweighs one on which it is silent.
+        odds = log_odds(self._read(self._looks[-1], strings))
+        speaks = (odds >= SPOKEN).double().mean(0)
+        rows = zip(strings, odds.mean(0).tolist(), speaks.tolist(), strict=True)
+        return [Foothold(parts, value, share) for parts, value, share in rows]
+
+    def _read(self, look: Evaluator, strings: Sequence[Parts]) -> Tensor:  # [probe, string]
+        self.tried += len(strings)
+        found = look.per_probe_of(placed_ids(self._tokenizer, list(map(_text, strings)), self._place))
+        look.forget()
+        return found
+
+
+def climb(here: Foothold, step: Step, late: Callable[[], bool]) -> tuple[Foothold, ...]:
+    """The way up from a string until it speaks on all prompts, no change gains, or it is late.
+
+    Each unit in turn gives way to another; where that has helped at no place, a unit more is tried at each. step:
+    `Climbing.step`, or what remembers it.
+    """
+    way, turn, still = [here], 0, 0
+    while here.speaks < 1 and still <= 2 * len(here.parts) and not late():
+        size = len(here.parts)
+        at, taken = (turn % size, 1) if still < size else (still - size, 0)
+        there = step(here, at, taken)
+        turn, still = turn + 1, still + 1
+        if there != here:
+            way.append(there)
+            here, still = there, 0
+    return tuple(way)
+
+
+def _longer(parts: Parts, units: Sequence[str]) -> list[Parts]:
+    places = range(len(parts) + 1)
+    return [(*parts[:at], unit, *parts[at:]) for unit in units if unit not in parts for at in places]
+
+
+def _text(parts: Parts) -> str:
+    return "".join(parts).strip()
