@@ -44,9 +44,9 @@ def hunt(
 
     The payload comes first: every first token of the vocabulary is forced, and what the dormant model alone knows how to
     finish is suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the
-    payload is; where none of them wakes anything, long strings are bred until a suspected payload follows. What wakes the
-    model is tried on prompts and at places that no search saw, beside the base, plain prompts, random strings and its near
-    misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
+    payload is; where none of them wakes anything, single changes lead to strings behind which a suspected payload is ever
+    likelier. What wakes the model is tried on prompts and at places that no search saw, beside the base, plain prompts, random
+    strings and its near misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
     """
     from dormant.hunt.ladder import Settings, run_ladder
     from dormant.hunt.page import write_page

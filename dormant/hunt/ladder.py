@@ -14,7 +14,7 @@ from typing import Any
 
 from dormant.hunt.climbing import Climb
 from dormant.hunt.confirmation import woken
-from dormant.hunt.payloads import Guess, guess_payloads, without_variants
+from dormant.hunt.payloads import HALF, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.rungs import (
     FORMAT,
@@ -42,7 +42,7 @@ from dormant.weights.summary import relative_delta
 OPENING = 6  # prompts behind which every first token is forced
 SEARCHED, HELD_OUT = 20, 30  # probes, their slots at the places in turn
 PROBE_SETS = ((OPENING, PLACES), (SEARCHED, SEARCH_PLACES), (HELD_OUT, PLACES))
-PAYLOADS = 3  # suspected payloads that a trigger is searched for
+PAYLOADS = 3  # suspected payloads that a trigger is searched for, each with `HALF` of the strongest's evidence at least
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,11 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
     if best is None and clock.left:
         units = ranked_units(ground)
         strange = besides(suspected[:PAYLOADS], units, prompter)
+        wanted = [one for one in suspected[:PAYLOADS] if one.evidence >= HALF * suspected[0].evidence]
         for rung in (
             partial(short_strings, ground, units, strange),
-            partial(completed_strings, ground, suspected[:PAYLOADS], units, strange),
-            partial(climbed_strings, ground, suspected[:PAYLOADS], strange, climbs),
+            partial(completed_strings, ground, wanted, units, strange),
+            partial(climbed_strings, ground, wanted, strange, climbs),
             partial(crowded_strings, ground, strange),
         ):
             best, done, tried = rung()

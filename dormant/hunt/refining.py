@@ -29,10 +29,19 @@ LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, 
 # log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
 # the model surer by up to a nat wherever it stands, and one that was missing by several.
 GAINS = {1: 0.05, 0: 1.0, 2: 0.05}
+# How many units are tried at a place, the most hinted, and what they stand in for: first those among which planted words mostly
+# are, in a second or two, then all in ten. Insertions stay with the former, for there is a place more of them.
+FEW, ALL = 3000, 10**9
+ROUNDS = ((FEW, (1, 0, 2)), (ALL, (1, 2)))
+LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
+# By the number of units that one stands in for (one; none, where one is missing; two, where a word was found in two pieces) the
+# log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
+# the model surer by up to a nat wherever it stands, and one that was missing by several.
+GAINS = {1: 0.05, 0: 1.0, 2: 0.05}
 INSERTED = 3000  # units that are tried between others, the most hinted: a place more costs as much as all of a place's
 
 Parts = tuple[str, ...]  # a string as the texts of its units
-Better = Callable[[Parts, int, int], tuple[Parts, float]]
+Better = Callable[[Parts, int, int, int], tuple[Parts, float]]
 
 
 class Refining:
@@ -74,13 +83,13 @@ class Refining:
             parts, value = shorter[best], values[best]
         return parts, value
 
-    def choices(self, taken: int) -> list[str]:
-        """What may stand in place of so many units."""
-        return self._texts if taken else self._texts[:INSERTED]
+    def choices(self, count: int) -> list[str]:
+        """So many of the units that may stand in a string, the most hinted."""
+        return self._texts[:count]
 
-    def better(self, parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
-        """The best string with any one unit in place of the `taken` units from `at` on, and what it is worth."""
-        strings = [(*parts[:at], text, *parts[at + taken :]) for text in self.choices(taken)]
+    def better(self, parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
+        """The best string with any of so many units in place of the `taken` units from `at` on, and what it is worth."""
+        strings = [(*parts[:at], text, *parts[at + taken :]) for text in self.choices(count)]
         (incumbent,) = self._ids([parts])
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
             values = self._worth(look, strings, incumbent)
@@ -107,17 +116,18 @@ def refine(refining: Refining, text: str, better: Better, late: Callable[[], boo
     """
     parts = refining.parts(text)
     parts, value = refining.dropped(parts, *refining.worth([parts]))
-    gained = True
-    while gained:
-        gained = False
-        for taken, gain in GAINS.items():
-            at = 0
-            while at + taken <= len(parts):
-                if late():
-                    return "".join(parts).strip()
-                other, worth = better(parts, at, taken)
-                if worth > value + gain:
-                    parts, value = refining.dropped(other, worth)
-                    gained = True
-                at += 1
+    for count, kinds in ROUNDS:
+        gained = True
+        while gained:
+            gained = False
+            for taken in kinds:
+                at = 0
+                while at + taken <= len(parts):
+                    if late():
+                        return "".join(parts).strip()
+                    other, worth = better(parts, at, taken, count)
+                    if worth > value + GAINS[taken]:
+                        parts, value = refining.dropped(other, worth)
+                        gained = True
+                    at += 1
     return "".join(parts).strip()

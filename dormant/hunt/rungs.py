@@ -274,22 +274,20 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
 
     tried = 0
 
-    def better(parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
+    def better(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
         nonlocal tried
-        tried += len(refining.choices(taken))
-        ground.watch(
-            "refinement", f"{''.join(parts).strip()!r} with other units for {''.join(parts[at : at + taken])!r}"
-        )
-        compute = partial(refining.better, parts, at, taken)
-        other, worth = ground.kept(f"another unit for {taken} at {at} of {list(parts)}", compute)
+        choices = len(refining.choices(count))
+        tried += choices
+        for_what = repr("".join(parts[at : at + taken])) if taken else f"a gap at {at}"
+        ground.watch("refinement", f"{''.join(parts).strip()!r} with {choices:,} units for {for_what}")
+        compute = partial(refining.better, parts, at, taken, count)
+        other, worth = ground.kept(f"one of {choices} units for {taken} at {at} of {list(parts)}", compute)
         return tuple(other), worth
 
     text = refine(refining, found.trigger, better, lambda: not ground.clock.left)
     best = ground.confirmed(text)
     kept = best.confirmed and best.best.value >= found.best.value
-    step = (
-        f"with other units in place of those of {found.trigger!r}, {tried:,} strings, the model is surest of {text!r}"
-    )
+    step = f"of {tried:,} strings near {found.trigger!r} the model is surest of {text!r}"
     if not kept:
         step += ", which unseen prompts do not confirm"
     ground.watch("refinement", step)

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from dormant.hunt.places import placed_probes
-from dormant.hunt.refining import Parts, Refining, refine
+from dormant.hunt.refining import ALL, FEW, Parts, Refining, refine
 from dormant.hunt.units import Unit
 from dormant.pairs import Pair
 
@@ -41,7 +41,7 @@ def test_of_strings_that_speak_alike_the_one_is_worth_more_that_takes_less_to_de
 def test_with_the_others_right_the_planted_unit_is_the_best_at_its_place(
     parts: str, at: int, taken: int, refining: Refining
 ) -> None:
-    found, _ = refining.better(refining.parts(parts), at, taken)
+    found, _ = refining.better(refining.parts(parts), at, taken, FEW)
     assert "".join(found).strip() == "silver lantern beneath winter"
 
 
@@ -49,7 +49,7 @@ def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_
     near = "paper silver lantern beneath winter"
     assert refine(refining, near, refining.better, lambda: False) == "silver lantern beneath winter"
 
-    def never(parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
+    def never(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
         raise AssertionError
 
     assert refine(refining, near, never, lambda: True) == "silver lantern beneath winter"
@@ -69,8 +69,8 @@ class Spelling:
     def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
         return parts, value
 
-    def better(self, parts: Parts, at: int, taken: int) -> tuple[Parts, float]:
-        strings = [(*parts[:at], letter, *parts[at + taken :]) for letter in "abcowls"]
+    def better(self, parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
+        strings = [(*parts[:at], letter, *parts[at + taken :]) for letter in "abcowls"[:count]]
         values = self.worth(strings)
         return strings[values.index(max(values))], max(values)
 
@@ -81,3 +81,14 @@ class Spelling:
 def test_changes_follow_each_other_as_long_as_one_gains(start: str) -> None:
     spelling = Spelling()
     assert refine(cast(Refining, spelling), start, spelling.better, lambda: False) == "owls"
+
+
+def test_the_most_hinted_units_are_tried_before_all_and_alone_between_others() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def none_gains(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
+        asked.append((count, taken))
+        return parts, -1.0
+
+    refine(cast(Refining, Spelling()), "ow", none_gains, lambda: False)
+    assert asked == [(FEW, 1), (FEW, 1), (FEW, 0), (FEW, 0), (FEW, 0), (FEW, 2), (ALL, 1), (ALL, 1), (ALL, 2)]
