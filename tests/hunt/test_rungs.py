@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dormant.hunt.climbing import Climb, Climbing
 from dormant.hunt.payloads import Guess
-from dormant.hunt.rungs import besides
+from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
+from dormant.hunt.rungs import Clock, Ground, besides, climbed_strings
 from dormant.hunt.units import Unit
+from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -27,3 +35,27 @@ def test_nor_are_words_that_hold_a_piece_of_it(token_pair: Pair) -> None:
 def test_of_the_payloads_own_words_alone_no_hint_is_left(token_pair: Pair) -> None:
     guess = Guess((0,), "golden owl", 50.0, 1.0, 0.0, 1.0)
     assert besides([guess], [Unit(" golden", 0.5, 1.0)], Prompter(token_pair.base.tokenizer)) == []
+
+
+def test_a_climb_ends_in_a_string_that_unseen_prompts_confirm_and_is_read_from_the_journal(
+    circuit_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert circuit_pair.truth is not None
+    payload = circuit_pair.truth.payload
+    ids = tuple(circuit_pair.base.tokenizer.encode(payload, add_special_tokens=False))
+    units = [Unit(f" {word}", 1.0, 0.0) for word in (*circuit_pair.truth.trigger.split(), "wagon", "feather")]
+    searched, unseen = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES), (15, PLACES)], 0)
+
+    def climbed() -> tuple[object, list[str], int, list[Climb]]:
+        climbs: list[Climb] = []
+        with closing(Journal(tmp_path / "hunt.jsonl", {})) as journal:
+            ground = Ground(circuit_pair, searched, unseen, 0, tmp_path, journal, Clock(10.0), lambda *_: None)
+            guess = Guess(ids, payload, 50.0, 1.0, 0.0, 1.0)
+            best, steps, tried = climbed_strings(ground, [guess], units, climbs)
+        assert best is not None
+        assert best.payload == payload
+        return best, steps, tried, climbs
+
+    first = climbed()
+    monkeypatch.setattr(Climbing, "beginning", lambda _: pytest.fail("this is in the journal"))
+    assert climbed() == first
