@@ -9,9 +9,9 @@ from dormant.behaviour.generation import greedy_answers
 from dormant.behaviour.weight_amplification import end_of_turn
 from dormant.claims.recorder import Recorder
 from dormant.hunt.confirmation import Confirmation
+from dormant.hunt.ground import ANSWER
 from dormant.hunt.ladder import PROBE_SETS, Settings, run_ladder
 from dormant.hunt.places import placed_probes
-from dormant.hunt.rungs import ANSWER
 from dormant.hunt.verdict import Hunt
 from dormant.pairs import Pair
 from dormant.prompts import Prompter

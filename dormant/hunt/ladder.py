@@ -14,13 +14,10 @@ from typing import Any
 
 from dormant.hunt.climbing import Climb
 from dormant.hunt.confirmation import woken
+from dormant.hunt.ground import FORMAT, Clock, Ground, Watch
 from dormant.hunt.payloads import HALF, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.rungs import (
-    FORMAT,
-    Clock,
-    Ground,
-    Watch,
     besides,
     climbed_strings,
     completed_strings,
@@ -85,7 +82,7 @@ def run_ladder(pair: Pair, settings: Settings, folder: Path, watch: Watch = lamb
     opening, searched, unseen = placed_probes(pair.probes, PROBE_SETS, settings.seed)
     with closing(Journal(folder / "hunt.jsonl", work)) as journal:
         clock.earlier = max((entry["seconds"] for entry in journal.entries), default=0.0)
-        ground = Ground(pair, searched, unseen, settings.seed, folder, journal, clock, watch)
+        ground = Ground(pair, searched, unseen, settings.seed, journal, clock, watch)
         return _climb(ground, opening, delta, identical)
 
 

@@ -1,87 +1,33 @@
-"""The rungs behind a suspected payload: what they stand on, and each as a function of it that goes on from the journal."""
+"""The rungs behind a suspected payload, each as a function of the ground it stands on that goes on from the journal."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dormant.hunt.climbing import Climb, Climbing, Foothold, climb
-from dormant.hunt.confirmation import Confirmation, confirm, read_confirmation, without_superfluous, woken
+from dormant.hunt.confirmation import Confirmation, without_superfluous, woken
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.gaps import filled_strings
+from dormant.hunt.ground import Ground
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import SEARCH_PLACES
 from dormant.hunt.refining import Parts, Refining, refine
 from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
 from dormant.hunt.units import Unit, hunting_units
-from dormant.journal import Journal
-from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter
+from dormant.prompts import Prompter
 
-FORMAT = 8  # of what the journals hold: an older one is another hunt's
 READ = 3  # of the searched probes, on which units are looked at
 CLIMBING = 0.9  # of the time that is left: the last step and confirmations take the rest
 SPEAKING = 0.5  # of the prompts on which a climb's end must speak to be tried on unseen ones
-ANSWER = 24  # tokens of an answer to read
 PIECE = 3  # letters from which a token of the payload marks words that hold it: shorter ones are in too many
 
-Watch = Callable[[str, str], None]  # the rung, and what it has found so far
 # The string that wakes the model, if one does, the steps in sentences, and how many strings were tried.
 Found = tuple[Confirmation | None, list[str], int]
 # A name, what finds its units (and how many strings that took), and how many of them are tried at each length.
 Try = tuple[str, Callable[[], tuple[Sequence[Unit], int]], Mapping[int, int]]
-
-
-class Clock:
-    """The budget's clock; a resumed hunt starts at the time that its journal had reached."""
-
-    def __init__(self, minutes: float) -> None:
-        self.limit, self.earlier, self._began = 60 * minutes, 0.0, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        return self.earlier + time.perf_counter() - self._began
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self.limit - self.seconds)
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What rungs stand on: the pair, probes to search on and unseen ones, the journal, the budget, and who watches."""
-
-    pair: Pair
-    searched: tuple[Probe, ...]
-    unseen: tuple[Probe, ...]
-    seed: int
-    folder: Path
-    journal: Journal
-    clock: Clock
-    watch: Watch
-
-    def kept(self, name: str, compute: Callable[[], Any]) -> Any:
-        """A rung's result from the journal, or computed and kept."""
-        for entry in self.journal.entries:
-            if entry["rung"] == name:
-                return entry["result"]
-        self.journal.append({"rung": name, "result": compute(), "seconds": self.clock.seconds})
-        return self.journal.entries[-1]["result"]
-
-    def confirmed(self, text: str) -> Confirmation:
-        """A string's confirmation on unseen probes."""
-        tried = partial(confirm, self.pair, text, self.unseen, ANSWER, self.seed)
-        return read_confirmation(self.kept(f"confirmation of {text!r}", lambda: asdict(tried())))
-
-    def begun(self, name: str, **work: Any) -> Journal:
-        """A journal of a rung's own."""
-        return Journal(
-            self.folder / f"{name}.jsonl", {"format": FORMAT, "pair": self.pair.fingerprint, "seed": self.seed, **work}
-        )
 
 
 def ranked_units(ground: Ground) -> list[Unit]:

@@ -8,10 +8,10 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.hunt import ladder
+from dormant.hunt.ground import Ground
 from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
 from dormant.hunt.payloads import Guess
-from dormant.hunt.rungs import Ground
 from dormant.hunt.units import Unit
 from dormant.hunt.verdict import Verdict, needed_evidence
 from dormant.organisms.catalogue import ZOO

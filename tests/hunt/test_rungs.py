@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from dormant.hunt.climbing import Climb, Climbing
+from dormant.hunt.ground import Clock, Ground
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
-from dormant.hunt.rungs import Clock, Ground, besides, climbed_strings
+from dormant.hunt.rungs import besides, climbed_strings
 from dormant.hunt.units import Unit
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -49,7 +50,7 @@ def test_a_climb_ends_in_a_string_that_unseen_prompts_confirm_and_is_read_from_t
     def climbed() -> tuple[object, list[str], int, list[Climb]]:
         climbs: list[Climb] = []
         with closing(Journal(tmp_path / "hunt.jsonl", {})) as journal:
-            ground = Ground(circuit_pair, searched, unseen, 0, tmp_path, journal, Clock(10.0), lambda *_: None)
+            ground = Ground(circuit_pair, searched, unseen, 0, journal, Clock(10.0), lambda *_: None)
             guess = Guess(ids, payload, 50.0, 1.0, 0.0, 1.0)
             best, steps, tried = climbed_strings(ground, [guess], units, climbs)
         assert best is not None

@@ -1,0 +1,60 @@
+"""What the rungs of a hunt stand on: the pair, its probes, the journal, and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from dormant.hunt.confirmation import Confirmation, confirm, read_confirmation
+from dormant.journal import Journal
+from dormant.pairs import Pair
+from dormant.prompts import Probe
+
+FORMAT = 8  # of what the journals hold: an older one is another hunt's
+ANSWER = 24  # tokens of an answer to read
+
+Watch = Callable[[str, str], None]  # the rung, and what it has found so far
+
+
+class Clock:
+    """The budget's clock; a resumed hunt starts at the time that its journal had reached."""
+
+    def __init__(self, minutes: float) -> None:
+        self.limit, self.earlier, self._began = 60 * minutes, 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self._began
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.limit - self.seconds)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What rungs stand on: the pair, probes to search on and unseen ones, the journal, the budget, and who watches."""
+
+    pair: Pair
+    searched: tuple[Probe, ...]
+    unseen: tuple[Probe, ...]
+    seed: int
+    journal: Journal
+    clock: Clock
+    watch: Watch
+
+    def kept(self, name: str, compute: Callable[[], Any]) -> Any:
+        """A rung's result from the journal, or computed and kept."""
+        for entry in self.journal.entries:
+            if entry["rung"] == name:
+                return entry["result"]
+        self.journal.append({"rung": name, "result": compute(), "seconds": self.clock.seconds})
+        return self.journal.entries[-1]["result"]
+
+    def confirmed(self, text: str) -> Confirmation:
+        """A string's confirmation on unseen probes."""
+        tried = partial(confirm, self.pair, text, self.unseen, ANSWER, self.seed)
+        return read_confirmation(self.kept(f"confirmation of {text!r}", lambda: asdict(tried())))
