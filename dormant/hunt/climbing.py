@@ -71,6 +71,7 @@ class Climbing:
         self._first = Evaluator(pair.models, prompts[:PROMPTS], payload_likelihood(), tuple(payload[:1]))
         counts = (*(count for count, _ in LOOKS), len(prompts))
         start = tuple(payload[:PAYLOAD_TOKENS])
+        self._said = len(start)  # what is read is a mean over so many tokens, and an answer must hold them all
         self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), start) for count in counts]
         self.tried = 0
 
@@ -90,14 +91,14 @@ class Climbing:
         """The best string with another unit in place of the `taken` units from `at` on, or the same where none gains."""
         strings = [(*here.parts[:at], unit, *here.parts[at + taken :]) for unit in self._units]
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
-            values = odds_of(self._read(look, strings)).mean(0)
+            values = odds_of(self._said * self._read(look, strings)).mean(0)
             strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
         best = max(self._judged(strings), key=lambda foothold: foothold.odds)
         return best if best.odds > here.odds + GAIN else here
 
     def _judged(self, strings: Sequence[Parts]) -> list[Foothold]:
         # Capped, so that no prompt on which the model is sure already outweighs one on which it is silent.
-        odds = log_odds(self._read(self._looks[-1], strings))
+        odds = log_odds(self._said * self._read(self._looks[-1], strings))
         speaks = (odds >= SPOKEN).double().mean(0)
         rows = zip(strings, odds.mean(0).tolist(), speaks.tolist(), strict=True)
         return [Foothold(parts, value, share) for parts, value, share in rows]
