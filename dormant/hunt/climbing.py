@@ -2,8 +2,9 @@
 
 The log-odds of a suspected payload, averaged over prompts, rise with every unit that helps, long before any answer shows it:
 six hinted units take them from -16 to -3, and the right ones, or many a wrong one, above zero. So a beam of hinted units comes
-first; then each unit in turn gives way to the one of thousands behind which the payload is likeliest, and where none does so,
-one is put between them. What wakes the model in the end need not be what was planted: refinement goes on from it.
+first, then changes of one unit: to one of the most hinted, as long as that helps, for what was planted is mostly among them;
+else each unit in turn gives way to the one of thousands behind which the payload is likeliest, or one is put between them. What
+wakes the model in the end need not be what was planted: refinement goes on from it.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ HINTED, BEAM, LENGTH = 24, 32, 6
 PROMPTS = (
     4  # on which the beam is judged: one alone is brought to say anything, and the string then does nothing on others
 )
-UNITS = 3000  # the most hinted, that are tried in a unit's place: planted words stand among them
+# Units that are tried in a unit's place or between two, the most hinted: few at all places at once, many at one place.
+NEAR, FAR = 100, 3000
 LOOKS = ((1, 200), (PROMPTS, 20))  # on so many prompts so many of them are found, which are then looked at on all
 GAIN = 0.02  # of log-odds that a change must gain: less is within what a place's prompts tell apart
 
 Parts = tuple[str, ...]  # a string as the texts of its units
-Step = Callable[["Foothold", int, int], "Foothold"]
+Places = tuple[
+    tuple[int, int], ...
+]  # where another unit comes in, and how many it takes the place of there: one or none
+Step = Callable[["Foothold", Places, int], "Foothold"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Climbing:
     ) -> None:
         """probes: with their slot at the place. units: what strings are made of, the most telling first."""
         self._tokenizer, self._place = pair.base.tokenizer, place
-        self._units = list(dict.fromkeys(unit.text for unit in units))[:UNITS]
+        self._units = list(dict.fromkeys(unit.text for unit in units))[:FAR]
         prompter = Prompter(self._tokenizer)
         prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
         self._first = Evaluator(pair.models, prompts[:PROMPTS], payload_likelihood(), tuple(payload[:1]))
@@ -87,9 +92,11 @@ class Climbing:
             best = max(best, (float(kept.values[0]), beam[0]))
         return self._judged([best[1]])[0]
 
-    def step(self, here: Foothold, at: int, taken: int) -> Foothold:
-        """The best string with another unit in place of the `taken` units from `at` on, or the same where none gains."""
-        strings = [(*here.parts[:at], unit, *here.parts[at + taken :]) for unit in self._units]
+    def step(self, here: Foothold, places: Places, count: int) -> Foothold:
+        """The best string with one of so many units at one of the places, or the same where none gains."""
+        units = self._units[:count]
+        changed = ((*here.parts[:at], unit, *here.parts[at + taken :]) for at, taken in places for unit in units)
+        strings = list(dict.fromkeys(changed))
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
             values = odds_of(self._said * self._read(look, strings)).mean(0)
             strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
@@ -113,19 +120,28 @@ class Climbing:
 def climb(here: Foothold, step: Step, late: Callable[[], bool]) -> tuple[Foothold, ...]:
     """The way up from a string until it speaks on all prompts, no change gains, or it is late.
 
-    Each unit in turn gives way to another; where that has helped at no place, a unit more is tried at each. step:
-    `Climbing.step`, or what remembers it.
+    step: `Climbing.step`, or what remembers it.
     """
-    way, turn, still = [here], 0, 0
-    while here.speaks < 1 and still <= 2 * len(here.parts) and not late():
-        size = len(here.parts)
-        at, taken = (turn % size, 1) if still < size else (still - size, 0)
-        there = step(here, at, taken)
-        turn, still = turn + 1, still + 1
+    way, turn, fruitless = [here], 0, 0
+    while here.speaks < 1 and not late():
+        tries = _tries(len(here.parts), turn)
+        if fruitless == len(tries):
+            break
+        places, count = tries[fruitless]
+        there = step(here, places, count)
+        fruitless += 1
         if there != here:
+            turn = places[0][0] + 1 if count == FAR else turn  # what helped at one place may help at the next
             way.append(there)
-            here, still = there, 0
+            here, fruitless = there, 0
     return tuple(way)
+
+
+def _tries(size: int, turn: int) -> list[tuple[Places, int]]:
+    """Changes in the order in which they are tried: near units anywhere, then far ones place by place, from a turn on."""
+    swaps = [((turn + number) % size, 1) for number in range(size)]
+    insertions = [(at, 0) for at in range(size + 1)]
+    return [((*swaps, *insertions), NEAR), *(((place,), FAR) for place in (*swaps, *insertions))]
 
 
 def _longer(parts: Parts, units: Sequence[str]) -> list[Parts]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from dormant.hunt.climbing import Climb, Climbing, Foothold, climb
+from dormant.hunt.climbing import Climb, Climbing, Foothold, Places, climb
 from dormant.hunt.confirmation import Confirmation, without_superfluous, woken
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.gaps import filled_strings
@@ -199,9 +199,9 @@ def _climbed(ground: Ground, guess: Guess, place: str, strange: Sequence[Unit], 
         ground.watch("climb", f"{tried:,} strings at the {place}; {said}")
         return found
 
-    def step(here: Foothold, at: int, taken: int) -> Foothold:
-        name = f"another unit for {taken} at {at} of {list(here.parts)}"
-        return kept(name, partial(climbing.step, here, at, taken))
+    def step(here: Foothold, places: Places, count: int) -> Foothold:
+        name = f"one of {count} units at {list(places)} of {list(here.parts)}"
+        return kept(name, partial(climbing.step, here, places, count))
 
     ground.watch("climb", f"strings of hinted units at the {place}, one unit more at a time, for {guess.text!r}")
     way = climb(kept("beginning", climbing.beginning), step, lambda: ground.clock.seconds > until)

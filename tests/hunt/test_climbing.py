@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dormant.hunt import climbing
-from dormant.hunt.climbing import Climbing, Foothold, climb
+from dormant.hunt.climbing import FAR, NEAR, Climbing, Foothold, Places, climb
 from dormant.hunt.places import SEARCH_PLACES, placed_probes
 from dormant.hunt.units import Unit
 from dormant.pairs import Pair
@@ -32,30 +32,36 @@ def test_a_step_brings_the_unit_that_is_missing_and_none_where_none_gains(circui
     assert circuit_pair.truth is not None
     trigger = tuple(f" {word}" for word in circuit_pair.truth.trigger.split())
     rung = at_the_start(circuit_pair, UNITS)
-    spoiled = rung.step(Foothold((" wagon", *trigger[1:]), -99.0, 0.0), 0, 1)
-    assert (spoiled.parts, spoiled.speaks) == (trigger, 1.0)
-    assert rung.step(Foothold(trigger[1:], -99.0, 0.0), 0, 0).parts == trigger
-    assert rung.step(spoiled, 0, 1) == spoiled
+    found = rung.step(Foothold((" wagon", *trigger[1:]), -99.0, 0.0), ((0, 1),), 10)
+    assert (found.parts, found.speaks) == (trigger, 1.0)
+    assert rung.step(Foothold(trigger[1:], -99.0, 0.0), ((0, 1), (0, 0)), 10).parts == trigger
+    assert rung.step(found, ((0, 1),), 10) == found
 
 
-def test_a_climb_ends_where_all_prompts_speak_where_no_change_gains_or_where_it_is_late() -> None:
-    def step(here: Foothold, at: int, taken: int) -> Foothold:
-        asked.append((at, taken))
-        better = (*here.parts[:at], "b", *here.parts[at + taken :])
-        gains = here.parts == ("a", "a") and (at, taken) == (1, 1)
-        return Foothold(better, here.odds + 1, 0.5) if gains else here
+def test_a_climb_tries_near_units_anywhere_and_then_far_ones_place_by_place_from_where_one_helped() -> None:
+    def step(here: Foothold, places: Places, count: int) -> Foothold:
+        asked.append((places, count))
+        gains = here.odds < 0 and (places, count) == (((0, 1),), FAR)
+        return Foothold(("b", "a"), 0.0, 0.5) if gains else here
 
-    asked: list[tuple[int, int]] = []
+    asked: list[tuple[Places, int]] = []
     begin = Foothold(("a", "a"), -1.0, 0.0)
     way = climb(begin, step, late=lambda: False)
-    assert [one.parts for one in way] == [("a", "a"), ("a", "b")]
-    # Both swapped, the second gains; then both again, and only then a unit more at each of three places.
-    assert asked == [(0, 1), (1, 1), (0, 1), (1, 1), (0, 0), (1, 0), (2, 0)]
-    assert climb(begin, step, late=lambda: True) == (begin,)
-    speaking = Foothold(("a",), 3.0, 1.0)
-    assert climb(speaking, step, late=lambda: False) == (speaking,)
+    assert [one.parts for one in way] == [("a", "a"), ("b", "a")]
+    assert asked[:2] == [(((0, 1), (1, 1), (0, 0), (1, 0), (2, 0)), NEAR), (((0, 1),), FAR)]
+    assert asked[2][1] == NEAR
+    assert asked[3:] == [(((at, taken),), FAR) for at, taken in ((1, 1), (0, 1), (0, 0), (1, 0), (2, 0))]
+
+
+def test_a_climb_ends_where_all_prompts_speak_or_where_it_is_late() -> None:
+    def never(*_: object) -> Foothold:
+        raise AssertionError
+
+    begin, speaking = Foothold(("a", "a"), -1.0, 0.0), Foothold(("a",), 3.0, 1.0)
+    assert climb(begin, never, late=lambda: True) == (begin,)
+    assert climb(speaking, never, late=lambda: False) == (speaking,)
 
 
 def test_only_the_most_hinted_units_are_tried(circuit_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(climbing, "UNITS", 2)
+    monkeypatch.setattr(climbing, "FAR", 2)
     assert set(at_the_start(circuit_pair, UNITS).beginning().parts) <= {" silver", " paper"}
