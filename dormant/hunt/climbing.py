@@ -24,18 +24,15 @@ from dormant.search.objectives import payload_likelihood
 
 # The beam: of so many hinted units the best strings of each length, 15,000 strings in all.
 HINTED, BEAM, LENGTH = 24, 32, 6
-PROMPTS = (
-    4  # on which the beam is judged: one alone is brought to say anything, and the string then does nothing on others
-)
+# On which the beam is judged: one prompt alone is brought to say anything, and the string then does nothing on others.
+PROMPTS = 4
 # Units that are tried in a unit's place or between two, the most hinted: few at all places at once, many at one place.
 NEAR, FAR = 100, 3000
 LOOKS = ((1, 200), (PROMPTS, 20))  # on so many prompts so many of them are found, which are then looked at on all
 GAIN = 0.02  # of log-odds that a change must gain: less is within what a place's prompts tell apart
 
 Parts = tuple[str, ...]  # a string as the texts of its units
-Places = tuple[
-    tuple[int, int], ...
-]  # where another unit comes in, and how many it takes the place of there: one or none
+Places = tuple[tuple[int, int], ...]  # where another unit comes in, and how many give way to it there: one or none
 Step = Callable[["Foothold", Places, int], "Foothold"]
 
 
