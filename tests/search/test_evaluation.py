@@ -257,6 +257,8 @@ def test_the_empty_row_is_that_of_the_ordinary_sentences(models: Resident, promp
 
 @pytest.mark.parametrize("ids", [[[304]], [[]], [1, 2], [[0.5]]], ids=["large", "empty", "flat", "real"])
 def test_candidates_that_are_no_ids_are_refused(ids: list[object], models: Resident, prompts: list[OpenPrompt]) -> None:
+    with pytest.raises(BadInput, match="one id at least"):
+        Evaluator(models, prompts, kl()).per_probe_of([(5,), ()])
     with pytest.raises(BadInput, match="from 0 to 303"):
         Evaluator(models, prompts).evaluate(torch.tensor(ids))
 
