@@ -15,6 +15,7 @@ from dormant.prompts import Probe
 
 FORMAT = 8  # of what the journals hold: an older one is another hunt's
 ANSWER = 24  # tokens of an answer to read
+SEARCHING = 0.95  # of the budget: a rung's last step, confirmations and the page take the rest
 
 Watch = Callable[[str, str], None]  # the rung, and what it has found so far
 
@@ -23,14 +24,16 @@ class Clock:
     """The budget's clock; a resumed hunt starts at the time that its journal had reached."""
 
     def __init__(self, minutes: float) -> None:
-        self.limit, self.earlier, self._began = 60 * minutes, 0.0, time.perf_counter()
+        self.limit, self.earlier, self._began = SEARCHING * 60 * minutes, 0.0, time.perf_counter()
 
     @property
     def seconds(self) -> float:
+        """Seconds that all runs of the hunt have taken."""
         return self.earlier + time.perf_counter() - self._began
 
     @property
     def left(self) -> float:
+        """Seconds in which a search may still begin a step."""
         return max(0.0, self.limit - self.seconds)
 
 

@@ -111,7 +111,9 @@ class Evaluator:
     def per_probe_of(self, candidates: Sequence[Candidate], incumbent: Sequence[int] = ()) -> Tensor:
         """The same for candidates of several lengths, each of one id at least."""
         if not all(candidates):
-            raise BadInput("candidates hold one id at least; got an empty one at the objective; ask empty() for its row")
+            raise BadInput(
+                "candidates hold one id at least; got an empty one at the objective; ask empty() for its row"
+            )
         fresh = list(dict.fromkeys(candidate for candidate in candidates if candidate not in self._visited))
         passes = self._split(self._groups(fresh, tuple(incumbent)))
         for turn in [passes] if self._by_turns else [[one] for one in passes]:
