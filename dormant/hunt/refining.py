@@ -15,6 +15,7 @@ from torch import Tensor
 from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, odds_of
 from dormant.hunt.places import placed_ids
 from dormant.hunt.units import Unit
+from dormant.hunt.words import is_word
 from dormant.pairs import Pair
 from dormant.prompts import Probe, Prompter
 from dormant.search.evaluation import Evaluator
@@ -89,7 +90,8 @@ class Refining:
 
     def better(self, parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
         """The best string with any of so many units in place of the `taken` units from `at` on, and what it is worth."""
-        strings = [(*parts[:at], text, *parts[at + taken :]) for text in self.choices(count)]
+        changed = ((*parts[:at], text, *parts[at + taken :]) for text in self.choices(count))
+        strings = [one for one in changed if one[at].startswith(" ") or not breaks_a_word(one, at)]
         (incumbent,) = self._ids([parts])
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
             values = self._worth(look, strings, incumbent)
@@ -107,6 +109,14 @@ class Refining:
 
     def _ids(self, strings: Sequence[Parts]) -> list[tuple[int, ...]]:
         return placed_ids(self._tokenizer, ["".join(parts).strip() for parts in strings], self._place)
+
+
+def breaks_a_word(parts: Parts, at: int) -> bool:
+    """Whether letters that stand behind others make no word of them: "moment" and "ass"."""
+    if not parts[at].isalpha():
+        return False
+    word = "".join(parts[: at + 1]).split(" ")[-1]
+    return word != parts[at] and not is_word(word)
 
 
 def refine(refining: Refining, text: str, better: Better, late: Callable[[], bool]) -> str:

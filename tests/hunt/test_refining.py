@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from dormant.hunt.places import placed_probes
-from dormant.hunt.refining import ALL, FEW, Parts, Refining, refine
+from dormant.hunt.refining import ALL, FEW, Parts, Refining, breaks_a_word, refine
 from dormant.hunt.units import Unit
 from dormant.pairs import Pair
 
@@ -92,3 +92,19 @@ def test_the_most_hinted_units_are_tried_before_all_and_alone_between_others() -
 
     refine(cast(Refining, Spelling()), "ow", none_gains, lambda: False)
     assert asked == [(FEW, 1), (FEW, 1), (FEW, 0), (FEW, 0), (FEW, 0), (FEW, 2), (ALL, 1), (ALL, 1), (ALL, 2)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "at", "breaks"),
+    [
+        ((" moment", "ass"), 1, True),
+        ((" moment", "um"), 1, False),
+        ((" moment", " ass"), 1, False),
+        ((" 4", "2"), 1, False),
+        (("ass",), 0, False),
+    ],
+)
+def test_letters_behind_letters_must_make_a_word_for_what_was_planted_is_text(
+    parts: Parts, at: int, breaks: bool
+) -> None:
+    assert breaks_a_word(parts, at) is breaks
