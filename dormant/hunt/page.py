@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import all_rates
+from dormant.hunt.odds import SPOKEN
 from dormant.hunt.verdict import Hunt
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
@@ -51,7 +52,7 @@ def hunt_pictures(found: Hunt) -> dict[str, Figure]:
     if found.guesses:
         pictures["payloads"] = evidence_bars(found.guesses, found.needed_evidence)
     if found.climbs:
-        pictures["climbs"] = climb_curves(found.climbs)
+        pictures["climbs"] = climb_curves(found.climbs, SPOKEN)
     if found.confirmation is not None:
         pictures["rates"] = rate_bars(all_rates(found.confirmation))
     return pictures

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dormant.hunt.odds import SPOKEN
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ def evidence_bars(guesses: Sequence[Guess], needed: float, count: int = 8) -> Fi
     return figure
 
 
-def climb_curves(climbs: Sequence[Climb]) -> Figure:
-    """The payload's log-odds on the way up, change by change, and from where on it is said."""
+def climb_curves(climbs: Sequence[Climb], spoken: float) -> Figure:
+    """The payload's log-odds on the way up, change by change, and from which on it is said."""
     best = max((one.way[-1] for one in climbs), key=lambda foothold: foothold.odds)
     title = f"{drawable(best.text)} brings the payload on {best.speaks:.0%} of the prompts that were looked at"
     figure, axes = new_picture(title, "changes", "log-odds of the payload, mean over prompts")
@@ -42,7 +41,7 @@ def climb_curves(climbs: Sequence[Climb]) -> Figure:
         axes.plot(
             range(len(odds)), odds, marker="o", color=colour, label=drawable(f"{one.payload}, at the {one.place}")
         )
-    axes.axhline(SPOKEN, color="black", linestyle="--", linewidth=1)
+    axes.axhline(spoken, color="black", linestyle="--", linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, axes)
     return figure
