@@ -22,7 +22,8 @@ from dormant.prompts import Probe, Prompter
 from dormant.search.evaluation import Evaluator
 from dormant.search.objectives import payload_likelihood
 
-# The beam: of so many hinted units the best strings of each length, 15,000 strings in all.
+# All numbers here were set while looking at organisms of the calibration: words-eight, the phrases, full-words and mixed.
+# The beam: of so many hinted units the best strings of each length, 12,000 strings in all.
 HINTED, BEAM, LENGTH = 24, 32, 6
 # On which the beam is judged: one prompt alone is brought to say anything, and the string then does nothing on others.
 PROMPTS = 4

@@ -25,21 +25,15 @@ from dormant.search.objectives import payload_likelihood
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
 SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
-LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
 # By the number of units that one stands in for (one; none, where one is missing; two, where a word was found in two pieces) the
 # log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
-# the model surer by up to a nat wherever it stands, and one that was missing by several.
+# the model surer by up to a nat wherever it stands (a second "silver" does), and one that was missing by several.
 GAINS = {1: 0.05, 0: 1.0, 2: 0.05}
 # How many units are tried at a place, the most hinted, and what they stand in for: first those among which planted words mostly
 # are, in a second or two, then all in ten. Insertions stay with the former, for there is a place more of them.
 FEW, ALL = 3000, 10**9
 ROUNDS = ((FEW, (1, 0, 2)), (ALL, (1, 2)))
 LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
-# By the number of units that one stands in for (one; none, where one is missing; two, where a word was found in two pieces) the
-# log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
-# the model surer by up to a nat wherever it stands, and one that was missing by several.
-GAINS = {1: 0.05, 0: 1.0, 2: 0.05}
-INSERTED = 3000  # units that are tried between others, the most hinted: a place more costs as much as all of a place's
 
 Parts = tuple[str, ...]  # a string as the texts of its units
 Better = Callable[[Parts, int, int, int], tuple[Parts, float]]
@@ -112,7 +106,10 @@ class Refining:
 
 
 def breaks_a_word(parts: Parts, at: int) -> bool:
-    """Whether letters that stand behind others make no word of them: "moment" and "ass"."""
+    """Whether letters that stand behind others make no word of them.
+
+    Chosen while looking at `words-five`, where "moment" and "ass" made the model surer than the planted "moment sugar".
+    """
     if not parts[at].isalpha():
         return False
     word = "".join(parts[: at + 1]).split(" ")[-1]
