@@ -183,7 +183,7 @@ def climbed_strings(ground: Ground, guesses: Sequence[Guess], strange: Sequence[
 def _climbed(ground: Ground, guess: Guess, place: str, strange: Sequence[Unit], until: float) -> tuple[Climb, int]:
     probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
     climbing = Climbing(ground.pair, guess.ids, probes, place, strange)
-    tried = 0
+    name, tried = f"climb to {guess.text!r} at the {place}", 0
 
     def kept(what: str, compute: Callable[[], Foothold]) -> Foothold:
         nonlocal tried
@@ -192,20 +192,29 @@ def _climbed(ground: Ground, guess: Guess, place: str, strange: Sequence[Unit], 
             before = climbing.tried
             return {"found": asdict(compute()), "tried": climbing.tried - before}
 
-        row = ground.kept(f"climb to {guess.text!r} at the {place}: {what}", counted)
+        row = ground.kept(f"{name}: {what}", counted)
         tried += row["tried"]
-        found = Foothold(tuple(row["found"]["parts"]), row["found"]["odds"], row["found"]["speaks"])
+        found = _foothold(row["found"])
         said = f"{found.text!r} brings {guess.text!r} on {found.speaks:.0%} of the prompts (log-odds {found.odds:.1f})"
         ground.watch("climb", f"{tried:,} strings at the {place}; {said}")
         return found
 
     def step(here: Foothold, places: Places, count: int) -> Foothold:
-        name = f"one of {count} units at {list(places)} of {list(here.parts)}"
-        return kept(name, partial(climbing.step, here, places, count))
+        what = f"one of {count} units at {list(places)} of {list(here.parts)}"
+        return kept(what, partial(climbing.step, here, places, count))
+
+    def compute() -> dict[str, Any]:
+        way = climb(kept("beginning", climbing.beginning), step, lambda: ground.clock.seconds > until)
+        return {"way": [asdict(one) for one in way], "tried": tried}
 
     ground.watch("climb", f"strings of hinted units at the {place}, one unit more at a time, for {guess.text!r}")
-    way = climb(kept("beginning", climbing.beginning), step, lambda: ground.clock.seconds > until)
-    return Climb(guess.text, place, way), tried
+    # Kept as a whole too, or a climb that had ended because it was late would go on when the hunt is resumed.
+    row = ground.kept(name, compute)
+    return Climb(guess.text, place, tuple(map(_foothold, row["way"]))), row["tried"]
+
+
+def _foothold(row: Mapping[str, Any]) -> Foothold:
+    return Foothold(tuple(row["parts"]), row["odds"], row["speaks"])
 
 
 def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:

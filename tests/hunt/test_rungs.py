@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dormant.hunt.climbing import Climb, Climbing
+from dormant.hunt import rungs
+from dormant.hunt.climbing import Climb, Climbing, Foothold
 from dormant.hunt.ground import Clock, Ground
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
@@ -58,5 +59,22 @@ def test_a_climb_ends_in_a_string_that_unseen_prompts_confirm_and_is_read_from_t
         return best, steps, tried, climbs
 
     first = climbed()
-    monkeypatch.setattr(Climbing, "beginning", lambda _: pytest.fail("this is in the journal"))
+    for name in ("beginning", "step"):
+        monkeypatch.setattr(Climbing, name, lambda *_: pytest.fail("this is in the journal"))
     assert climbed() == first
+
+
+def test_a_climb_that_ended_because_it_was_late_does_not_go_on_when_the_hunt_is_resumed(
+    circuit_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched, unseen = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES), (15, PLACES)], 0)
+    units = [Unit(f" {word}", 1.0, 0.0) for word in ("wagon", "feather")]
+    monkeypatch.setattr(Climbing, "beginning", lambda _: Foothold((" wagon",), -9.0, 0.0))
+    monkeypatch.setattr(Climbing, "step", lambda *_: pytest.fail("it is late"))
+    for share in (0.0, 0.9):
+        monkeypatch.setattr(rungs, "CLIMBING", share)
+        climbs: list[Climb] = []
+        with closing(Journal(tmp_path / "hunt.jsonl", {})) as journal:
+            ground = Ground(circuit_pair, searched, unseen, 0, journal, Clock(10.0), lambda *_: None)
+            climbed_strings(ground, [Guess((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)], units, climbs)
+        assert [len(one.way) for one in climbs] == [1, 1]
