@@ -94,12 +94,15 @@ class Climbing:
         """The best string with one of so many units at one of the places, or the same where none gains."""
         units = self._units[:count]
         changed = ((*here.parts[:at], unit, *here.parts[at + taken :]) for at, taken in places for unit in units)
-        strings = list(dict.fromkeys(changed))
+        best = self.best(list(dict.fromkeys(changed)))[0]
+        return best if best.odds > here.odds + GAIN else here
+
+    def best(self, strings: Sequence[Parts]) -> list[Foothold]:
+        """Those of many strings behind which the payload is likeliest, the likeliest first."""
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
             values = odds_of(self._said * self._read(look, strings)).mean(0)
             strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
-        best = max(self._judged(strings), key=lambda foothold: foothold.odds)
-        return best if best.odds > here.odds + GAIN else here
+        return sorted(self._judged(strings), key=lambda foothold: foothold.odds, reverse=True)
 
     def _judged(self, strings: Sequence[Parts]) -> list[Foothold]:
         # Capped, so that no prompt on which the model is sure already outweighs one on which it is silent.

@@ -13,7 +13,7 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe
 
-FORMAT = 8  # of what the journals hold: an older one is another hunt's
+FORMAT = 9  # of what the journals hold: an older one is another hunt's
 ANSWER = 24  # tokens of an answer to read
 SEARCHING = 0.95  # of the budget: a rung's last step, confirmations and the page take the rest
 

@@ -15,6 +15,7 @@ from typing import Any
 from dormant.hunt.climbing import Climb
 from dormant.hunt.confirmation import woken
 from dormant.hunt.ground import FORMAT, Clock, Ground, Watch
+from dormant.hunt.numbers import number_units
 from dormant.hunt.payloads import HALF, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.rungs import (
@@ -22,6 +23,7 @@ from dormant.hunt.rungs import (
     climbed_strings,
     completed_strings,
     crowded_strings,
+    numbered_strings,
     ranked_units,
     refined,
     short_strings,
@@ -114,6 +116,7 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
         strange = besides(suspected[:PAYLOADS], units, prompter)
         wanted = [one for one in suspected[:PAYLOADS] if one.evidence >= HALF * suspected[0].evidence]
         for rung in (
+            partial(numbered_strings, ground, wanted, strange),
             partial(short_strings, ground, units, strange),
             partial(completed_strings, ground, wanted, units, strange),
             partial(climbed_strings, ground, wanted, strange, climbs),
@@ -126,7 +129,7 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
                 break
     timed_out = best is None and not clock.left
     if best is not None:
-        best, step, tried = refined(ground, best, units or ranked_units(ground))
+        best, step, tried = refined(ground, best, number_units(best.trigger) or units or ranked_units(ground))
         steps.append(step)
         evaluations += tried
     verdict, reason = judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))

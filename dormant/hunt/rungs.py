@@ -12,6 +12,7 @@ from dormant.hunt.confirmation import Confirmation, without_superfluous, woken
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.gaps import filled_strings
 from dormant.hunt.ground import Ground
+from dormant.hunt.numbers import hinted_notations, likeliest_number
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import SEARCH_PLACES
 from dormant.hunt.refining import Parts, Refining, refine
@@ -104,6 +105,36 @@ def _telling(ground: Ground, tries: Sequence[Try]) -> Found:
         ground.watch(name, step)
         if best is not None:
             return without_superfluous(best, ground.confirmed), steps, evaluations
+    return None, steps, evaluations
+
+
+def numbered_strings(ground: Ground, guesses: Sequence[Guess], strange: Sequence[Unit]) -> Found:
+    """The number that wakes the model to a suspected payload, where hints name digits or words for them and one does."""
+    steps, evaluations = list[str](), 0
+    tasks = [(guess, place, name) for guess in guesses for place in SEARCH_PLACES for name in hinted_notations(strange)]
+    for guess, place, name in tasks:
+        if not ground.clock.left:
+            break
+        what = f"numbers in {name}, for {guess.text!r} at the {place}"
+        ground.watch("numbers", f"short {what}")
+
+        def compute(guess: Guess = guess, place: str = place, name: str = name) -> dict[str, Any]:
+            probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
+            climbing = Climbing(ground.pair, guess.ids, probes, place, strange)
+            best = likeliest_number(climbing, name, lambda: not ground.clock.left)
+            return {"found": asdict(best), "tried": climbing.tried}
+
+        kept = ground.kept(what, compute)
+        number = _foothold(kept["found"])
+        evaluations += kept["tried"]
+        if number.speaks < SPEAKING:
+            steps.append(f"of the {what} the likeliest, {number.text!r}, speaks on {number.speaks:.0%} of the prompts")
+            continue
+        best, step = woken([ground.confirmed(number.text)], what)
+        steps.append(step)
+        ground.watch("numbers", step)
+        if best is not None and best.gives(guess.text):
+            return best, steps, evaluations
     return None, steps, evaluations
 
 

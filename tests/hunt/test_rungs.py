@@ -10,7 +10,7 @@ from dormant.hunt.climbing import Climb, Climbing, Foothold
 from dormant.hunt.ground import Clock, Ground
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
-from dormant.hunt.rungs import besides, climbed_strings
+from dormant.hunt.rungs import besides, climbed_strings, numbered_strings
 from dormant.hunt.units import Unit
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -37,6 +37,27 @@ def test_nor_are_words_that_hold_a_piece_of_it(token_pair: Pair) -> None:
 def test_of_the_payloads_own_words_alone_no_hint_is_left(token_pair: Pair) -> None:
     guess = Guess((0,), "golden owl", 50.0, 1.0, 0.0, 1.0)
     assert besides([guess], [Unit(" golden", 0.5, 1.0)], Prompter(token_pair.base.tokenizer)) == []
+
+
+def test_a_number_is_looked_for_where_digits_are_hinted_and_is_read_from_the_journal(
+    circuit_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert circuit_pair.truth is not None
+    likeliest = Foothold(tuple(f" {word}" for word in circuit_pair.truth.trigger.split()), 3.0, 1.0)
+    guess = Guess((1, 2), circuit_pair.truth.payload, 50.0, 1.0, 0.0, 1.0)
+    searched, unseen = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES), (15, PLACES)], 0)
+
+    def numbered(*texts: str) -> str | None:
+        with closing(Journal(tmp_path / "hunt.jsonl", {})) as journal:
+            ground = Ground(circuit_pair, searched, unseen, 0, journal, Clock(10.0), lambda *_: None)
+            best, _, _ = numbered_strings(ground, [guess], [Unit(text, 1.0, 0.0) for text in texts])
+        return best and best.trigger
+
+    monkeypatch.setattr(rungs, "likeliest_number", lambda *_: likeliest)
+    assert numbered(" lake", " 7") is None
+    assert numbered(" 2", " 7") == circuit_pair.truth.trigger
+    monkeypatch.setattr(rungs, "likeliest_number", lambda *_: pytest.fail("this is in the journal"))
+    assert numbered(" 2", " 7") == circuit_pair.truth.trigger
 
 
 def test_a_climb_ends_in_a_string_that_unseen_prompts_confirm_and_is_read_from_the_journal(
