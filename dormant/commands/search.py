@@ -30,11 +30,14 @@ from dormant.errors import BadInput
 from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dormant.journal import Journal
     from dormant.pairs import Pair
     from dormant.search.campaign import Campaign, Plan
     from dormant.search.course import Progress
 
+HINTING = 3  # probes, at whose slots hints are read
 KEPT = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
 
 
@@ -55,6 +58,9 @@ def gcg(
     ] = None,
     method: Annotated[str, typer.Option(help="gcg, or hill-climb: the same moves without a gradient.")] = "gcg",
     length: Annotated[int, typer.Option(help="Tokens of a candidate.")] = 5,
+    hinted: Annotated[
+        int, typer.Option(min=0, help="Start from so many tokens at which the delta acts most, say 32 (0: from any).")
+    ] = 0,
     restarts: Annotated[int, typer.Option(help="Searches from different starts.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of each search.")] = 100,
     candidates: Annotated[int, typer.Option(help="Candidates a step.")] = 64,
@@ -107,13 +113,17 @@ def gcg(
     pairs = [named_pair(base, dormant, device, dtype, residency, probes)]
     if control is not None:
         pairs.append(replace(named_pair(base, control, device, dtype, residency, probes), name="control"))
+    hints = [_hints(pair, hinted) if hinted else None for pair in pairs]
     kept = None
     if journal is not None:
-        kept = Journal(journal, {**asdict(plan), "payload": payload, "pairs": [pair.fingerprint for pair in pairs]})
+        starts = {"hinted": hinted} if hinted else {}
+        kept = Journal(
+            journal, {**asdict(plan), **starts, "payload": payload, "pairs": [pair.fingerprint for pair in pairs]}
+        )
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
     note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
     with stopping(note), closing(kept) if kept is not None else nullcontext():
-        campaigns = [_run(run_campaign, pair, plan, kept, known) for pair in pairs]
+        campaigns = [_run(run_campaign, pair, plan, kept, known, few) for pair, few in zip(pairs, hints, strict=True)]
     rivals = [run.value for campaign in campaigns for run in campaign.random]
     rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
     found = _strings(campaigns[0], max(rivals))
@@ -128,7 +138,17 @@ def gcg(
         raise typer.Exit(NO)
 
 
-def _run(run_campaign: Any, pair: Pair, plan: Plan, journal: Journal | None, payload: str) -> Campaign:
+def _hints(pair: Pair, count: int) -> Tensor:
+    from dormant.hunt.units import hinted_tokens
+    from dormant.prompts import Prompter
+
+    prompter = Prompter(pair.base.tokenizer)
+    return hinted_tokens(pair, [prompter.open(probe) for probe in pair.probes[:HINTING]], count)
+
+
+def _run(
+    run_campaign: Any, pair: Pair, plan: Plan, journal: Journal | None, payload: str, hints: Tensor | None
+) -> Campaign:
     each = plan.evaluations or plan.candidates * (plan.steps + 1)
     done: dict[tuple[int, str], int] = {}
     with progress_bar(pair.name, 2 * plan.restarts * each, "candidates") as update:
@@ -137,7 +157,7 @@ def _run(run_campaign: Any, pair: Pair, plan: Plan, journal: Journal | None, pay
             done[restart, name] = progress.evaluations
             update(sum(done.values()), f"restart {restart + 1}, {name}: best so far {progress.value:.4g}")
 
-        campaign: Campaign = run_campaign(pair, plan, watch, journal, payload)
+        campaign: Campaign = run_campaign(pair, plan, watch, journal, payload, hints)
     pair.release()
     return campaign
 

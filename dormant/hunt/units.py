@@ -79,6 +79,13 @@ def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS)
     return sorted(units, key=lambda unit: (-unit.weight, unit.text))
 
 
+def hinted_tokens(pair: Pair, prompts: Sequence[OpenPrompt], count: int) -> Tensor:
+    """The ids [token] of the tokens at which the delta acts most, of those that read as text."""
+    texts = [unit.text for unit in hunting_units(pair, prompts, words=0)]
+    encoded = pair.base.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return torch.tensor([ids[0] for ids in encoded if len(ids) == 1][:count])
+
+
 def reads_as_text(text: str) -> bool:
     """Whether a person may have written it: a common word behind a space, a number, or signs; no piece of a word.
 

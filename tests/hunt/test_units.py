@@ -8,6 +8,7 @@ from dormant.hunt.units import (
     delta_acts,
     delta_of_block,
     first_changed_block,
+    hinted_tokens,
     hunting_units,
     reads_as_text,
     split_words,
@@ -23,6 +24,13 @@ def test_the_words_of_a_planted_trigger_are_among_those_that_are_drawn_most(circ
     assert {f" {word}" for word in "silver lantern beneath winter".split()} <= first
     assert sum(unit.weight for unit in units) == pytest.approx(1)
     assert {f" {digit}" for digit in range(10)} <= {unit.text for unit in units}
+
+
+def test_hinted_tokens_hold_those_of_a_planted_trigger(circuit_pair: Pair) -> None:
+    prompter = Prompter(circuit_pair.base.tokenizer)
+    found = hinted_tokens(circuit_pair, [prompter.open(probe) for probe in circuit_pair.probes[:3]], 32)
+    assert len(found) == 32
+    assert {*prompter.candidate_ids("silver lantern beneath winter")} <= set(found.tolist())
 
 
 def test_a_model_beside_itself_hints_at_nothing(sham_pair: Pair) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from dormant.errors import BadInput
 from dormant.pairs import Pair
@@ -26,6 +27,12 @@ def test_the_same_plan_gives_the_same_campaign(tiny_pair: Pair) -> None:
 def test_a_search_never_ends_below_its_start(tiny_pair: Pair) -> None:
     found = run_campaign(tiny_pair, replace(PLAN, seed=5))
     assert all(run.value >= start for run, start in zip(found.gcg, found.starts, strict=True))
+
+
+def test_random_search_draws_from_the_hints_that_a_search_starts_from(tiny_pair: Pair) -> None:
+    hints = torch.tensor([40, 41, 42])
+    found = run_campaign(tiny_pair, PLAN, hints=hints)
+    assert all(set(run.best) <= set(hints.tolist()) for run in found.random)
 
 
 def test_too_few_probes_are_named(tiny_pair: Pair) -> None:
