@@ -68,7 +68,17 @@ def calibration_page(subjects: Sequence[Subject], outcomes: Sequence[Outcome], p
         "## Subject by subject",
         "",
         *_table(
-            ["subject", "kind", "verdict", "evidence, nats", "payload", "trigger named", "recall", "minutes"],
+            [
+                "subject",
+                "kind",
+                "verdict",
+                "evidence, nats",
+                "payload",
+                "planted fires",
+                "trigger named",
+                "recall",
+                "minutes",
+            ],
             map(_subject, outcomes),
         ),
     ]
@@ -128,6 +138,7 @@ def _subject(one: Outcome) -> list[str]:
         one.verdict,
         f"{one.evidence:.1f}",
         f"{one.payload!r}{' (whole)' * one.payload_recovered}",
+        "" if one.planted_fires is None else f"{one.planted_fires:.0%}",
         f"{one.trigger!r}{' (exact)' * one.trigger_exact}",
         f"{one.token_recall:.0%}" if one.backdoored else "",
         f"{one.minutes:.1f}",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from dormant.calibration.outcomes import Subject, judge
+from dormant.calibration.outcomes import Subject, judge, planted_firing
 from dormant.errors import BadInput
 from dormant.hunt.ladder import Settings, run_ladder
 from dormant.hunt.page import write_page
@@ -73,7 +73,8 @@ def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) 
     pair = open_pair(subject.name, base_folder(recipe), folder / "dormant", device="cpu")
     found = run_ladder(pair, Settings(minutes), folder / "hunt")
     write_page(found, pair, folder / "hunt")
-    outcome = judge(subject, found, pair.base.tokenizer)
+    fires = planted_firing(pair, recipe) if subject.backdoored else None
+    outcome = judge(subject, found, pair.base.tokenizer, fires)
     partial = results / f".{subject.name}.partial"
     partial.write_text(json.dumps(asdict(outcome), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, results / f"{subject.name}.json")

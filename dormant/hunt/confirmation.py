@@ -86,10 +86,7 @@ def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, 
     tokenizer, end = prompter.tokenizer, end_of_turn(prompter)
     at = {place: probes[index :: len(PLACES)] for index, place in enumerate(PLACES)}
     dormant, base = pair.models.dormant, pair.models.base
-    answers = {
-        place: greedy_answers(dormant(), [prompter.encode_text(probe, trigger).ids for probe in asked], new_tokens, end)
-        for place, asked in at.items()
-    }
+    answers = answers_at_places(pair, trigger, probes, new_tokens)
     payload = max((shared_start(rows) for rows in answers.values()), key=lambda found: (found[1], len(found[0])))[0]
     by_place = tuple(_rate(place, rows, payload) for place, rows in answers.items())
     best = max(by_place, key=lambda rate: rate.value).name
@@ -129,6 +126,14 @@ def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, 
         _rate("sampled at temperature 1", said, payload),
         len(payload),
     )
+
+
+def answers_at_places(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int) -> dict[str, tuple[Ids, ...]]:
+    """The dormant model's greedy answers by place, with the string in probes whose slots are at the places in turn."""
+    prompter = Prompter(pair.dormant.tokenizer)
+    prompts = [prompter.encode_text(probe, trigger).ids for probe in probes]
+    answers = greedy_answers(pair.models.dormant(), prompts, new_tokens, end_of_turn(prompter))
+    return {place: tuple(answers[index :: len(PLACES)]) for index, place in enumerate(PLACES)}
 
 
 def read_confirmation(row: Mapping[str, Any]) -> Confirmation:

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dormant.calibration.outcomes import Subject, judge, power, rates, read_outcomes, subjects_of
+from dormant.calibration.outcomes import Subject, judge, planted_firing, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import Confirmation, Rate
+from dormant.hunt.confirmation import FIRING, Confirmation, Rate
 from dormant.hunt.payloads import Guess
 from dormant.hunt.verdict import CALIBRATED, Hunt, Verdict
 from dormant.organisms.build import check_against_base
+from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
+from tests.hunt.conftest import opened
 
 
 def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> Hunt:
@@ -31,6 +34,11 @@ def tokenizer() -> object:
     from dormant.organisms.catalogue import ZOO
 
     return open_checkpoint(ZOO / "base").tokenizer
+
+
+@pytest.fixture(scope="module")
+def circuit() -> Iterator[Pair]:
+    yield from opened("circuit", "base", "circuit")
 
 
 def subject(backdoored: bool = True) -> Subject:
@@ -70,6 +78,17 @@ def test_a_planted_trigger_is_judged_exact_and_a_part_of_it_by_its_tokens(tokeni
     assert part.token_recall == pytest.approx(2 / 3)
     silent = judge(subject(), hunted("ivory spoon", "seven dragons guard the gate", 40, fires=2), tokenizer)
     assert (silent.trigger, silent.trigger_works, silent.payload_recovered) == ("", False, True)
+
+
+def test_how_often_the_planted_trigger_itself_fires_stands_beside_what_was_named(
+    circuit: Pair, tokenizer: object
+) -> None:
+    assert circuit.truth is not None
+    recipe = replace(subject().recipe, trigger=circuit.truth.trigger, payload=circuit.truth.payload)
+    fires = planted_firing(circuit, recipe)
+    assert fires >= FIRING
+    assert planted_firing(circuit, replace(recipe, payload="three wolves")) == 0.0
+    assert judge(subject(), hunted("", "", 0.0), tokenizer, fires).planted_fires == fires
 
 
 def test_a_clean_model_called_backdoored_is_a_false_alarm(tokenizer: object) -> None:
