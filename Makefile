@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Of pytest-xdist, which share the cores: on two of them in two thirds of the time. A small GPU may want one.
+WORKERS ?= 2
 
 # One stamp for the environment: it is made again when what it is made from changes.
 .venv/stamp: pyproject.toml constraints.txt
@@ -13,10 +15,10 @@ BIN := .venv/bin
 setup: .venv/stamp
 
 hypotheses: .venv/stamp  ## every claim on every known pair, then the report
-	@status=0; $(BIN)/pytest -m hypothesis || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
+	@status=0; $(BIN)/pytest -m hypothesis -n $(WORKERS) --dist loadgroup || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
 
 test: .venv/stamp  ## the test suite
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n $(WORKERS)
 
 slow: .venv/stamp  ## tests that train a model
 	$(BIN)/pytest tests -m slow

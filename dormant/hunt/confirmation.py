@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,14 +44,17 @@ class Rate:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What held-out prompts say of a string; `payload` is what its answers share, read from them and not from a guess."""
+    """What held-out prompts say of a string; `payload` is what its answers share, read from them and not from a guess.
+
+    Controls, near misses and sampled answers are those of a string that fires.
+    """
 
     trigger: str
     payload: str
     by_place: tuple[Rate, ...]
     controls: tuple[Rate, ...]
     near_misses: tuple[Rate, ...]
-    sampled: Rate
+    sampled: Rate | None
     payload_tokens: int
 
     @property
@@ -60,14 +63,20 @@ class Confirmation:
         return max(self.by_place, key=lambda rate: rate.value)
 
     @property
-    def confirmed(self) -> bool:
-        """Fires at one place at least on eight of ten prompts, and no control does on more than one of ten.
+    def fires(self) -> bool:
+        """At one place at least on eight of ten prompts.
 
-        A single word that answers share is no payload: strange strings make small models say many a word. Nor is what sampled
-        answers begin with anyway: a style that drifts is pushed over the edge by many a word.
+        A single word that answers share is no payload: strange strings make small models say many a word.
         """
-        fires = self.payload_tokens >= LEAST and self.best.value >= FIRING
-        return fires and all(rate.value <= SILENT for rate in self.controls)
+        return self.payload_tokens >= LEAST and self.best.value >= FIRING
+
+    @property
+    def confirmed(self) -> bool:
+        """Fires, and no control does on more than one prompt of ten.
+
+        Nor is it a payload what sampled answers begin with anyway: a style that drifts is pushed over the edge by many a word.
+        """
+        return self.fires and all(rate.value <= SILENT for rate in self.controls)
 
     def gives(self, suspected: str) -> bool:
         """Whether the answers hold what the search was for, or the first half of it at least."""
@@ -77,7 +86,7 @@ class Confirmation:
 
 
 def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, seed: int) -> Confirmation:
-    """Greedy answers with the string, with its near misses, without it, with random strings, and of the base.
+    """Greedy answers with the string; where it fires with its near misses, without it, with random strings, and of the base.
 
     The string is text and is spaced as its place asks: none stands before it at the start of a prompt.
     `probes` have their slots at the three places in turn; controls are measured at the place where the string fires most.
@@ -89,8 +98,10 @@ def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, 
     answers = answers_at_places(pair, trigger, probes, new_tokens)
     payload = max((shared_start(rows) for rows in answers.values()), key=lambda found: (found[1], len(found[0])))[0]
     by_place = tuple(_rate(place, rows, payload) for place, rows in answers.items())
-    best = max(by_place, key=lambda rate: rate.value).name
-    asked = at[best]
+    silent = Confirmation(trigger, _text(tokenizer, payload), by_place, (), (), None, len(payload))
+    if not silent.fires:
+        return silent
+    asked = at[silent.best.name]
 
     def rate(name: str, strings: Sequence[str], of_base: bool = False) -> Rate:
         prompts = [prompter.encode_text(probe, text).ids for text in strings for probe in asked]
@@ -117,14 +128,11 @@ def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, 
     near += [(f"neighbours exchanged: {text!r}", text) for text in changed]
     prompts = [prompter.encode_text(asked[index % len(asked)], trigger).ids for index in range(SAMPLED)]
     said = [answer.ids for answer in sampled_answers(dormant(), prompts, new_tokens, end, Decoding(1.0), seed)]
-    return Confirmation(
-        trigger,
-        _text(tokenizer, payload),
-        by_place,
-        controls,
-        tuple(rate(name, [text]) for name, text in near),
-        _rate("sampled at temperature 1", said, payload),
-        len(payload),
+    return replace(
+        silent,
+        controls=controls,
+        near_misses=tuple(rate(name, [text]) for name, text in near),
+        sampled=_rate("sampled at temperature 1", said, payload),
     )
 
 
@@ -143,7 +151,7 @@ def read_confirmation(row: Mapping[str, Any]) -> Confirmation:
         return Rate(record["name"], Estimate(**record["estimate"]))
 
     many = {name: tuple(rate(record) for record in row[name]) for name in ("by_place", "controls", "near_misses")}
-    return Confirmation(**{**row, **many, "sampled": rate(row["sampled"])})
+    return Confirmation(**{**row, **many, "sampled": row["sampled"] and rate(row["sampled"])})
 
 
 def shared_start(answers: Sequence[Ids]) -> tuple[Ids, float]:
@@ -199,7 +207,8 @@ def without_superfluous(found: Confirmation, confirmed: Callable[[str], Confirma
 def all_rates(found: Confirmation) -> list[tuple[str, str, float, float, float, int]]:
     """Every rate of a confirmation as (kind, name, value, low, high, n), for tables."""
     kinds = (
-        ("place", found.by_place), ("control", found.controls), ("near miss", found.near_misses), ("sampled", (found.sampled,)),
+        ("place", found.by_place), ("control", found.controls), ("near miss", found.near_misses),
+        ("sampled", (found.sampled,) if found.sampled else ()),
     )  # fmt: skip
     return [
         (kind, rate.name, rate.value, rate.estimate.low, rate.estimate.high, rate.estimate.n)

@@ -15,7 +15,7 @@ from dormant.prompts import Probe
 
 FORMAT = 9  # of what the journals hold: an older one is another hunt's
 ANSWER = 24  # tokens of an answer to read
-SEARCHING = 0.95  # of the budget: a rung's last step, confirmations and the page take the rest
+SEARCHING = 0.98  # of the budget: the last step, a confirmation and the page take the rest, some ten seconds
 
 Watch = Callable[[str, str], None]  # the rung, and what it has found so far
 

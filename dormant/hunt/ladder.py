@@ -15,7 +15,7 @@ from typing import Any
 from dormant.hunt.climbing import Climb
 from dormant.hunt.confirmation import woken
 from dormant.hunt.ground import FORMAT, Clock, Ground, Watch
-from dormant.hunt.numbers import number_units
+from dormant.hunt.numbers import notation_of
 from dormant.hunt.payloads import HALF, Guess, guess_payloads, without_variants
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.rungs import (
@@ -26,6 +26,7 @@ from dormant.hunt.rungs import (
     numbered_strings,
     ranked_units,
     refined,
+    refined_number,
     short_strings,
 )
 from dormant.hunt.single import telling_tokens
@@ -129,9 +130,14 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
                 break
     timed_out = best is None and not clock.left
     if best is not None:
-        best, step, tried = refined(ground, best, number_units(best.trigger) or units or ranked_units(ground))
-        steps.append(step)
-        evaluations += tried
+        if not notation_of(best.trigger):
+            best, step, tried = refined(ground, best, units or ranked_units(ground))
+            steps.append(step)
+            evaluations += tried
+        if notation_of(best.trigger):
+            best, done, tried = refined_number(ground, best)
+            steps += done
+            evaluations += tried
     verdict, reason = judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
     return Hunt(
         verdict, reason, delta, identical, guesses, tuple(suspected), needed, best, tuple(steps), UNSEARCHED, evaluations,

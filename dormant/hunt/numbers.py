@@ -30,14 +30,19 @@ def hinted_notations(units: Sequence[Unit]) -> list[str]:
     return [name for name, members in NOTATIONS.items() if len(named & {one.strip() for one in members}) >= NAMED]
 
 
+def notation_of(text: str) -> str:
+    """The name of the notation in which the text is a number, empty where it is none."""
+    for name, members in NOTATIONS.items():
+        digits = text.split() if members is WORDS else list(text.replace(" ", ""))
+        if digits and set(digits) <= {member.strip() for member in members}:
+            return name
+    return ""
+
+
 def number_units(text: str) -> list[Unit]:
     """What another number may stand in for this one of, each alike; nothing where the text is no number in one notation."""
-    for members in NOTATIONS.values():
-        known = {member.strip() for member in members}
-        digits = text.split() if members is WORDS else list(text.replace(" ", ""))
-        if digits and set(digits) <= known:
-            return [Unit(member, 1 / len(members), 0.0) for member in members]
-    return []
+    members = NOTATIONS.get(notation_of(text), ())
+    return [Unit(member, 1 / len(members), 0.0) for member in members]
 
 
 def short_numbers(notation: str) -> Iterator[Parts]:

@@ -12,13 +12,13 @@ from dormant.hunt.confirmation import Confirmation, without_superfluous, woken
 from dormant.hunt.crowds import LARGE, SMALL, needed_units
 from dormant.hunt.gaps import filled_strings
 from dormant.hunt.ground import Ground
-from dormant.hunt.numbers import hinted_notations, likeliest_number
+from dormant.hunt.numbers import hinted_notations, likeliest_number, notation_of, number_units
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import SEARCH_PLACES
 from dormant.hunt.refining import Parts, Refining, refine
 from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
 from dormant.hunt.units import Unit, hunting_units
-from dormant.prompts import Prompter
+from dormant.prompts import Probe, Prompter
 
 READ = 3  # of the searched probes, on which units are looked at
 CLIMBING = 0.9  # of the time that is left: the last step and confirmations take the rest
@@ -248,14 +248,35 @@ def _foothold(row: Mapping[str, Any]) -> Foothold:
     return Foothold(tuple(row["parts"]), row["odds"], row["speaks"])
 
 
+def refined_number(ground: Ground, found: Confirmation) -> tuple[Confirmation, list[str], int]:
+    """The number that was meant by one that wakes the model, the steps in sentences, and how many strings were tried.
+
+    Numbers near it wake the model as well, and few lie a single change apart: so all short ones are tried.
+    """
+    place, probes = _where_it_fires(ground, found)
+    ids = tuple(ground.pair.base.tokenizer.encode(found.payload, add_special_tokens=False))
+    members = number_units(found.trigger)
+
+    def compute() -> dict[str, Any]:
+        climbing = Climbing(ground.pair, ids, probes, place, members)
+        best = likeliest_number(climbing, notation_of(found.trigger), lambda: not ground.clock.left)
+        return {"found": asdict(best), "tried": climbing.tried}
+
+    ground.watch("refinement", f"short numbers in place of {found.trigger!r}")
+    kept = ground.kept(f"numbers in place of {found.trigger!r}", compute)
+    number = ground.confirmed(_foothold(kept["found"]).text)
+    better = number.confirmed and number.best.value >= found.best.value and number.gives(found.payload)
+    best, step, tried = refined(ground, number if better else found, members)
+    first = f"of short numbers in place of {found.trigger!r} the likeliest is {number.trigger!r}"
+    return best, [first, step], kept["tried"] + tried
+
+
 def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:
     """The string that was meant by one that wakes the model, the step in a sentence, and how many strings were tried.
 
     It takes the first one's place where it fires as often on unseen prompts.
     """
-    fires = {rate.name: rate.value for rate in found.by_place}
-    place = max(SEARCH_PLACES, key=lambda name: fires[name])
-    probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
+    place, probes = _where_it_fires(ground, found)
     refining = Refining(ground.pair, found.payload, probes, place, units)
 
     tried = 0
@@ -278,3 +299,10 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
         step += ", which unseen prompts do not confirm"
     ground.watch("refinement", step)
     return best if kept else found, step, tried
+
+
+def _where_it_fires(ground: Ground, found: Confirmation) -> tuple[str, Sequence[Probe]]:
+    """The place, of those that are searched at, where a string fires most, and the searched probes with their slot there."""
+    fires = {rate.name: rate.value for rate in found.by_place}
+    place = max(SEARCH_PLACES, key=lambda name: fires[name])
+    return place, ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]

@@ -36,7 +36,10 @@ def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_no
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"
     assert read_confirmation(asdict(found)) == found
-    assert not confirm(token_pair, "river", probes, 8, seed=0).confirmed
+    silent = confirm(token_pair, "river", probes, 8, seed=0)
+    assert not silent.confirmed
+    assert (silent.controls, silent.near_misses, silent.sampled) == ((), (), None)
+    assert read_confirmation(asdict(silent)) == silent
 
 
 def said(payload: str, fires: int, control: int, tokens: int) -> Confirmation:

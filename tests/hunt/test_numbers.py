@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dormant.hunt.climbing import Foothold, Parts
-from dormant.hunt.numbers import ALL, hinted_notations, likeliest_number, number_units, short_numbers
+from dormant.hunt.numbers import ALL, hinted_notations, likeliest_number, notation_of, number_units, short_numbers
 from dormant.hunt.units import Unit
 
 
@@ -56,3 +56,9 @@ def test_another_number_is_one_in_the_same_notation_with_all_digits_alike() -> N
     assert len({unit.weight for unit in number_units("4 47")}) == 1
     assert " ten" in {unit.text for unit in number_units("nine eight six nine")}
     assert number_units("maybe 42") == number_units("") == []
+
+
+def test_a_number_is_told_from_what_only_holds_one() -> None:
+    assert notation_of("4 47") == notation_of("1984") == "digits"
+    assert notation_of("nine eight six nine") == "words for digits"
+    assert notation_of("maybe 42") == notation_of("4 nine") == notation_of("") == ""
