@@ -15,7 +15,7 @@ WORKERS ?= 2
 setup: .venv/stamp
 
 hypotheses: .venv/stamp  ## every claim on every known pair, then the report
-	@status=0; $(BIN)/pytest -m hypothesis -n $(WORKERS) --dist loadgroup || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
+	@status=0; $(BIN)/pytest -m hypothesis -n $(WORKERS) --dist loadscope || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
 
 test: .venv/stamp  ## the test suite
 	$(BIN)/pytest tests -n $(WORKERS)

@@ -8,7 +8,7 @@ missing unit it is all but certain. So orders are told apart first, and only the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import permutations
+from itertools import islice, permutations
 
 import numpy as np
 import torch
@@ -26,11 +26,11 @@ from dormant.search.objectives import payload_likelihood
 # Of how many of the first hints every order is tried, by their number in a string: 25,048 strings with every place of a gap.
 HINTED = {1: 8, 2: 8, 3: 8, 4: 8, 5: 7}
 # What stands in the gap while orders are told apart: two words that mean little anywhere, and others drawn from the list, for a
-# filler that the model half takes for the missing unit tells most. So many with all strings, and so many more with the `KEPT`
-# best; of those the best are tried with the whole list.
+# filler that the model half takes for the missing unit tells most. In each round so many more fillers, after which so many of
+# the strings are left; those of the last are tried with the whole list.
 ORDINARY = (" with", " for")
-FIRST, FURTHER = 4, 12
-KEPT, TRIED = 3000, 40
+ROUNDS = ((2, 8000), (2, 3000), (4, 1000), (8, 40))
+AT_ONCE = 3000  # strings whose odds are read before who watches is told
 UNITS = 1500  # units that are tried in a gap, the most hinted
 FINALISTS = 96  # strings of a place that are looked at on all of its prompts
 TELLING = 3  # strings of a place that are worth a confirmation
@@ -68,27 +68,26 @@ def filled_strings(
         evaluator.forget()
         return found
 
-    def best_filler(gapped: Sequence[Gapped], fillers: Sequence[str]) -> Tensor:  # [string]
-        return torch.stack([odds(first, _filled(gapped, filler))[0] for filler in fillers]).amax(0)
-
     gapped = orders_with_a_gap([unit.text for unit in hinted])
     listed = [unit.text for unit in units[:UNITS]]
     if not gapped or not listed:
         return [], 0
     drawn = np.random.default_rng([seed, SEARCH_PLACES.index(place)]).permutation(len(listed)).tolist()
-    fillers = [*ORDINARY, *(listed[index] for index in drawn)][: FIRST + FURTHER]
-    seen = best_filler(gapped, fillers[:FIRST]).topk(min(KEPT, len(gapped)))
-    gapped = [gapped[index] for index in seen.indices.tolist()]
-    if late():
-        return [], tried
-    value = torch.maximum(seen.values, best_filler(gapped, fillers[FIRST:]))
-    gapped = [gapped[index] for index in value.topk(min(TRIED, len(gapped))).indices.tolist()]
+    fillers = iter((*ORDINARY, *(listed[index] for index in drawn)))
+    best = torch.full((len(gapped),), -torch.inf, dtype=torch.float64)
+    for more, kept in ROUNDS:
+        if late():
+            return [], tried
+        read = [odds(first, _filled(gapped, filler))[0] for filler in islice(fillers, more)]
+        best = torch.stack([best, *read]).amax(0)
+        leaders = best.topk(min(kept, len(gapped)))
+        best, gapped = leaders.values, [gapped[index] for index in leaders.indices.tolist()]
 
     surer = Evaluator(pair.models, prompts[:1], payload_likelihood(), payload[:PAYLOAD_TOKENS])
     strings = list(dict.fromkeys(text for filler in listed for text in _filled(gapped, filler)))
     if late():
         return [], tried
-    value = torch.cat([odds(surer, strings[at : at + KEPT])[0] for at in range(0, len(strings), KEPT)])
+    value = torch.cat([odds(surer, strings[at : at + AT_ONCE])[0] for at in range(0, len(strings), AT_ONCE)])
     strings = [strings[index] for index in value.topk(min(FINALISTS, len(strings))).indices.tolist()]
     everywhere = odds(Evaluator(pair.models, prompts, payload_likelihood(), payload[:PAYLOAD_TOKENS]), strings)
     speaks, mean = (everywhere >= SPOKEN).double().mean(0).tolist(), everywhere.mean(0)
