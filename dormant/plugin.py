@@ -81,7 +81,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
-    config.addinivalue_line("markers", "xdist_group(name): tests for one worker; here too, since xdist may be absent")
     try:
         check_options(config.option)
     except BadInput as error:
@@ -146,8 +145,6 @@ def _applies(config: pytest.Config, item: pytest.Item) -> bool:
 def pytest_itemcollected(item: pytest.Item) -> None:
     declared = claim_of(getattr(item, "function", None))
     if declared is not None and isinstance(item, pytest.Function):
-        # For xdist's loadgroup: an organism and its twin share searches, so they belong to one worker.
-        item.add_marker(pytest.mark.xdist_group(_session(item.config).group(str(_pair_name(item)))))
         from dormant.report.allure import describe_item, label_item
 
         label_item(item, declared.id, declared.family, tags=[declared.source])

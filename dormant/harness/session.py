@@ -93,10 +93,6 @@ class Session:
         self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
 
-    def group(self, name: str) -> str:
-        """The name under which a pair shares computations: its organism's, for a clean twin."""
-        return next((organism for organism, twin in self.twins.items() if twin == name), name)
-
     def open(self, name: str) -> Pair:
         """The pair of that name with its models loaded when asked for; one load however often it is asked."""
         if name not in self._open:
