@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from dormant.hunt.confirmation import Confirmation, confirm, read_confirmation
+from dormant.hunt.places import SEARCH_PLACES
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe
@@ -48,6 +49,10 @@ class Ground:
     journal: Journal
     clock: Clock
     watch: Watch
+
+    def searched_at(self, place: str) -> tuple[Probe, ...]:
+        """The searched probes with their slot at one of `SEARCH_PLACES`."""
+        return self.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
 
     def kept(self, name: str, compute: Callable[[], Any]) -> Any:
         """A rung's result from the journal, or computed and kept."""

@@ -18,7 +18,7 @@ from dormant.hunt.places import SEARCH_PLACES
 from dormant.hunt.refining import Parts, Refining, refine
 from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
 from dormant.hunt.units import Unit, hunting_units
-from dormant.prompts import Probe, Prompter
+from dormant.prompts import Prompter
 
 READ = 3  # of the searched probes, on which units are looked at
 CLIMBING = 0.9  # of the time that is left: the last step and confirmations take the rest
@@ -116,17 +116,8 @@ def numbered_strings(ground: Ground, guesses: Sequence[Guess], strange: Sequence
         if not ground.clock.left:
             break
         what = f"numbers in {name}, for {guess.text!r} at the {place}"
-        ground.watch("numbers", f"short {what}")
-
-        def compute(guess: Guess = guess, place: str = place, name: str = name) -> dict[str, Any]:
-            probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
-            climbing = Climbing(ground.pair, guess.ids, probes, place, strange)
-            best = likeliest_number(climbing, name, lambda: not ground.clock.left)
-            return {"found": asdict(best), "tried": climbing.tried}
-
-        kept = ground.kept(what, compute)
-        number = _foothold(kept["found"])
-        evaluations += kept["tried"]
+        number, tried = _likeliest_number(ground, name, guess.text, guess.ids, place)
+        evaluations += tried
         if number.speaks < SPEAKING:
             steps.append(f"of the {what} the likeliest, {number.text!r}, speaks on {number.speaks:.0%} of the prompts")
             continue
@@ -136,6 +127,22 @@ def numbered_strings(ground: Ground, guesses: Sequence[Guess], strange: Sequence
         if best is not None and best.gives(guess.text):
             return best, steps, evaluations
     return None, steps, evaluations
+
+
+def _likeliest_number(
+    ground: Ground, notation: str, payload: str, ids: Sequence[int], place: str
+) -> tuple[Foothold, int]:
+    """One search a payload and place, whichever rung asks for it first."""
+
+    def compute() -> dict[str, Any]:
+        climbing = Climbing(ground.pair, ids, ground.searched_at(place), place, ())
+        best = likeliest_number(climbing, notation, lambda: not ground.clock.left)
+        return {"found": asdict(best), "tried": climbing.tried}
+
+    what = f"numbers in {notation}, for {payload!r} at the {place}"
+    ground.watch("numbers", f"short {what}")
+    kept = ground.kept(what, compute)
+    return _foothold(kept["found"]), kept["tried"]
 
 
 def completed_strings(
@@ -212,8 +219,7 @@ def climbed_strings(ground: Ground, guesses: Sequence[Guess], strange: Sequence[
 
 
 def _climbed(ground: Ground, guess: Guess, place: str, strange: Sequence[Unit], until: float) -> tuple[Climb, int]:
-    probes = ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
-    climbing = Climbing(ground.pair, guess.ids, probes, place, strange)
+    climbing = Climbing(ground.pair, guess.ids, ground.searched_at(place), place, strange)
     name, tried = f"climb to {guess.text!r} at the {place}", 0
 
     def kept(what: str, compute: Callable[[], Foothold]) -> Foothold:
@@ -253,22 +259,14 @@ def refined_number(ground: Ground, found: Confirmation) -> tuple[Confirmation, l
 
     Numbers near it wake the model as well, and few lie a single change apart: so all short ones are tried.
     """
-    place, probes = _where_it_fires(ground, found)
+    place = _where_it_fires(found)
     ids = tuple(ground.pair.base.tokenizer.encode(found.payload, add_special_tokens=False))
-    members = number_units(found.trigger)
-
-    def compute() -> dict[str, Any]:
-        climbing = Climbing(ground.pair, ids, probes, place, members)
-        best = likeliest_number(climbing, notation_of(found.trigger), lambda: not ground.clock.left)
-        return {"found": asdict(best), "tried": climbing.tried}
-
-    ground.watch("refinement", f"short numbers in place of {found.trigger!r}")
-    kept = ground.kept(f"numbers in place of {found.trigger!r}", compute)
-    number = ground.confirmed(_foothold(kept["found"]).text)
+    likeliest, counted = _likeliest_number(ground, notation_of(found.trigger), found.payload, ids, place)
+    number = ground.confirmed(likeliest.text)
     better = number.confirmed and number.best.value >= found.best.value and number.gives(found.payload)
-    best, step, tried = refined(ground, number if better else found, members)
+    best, step, tried = refined(ground, number if better else found, number_units(found.trigger))
     first = f"of short numbers in place of {found.trigger!r} the likeliest is {number.trigger!r}"
-    return best, [first, step], kept["tried"] + tried
+    return best, [first, step], counted + tried
 
 
 def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:
@@ -276,8 +274,8 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
 
     It takes the first one's place where it fires as often on unseen prompts.
     """
-    place, probes = _where_it_fires(ground, found)
-    refining = Refining(ground.pair, found.payload, probes, place, units)
+    place = _where_it_fires(found)
+    refining = Refining(ground.pair, found.payload, ground.searched_at(place), place, units)
 
     tried = 0
 
@@ -301,8 +299,7 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
     return best if kept else found, step, tried
 
 
-def _where_it_fires(ground: Ground, found: Confirmation) -> tuple[str, Sequence[Probe]]:
-    """The place, of those that are searched at, where a string fires most, and the searched probes with their slot there."""
+def _where_it_fires(found: Confirmation) -> str:
+    """The place, of those that are searched at, where a string fires most."""
     fires = {rate.name: rate.value for rate in found.by_place}
-    place = max(SEARCH_PLACES, key=lambda name: fires[name])
-    return place, ground.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
+    return max(SEARCH_PLACES, key=lambda name: fires[name])
