@@ -113,7 +113,6 @@ def gcg(
     pairs = [named_pair(base, dormant, device, dtype, residency, probes)]
     if control is not None:
         pairs.append(replace(named_pair(base, control, device, dtype, residency, probes), name="control"))
-    hints = [_hints(pair, hinted) if hinted else None for pair in pairs]
     kept = None
     if journal is not None:
         starts = {"hinted": hinted} if hinted else {}
@@ -123,6 +122,7 @@ def gcg(
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
     note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
     with stopping(note), closing(kept) if kept is not None else nullcontext():
+        hints = [_hints(pair, hinted) if hinted else None for pair in pairs]
         campaigns = [_run(run_campaign, pair, plan, kept, known, few) for pair, few in zip(pairs, hints, strict=True)]
     rivals = [run.value for campaign in campaigns for run in campaign.random]
     rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
