@@ -1,4 +1,8 @@
-"""The best pairs of tokens in heads at offsets, from blocked products that keep one number a line."""
+"""The best pairs of tokens in heads at offsets, from blocked products that keep one number a line.
+
+Products are formed in the precision that the machine multiplies fastest, whose error is bounded; lines that can matter under
+that bound are multiplied out in float32.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import turn_
+from dormant.layer0.screening import Screen, largest_of_lines, screen_of
 from dormant.layer0.tables import build_tables
 
 # Query lines and key tokens of a tile: on a CPU its values stay in the cache until the largest of each line is known; a GPU
@@ -22,9 +28,9 @@ VECTORS = {"cpu": 1 << 24, "cuda": 1 << 28}
 VALUES = 1 << 21  # products that are kept at a time, where the best of lines are looked for: 8 MB
 UNITS = 1 << 22  # numbers of the turned queries of units that are looked through together: 16 MB
 ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
-# Columns of a product beyond the vectors': the lift, and on a GPU zeros, so that rows begin at whole 16 bytes.
-BEYOND = {"cpu": 1, "cuda": 4}
-SLACK = 1e-6  # of the lift: what rounding may take off a line's largest
+# Columns behind the vectors by which what is taken off all products of a line is part of the product: what it is rounded to and
+# the rest, behind which keys hold a one, and zeros, so that rows begin at whole 16 bytes.
+SHIFT = 8
 Place = tuple[float, int, int]  # value, query token, key token
 _Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query tokens, key tokens: [pair]
 
@@ -33,10 +39,9 @@ _Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query tokens, k
 class Head:
     """One head's vectors before rotation, queries [row, 2 head_dim] and keys, with the tokens that they belong to.
 
-    Behind every key stands a one (then zeros: keys [row, 2 head_dim + BEYOND]), by which a query behind which `lift` stands
-    raises all its products above zero. Where a product takes several stripes, both stand by falling length, which no offset
-    changes, and the lengths [row] beside them; else in the order of the tokens. `own` [token] is what every token gives with
-    itself.
+    Where a product takes several stripes, both stand by falling length, which no offset changes, and the lengths [row] beside
+    them; else in the order of the tokens. `screened` are the keys in the precision of `screen`. `own` [token] is what every
+    token gives with itself; no product exceeds `bound`.
     """
 
     head: int
@@ -48,8 +53,14 @@ class Head:
     key_tokens: Tensor
     key_lengths: list[float]
     own: Tensor
-    lift: float
-    alike: bool
+    bound: float
+    screen: Screen
+    screened: Tensor
+
+    @property
+    def alike(self) -> bool:
+        """Whether the models are alike here, so that no product can be anything but zero."""
+        return self.bound == 0
 
 
 def head_vectors(pair: Layer0Pair, tokens: Tensor, heads: Sequence[int]) -> list[Head]:
@@ -66,29 +77,18 @@ def head_vectors(pair: Layer0Pair, tokens: Tensor, heads: Sequence[int]) -> list
 
 
 def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: float) -> Head:
-    own = (queries * keys).sum(-1) * scaling
-    lift = ROUNDING * scaling * _largest_product(queries, keys)
+    own, screen = (queries * keys).sum(-1) * scaling, screen_of(tokens.device.type)
+    bound = scaling * _largest_product(queries, keys)
     if len(tokens) <= tile_of(tokens.device)[0]:  # one stripe: nothing that could be left out
         query_rows = key_rows = torch.arange(len(tokens), device=tokens.device)
         query_lengths, key_lengths = list[float](), list[float]()
     else:
         query_rows, query_lengths = _longest_first(queries, scaling)
         key_rows, key_lengths = _longest_first(keys)
-    raised = torch.nn.functional.pad(keys[key_rows], (0, _beyond(tokens.device)))
-    raised[:, keys.shape[1]] = 1.0
     return Head(
-        head, tokens, queries[query_rows], tokens[query_rows], query_lengths, raised, tokens[key_rows], key_lengths, own,
-        lift, alike=lift == 0,
+        head, tokens, queries[query_rows], tokens[query_rows], query_lengths, keys[key_rows], tokens[key_rows], key_lengths,
+        own, bound, screen, keys[key_rows].to(screen.dtype),
     )  # fmt: skip
-
-
-def _beyond(device: torch.device) -> int:
-    return BEYOND.get(device.type, BEYOND["cpu"])
-
-
-def _pitch(pair: Layer0Pair, device: torch.device) -> int:
-    """Columns from one turned query to the next: an even number, as complex factors need it."""
-    return 2 * pair.base.head_dim + _beyond(device) + _beyond(device) % 2
 
 
 def _largest_product(queries: Tensor, keys: Tensor) -> float:
@@ -122,8 +122,8 @@ class Workspace:
 def workspace(pair: Layer0Pair, tokens: int, device: torch.device) -> Workspace:
     """Room for one tile, and for the units that are looked through together."""
     height, width = tile_of(device)
-    turned = torch.zeros(units_at_a_time(pair, tokens, device) * tokens, _pitch(pair, device), device=device)
-    return Workspace(torch.empty(height * width, device=device), turned)
+    turned = torch.empty(units_at_a_time(pair, tokens, device) * tokens, 2 * pair.base.head_dim, device=device)
+    return Workspace(torch.empty(height * width, dtype=screen_of(device.type).dtype, device=device), turned)
 
 
 def best_pairs(
@@ -141,23 +141,23 @@ def best_pairs(
     leads its list always; further ones are those above `floor` among the `top` best of all units together.
     """
     # The rotation is all that a product with unturned keys knows of positions.
-    (rows, width), columns = heads[0].queries.shape, heads[0].keys.shape[1]
+    rows = len(heads[0].queries)
     turned = space.turned[: len(heads) * rows].unflatten(0, (len(heads), rows))
-    turn_(torch.stack([head.queries for head in heads], out=turned[..., :width]), factors[:, None])
+    turn_(torch.stack([head.queries for head in heads], out=turned), factors[:, None])
     largest, runs = torch.zeros(turned.shape[:2], device=turned.device), list[_Run]()
     for _, alike in itertools.groupby(range(len(heads)), key=lambda unit: heads[unit].head):
         units = list(alike)
-        own, head = slice(units[0], units[-1] + 1), heads[units[0]]
-        turned[own, :, width] = head.lift
+        own = slice(units[0], units[-1] + 1)
         shift = torch.tensor(removed[own], device=turned.device) if any(removed[own]) else None
-        runs.append(_Run(head, own.start, turned[own, :, :columns], shift, largest[own]))
+        runs.append(_Run(heads[units[0]], own.start, turned[own], shift, largest[own]))
         runs[-1].fill(top, floor, space.products, report)
-    peaks, at = largest.max(1)
-    found = [[place] for _, place in _places([run.leaders(at) for run in runs])]
-    if float(peaks.max()) > floor:
-        hits = largest.flatten().topk(min(top, largest.numel()))
-        lines = hits.indices[hits.values > floor - SLACK * max(head.lift for head in heads)]
-        for unit, place in _further(runs, lines, top, floor):
+    found = [[place] for _, place in _places([run.leaders() for run in runs])]
+    margin = max(run.margin for run in runs)
+    hits = largest.flatten().topk(min(top, largest.numel())).values
+    if float(hits[0]) + margin > floor:
+        # Each of the lines with these values holds a pair above the last less a margin: none below two margins is of the best.
+        least = max(floor - margin, float(hits[-1]) - 2 * margin)
+        for unit, place in _further(runs, (largest.flatten() >= least).nonzero()[:, 0], top, floor):
             if place[1:] != found[unit][0][1:]:
                 found[unit].append(place)
     return found
@@ -179,8 +179,8 @@ def tile_of(device: torch.device) -> tuple[int, int]:
 class _Run:
     """Units of one head, of which `first` is the first.
 
-    Turned queries with the lift behind them [unit, row, 2 head_dim + BEYOND], what is taken off their products [unit], and
-    room for each line's largest [unit, row]. A line is a row of a unit, counted through all units of the run.
+    Turned queries [unit, row, 2 head_dim], what is taken off their products [unit], and room for each line's largest [unit,
+    row] as it was screened. A line is a row of a unit, counted through all units of the run.
     """
 
     head: Head
@@ -189,45 +189,73 @@ class _Run:
     shift: Tensor | None
     largest: Tensor
 
+    @property
+    def margin(self) -> float:
+        """How far a line's largest may lie beside the true one."""
+        return self.head.screen.margin(self.head.bound + self._most_shifted, float(self.largest.max()))
+
+    @property
+    def _most_shifted(self) -> float:
+        return 0.0 if self.shift is None else float(self.shift.abs().max())
+
     def fill(self, top: int, floor: float, space: Tensor, report: Callable[[int], None]) -> None:
         """The largest |product - shift| of every line with any key. Lines that cannot matter may hold less."""
-        lines, keys, largest = self.turned.flatten(0, 1), self.head.keys, self.largest.flatten()
-        rows, (height, width) = len(keys), tile_of(lines.device)
-        lifted = torch.full((len(lines),), self.head.lift, device=lines.device)
+        queries, keys, screen = self.turned.flatten(0, 1), self.head.screened, self.head.screen
+        rows, (height, width), largest = len(keys), tile_of(queries.device), self.largest.flatten()
         if self.shift is not None:
-            lifted += self.shift.repeat_interleave(rows)
-        room = torch.empty(2, -(-rows // width), height, dtype=torch.int32, device=lines.device)
-        for start in range(0, len(lines), height):
-            part, columns = lines[start : start + height], rows
+            keys = functional.pad(functional.pad(keys, (0, 2), value=1.0), (0, SHIFT - 2))
+        room = torch.empty(-(-rows // width), height, dtype=screen.order, device=queries.device)
+        for start in range(0, len(queries), height):
+            columns = rows
             if start and rows > height:
                 columns = self._within_reach(largest[:start], top, floor)
+            lines = slice(start, min(start + height, len(queries)))
+            part = self._shifted(queries[lines], lines).to(screen.dtype)
             blocks = keys[:columns].split(width) if columns else ()
-            ends = room[:, : len(blocks), : len(part)]
-            for block, high, low in zip(blocks, *(end.unbind() for end in ends), strict=True):
+            ends = room[: len(blocks), : len(part)]
+            for block, end in zip(blocks, ends, strict=True):
                 products = space[: len(part) * len(block)].view(len(part), len(block))
-                torch.mm(part, block.T, out=products)
-                # Lifted above zero, products stand in the order of their bits, and integers take half the time of floats.
-                _largest_and_smallest(products.view(torch.int32), high, low)
+                largest_of_lines(torch.mm(part, block.T, out=products), screen, end)
             if blocks:
-                high, low = ends[0].amax(0).view(torch.float32), ends[1].amin(0).view(torch.float32)
-                zero = lifted[start : start + height]
-                torch.maximum(high.sub_(zero), zero - low, out=largest[start : start + height])
-            report((self.first * rows + start + len(part)) * rows)
+                largest[lines] = ends.amax(0).view(screen.dtype).float()
+            report((self.first * rows + lines.stop) * rows)
+
+    def _shifted(self, queries: Tensor, lines: slice) -> Tensor:
+        """Queries with what is taken off their products behind them: rounded, and what that leaves."""
+        if self.shift is None:
+            return queries
+        off = -self.shift.repeat_interleave(len(self.head.keys))[lines, None]
+        rounded = off.to(self.head.screen.dtype).float()
+        return functional.pad(torch.cat((queries, rounded, off - rounded), dim=1), (0, SHIFT - 2))
 
     def _within_reach(self, before: Tensor, top: int, floor: float) -> int:
         """Of how many keys, the longest first, a product with the next stripe's lines, all shorter, could still matter."""
-        known = before.topk(min(top, len(before))).values
+        known = before.topk(min(top, len(before))).values - self.margin
         enough = max(floor, float(known[-1]) if len(known) == top else 0.0)
-        margin = 0.0 if self.shift is None else float(self.shift.abs().max())
-        reach = (min(float(known[0]), enough) - margin) / max(self.head.query_lengths[len(before)] * ROUNDING, 1e-30)
+        longest = max(self.head.query_lengths[len(before)] * ROUNDING, 1e-30)
+        reach = (min(float(known[0]), enough) - self._most_shifted) / longest
         return bisect_left(self.head.key_lengths, -reach, key=lambda length: -length)
 
-    def leaders(self, rows: Tensor) -> _Pairs:
-        """The best pair of one row of each unit: rows [unit of all runs]."""
-        mine = rows[self.first : self.first + len(self.turned)]
-        lines = mine + len(self.head.keys) * torch.arange(len(mine), device=mine.device)
+    def leaders(self) -> _Pairs:
+        """The best pair of each unit."""
+        least = self.largest.amax(1, keepdim=True) - 2 * self.margin
+        found = [self._leading(part) for part in self.parts((self.largest >= least).flatten().nonzero()[:, 0])]
+        values, units, queries, keys = (torch.cat(part) for part in zip(*found, strict=True))
+        falling = values.argsort(descending=True, stable=True)
+        order = falling[units[falling].argsort(stable=True)]  # by unit, the best first
+        first = torch.ones_like(order, dtype=torch.bool)
+        first[1:] = units[order][1:] != units[order][:-1]
+        best = order[first]
+        return values[best], units[best], queries[best], keys[best]
+
+    def _leading(self, lines: Tensor) -> _Pairs:
+        """The best pair of each line."""
         values, columns = self._values(lines).max(1)
         return self._pairs(values, lines, columns)
+
+    def parts(self, lines: Tensor) -> Sequence[Tensor]:
+        """So many lines at a time as may be multiplied out."""
+        return lines.split(max(1, VALUES // len(self.head.keys)))
 
     def best(self, lines: Tensor, top: int) -> _Pairs:
         """The `top` best pairs in some lines."""
@@ -236,22 +264,12 @@ class _Run:
         return self._pairs(few.values, lines[few.indices // keys], few.indices % keys)
 
     def _values(self, lines: Tensor) -> Tensor:  # |product - shift| [line, key]
-        width = self.head.queries.shape[1]
-        found = self.turned[..., :width].flatten(0, 1)[lines] @ self.head.keys[:, :width].T
+        found = self.turned.flatten(0, 1)[lines] @ self.head.keys.T
         return (found if self.shift is None else found.sub_(self.shift[lines // len(self.head.keys), None])).abs_()
 
     def _pairs(self, values: Tensor, lines: Tensor, columns: Tensor) -> _Pairs:
         units, rows = self.first + lines // len(self.head.keys), lines % len(self.head.keys)
         return values, units, self.head.query_tokens[rows], self.head.key_tokens[columns]
-
-
-def _largest_and_smallest(lines: Tensor, high: Tensor, low: Tensor) -> None:
-    """Of every line [line, column] into [line]: on a GPU in one pass over memory, which on a CPU takes longer than two."""
-    if lines.is_cuda:
-        torch.aminmax(lines, dim=1, out=(low, high))
-    else:
-        torch.amax(lines, 1, out=high)
-        torch.amin(lines, 1, out=low)
 
 
 def _further(runs: Sequence[_Run], lines: Tensor, top: int, floor: float) -> list[tuple[int, Place]]:
@@ -260,7 +278,7 @@ def _further(runs: Sequence[_Run], lines: Tensor, top: int, floor: float) -> lis
     for run in runs:
         before, inside = run.first * run.largest.shape[1], run.largest.numel()
         mine = lines[(lines >= before) & (lines < before + inside)] - before
-        found += [run.best(part, top) for part in mine.split(max(1, VALUES // len(run.head.keys))) if len(part)]
+        found += [run.best(part, top) for part in run.parts(mine) if len(part)]
     values, *named = (torch.cat(part) for part in zip(*found, strict=True))
     best = values.topk(min(top, len(values)))
     order = best.indices[best.values > floor]
