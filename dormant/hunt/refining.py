@@ -117,24 +117,22 @@ def breaks_a_word(parts: Parts, at: int) -> bool:
 
 
 def refine(refining: Refining, text: str, better: Better, late: Callable[[], bool]) -> str:
-    """Where single changes lead from a string, each the best at its place, until none gains or it is late.
+    """Where single changes lead from a string, each the best of all places, until none gains or it is late.
 
-    better: `refining.better`, or what remembers it.
+    Not the first that gains: beside one wrong unit another wrong one may be surer than the planted. What gains among all units
+    makes the few worth another look. better: `refining.better`, or what remembers it.
     """
     parts = refining.parts(text)
     parts, value = refining.dropped(parts, *refining.worth([parts]))
-    for count, kinds in ROUNDS:
-        gained = True
-        while gained:
-            gained = False
-            for taken in kinds:
-                at = 0
-                while at + taken <= len(parts):
-                    if late():
-                        return "".join(parts).strip()
-                    other, worth = better(parts, at, taken, count)
-                    if worth > value + GAINS[taken]:
-                        parts, value = refining.dropped(other, worth)
-                        gained = True
-                    at += 1
+    steps = [(count, taken) for count, kinds in ROUNDS for taken in kinds]
+    step = 0
+    while step < len(steps):
+        count, taken = steps[step]
+        places = range(len(parts) - taken + 1)
+        found = [better(parts, at, taken, count) for at in places if not late()]
+        other, worth = max(found, key=lambda one: one[1], default=(parts, value))
+        step += 1
+        if worth > value + GAINS[taken]:
+            parts, value = refining.dropped(other, worth)
+            step = 0
     return "".join(parts).strip()
