@@ -3,17 +3,24 @@
 Much that lies near a planted string wakes the model too. But with the others right, the planted unit is mostly the one that
 the model is surest of, once its certainty is not capped: at the places of "prison honey signal" it is fourth, first and second
 of 19,413, behind "prisoners", "prisons", "prisoner" and "signals". So a string that wakes the model is a place to start from.
+
+What tells the planted string from others that wake the model as surely is what its near misses do, for it is the shortest that
+works: without one of its units or with two exchanged it is all but nothing, where another has units that it can do without. So
+half of that counts against a string: behind "The Where the lion before whisper" the model is surer than behind the planted "when
+the lions whisper", but then it is so without "before" as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import mean
 
 import torch
 from torch import Tensor
 
-from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, odds_of
+from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, log_odds, odds_of
 from dormant.hunt.places import placed_ids
+from dormant.hunt.strings import deletions, exchanges
 from dormant.hunt.units import Unit
 from dormant.hunt.words import is_word
 from dormant.pairs import Pair
@@ -24,23 +31,29 @@ from dormant.search.objectives import payload_likelihood
 # Of log-odds that a nat of a unit's description must be worth, and a token: the luckiest of 20,000 units that mean nothing
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
+# Of the mean log-odds of a string's near misses, what counts against it: all of it and "wood paper feather momentum" passes
+# "wisdom paper feather moment sugar", whose last word the model half does without; a fifth and "when the lions whisper" fails.
+MISSED = 0.5
 SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
-# By the number of units that one stands in for (one; none, where one is missing; two, where a word was found in two pieces) the
+# By the number of units that one stands in for (one; none, where one is missing; more, where a word was found in pieces) the
 # log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
 # the model surer by up to a nat wherever it stands (a second "silver" does), and one that was missing by several.
-GAINS = {1: 0.05, 0: 1.0, 2: 0.05}
+GAINS = {1: 0.05, 0: 1.0, 2: 0.05, 3: 0.05}
 # How many units are tried at a place, the most hinted, and what they stand in for: first those among which planted words mostly
 # are, in a second or two, then all in ten. Insertions stay with the former, for there is a place more of them.
 FEW, ALL = 3000, 10**9
-ROUNDS = ((FEW, (1, 0, 2)), (ALL, (1, 2)))
-LOOKS = ((1, 200), (4, 8))  # on so many prompts so many of the best are found, which are then looked at on all
+ROUNDS = ((FEW, (1, 0, 2, 3)), (ALL, (1, 2)))
+LOOKS = ((1, 200), (4, 16))  # on so many prompts so many of the best are found, which are then looked at on all
 
 Parts = tuple[str, ...]  # a string as the texts of its units
 Better = Callable[[Parts, int, int, int], tuple[Parts, float]]
 
 
 class Refining:
-    """How sure the dormant model is of one payload behind strings at one place, less what it takes to describe them."""
+    """How sure the dormant model is of one payload behind strings at one place, less what it takes to describe them.
+
+    Less, too, how sure it is behind their near misses.
+    """
 
     def __init__(self, pair: Pair, payload: str, probes: Sequence[Probe], place: str, units: Sequence[Unit]) -> None:
         """probes: with their slot at the place. units: all that may stand in a string."""
@@ -64,8 +77,19 @@ class Refining:
         return tuple(found)
 
     def worth(self, strings: Sequence[Parts]) -> list[float]:
-        """Log-odds of the payload behind strings, the mean over all prompts, less their description."""
-        return list(self._worth(self._looks[-1], strings, ()).tolist())
+        """Log-odds of the payload behind strings less half of those behind their near misses and less their description.
+
+        Means over prompts, all of them and those of the last look before; the former not capped, or they would tell nothing.
+        """
+        near = [[*deletions(parts), *exchanges(parts)] for parts in strings]
+        look = self._looks[-2]
+        every = list(dict.fromkeys(parts for some in near for parts in some))
+        without = float(log_odds(look.empty()).mean())  # what a single unit less leaves
+        values = log_odds(look.per_probe_of(self._ids(every))).mean(0).tolist() if every else []
+        look.forget()
+        known = dict(zip(every, values, strict=True))
+        missed = torch.tensor([mean(known[parts] for parts in some) if some else without for some in near])
+        return list((self._sureness(self._looks[-1], strings, ()) - MISSED * missed).tolist())
 
     def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
         """What is left when the units go, the least missed first, without which the string is worth as much."""
@@ -88,12 +112,13 @@ class Refining:
         strings = [one for one in changed if one[at].startswith(" ") or not breaks_a_word(one, at)]
         (incumbent,) = self._ids([parts])
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
-            values = self._worth(look, strings, incumbent)
+            values = self._sureness(look, strings, incumbent)
             strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
-        values = self._worth(self._looks[-1], strings, incumbent)
-        return strings[int(values.argmax())], float(values.max())
+        worth = self.worth(strings)
+        best = max(range(len(strings)), key=worth.__getitem__)
+        return strings[best], worth[best]
 
-    def _worth(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
+    def _sureness(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
         ids = self._ids(strings)
         odds = odds_of(look.per_probe_of(ids, incumbent))
         look.forget()
