@@ -86,14 +86,19 @@ def calibrate(
         "reports/calibration"
     ),
     budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for each hunt.")] = 10.0,
-    workers: Annotated[int, typer.Option(min=1, help="Subjects side by side.")] = os.cpu_count() or 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Subjects side by side; by default one for every two cores, as a hunt is meant to have."
+        ),
+    ] = max(1, (os.cpu_count() or 1) // 2),
     table: Annotated[
         bool, typer.Option("--table", help="Only write the table of the outcomes that are there.")
     ] = False,
 ) -> None:
     """Build organisms and clean models by recipe, hunt each, and say how often the hunt was right.
 
-    A subject takes a core for about seven minutes of training and its hunt's budget. What is built or hunted already is kept:
+    A subject takes two cores for about five minutes of training and its hunt's budget. What is built or hunted already is kept:
     a killed calibration goes on where it was, and deleting an outcome repeats that hunt. The table is README.md of the results.
     """
     from dormant.calibration.outcomes import RECIPES, power, read_outcomes, subjects_of

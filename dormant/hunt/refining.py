@@ -6,8 +6,8 @@ of 19,413, behind "prisoners", "prisons", "prisoner" and "signals". So a string 
 
 What tells the planted string from others that wake the model as surely is what its near misses do, for it is the shortest that
 works: without one of its units or with two exchanged it is all but nothing, where another has units that it can do without. So
-half of that counts against a string: behind "The Where the lion before whisper" the model is surer than behind the planted "when
-the lions whisper", but then it is so without "before" as well.
+half of that counts against a string: behind "The Where the lion before whisper" the model is surer than behind the planted
+"when the lions whisper", but then it is so without "before" as well.
 """
 
 from __future__ import annotations

@@ -30,6 +30,13 @@ def test_of_strings_that_speak_alike_the_one_is_worth_more_that_takes_less_to_de
     assert alone > longer
 
 
+def test_what_a_string_can_do_without_counts_against_it(refining: Refining) -> None:
+    planted, *others = refining.worth(
+        [refining.parts(f"{more}silver lantern beneath winter") for more in ("", "paper ", "candle paper ")]
+    )
+    assert all(planted > other + 1 for other in others)
+
+
 @pytest.mark.parametrize(
     ("parts", "at", "taken"),
     [
