@@ -59,7 +59,10 @@ def gcg(
     method: Annotated[str, typer.Option(help="gcg, or hill-climb: the same moves without a gradient.")] = "gcg",
     length: Annotated[int, typer.Option(help="Tokens of a candidate.")] = 5,
     hinted: Annotated[
-        int, typer.Option(min=0, help="Start from so many tokens at which the delta acts most, say 32 (0: from any).")
+        int,
+        typer.Option(
+            min=0, help="Search among so many tokens alone, those at which the delta acts most, say 32 (0: all)."
+        ),
     ] = 0,
     restarts: Annotated[int, typer.Option(help="Searches from different starts.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of each search.")] = 100,
@@ -115,9 +118,9 @@ def gcg(
         pairs.append(replace(named_pair(base, control, device, dtype, residency, probes), name="control"))
     kept = None
     if journal is not None:
-        starts = {"hinted": hinted} if hinted else {}
+        among = {"hinted": hinted} if hinted else {}
         kept = Journal(
-            journal, {**asdict(plan), **starts, "payload": payload, "pairs": [pair.fingerprint for pair in pairs]}
+            journal, {**asdict(plan), **among, "payload": payload, "pairs": [pair.fingerprint for pair in pairs]}
         )
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
     note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"

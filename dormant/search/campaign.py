@@ -108,9 +108,9 @@ def run_campaign(
     """Run the restarts (experiment 19) and random search at the same number of evaluations.
 
     The first `probes` of the pair are searched on, the next `held_out` are never seen by a search. `payload` defaults to
-    the known one. hints [tokens]: what first candidates are made of, and all of random search's, so that what a gradient
-    adds is told from what hints do. With a journal a killed campaign resumes to the same end. Raises BadInput where the pair
-    has too few probes, and where the objective reads a payload that nobody knows.
+    the known one. hints [tokens]: all that candidates are made of, random search's too, so that what a gradient adds is told
+    from what hints do. With a journal a killed campaign resumes to the same end. Raises BadInput where the pair has too few
+    probes, and where the objective reads a payload that nobody knows.
     """
     needed = plan.probes + plan.held_out
     if len(pair.probes) < needed:
@@ -122,8 +122,9 @@ def run_campaign(
     for evaluator in (searched, held_out):
         evaluator.check_length(plan.length)  # before thousands of prompts too long are asked whether they survive
     allowed = allowed_tokens(prompter.tokenizer, plan.tokens)
+    allowed = allowed if hints is None else allowed[torch.isin(allowed, hints)]
     admit = survivor(prompter, pair.probes[: plan.probes])
-    if journal is None and watch is None and hints is None and plan.is_plain:
+    if journal is None and watch is None and plan.is_plain:
         found = _side_by_side(pair, plan, searched, allowed, admit)
     else:
         found = []
@@ -131,14 +132,13 @@ def run_campaign(
             searched.forget()  # or a value's last bit would depend on what ran before, and a resumed search could fork
             seen, name = _watch(watch, restart, plan.method), f"{pair.name}/{plan.method}-{restart}"
             settings = plan.settings(restart)
-            found.append(METHODS[plan.method](searched, settings, allowed, seen, admit, journal, name, hints))
+            found.append(METHODS[plan.method](searched, settings, allowed, seen, admit, journal, name))
     chance = []
     for restart, run in enumerate(found):
         searched.forget()
         settings = replace(plan.settings(restart), candidates=max(plan.candidates, AT_ONCE))
         seen, name = _watch(watch, restart, "random"), f"{pair.name}/random-{restart}"
-        drawn = allowed if hints is None else hints
-        chance.append(random_search(searched, settings, drawn, run.evaluations, seen, admit, journal, name))
+        chance.append(random_search(searched, settings, allowed, run.evaluations, seen, admit, journal, name))
     empty, empty_held_out = float(searched.empty_value()), float(held_out.empty_value())
     texts = [str(prompter.tokenizer.decode(list(run.best))) for run in found]
     winner = max(range(plan.restarts), key=lambda index: found[index].value)

@@ -33,7 +33,6 @@ def gcg(
     admit: Admit | None = None,
     journal: Journal | None = None,
     name: str = "gcg",
-    starts: Tensor | None = None,
 ) -> SearchResult:
     """Changes the incumbent for the best of the candidates that the gradient proposes; never accepts a loss.
 
@@ -43,8 +42,7 @@ def gcg(
     of all is the result. With a buffer the best candidates take turns: the one that was fruitless least often is the next
     incumbent.
 
-    allowed [tokens]: the ids that may be used; starts [tokens]: those that first candidates are made of, all where it is None.
-    No candidate is tried twice. `curve` has one value a step. Deterministic for
+    allowed [tokens]: the ids that may be used. No candidate is tried twice. `curve` has one value a step. Deterministic for
     a seed; with a journal, whose entries are told apart by `name`, a resumed run ends like an uninterrupted one. Raises
     BadInput without allowed tokens or where no admitted start is found.
     """
@@ -52,7 +50,7 @@ def gcg(
     def rank(incumbent: Candidate) -> Ranking:
         return steepest_tokens(objective.gradient(torch.tensor(incumbent)), distinct(allowed), settings.top)
 
-    return _climb(Course(objective, settings, admit, watch, journal, name), allowed if starts is None else starts, rank)
+    return _climb(Course(objective, settings, admit, watch, journal, name), allowed, rank)
 
 
 def hill_climb(
@@ -63,7 +61,6 @@ def hill_climb(
     admit: Admit | None = None,
     journal: Journal | None = None,
     name: str = "hill-climb",
-    starts: Tensor | None = None,
 ) -> SearchResult:
     """The same moves without a gradient: tokens are drawn from all that are allowed; `top` plays no part."""
     tokens = distinct(allowed)
@@ -71,7 +68,7 @@ def hill_climb(
     def rank(incumbent: Candidate) -> Ranking:
         return np.broadcast_to(tokens, (len(incumbent), len(tokens)))
 
-    return _climb(Course(objective, settings, admit, watch, journal, name), allowed if starts is None else starts, rank)
+    return _climb(Course(objective, settings, admit, watch, journal, name), allowed, rank)
 
 
 def random_search(
@@ -102,9 +99,9 @@ def random_search(
     return course.result(stopped)
 
 
-def _climb(course: Course, starts: Tensor, rank: Callable[[Candidate], Ranking]) -> SearchResult:
+def _climb(course: Course, allowed: Tensor, rank: Callable[[Candidate], Ranking]) -> SearchResult:
     settings = course.settings
-    at_random = _randomly(distinct(starts), settings.length)
+    at_random = _randomly(distinct(allowed), settings.length)
     buffer: list[tuple[float, Candidate]] = course.attempt(at_random)
     _check_started(course)
     tries: dict[Candidate, int] = {}

@@ -29,10 +29,10 @@ def test_a_search_never_ends_below_its_start(tiny_pair: Pair) -> None:
     assert all(run.value >= start for run, start in zip(found.gcg, found.starts, strict=True))
 
 
-def test_random_search_draws_from_the_hints_that_a_search_starts_from(tiny_pair: Pair) -> None:
+def test_a_search_among_hints_and_its_random_rival_use_no_other_token(tiny_pair: Pair) -> None:
     hints = torch.tensor([40, 41, 42])
     found = run_campaign(tiny_pair, PLAN, hints=hints)
-    assert all(set(run.best) <= set(hints.tolist()) for run in found.random)
+    assert all(set(run.best) <= set(hints.tolist()) for run in (*found.gcg, *found.random))
 
 
 def test_too_few_probes_are_named(tiny_pair: Pair) -> None:

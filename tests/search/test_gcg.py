@@ -50,13 +50,6 @@ class Linear:
         return tuple(ALLOWED[self.weights[:3, ALLOWED].argmax(1)].tolist())
 
 
-def test_a_search_starts_from_the_tokens_it_is_given_and_may_leave_them() -> None:
-    objective = Linear()
-    result = gcg(objective, SETTINGS, ALLOWED, starts=ALLOWED[:4])
-    assert all(set(candidate) <= set(ALLOWED[:4].tolist()) for candidate in objective.asked[: SETTINGS.candidates])
-    assert result.best == objective.optimum
-
-
 @pytest.mark.parametrize("swaps", [1, 3])
 def test_gcg_reaches_the_optimum_of_a_linear_objective(swaps: int) -> None:
     objective = Linear()
