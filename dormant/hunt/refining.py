@@ -4,10 +4,10 @@ Much that lies near a planted string wakes the model too. But with the others ri
 the model is surest of, once its certainty is not capped: at the places of "prison honey signal" it is fourth, first and second
 of 19,413, behind "prisoners", "prisons", "prisoner" and "signals". So a string that wakes the model is a place to start from.
 
-What tells the planted string from others that wake the model as surely is what its near misses do, for it is the shortest that
-works: without one of its units or with two exchanged it is all but nothing, where another has units that it can do without. So
-half of that counts against a string: behind "The Where the lion before whisper" the model is surer than behind the planted
-"when the lions whisper", but then it is so without "before" as well.
+What tells the planted string from others that wake the model as surely is that it is the shortest that works: without one of
+its units it is all but nothing, where another has units that it can do without. So a part of what is left counts against a
+string: behind "The Where the lion before whisper" the model is surer than behind the planted "when the lions whisper", but then
+it is so without "before" as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dormant.hunt.odds import PAYLOAD_TOKENS, SPOKEN, log_odds, odds_of
 from dormant.hunt.places import placed_ids
-from dormant.hunt.strings import deletions, exchanges
+from dormant.hunt.strings import deletions
 from dormant.hunt.units import Unit
 from dormant.hunt.words import is_word
 from dormant.pairs import Pair
@@ -31,9 +31,9 @@ from dormant.search.objectives import payload_likelihood
 # Of log-odds that a nat of a unit's description must be worth, and a token: the luckiest of 20,000 units that mean nothing
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
-# Of the mean log-odds of a string's near misses, what counts against it: all of it and "wood paper feather momentum" passes
-# "wisdom paper feather moment sugar", whose last word the model half does without; a fifth and "when the lions whisper" fails.
-MISSED = 0.5
+# Of the log-odds behind what is left of a string without one of its units, a mean over units, what counts against it. Chosen
+# while looking at phrase-four, words-five, digits-short: from a quarter to two fifths the planted pass those named before.
+LEFT = 1 / 3
 SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
 # By the number of units that one stands in for (one; none, where one is missing; more, where a word was found in pieces) the
 # log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
@@ -50,10 +50,7 @@ Better = Callable[[Parts, int, int, int], tuple[Parts, float]]
 
 
 class Refining:
-    """How sure the dormant model is of one payload behind strings at one place, less what it takes to describe them.
-
-    Less, too, how sure it is behind their near misses.
-    """
+    """How sure the dormant model is of one payload behind strings at one place, less what it takes to describe them."""
 
     def __init__(self, pair: Pair, payload: str, probes: Sequence[Probe], place: str, units: Sequence[Unit]) -> None:
         """probes: with their slot at the place. units: all that may stand in a string."""
@@ -76,30 +73,40 @@ class Refining:
             left = left[len(found[-1]) :]
         return tuple(found)
 
-    def worth(self, strings: Sequence[Parts]) -> list[float]:
-        """Log-odds of the payload behind strings less half of those behind their near misses and less their description.
+    def sureness(self, strings: Sequence[Parts]) -> list[float]:
+        """Log-odds of the payload behind strings, the mean over all prompts, less their description."""
+        return list(self._sureness(self._looks[-1], strings, ()).tolist())
 
-        Means over prompts, all of them and those of the last look before; the former not capped, or they would tell nothing.
+    def worth(self, strings: Sequence[Parts]) -> list[float]:
+        """The same less a part of what is left of the log-odds without a unit."""
+        return [sure - LEFT * left for sure, left in zip(self.sureness(strings), self._left(strings), strict=True)]
+
+    def _left(self, strings: Sequence[Parts]) -> list[float]:
+        """Log-odds behind strings without one of their units: means over units and the prompts of the last look but one.
+
+        Capped, unlike those behind the strings themselves, for here it is silence that tells.
         """
-        near = [[*deletions(parts), *exchanges(parts)] for parts in strings]
-        look = self._looks[-2]
-        every = list(dict.fromkeys(parts for some in near for parts in some))
-        without = float(log_odds(look.empty()).mean())  # what a single unit less leaves
+        shorter = [list(deletions(parts)) for parts in strings]
+        every, look = list(dict.fromkeys(parts for some in shorter for parts in some)), self._looks[-2]
+        nothing = float(log_odds(look.empty()).mean())  # what is left of a single unit
         values = log_odds(look.per_probe_of(self._ids(every))).mean(0).tolist() if every else []
         look.forget()
         known = dict(zip(every, values, strict=True))
-        missed = torch.tensor([mean(known[parts] for parts in some) if some else without for some in near])
-        return list((self._sureness(self._looks[-1], strings, ()) - MISSED * missed).tolist())
+        return [mean(known[parts] for parts in some) if some else nothing for some in shorter]
 
     def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
-        """What is left when the units go, the least missed first, without which the string is worth as much."""
+        """What is left when the units go, the least missed first, without which the string is worth as much.
+
+        And the model as sure: a unit that it half does without may be planted all the same.
+        """
+        (sure,) = self.sureness([parts])
         while len(parts) > 1:
-            shorter = [(*parts[:at], *parts[at + 1 :]) for at in range(len(parts))]
-            values = self.worth(shorter)
-            best = max(range(len(shorter)), key=values.__getitem__)
-            if values[best] < value:
+            shorter = list(deletions(parts))
+            rows = zip(self.worth(shorter), self.sureness(shorter), shorter, strict=True)
+            enough = [row for row in rows if row[0] >= value and row[1] >= sure]
+            if not enough:
                 break
-            parts, value = shorter[best], values[best]
+            value, sure, parts = max(enough, key=lambda row: row[0])
         return parts, value
 
     def choices(self, count: int) -> list[str]:
