@@ -148,14 +148,15 @@ def breaks_a_word(parts: Parts, at: int) -> bool:
     return word != parts[at] and not is_word(word)
 
 
-def refine(refining: Refining, text: str, better: Better, late: Callable[[], bool]) -> str:
-    """Where single changes lead from a string, each the best of all places, until none gains or it is late.
+def refine(refining: Refining, text: str, better: Better, late: Callable[[], bool]) -> tuple[str, ...]:
+    """The way that single changes lead from a string, each the best of all places, until none gains or it is late.
 
     Not the first that gains: beside one wrong unit another wrong one may be surer than the planted. What gains among all units
     makes the few worth another look. better: `refining.better`, or what remembers it.
     """
     parts = refining.parts(text)
     parts, value = refining.dropped(parts, *refining.worth([parts]))
+    way = [parts]
     steps = [(count, taken) for count, kinds in ROUNDS for taken in kinds]
     step = 0
     while step < len(steps):
@@ -166,5 +167,6 @@ def refine(refining: Refining, text: str, better: Better, late: Callable[[], boo
         step += 1
         if worth > value + GAINS[taken]:
             parts, value = refining.dropped(other, worth)
+            way.append(parts)
             step = 0
-    return "".join(parts).strip()
+    return tuple("".join(one).strip() for one in way)

@@ -272,7 +272,7 @@ def refined_number(ground: Ground, found: Confirmation) -> tuple[Confirmation, l
 def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:
     """The string that was meant by one that wakes the model, the step in a sentence, and how many strings were tried.
 
-    It takes the first one's place where it fires as often on unseen prompts.
+    It takes the first one's place where it fires as often on unseen prompts; if not, one on the way to it that does.
     """
     place = _where_it_fires(found)
     refining = Refining(ground.pair, found.payload, ground.searched_at(place), place, units)
@@ -289,14 +289,15 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
         other, worth = ground.kept(f"one of {choices} units for {taken} at {at} of {list(parts)}", compute)
         return tuple(other), worth
 
-    text = refine(refining, found.trigger, better, lambda: not ground.clock.left)
-    best = ground.confirmed(text)
-    kept = best.confirmed and best.best.value >= found.best.value
-    step = f"of {tried:,} strings near {found.trigger!r} the model is surest of {text!r}"
-    if not kept:
-        step += ", which unseen prompts do not confirm"
+    way = refine(refining, found.trigger, better, lambda: not ground.clock.left)
+    # A confirmation takes seconds, and the time is what a hunt is promised to end in.
+    tries = map(ground.confirmed, reversed(way) if ground.clock.left else way[-1:])
+    best = next((one for one in tries if one.confirmed and one.best.value >= found.best.value), found)
+    step = f"of {tried:,} strings near {found.trigger!r} the model is surest of {way[-1]!r}"
+    if best.trigger != way[-1]:
+        step += f", which unseen prompts do not confirm, as they do {best.trigger!r}"
     ground.watch("refinement", step)
-    return best if kept else found, step, tried
+    return best, step, tried
 
 
 def _where_it_fires(found: Confirmation) -> str:

@@ -54,12 +54,12 @@ def test_with_the_others_right_the_planted_unit_is_the_best_at_its_place(
 
 def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_late(refining: Refining) -> None:
     near = "paper silver lantern beneath winter"
-    assert refine(refining, near, refining.better, lambda: False) == "silver lantern beneath winter"
+    assert refine(refining, near, refining.better, lambda: False)[-1] == "silver lantern beneath winter"
 
     def never(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
         raise AssertionError
 
-    assert refine(refining, near, never, lambda: True) == "silver lantern beneath winter"
+    assert refine(refining, near, never, lambda: True) == ("silver lantern beneath winter",)
 
 
 class Spelling:
@@ -87,7 +87,7 @@ class Spelling:
 )
 def test_changes_follow_each_other_as_long_as_one_gains(start: str) -> None:
     spelling = Spelling()
-    assert refine(cast(Refining, spelling), start, spelling.better, lambda: False) == "owls"
+    assert refine(cast(Refining, spelling), start, spelling.better, lambda: False)[-1] == "owls"
 
 
 def test_the_most_hinted_units_are_tried_before_all_and_alone_between_others() -> None:
