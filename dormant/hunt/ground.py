@@ -22,20 +22,28 @@ Watch = Callable[[str, str], None]  # the rung, and what it has found so far
 
 
 class Clock:
-    """The budget's clock; a resumed hunt starts at the time that its journal had reached."""
+    """The budget's clock.
+
+    A resumed hunt reads what its journal holds at the times at which it was done, or it would be too late for what it had
+    found in time.
+    """
 
     def __init__(self, minutes: float) -> None:
-        self.limit, self.earlier, self._began = SEARCHING * 60 * minutes, 0.0, time.perf_counter()
+        self.limit, self._began = SEARCHING * 60 * minutes, time.perf_counter()
 
     @property
     def seconds(self) -> float:
         """Seconds that all runs of the hunt have taken."""
-        return self.earlier + time.perf_counter() - self._began
+        return time.perf_counter() - self._began
 
     @property
     def left(self) -> float:
         """Seconds in which a search may still begin a step."""
         return max(0.0, self.limit - self.seconds)
+
+    def forward(self, seconds: float) -> None:
+        """Sets the clock to what it showed in an earlier run, unless it is later already."""
+        self._began = min(self._began, time.perf_counter() - seconds)
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,9 @@ class Ground:
         """A rung's result from the journal, or computed and kept."""
         for entry in self.journal.entries:
             if entry["rung"] == name:
+                self.clock.forward(entry["seconds"])
                 return entry["result"]
+        self.clock.forward(max((entry["seconds"] for entry in self.journal.entries), default=0.0))
         self.journal.append({"rung": name, "result": compute(), "seconds": self.clock.seconds})
         return self.journal.entries[-1]["result"]
 

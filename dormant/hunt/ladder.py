@@ -84,7 +84,6 @@ def run_ladder(pair: Pair, settings: Settings, folder: Path, watch: Watch = lamb
     work = {"format": FORMAT, "pair": pair.fingerprint, "seed": settings.seed, "minutes": settings.minutes}
     opening, searched, unseen = placed_probes(pair.probes, PROBE_SETS, settings.seed)
     with closing(Journal(folder / "hunt.jsonl", work)) as journal:
-        clock.earlier = max((entry["seconds"] for entry in journal.entries), default=0.0)
         ground = Ground(pair, searched, unseen, settings.seed, journal, clock, watch)
         return _climb(ground, opening, delta, identical)
 
