@@ -171,8 +171,9 @@ def own_pairs(head: Head, removed: float, top: int) -> list[Place]:
 
 
 def tile_of(device: torch.device) -> tuple[int, int]:
-    """Lines and key tokens of a tile on a device."""
-    return TILE.get(device.type, TILE["cpu"])
+    """Lines and key tokens of a tile on a device: twice as many tokens where a product takes half the memory."""
+    height, width = TILE.get(device.type, TILE["cpu"])
+    return height, width * 4 // screen_of(device.type).dtype.itemsize
 
 
 @dataclass(frozen=True, eq=False)
