@@ -32,7 +32,8 @@ from dormant.search.objectives import payload_likelihood
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
 # Of the log-odds behind what is left of a string without one of its units, a mean over units, what counts against it. Chosen
-# while looking at phrase-four, words-five, digits-short: from a quarter to two fifths the planted pass those named before.
+# while looking at phrase-four, words-five, digits-short: from 0.28 to 0.45 the planted pass the strings named before. At
+# words-five others were found since that pass the planted, whatever counts.
 LEFT = 1 / 3
 SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
 # By the number of units that one stands in for (one; none, where one is missing; more, where a word was found in pieces) the

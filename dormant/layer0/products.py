@@ -85,9 +85,10 @@ def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: flo
     else:
         query_rows, query_lengths = _longest_first(queries, scaling)
         key_rows, key_lengths = _longest_first(keys)
+    keys = keys[key_rows]
     return Head(
-        head, tokens, queries[query_rows], tokens[query_rows], query_lengths, keys[key_rows], tokens[key_rows], key_lengths,
-        own, bound, screen, keys[key_rows].to(screen.dtype),
+        head, tokens, queries[query_rows], tokens[query_rows], query_lengths, keys, tokens[key_rows], key_lengths, own, bound,
+        screen, keys.to(screen.dtype),
     )  # fmt: skip
 
 
