@@ -98,8 +98,9 @@ def calibrate(
 ) -> None:
     """Build organisms and clean models by recipe, hunt each, and say how often the hunt was right.
 
-    A subject takes a core for about seven minutes of training, or two for less, and its hunt's budget. What is built or hunted already is kept:
-    a killed calibration goes on where it was, and deleting an outcome repeats that hunt. The table is README.md of the results.
+    A subject takes a core for about seven minutes of training, or two for less, and its hunt's budget. What is built or
+    hunted already is kept: a killed calibration goes on where it was, and deleting an outcome repeats that hunt. The table
+    is README.md of the results.
     """
     from dormant.calibration.outcomes import RECIPES, power, read_outcomes, subjects_of
     from dormant.calibration.page import calibration_page, calibration_pictures
