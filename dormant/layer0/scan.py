@@ -17,19 +17,10 @@ from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.layer0.attention import check_ids
 from dormant.layer0.pair import Layer0Pair
-from dormant.layer0.products import (
-    Head,
-    Place,
-    Workspace,
-    best_pairs,
-    head_vectors,
-    heads_at_a_time,
-    own_pairs,
-    units_at_a_time,
-    workspace,
-)
+from dormant.layer0.products import Workspace, best_pairs, units_at_a_time, workspace
 from dormant.layer0.rope import phases, turn_
 from dormant.layer0.tables import bias_tables, check_heads
+from dormant.layer0.vectors import Head, Place, head_vectors, heads_at_a_time, own_pairs
 
 Progress = Callable[[int, str], None]  # called with the pairs scored so far and a remark
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dormant.errors import BadInput
-from dormant.layer0 import Layer0Pair, delta_logits, products, score
+from dormant.layer0 import Layer0Pair, delta_logits, products, score, screening, vectors
 from dormant.layer0 import scan as scan_package
 from dormant.layer0.scan import PairScore, scan, scan_pairs
 from dormant.layer0.screening import BFLOAT16, FLOAT32
@@ -21,7 +21,7 @@ OFFSETS = [0, 1, 3]
 
 @pytest.fixture(params=[FLOAT32, BFLOAT16], ids=["float32", "bfloat16"], autouse=True)
 def _screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "screen_of", lambda device_type: request.param)
+    monkeypatch.setattr(screening, "fastest", lambda: request.param)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def by_hand(pair: Layer0Pair, tokens: list[int], offset: int) -> torch.Tensor:
 def test_a_scan_finds_the_best_of_all_pairs(
     tile: tuple[int, int], pair: Layer0Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(products.TILE, "cpu", tile)
+    monkeypatch.setitem(vectors.TILE, "cpu", tile)
     found = scan(pair, OFFSETS, top=50)
     every = torch.cat([by_hand(pair, list(range(64)), offset).flatten() for offset in OFFSETS])
     best = torch.tensor([score.value for score in found.top])
