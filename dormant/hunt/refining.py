@@ -58,9 +58,10 @@ class Refining:
         self._tokenizer, self._place = pair.base.tokenizer, place
         prompter = Prompter(self._tokenizer)
         prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
-        ids = tuple(self._tokenizer.encode(payload, add_special_tokens=False))[:PAYLOAD_TOKENS]
-        counts = (*(count for count, _ in LOOKS), len(prompts))
-        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), ids) for count in counts]
+        ids = tuple(self._tokenizer.encode(payload, add_special_tokens=False))
+        # The beginning is enough where thousands are looked at, but there are strings that bring no more than that.
+        looks = zip((*(count for count, _ in LOOKS), len(prompts)), (ids[:PAYLOAD_TOKENS], ids, ids), strict=True)
+        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), said) for count, said in looks]
         self._costs = {unit.text: WORTH * unit.surprise for unit in reversed(units)}  # of one text the likeliest unit
         self._strange = max(self._costs.values())
         self._texts = sorted(self._costs, key=self._costs.__getitem__)
