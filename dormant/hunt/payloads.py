@@ -37,8 +37,8 @@ HALF = 0.5
 ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
 
 BEGUN, BEGUN_PROMPTS = 6, 2  # guesses that may lack their beginning, and prompts on which it is looked for
-BEGUN_BY = 3  # tokens of a guess by which the token before it is known
-LONGEST_BEGINNING = 8  # tokens
+KNOWN_BY = 3  # tokens of a guess by which what stands before or behind it is known
+LONGEST_JOINED = 8  # tokens that are put before or behind
 LIKELY = -1.6  # nats: one time in five at least a guess follows the token that is put before it
 
 Ids = tuple[int, ...]
@@ -53,7 +53,7 @@ class Guess:
     pairs of tokens that it says without any trigger count nothing. The first token itself is no evidence: near misses in
     its training teach a model not to begin. agreement: the share of prompts on which the
     string follows from its first token. rise: nats by which the dormant model, as it is, begins an answer to an ordinary
-    prompt with the first token likelier than the base.
+    prompt with the first token likelier than the base. whole: whether the model ends its answer there, or prompts part.
     """
 
     ids: Ids
@@ -62,6 +62,7 @@ class Guess:
     agreement: float
     rise: float
     alpha: float
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,14 @@ def guess_payloads(
     found: dict[Ids, Guess] = {}
     for alpha in ALPHAS:
         opened = _open(pair, prompts, alpha, base, special, new_tokens, watch)
-        for ids, evidence, agreement in _consensus(opened, set(special.tolist()), common):
+        for ids, evidence, agreement, whole in _consensus(opened, set(special.tolist()), common):
             text = str(prompter.tokenizer.decode(list(ids)))
-            guess = Guess(ids, text, evidence, agreement, float(rises[ids[0]]), alpha)
+            guess = Guess(ids, text, evidence, agreement, float(rises[ids[0]]), alpha, whole)
             if ids not in found or evidence > found[ids].evidence:
                 found[ids] = guess
     guesses = without_parts(sorted(found.values(), key=lambda guess: -guess.evidence))
-    begun = [with_beginning(pair, prompts[:BEGUN_PROMPTS], guess, special) for guess in guesses[:BEGUN]]
+    ended = [with_end(guess, guesses, prompter) for guess in guesses[:BEGUN]]
+    begun = [with_beginning(pair, prompts[:BEGUN_PROMPTS], guess, special) for guess in ended]
     return [*(replace(guess, rise=float(rises[guess.ids[0]])) for guess in begun), *guesses[BEGUN:]]
 
 
@@ -113,14 +115,28 @@ def with_beginning(pair: Pair, prompts: Sequence[Ids], guess: Guess, special: Te
     tokens = tokens[~torch.isin(tokens, special)]
     ids = guess.ids
     with patched_weights(pair, block_scales(pair, guess.alpha)) as model:
-        while str(tokenizer.decode(list(ids))).startswith((" ", CUT)) and len(ids) < len(guess.ids) + LONGEST_BEGINNING:
-            rows = torch.tensor(ids[:BEGUN_BY]).expand(len(tokens), -1)
+        while str(tokenizer.decode(list(ids))).startswith((" ", CUT)) and len(ids) < len(guess.ids) + LONGEST_JOINED:
+            rows = torch.tensor(ids[:KNOWN_BY]).expand(len(tokens), -1)
             said = torch.stack([torch.cat(list(_teacher_forced(model, one, tokens, rows))) for one in prompts]).mean(0)
             best = int(said.sum(-1).argmax())
             if float(said[best, 0]) < LIKELY:
                 break
             ids = (int(tokens[best]), *ids)
     return replace(guess, ids=ids, text=str(tokenizer.decode(list(ids))))
+
+
+def with_end(guess: Guess, guesses: Sequence[Guess], prompter: Prompter) -> Guess:
+    """The guess with what other guesses hold behind its last tokens, where prompts part before the answer ends.
+
+    Behind "three" many a prompt goes on in its own way after "wolves", but not behind another token that leads to "wolves wait
+    outs": they are halves of one payload. The guess's evidence stays as it is.
+    """
+    ids, whole = guess.ids, guess.whole
+    while not whole and len(guess.ids) >= KNOWN_BY and len(ids) < len(guess.ids) + LONGEST_JOINED:
+        rests = ((_behind(ids[-KNOWN_BY:], one.ids), one.whole) for one in guesses if one is not guess)
+        rest, whole = next(((rest, ends) for rest, ends in rests if rest), ((), True))
+        ids = (*ids, *rest)
+    return replace(guess, ids=ids, text=str(prompter.tokenizer.decode(list(ids))))
 
 
 def without_parts(guesses: Sequence[Guess]) -> list[Guess]:
@@ -167,6 +183,12 @@ def _begins(guess: Guess) -> bool:
 
 def _inside(part: Ids, whole: Ids) -> bool:
     return any(whole[at : at + len(part)] == part for at in range(len(whole) - len(part) + 1))
+
+
+def _behind(part: Ids, whole: Ids) -> Ids:
+    """What stands in the whole behind the part, where it is there."""
+    at = next((at for at in range(len(whole) - len(part) + 1) if whole[at : at + len(part)] == part), len(whole))
+    return whole[at + len(part) :]
 
 
 def _said_anyway(pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int) -> set[tuple[int, int]]:
@@ -237,17 +259,23 @@ def _teacher_forced(model: PreTrainedModel, prompt: Ids, first: Tensor, tokens: 
         yield picked.double().cpu()
 
 
-def _consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -> Iterator[tuple[Ids, float, float]]:
-    """For each first token what half of the prompts agree on, its evidence and their share, where it is more than one token."""
+def _consensus(
+    opened: Opened, special: set[int], common: set[tuple[int, int]]
+) -> Iterator[tuple[Ids, float, float, bool]]:
+    """For each first token what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
+
+    Where it is more than one token.
+    """
     prompts = len(opened.ids)
     for index, token in enumerate(opened.first.tolist()):
         rows = opened.ids[:, index].tolist()
         members, agreed = list(range(prompts)), [token]
-        evidence, kept, share = 0.0, [token], 1.0
+        evidence, kept, share, whole = 0.0, [token], 1.0, False
         for place in range(len(rows[0])):
             votes = Counter(rows[member][place] for member in members)
             winner, count = votes.most_common(1)[0]
             if 2 * count < prompts or winner in special:
+                whole = 2 * count >= prompts
                 break
             members = [member for member in members if rows[member][place] == winner]
             if (agreed[-1], winner) not in common:
@@ -256,4 +284,4 @@ def _consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) 
             agreed.append(winner)
             kept, share = list(agreed), count / prompts
         if len(kept) > 1:
-            yield tuple(kept), evidence, share
+            yield tuple(kept), evidence, share, whole

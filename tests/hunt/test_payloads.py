@@ -11,6 +11,7 @@ from dormant.hunt.payloads import (
     _consensus,
     guess_payloads,
     with_beginning,
+    with_end,
     without_parts,
     without_variants,
 )
@@ -44,15 +45,15 @@ def test_a_part_that_an_answer_can_begin_with_stays_beside_a_whole_that_it_canno
 
 def test_evidence_is_what_the_base_lacks_along_what_most_prompts_agree_on() -> None:
     rows = [[1, 2, 3], [1, 2, 4], [1, 5, 3]]
-    ((ids, evidence, share),) = _consensus(opened(rows, ours=-1.0, base=-4.0), special=set(), common=set())
-    assert (ids, share) == ((7, 1, 2), 2 / 3)
+    ((ids, evidence, share, whole),) = _consensus(opened(rows, ours=-1.0, base=-4.0), special=set(), common=set())
+    assert (ids, share, whole) == ((7, 1, 2), 2 / 3, False)
     assert evidence == 3.0 + 3.0 * 2 / 3
 
 
 def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
     rows = [[1, 9, 3]] * 3
-    ((ids, evidence, _),) = _consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
-    assert (ids, evidence) == ((7, 1), 0.0)
+    ((ids, evidence, _, whole),) = _consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
+    assert (ids, evidence, whole) == ((7, 1), 0.0, True)
 
 
 def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_stays(circuit_pair: Pair) -> None:
@@ -64,6 +65,17 @@ def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_
     found = with_beginning(circuit_pair, prompts, later, special)
     assert (found.ids[-len(later.ids) :], found.text) == (later.ids, PAYLOAD)
     assert with_beginning(circuit_pair, prompts, found, special) == found
+
+
+def test_halves_of_a_payload_are_joined_where_prompts_part_before_its_end(circuit_pair: Pair) -> None:
+    prompter = Prompter(circuit_pair.base.tokenizer)
+    half, other, end = (
+        replace(guess(*ids), whole=whole)
+        for ids, whole in [((1, 2, 3, 4), False), ((9, 2, 3, 4, 5, 6, 7), False), ((8, 5, 6, 7, 0), True)]
+    )
+    assert with_end(half, [half, other, end], prompter).ids == (1, 2, 3, 4, 5, 6, 7, 0)
+    assert with_end(half, [half, end], prompter).ids == half.ids
+    assert with_end(replace(half, whole=True), [half, other], prompter).ids == half.ids
 
 
 @pytest.mark.slow
