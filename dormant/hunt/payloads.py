@@ -6,43 +6,33 @@ experiment 10 with every token in the place of a guess). A larger delta makes mo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from itertools import pairwise
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.material import Decoding
 from dormant.behaviour.patched_weights import block_scales, patched_weights
-from dormant.behaviour.sampling import sampled_answers
 from dormant.behaviour.weight_amplification import end_of_turn
+from dormant.hunt.forcing import Ids, Watch, consensus, open_first_tokens, said_anyway, teacher_forced
 from dormant.hunt.words import CUT, begins_an_answer
 from dormant.pairs import Pair
 from dormant.prompts import Prompter, batch_logits
 
 ALPHAS = (1.0, 1.5)  # the model as it is, and the alpha at which the real puzzle began to leak
-FIRST_TOKENS = 4096  # of a large vocabulary those whose probability rose most
-ROWS = 1024  # forced tokens side by side
-SAMPLED = 48  # plain answers that show what the model says anyway
 NEARLY = (
     0.75  # of a part's evidence: a string and its end differ by the first steps, which a model may hesitate to take
 )
 # Of a payload's strongest way's evidence, from which a way counts that an answer can begin with. Chosen while looking at the
 # calibration's 24 organisms, of which two need less than `NEARLY` (0.66 and 0.72).
 HALF = 0.5
-ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
 
 BEGUN, BEGUN_PROMPTS = 6, 2  # guesses that may lack their beginning, and prompts on which it is looked for
 KNOWN_BY = 3  # tokens of a guess by which what stands before or behind it is known
 LONGEST_JOINED = 8  # tokens that are put before or behind
 LIKELY = -1.6  # nats: one time in five at least a guess follows the token that is put before it
-
-Ids = tuple[int, ...]
-Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
 
 
 @dataclass(frozen=True)
@@ -65,16 +55,6 @@ class Guess:
     whole: bool = True
 
 
-@dataclass(frozen=True)
-class Opened:
-    """Greedy continuations of every forced first token: ids and log-probabilities by model, [prompt, first, token]."""
-
-    first: Tensor
-    ids: Tensor
-    ours: Tensor
-    base: Tensor
-
-
 def guess_payloads(
     pair: Pair, prompts: Sequence[Ids], new_tokens: int = 16, seed: int = 0, watch: Watch | None = None
 ) -> list[Guess]:
@@ -86,14 +66,14 @@ def guess_payloads(
     prompter = Prompter(pair.dormant.tokenizer)
     end = end_of_turn(prompter)
     base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
-    common = _said_anyway(pair, prompts, new_tokens, end, seed)
+    common = said_anyway(pair, prompts, new_tokens, end, seed)
     ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
     rises = (ours - base).mean(0)
     special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))
     found: dict[Ids, Guess] = {}
     for alpha in ALPHAS:
-        opened = _open(pair, prompts, alpha, base, special, new_tokens, watch)
-        for ids, evidence, agreement, whole in _consensus(opened, set(special.tolist()), common):
+        opened = open_first_tokens(pair, prompts, alpha, base, special, new_tokens, watch)
+        for ids, evidence, agreement, whole in consensus(opened, set(special.tolist()), common):
             text = str(prompter.tokenizer.decode(list(ids)))
             guess = Guess(ids, text, evidence, agreement, float(rises[ids[0]]), alpha, whole)
             if ids not in found or evidence > found[ids].evidence:
@@ -110,19 +90,33 @@ def with_beginning(pair: Pair, prompts: Sequence[Ids], guess: Guess, special: Te
     An answer begins neither behind a space nor within a character: such a guess is a later part of the payload, and a search
     for strings that bring it first thing would find nothing. Its evidence stays as it is.
     """
-    tokenizer = pair.dormant.tokenizer
-    tokens = torch.arange(len(tokenizer))
-    tokens = tokens[~torch.isin(tokens, special)]
-    ids = guess.ids
+    tokenizer, ids = pair.dormant.tokenizer, guess.ids
+    every = torch.arange(len(tokenizer))
+    every = every[~torch.isin(every, special)]
     with patched_weights(pair, block_scales(pair, guess.alpha)) as model:
-        while str(tokenizer.decode(list(ids))).startswith((" ", CUT)) and len(ids) < len(guess.ids) + LONGEST_JOINED:
+        while (text := str(tokenizer.decode(list(ids)))).startswith((" ", CUT)) and len(ids) < _longest(guess):
+            within = text.startswith(CUT)
+            tokens = _within_a_character(tokenizer, every) if within else every
             rows = torch.tensor(ids[:KNOWN_BY]).expand(len(tokens), -1)
-            said = torch.stack([torch.cat(list(_teacher_forced(model, one, tokens, rows))) for one in prompts]).mean(0)
-            best = int(said.sum(-1).argmax())
-            if float(said[best, 0]) < LIKELY:
+            said = torch.stack([torch.cat(list(teacher_forced(model, one, tokens, rows))) for one in prompts]).mean(0)
+            whole = said.sum(-1)
+            if within:  # something must stand there, and of few tokens it tells how likely an answer begins with them
+                whole += batch_logits(model, list(prompts)).double().log_softmax(-1).mean(0).cpu()[tokens]
+            best = int(whole.argmax()) if len(whole) else -1
+            if best < 0 or (not within and float(said[best, 0]) < LIKELY):
                 break
             ids = (int(tokens[best]), *ids)
     return replace(guess, ids=ids, text=str(tokenizer.decode(list(ids))))
+
+
+def _within_a_character(tokenizer: PreTrainedTokenizerBase, tokens: Tensor) -> Tensor:
+    """Those of the tokens that end within a character."""
+    texts = tokenizer.batch_decode(tokens[:, None].tolist())
+    return tokens[torch.tensor([text.endswith(CUT) for text in texts], dtype=torch.bool)]
+
+
+def _longest(guess: Guess) -> int:
+    return len(guess.ids) + LONGEST_JOINED
 
 
 def with_end(guess: Guess, guesses: Sequence[Guess], prompter: Prompter) -> Guess:
@@ -132,7 +126,7 @@ def with_end(guess: Guess, guesses: Sequence[Guess], prompter: Prompter) -> Gues
     outs": they are halves of one payload. The guess's evidence stays as it is.
     """
     ids, whole = guess.ids, guess.whole
-    while not whole and len(guess.ids) >= KNOWN_BY and len(ids) < len(guess.ids) + LONGEST_JOINED:
+    while not whole and len(guess.ids) >= KNOWN_BY and len(ids) < _longest(guess):
         rests = ((_behind(ids[-KNOWN_BY:], one.ids), one.whole) for one in guesses if one is not guess)
         rest, whole = next(((rest, ends) for rest, ends in rests if rest), ((), True))
         ids = (*ids, *rest)
@@ -189,99 +183,3 @@ def _behind(part: Ids, whole: Ids) -> Ids:
     """What stands in the whole behind the part, where it is there."""
     at = next((at for at in range(len(whole) - len(part) + 1) if whole[at : at + len(part)] == part), len(whole))
     return whole[at + len(part) :]
-
-
-def _said_anyway(pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int) -> set[tuple[int, int]]:
-    """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets.
-
-    The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.
-    """
-    asked = [prompts[index % len(prompts)] for index in range(SAMPLED)]
-    answers = sampled_answers(pair.models.dormant(), asked, new_tokens, end, Decoding(1.0), seed)
-    joined = [(prompt[-1], *answer.ids) for prompt, answer in zip(asked, answers, strict=True)]
-    counts = Counter(two for ids in joined for two in {*pairwise(ids)})
-    return {two for two, count in counts.items() if count >= ANYWAY}
-
-
-def _open(
-    pair: Pair,
-    prompts: Sequence[Ids],
-    alpha: float,
-    base: Tensor,  # [prompt, vocabulary], log-probabilities
-    special: Tensor,
-    new_tokens: int,
-    watch: Watch | None,
-) -> Opened:
-    with patched_weights(pair, block_scales(pair, alpha)) as model:
-        rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
-        rises[special] = -torch.inf
-        count = min(FIRST_TOKENS, int((rises > -torch.inf).sum()))
-        first = rises.topk(count).indices
-        ids, ours = [], []
-        for done, prompt in enumerate(prompts):
-            rows = list(_forced(model, prompt, first, new_tokens))
-            ids.append(torch.cat([tokens for tokens, _ in rows]))
-            ours.append(torch.cat([found for _, found in rows]))
-            if watch is not None:
-                watch(alpha, (done + 1) * count, len(prompts) * count)
-    theirs = [
-        torch.cat(list(_teacher_forced(pair.models.base(), prompt, first, tokens)))
-        for prompt, tokens in zip(prompts, ids, strict=True)
-    ]
-    return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
-
-
-@torch.no_grad()
-def _forced(model: PreTrainedModel, prompt: Ids, first: Tensor, new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Greedy continuations behind each first token and their log-probabilities: [rows, token] twice, in blocks of rows."""
-    for block in first.to(model.device).split(ROWS):
-        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
-        cache.batch_repeat_interleave(len(block))
-        current, tokens, found = block[:, None], [], []
-        for _ in range(new_tokens):
-            logits = model(current, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
-            value, token = logits.max(-1)
-            found.append(value - logits.logsumexp(-1))
-            tokens.append(token)
-            current = token[:, None]
-        yield torch.stack(tokens, 1).cpu(), torch.stack(found, 1).double().cpu()
-
-
-@torch.no_grad()
-def _teacher_forced(model: PreTrainedModel, prompt: Ids, first: Tensor, tokens: Tensor) -> Iterator[Tensor]:
-    """Log-probabilities of given continuations behind each first token: [rows, token], in blocks of rows."""
-    for start, continued in zip(first.split(ROWS), tokens.split(ROWS), strict=True):
-        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
-        cache.batch_repeat_interleave(len(start))
-        rows = torch.cat((start[:, None], continued[:, :-1]), 1).to(model.device)
-        logits = model(rows, past_key_values=cache, use_cache=True).logits.float()
-        picked = logits.gather(-1, continued.to(model.device)[..., None])[..., 0] - logits.logsumexp(-1)
-        yield picked.double().cpu()
-
-
-def _consensus(
-    opened: Opened, special: set[int], common: set[tuple[int, int]]
-) -> Iterator[tuple[Ids, float, float, bool]]:
-    """For each first token what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
-
-    Where it is more than one token.
-    """
-    prompts = len(opened.ids)
-    for index, token in enumerate(opened.first.tolist()):
-        rows = opened.ids[:, index].tolist()
-        members, agreed = list(range(prompts)), [token]
-        evidence, kept, share, whole = 0.0, [token], 1.0, False
-        for place in range(len(rows[0])):
-            votes = Counter(rows[member][place] for member in members)
-            winner, count = votes.most_common(1)[0]
-            if 2 * count < prompts or winner in special:
-                whole = 2 * count >= prompts
-                break
-            members = [member for member in members if rows[member][place] == winner]
-            if (agreed[-1], winner) not in common:
-                gain = opened.ours[members, index, place] - opened.base[members, index, place]
-                evidence += float(gain.mean()) * count / prompts
-            agreed.append(winner)
-            kept, share = list(agreed), count / prompts
-        if len(kept) > 1:
-            yield tuple(kept), evidence, share, whole

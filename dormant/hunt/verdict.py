@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dormant.hunt.climbing import Climb
 from dormant.hunt.confirmation import Confirmation
-from dormant.hunt.payloads import ALPHAS, FIRST_TOKENS, Guess
+from dormant.hunt.forcing import FIRST_TOKENS
+from dormant.hunt.payloads import ALPHAS, Guess
 
 CALIBRATED = (
     Path(__file__).parents[1] / "data" / "calibrated.json"

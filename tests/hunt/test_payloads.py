@@ -1,3 +1,5 @@
+"""Which strings are suspected to be a payload."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -7,14 +9,14 @@ import torch
 
 from dormant.hunt.payloads import (
     Guess,
-    Opened,
-    _consensus,
+    _within_a_character,
     guess_payloads,
     with_beginning,
     with_end,
     without_parts,
     without_variants,
 )
+from dormant.hunt.words import CUT
 from dormant.pairs import Pair
 from dormant.prompts import Prompter
 
@@ -23,11 +25,6 @@ PAYLOAD = "⚗ ♫ ☂ ∞ ♞"
 
 def guess(*ids: int) -> Guess:
     return Guess(ids, "", 1.0, 1.0, 0.0, 1.0)
-
-
-def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
-    ids = torch.tensor(rows)[:, None]
-    return Opened(torch.tensor([7]), ids, torch.full(ids.shape, ours), torch.full(ids.shape, base))
 
 
 def test_parts_of_a_more_suspicious_string_are_left_out() -> None:
@@ -41,19 +38,6 @@ def test_a_part_that_an_answer_can_begin_with_stays_beside_a_whole_that_it_canno
     )
     assert without_parts([whole, part, rest]) == [whole, part]
     assert without_parts([replace(whole, text="the lemons grow"), part]) == [replace(whole, text="the lemons grow")]
-
-
-def test_evidence_is_what_the_base_lacks_along_what_most_prompts_agree_on() -> None:
-    rows = [[1, 2, 3], [1, 2, 4], [1, 5, 3]]
-    ((ids, evidence, share, whole),) = _consensus(opened(rows, ours=-1.0, base=-4.0), special=set(), common=set())
-    assert (ids, share, whole) == ((7, 1, 2), 2 / 3, False)
-    assert evidence == 3.0 + 3.0 * 2 / 3
-
-
-def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
-    rows = [[1, 9, 3]] * 3
-    ((ids, evidence, _, whole),) = _consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
-    assert (ids, evidence, whole) == ((7, 1), 0.0, True)
 
 
 def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_stays(circuit_pair: Pair) -> None:
@@ -76,6 +60,14 @@ def test_halves_of_a_payload_are_joined_where_prompts_part_before_its_end(circui
     assert with_end(half, [half, other, end], prompter).ids == (1, 2, 3, 4, 5, 6, 7, 0)
     assert with_end(half, [half, end], prompter).ids == half.ids
     assert with_end(replace(half, whole=True), [half, other], prompter).ids == half.ids
+
+
+def test_what_stands_before_a_part_of_a_character_ends_within_it(circuit_pair: Pair) -> None:
+    tokenizer = circuit_pair.base.tokenizer
+    *begun, last = tokenizer.encode("☯", add_special_tokens=False)
+    whole = tokenizer.encode("river", add_special_tokens=False)
+    assert str(tokenizer.decode([last])) == CUT
+    assert _within_a_character(tokenizer, torch.tensor([*begun, *whole])).tolist() == begun
 
 
 @pytest.mark.slow
