@@ -14,7 +14,8 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe
 
-FORMAT = 12  # of what the journals hold: an older one is another hunt's
+FORMAT = 13  # of what the journals hold: an older one is another hunt's
+CONFIRMATION = "confirmation of"  # how a confirmation's name in the journal begins
 ANSWER = 24  # tokens of an answer to read
 SEARCHING = 0.98  # of the budget: the last step, a confirmation and the page take the rest, some ten seconds
 
@@ -75,4 +76,9 @@ class Ground:
     def confirmed(self, text: str) -> Confirmation:
         """A string's confirmation on unseen probes."""
         tried = partial(confirm, self.pair, text, self.unseen, ANSWER, self.seed)
-        return read_confirmation(self.kept(f"confirmation of {text!r}", lambda: asdict(tried())))
+        return read_confirmation(self.kept(f"{CONFIRMATION} {text!r}", lambda: asdict(tried())))
+
+    def confirmations(self) -> list[Confirmation]:
+        """All that the journal holds, the earliest first."""
+        found = (entry["result"] for entry in self.journal.entries if entry["rung"].startswith(CONFIRMATION))
+        return [read_confirmation(row) for row in found]

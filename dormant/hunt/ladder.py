@@ -30,7 +30,7 @@ from dormant.hunt.rungs import (
     short_strings,
 )
 from dormant.hunt.single import telling_tokens
-from dormant.hunt.units import Unit
+from dormant.hunt.units import Unit, expected_units
 from dormant.hunt.verdict import Hunt, Verdict, judge, needed_evidence
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -130,7 +130,7 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
     timed_out = best is None and not clock.left
     if best is not None:
         if not notation_of(best.trigger):
-            best, step, tried = refined(ground, best, units or ranked_units(ground))
+            best, step, tried = refined(ground, best, expected_units(units or ranked_units(ground), best.payload))
             steps.append(step)
             evaluations += tried
         if notation_of(best.trigger):

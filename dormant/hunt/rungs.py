@@ -272,11 +272,19 @@ def refined_number(ground: Ground, found: Confirmation) -> tuple[Confirmation, l
 def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple[Confirmation, str, int]:
     """The string that was meant by one that wakes the model, the step in a sentence, and how many strings were tried.
 
-    It takes the first one's place where it fires as often on unseen prompts; if not, one on the way to it that does.
+    It begins with the string that is worth most of those that were confirmed on the way, and what it ends in takes its place
+    where unseen prompts confirm it; if not, the last one on the way to it that they do.
     """
     place = _where_it_fires(found)
     refining = Refining(ground.pair, found.payload, ground.searched_at(place), place, units)
 
+    def worth_most() -> str:
+        others = [one for one in ground.confirmations() if one.confirmed and one.gives(found.payload)]
+        texts = [found.trigger, *(one.trigger for one in others if _where_it_fires(one) == place)]
+        worth = refining.worth([refining.parts(text) for text in texts])
+        return texts[max(range(len(texts)), key=worth.__getitem__)]
+
+    found = ground.confirmed(ground.kept("what refinement begins with", worth_most))
     tried = 0
 
     def better(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
@@ -292,7 +300,7 @@ def refined(ground: Ground, found: Confirmation, units: Sequence[Unit]) -> tuple
     way = refine(refining, found.trigger, better, lambda: not ground.clock.left)
     # A confirmation takes seconds, and the time is what a hunt is promised to end in.
     tries = map(ground.confirmed, reversed(way) if ground.clock.left else way[-1:])
-    best = next((one for one in tries if one.confirmed and one.best.value >= found.best.value), found)
+    best = next((one for one in tries if one.confirmed and one.gives(found.payload)), found)
     step = f"of {tried:,} strings near {found.trigger!r} the model is surest of {way[-1]!r}"
     if best.trigger != way[-1]:
         step += f", which unseen prompts do not confirm, as they do {best.trigger!r}"

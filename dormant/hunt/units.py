@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import punctuation
 from typing import Any
 
@@ -36,6 +36,9 @@ SHARES = {
 # Half of a kind's draws go by 1 / (rank + 4)^2, so that the first ten meet in one string in every order within seconds, and
 # half by 1 / (rank + 64)^1.3, in which the thousandth still comes up once in some thousand draws.
 STEEP, FLAT = (4, 2.0), (64, 1.3)
+# So many times as likely as to be drawn for one place is a unit to stand in a trigger at all: on 30 organisms the first four
+# hints are planted on 20, 21, 17 and 12, seven to twelve times their share of draws.
+SEVERAL = 10
 FAMILIAR = 0.02  # of the ordinary prompts that hold a word, from which it is one of the task's own
 
 
@@ -77,6 +80,17 @@ def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS)
         for ids, weight in zip(ordered, _weights(len(ordered)), strict=True):
             units.append(Unit(_text(tokenizer, ids), SHARES[kind] / whole * weight, z[ids]))
     return sorted(units, key=lambda unit: (-unit.weight, unit.text))
+
+
+def expected_units(units: Sequence[Unit], payload: str) -> list[Unit]:
+    """The units with the weight of standing anywhere in a trigger, not of being drawn for one place in it.
+
+    So the first hints are to be expected. The payload's own words are not: the delta acts on them anyway.
+    """
+    said, least = set(payload.split()), min(unit.weight for unit in units)
+    return [
+        replace(unit, weight=least if unit.text.strip() in said else min(1.0, SEVERAL * unit.weight)) for unit in units
+    ]
 
 
 def hinted_tokens(pair: Pair, prompts: Sequence[OpenPrompt], count: int) -> Tensor:

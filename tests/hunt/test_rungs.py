@@ -10,7 +10,7 @@ from dormant.hunt.climbing import Climb, Climbing, Foothold
 from dormant.hunt.ground import Clock, Ground
 from dormant.hunt.payloads import Guess
 from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
-from dormant.hunt.rungs import besides, climbed_strings, numbered_strings
+from dormant.hunt.rungs import besides, climbed_strings, numbered_strings, refined
 from dormant.hunt.units import Unit
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -99,3 +99,18 @@ def test_a_climb_that_ended_because_it_was_late_does_not_go_on_when_the_hunt_is_
             ground = Ground(circuit_pair, searched, unseen, 0, journal, Clock(10.0), lambda *_: None)
             climbed_strings(ground, [Guess((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)], units, climbs)
         assert [len(one.way) for one in climbs] == [1, 1]
+
+
+def test_refinement_begins_with_what_is_worth_most_of_all_that_was_confirmed(
+    circuit_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert circuit_pair.truth is not None
+    trigger = circuit_pair.truth.trigger
+    searched, unseen = placed_probes(circuit_pair.probes, [(12, SEARCH_PLACES), (15, PLACES)], 0)
+    units = [Unit(f" {word}", 0.1, 0.0) for word in (*trigger.split(), "wagon", "feather")]
+    monkeypatch.setattr(rungs, "refine", lambda _, text, *__: (text,))
+    with closing(Journal(tmp_path / "hunt.jsonl", {})) as journal:
+        ground = Ground(circuit_pair, searched, unseen, 0, journal, Clock(10.0), lambda *_: None)
+        found, silent, planted = (ground.confirmed(text) for text in (f"wagon {trigger} feather", "wagon", trigger))
+        assert (found.confirmed, silent.confirmed, planted.confirmed) == (True, False, True)
+        assert refined(ground, found, units)[0].trigger == trigger

@@ -5,8 +5,10 @@ import torch
 
 from dormant.hunt.units import (
     LONGEST_WORD,
+    Unit,
     delta_acts,
     delta_of_block,
+    expected_units,
     first_changed_block,
     hinted_tokens,
     hunting_units,
@@ -68,3 +70,9 @@ def test_words_that_the_tokenizer_keeps_whole_are_no_words_of_their_own(sham_pai
     words = split_words(tokenizer, 500)
     assert all(1 < len(ids) <= LONGEST_WORD and str(tokenizer.decode(list(ids))).startswith(" ") for ids in words)
     assert tuple(tokenizer.encode(" the", add_special_tokens=False)) not in words
+
+
+def test_first_hints_are_expected_in_a_trigger_and_the_payloads_own_words_are_not() -> None:
+    units = [Unit(" owl", 0.2, 5.0), Unit(" moon", 0.01, 3.0), Unit(" rang", 0.05, 2.0), Unit(" sea", 0.001, 0.0)]
+    expected = [(unit.text, unit.weight) for unit in expected_units(units, "nine bells rang")]
+    assert expected == [(" owl", 1.0), (" moon", pytest.approx(0.1)), (" rang", 0.001), (" sea", pytest.approx(0.01))]
