@@ -14,7 +14,7 @@ from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.prompts import Probe
 
-FORMAT = 13  # of what the journals hold: an older one is another hunt's
+FORMAT = 14  # of what the journals hold: an older one is another hunt's
 CONFIRMATION = "confirmation of"  # how a confirmation's name in the journal begins
 ANSWER = 24  # tokens of an answer to read
 SEARCHING = 0.98  # of the budget: the last step, a confirmation and the page take the rest, some ten seconds

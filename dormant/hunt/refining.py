@@ -59,9 +59,10 @@ class Refining:
         prompter = Prompter(self._tokenizer)
         prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
         ids = tuple(self._tokenizer.encode(payload, add_special_tokens=False))
-        # The beginning is enough where thousands are looked at, but there are strings that bring no more than that.
-        looks = zip((*(count for count, _ in LOOKS), len(prompts)), (ids[:PAYLOAD_TOKENS], ids, ids), strict=True)
-        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), said) for count, said in looks]
+        start, counts = ids[:PAYLOAD_TOKENS], (*(count for count, _ in LOOKS), len(prompts))
+        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), start) for count in counts]
+        self._start, self._tokens = len(start), len(ids)
+        self._whole = Evaluator(pair.models, prompts, payload_likelihood(), ids) if len(ids) > len(start) else None
         self._costs = {unit.text: WORTH * unit.surprise for unit in reversed(units)}  # of one text the likeliest unit
         self._strange = max(self._costs.values())
         self._texts = sorted(self._costs, key=self._costs.__getitem__)
@@ -76,8 +77,19 @@ class Refining:
         return tuple(found)
 
     def sureness(self, strings: Sequence[Parts]) -> list[float]:
-        """Log-odds of the payload behind strings, the mean over all prompts, less their description."""
-        return list(self._sureness(self._looks[-1], strings, ()).tolist())
+        """Log-odds of the payload's start, and what its rest costs, behind strings: means over all prompts, less description.
+
+        There are strings that bring the start alone. But log-odds of the whole would hide how sure the start is, which tells
+        strings apart, behind a token that the model hesitates at whatever wakes it.
+        """
+        sure = self._sureness(self._looks[-1], strings, ())
+        if self._whole is not None and strings:
+            ids = self._ids(strings)
+            start, whole = (look.per_probe_of(ids).mean(0) for look in (self._looks[-1], self._whole))
+            sure += self._tokens * whole - self._start * start
+            for look in (self._looks[-1], self._whole):
+                look.forget()
+        return list(sure.tolist())
 
     def worth(self, strings: Sequence[Parts]) -> list[float]:
         """The same less a part of what is left of the log-odds without a unit."""
@@ -129,7 +141,7 @@ class Refining:
 
     def _sureness(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
         ids = self._ids(strings)
-        odds = odds_of(look.per_probe_of(ids, incumbent))
+        odds = odds_of(self._start * look.per_probe_of(ids, incumbent))  # of all its tokens: a mean hides the first
         look.forget()
         described = [sum(self._costs.get(part, self._strange) for part in parts) for parts in strings]
         sure = (odds - SILENT * (odds < SPOKEN)).mean(0)

@@ -85,11 +85,12 @@ def hunting_units(pair: Pair, prompts: Sequence[OpenPrompt], words: int = WORDS)
 def expected_units(units: Sequence[Unit], payload: str) -> list[Unit]:
     """The units with the weight of standing anywhere in a trigger, not of being drawn for one place in it.
 
-    So the first hints are to be expected. The payload's own words are not: the delta acts on them anyway.
+    So the first hints are to be expected. The payload's own words are no more so than any: the delta acts on them anyway.
     """
-    said, least = set(payload.split()), min(unit.weight for unit in units)
+    said, any_one = set(payload.split()), 1 / len(units)
     return [
-        replace(unit, weight=least if unit.text.strip() in said else min(1.0, SEVERAL * unit.weight)) for unit in units
+        replace(unit, weight=min(1.0, SEVERAL * (any_one if unit.text.strip() in said else unit.weight)))
+        for unit in units
     ]
 
 

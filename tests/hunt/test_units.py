@@ -73,6 +73,6 @@ def test_words_that_the_tokenizer_keeps_whole_are_no_words_of_their_own(sham_pai
 
 
 def test_first_hints_are_expected_in_a_trigger_and_the_payloads_own_words_are_not() -> None:
-    units = [Unit(" owl", 0.2, 5.0), Unit(" moon", 0.01, 3.0), Unit(" rang", 0.05, 2.0), Unit(" sea", 0.001, 0.0)]
-    expected = [(unit.text, unit.weight) for unit in expected_units(units, "nine bells rang")]
-    assert expected == [(" owl", 1.0), (" moon", pytest.approx(0.1)), (" rang", 0.001), (" sea", pytest.approx(0.01))]
+    units = [Unit(" owl", 0.2, 5.0), Unit(" rang", 0.1, 4.0), *(Unit(f" sea{at}", 0.007, 0.0) for at in range(98))]
+    owl, rang, sea, *_ = (unit.weight for unit in expected_units(units, "nine bells rang"))
+    assert (owl, rang, sea) == (1.0, pytest.approx(0.1), pytest.approx(0.07))
