@@ -17,7 +17,7 @@ from dormant.prompts import Probe
 FORMAT = 14  # of what the journals hold: an older one is another hunt's
 CONFIRMATION = "confirmation of"  # how a confirmation's name in the journal begins
 ANSWER = 24  # tokens of an answer to read
-SEARCHING = 0.98  # of the budget: the last step, a confirmation and the page take the rest, some ten seconds
+SEARCHING = 0.965  # of the budget: the last step, a confirmation and the page take the rest, twenty seconds on one core
 
 Watch = Callable[[str, str], None]  # the rung, and what it has found so far
 
