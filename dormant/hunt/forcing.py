@@ -57,6 +57,7 @@ def open_first_tokens(
     new_tokens: int,
     watch: Watch | None,
 ) -> Opened:
+    """What both models make of every first token, or of the `FIRST_TOKENS` that rose most, with the delta times alpha."""
     with patched_weights(pair, block_scales(pair, alpha)) as model:
         rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
         rises[special] = -torch.inf

@@ -32,8 +32,8 @@ from dormant.search.objectives import payload_likelihood
 # makes the model surer by half a nat to a nat, and to name one of them takes ten.
 WORTH, TOKEN = 0.1, 0.1
 # Of the log-odds behind what is left of a string without one of its units, a mean over units, what counts against it. Chosen
-# while looking at phrase-four, words-five, digits-short: from 0.28 to 0.45 the planted pass the strings named before. At
-# words-five others were found since that pass the planted, whatever counts.
+# while looking at phrase-four, words-five, digits-short, before the rest of a payload counted: from 0.28 to 0.45 the planted
+# passed the strings named until then.
 LEFT = 1 / 3
 SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
 # By the number of units that one stands in for (one; none, where one is missing; more, where a word was found in pieces) the
@@ -82,14 +82,7 @@ class Refining:
         There are strings that bring the start alone. But log-odds of the whole would hide how sure the start is, which tells
         strings apart, behind a token that the model hesitates at whatever wakes it.
         """
-        sure = self._sureness(self._looks[-1], strings, ())
-        if self._whole is not None and strings:
-            ids = self._ids(strings)
-            start, whole = (look.per_probe_of(ids).mean(0) for look in (self._looks[-1], self._whole))
-            sure += self._tokens * whole - self._start * start
-            for look in (self._looks[-1], self._whole):
-                look.forget()
-        return list(sure.tolist())
+        return list(self._sureness(self._looks[-1], strings, ()).tolist())
 
     def worth(self, strings: Sequence[Parts]) -> list[float]:
         """The same less a part of what is left of the log-odds without a unit."""
@@ -141,10 +134,14 @@ class Refining:
 
     def _sureness(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
         ids = self._ids(strings)
-        odds = odds_of(self._start * look.per_probe_of(ids, incumbent))  # of all its tokens: a mean hides the first
+        start = self._start * look.per_probe_of(ids, incumbent)  # of all its tokens: a mean hides the first
+        odds = odds_of(start)
         look.forget()
         described = [sum(self._costs.get(part, self._strange) for part in parts) for parts in strings]
         sure = (odds - SILENT * (odds < SPOKEN)).mean(0)
+        if look is self._looks[-1] and self._whole is not None:
+            sure += (self._tokens * self._whole.per_probe_of(ids) - start).mean(0)
+            self._whole.forget()
         return sure - torch.tensor(described) - TOKEN * torch.tensor([len(one) for one in ids])
 
     def _ids(self, strings: Sequence[Parts]) -> list[tuple[int, ...]]:
