@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ from torch import Tensor
 from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.layer0.attention import check_ids
+from dormant.layer0.neighbours import Neighbours
 from dormant.layer0.pair import Layer0Pair
-from dormant.layer0.products import Workspace, best_pairs, units_at_a_time, workspace
+from dormant.layer0.products import WORTH_ASKING, Seen, Unit, best_pairs, own_pairs, units_at_a_time, workspace
 from dormant.layer0.rope import phases, turn_
 from dormant.layer0.tables import bias_tables, check_heads
-from dormant.layer0.vectors import Head, Place, head_vectors, heads_at_a_time, own_pairs
+from dormant.layer0.vectors import Head, Place, head_vectors, heads_at_a_time
 
 Progress = Callable[[int, str], None]  # called with the pairs scored so far and a remark
 
@@ -92,10 +93,10 @@ def scan(
 ) -> Scan:
     """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), `heads` and `offsets`.
 
-    Offset 0 is a token with itself. Memory holds one tile of products and the vectors of as many heads as fit 64 MB (on a
-    GPU 1 GB), of one at least (a few times V x 4 head_dim floats). With a journal a killed scan resumes after the last head
-    and offset that it finished. Raises BadInput for unknown heads, negative, repeated or too large offsets, and ids outside
-    the vocabulary.
+    Offset 0 is a token with itself. Memory holds one tile of products, the vectors of as many heads as fit 64 MB (on a GPU
+    1 GB), of one at least (a few times V x 4 head_dim floats), and what is known of their products, at most 64 groups x V
+    floats a few times. With a journal a killed scan resumes after the last head and offset that it finished. Raises BadInput
+    for unknown heads, negative, repeated or too large offsets, and ids outside the vocabulary.
     """
     vocabulary, device = pair.base.embedding.shape[0], pair.base.embedding.device
     chosen = torch.arange(vocabulary, device=device) if tokens is None else tokens.to(device).unique()
@@ -107,32 +108,34 @@ def scan(
     log = Journal(journal, {"scan": _digest(pair, chosen), **work}) if journal is not None else None
     finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
     with closing(log) if log else nullcontext():
-        started, scored = time.perf_counter(), sum(_pairs(len(chosen), entry[0].offset) for entry in finished)
-        kept, best, space = scored, _best(finished, top), workspace(pair, len(chosen), device)
-        factors = phases(pair.base.rope, torch.tensor(list(offsets), device=device)) * pair.base.rope.scaling
-        done = {(entry[0].head, entry[0].offset) for entry in finished}
-        left = [(head, at) for head in listed for at, offset in enumerate(offsets) if (head, offset) not in done]
-        for units, places in _work(pair, chosen, left, offsets):
-            removed = _templates(pair, units, factors[places]) if remove_bias_template else [0.0] * len(places)
+        record = _Record(len(chosen), top, finished, log)
+        kept, started, space = record.scored, time.perf_counter(), workspace(pair, len(chosen), device)
 
-            def report(pairs: int, before: int = scored, leader: float = best[0].value if best else 0.0) -> None:
-                if progress:
-                    progress(before + pairs, f"best {leader:.4g}")
+        def tell(pairs: int) -> None:
+            if progress:
+                progress(pairs, f"best {record.best[0].value if record.best else 0.0:.4g}")
 
-            floor = best[-1].value if len(best) == top else 0.0
-            named = [offsets[at] for at in places]
-            found = _best_of_units(units, named, factors[places], removed, top, floor, space, report)
-            for head, offset, pairs in zip(units, named, found, strict=True):
-                finished.append([PairScore(value, head.head, offset, query, key) for value, query, key in pairs])
-                scored += _pairs(len(chosen), offset)
-                if log:
-                    log.append([list(vars(score).values()) for score in finished[-1]])
-            best = _best([best, *finished[-len(places) :]], top)
+        def look(units: Sequence[Unit], beside: Sequence[Seen | None]) -> list[Seen]:
+            before = record.scored
+            seen = best_pairs(units, beside, top, record.floor, space, lambda pairs: tell(before + pairs))
+            record.add(units, [each.places for each in seen])
+            return seen
+
+        several = heads_at_a_time(pair, len(chosen), device)
+        neighbours = Neighbours(units_at_a_time(pair, len(chosen)), radius=int(len(chosen) >= WORTH_ASKING))
+        waiting = [head for head in listed if record.left(head, offsets)]
+        for start in range(0, len(waiting), several):
+            vectors = head_vectors(pair, chosen, waiting[start : start + several])
+            units = [_units(pair, head, record.left(head.head, offsets), remove_bias_template) for head in vectors]
+            plain = [unit for of_head in units for unit in of_head if _needs_no_product(unit)]
+            record.add(plain, [own_pairs(unit, top) for unit in plain])
+            tell(record.scored)
+            neighbours.walk([[unit for unit in of_head if not _needs_no_product(unit)] for of_head in units], look)
         if log:
             log.finish()
         order = {(head, offset): at for at, (head, offset) in enumerate(itertools.product(listed, offsets))}
-        peaks = sorted((entry[0] for entry in finished), key=lambda peak: order[peak.head, peak.offset])
-        return Scan(tuple(best), tuple(peaks), scored, kept, time.perf_counter() - started)
+        peaks = sorted((entry[0] for entry in record.finished), key=lambda peak: order[peak.head, peak.offset])
+        return Scan(tuple(record.best), tuple(peaks), record.scored, kept, time.perf_counter() - started)
 
 
 def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
@@ -140,60 +143,62 @@ def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
     return heads * sum(_pairs(tokens, offset) for offset in offsets)
 
 
-def _work(
-    pair: Layer0Pair, tokens: Tensor, left: Sequence[tuple[int, int]], offsets: Sequence[int]
-) -> Iterator[tuple[list[Head], list[int]]]:
-    """Units that are looked through together, a head and the place of an offset each; such as need no product stand alone."""
-    size, several = (most(pair, len(tokens), tokens.device) for most in (units_at_a_time, heads_at_a_time))
-    waiting = list(dict.fromkeys(head for head, _ in left))
-    for start in range(0, len(waiting), several):
-        heads = head_vectors(pair, tokens, waiting[start : start + several])
-        units = [(head, at) for head in heads for of, at in left if of == head.head]
-        plain = [unit for unit in units if _needs_no_product(unit[0], offsets[unit[1]])]
-        others = [unit for unit in units if not _needs_no_product(unit[0], offsets[unit[1]])]
-        yield from (([head], [at]) for head, at in plain)
-        for first in range(0, len(others), size):
-            together = others[first : first + size]
-            yield [head for head, _ in together], [at for _, at in together]
+@dataclass
+class _Record:
+    """What a scan has found: an entry of pairs for every head and offset that is finished, kept in the journal too."""
+
+    tokens: int
+    top: int
+    finished: list[list[PairScore]]
+    log: Journal | None
+
+    def __post_init__(self) -> None:
+        """The best pairs of all so far, and the pairs scored."""
+        self.best = self._best(self.finished)
+        self.scored = sum(_pairs(self.tokens, entry[0].offset) for entry in self.finished)
+
+    @property
+    def floor(self) -> float:
+        """What a pair must exceed to be among the best."""
+        return self.best[-1].value if len(self.best) == self.top else 0.0
+
+    def left(self, head: int, offsets: Sequence[int]) -> list[int]:
+        """The offsets of a head that are not finished, the smallest first."""
+        done = {entry[0].offset for entry in self.finished if entry[0].head == head}
+        return sorted(set(offsets) - done)
+
+    def add(self, units: Sequence[Unit], places: Sequence[list[Place]]) -> None:
+        """Keeps the pairs found in units."""
+        found = [
+            [PairScore(value, unit.head.head, unit.offset, query, key) for value, query, key in pairs]
+            for unit, pairs in zip(units, places, strict=True)
+        ]
+        for entry in found:
+            self.scored += _pairs(self.tokens, entry[0].offset)
+            if self.log:
+                self.log.append([list(vars(score).values()) for score in entry])
+        self.finished += found
+        self.best = self._best([self.best, *found])
+
+    def _best(self, entries: Sequence[list[PairScore]]) -> list[PairScore]:
+        everything = [score for entry in entries for score in entry]
+        everything.sort(key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))
+        return everything[: self.top]
 
 
-def _needs_no_product(head: Head, offset: int) -> bool:
-    """Whether a head is alike in both models, so that no product can be anything but zero, or every token is with itself."""
-    return head.alike or offset == 0
+def _units(pair: Layer0Pair, head: Head, offsets: Sequence[int], without_template: bool) -> list[Unit]:
+    factors = phases(pair.base.rope, torch.tensor(offsets, device=head.keys.device)) * pair.base.rope.scaling
+    removed = [0.0] * len(offsets)
+    if without_template:
+        template = bias_tables(pair, [head.head])
+        turned = turn_(template.queries[0, :1, 0].repeat(len(offsets), 1), factors)
+        removed = (turned @ template.keys[0, 0]).tolist()
+    return [Unit(head, *each) for each in zip(offsets, factors, removed, strict=True)]
 
 
-def _templates(pair: Layer0Pair, heads: Sequence[Head], factors: Tensor) -> list[float]:
-    """What the biases alone give in units, which is taken off every pair: heads [unit], factors [unit, head_dim / 2]."""
-    found, at = list[Tensor](), 0
-    for number, alike in itertools.groupby(head.head for head in heads):
-        template, rows = bias_tables(pair, [number]), factors[at : at + len(list(alike))]
-        found.append(turn_(template.queries[0, :1, 0].repeat(len(rows), 1), rows) @ template.keys[0, 0])
-        at += len(rows)
-    return list(torch.cat(found).tolist())
-
-
-def _best_of_units(
-    heads: Sequence[Head],
-    offsets: Sequence[int],
-    factors: Tensor,
-    removed: Sequence[float],
-    top: int,
-    floor: float,
-    space: Workspace,
-    report: Callable[[int], None],
-) -> list[list[Place]]:
-    head = heads[0]
-    if not _needs_no_product(head, offsets[0]):
-        return best_pairs(heads, factors, removed, top, floor, space, report)
-    token = int(head.tokens[0])
-    found = [(abs(removed[0]), token, token)] if head.alike else own_pairs(head, removed[0], top)
-    report(_pairs(len(head.tokens), offsets[0]))
-    return [found]
-
-
-def _best(finished: Sequence[list[PairScore]], top: int) -> list[PairScore]:
-    everything = [score for entry in finished for score in entry]
-    return sorted(everything, key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))[:top]
+def _needs_no_product(unit: Unit) -> bool:
+    """Whether the head is alike in both models, so that no product can be anything but zero, or every token is with itself."""
+    return unit.head.alike or unit.offset == 0
 
 
 def _pairs(tokens: int, offset: int) -> int:

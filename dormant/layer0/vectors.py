@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dormant.layer0.ceilings import Reach, lengths
 from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.screening import Screen, screen_of
 from dormant.layer0.tables import build_tables
@@ -17,6 +18,7 @@ from dormant.layer0.tables import build_tables
 TILE = {"cpu": (2048, 256), "cuda": (16384, 8192)}
 # Numbers of the vectors that exist at a time, where one head's are not more: 64 MB, on a GPU 1 GB.
 VECTORS = {"cpu": 1 << 24, "cuda": 1 << 28}
+GROUPS = 64  # of keys, at most: what is known of a head at an offset is a number for every query and group
 Place = tuple[float, int, int]  # value, query token, key token
 
 
@@ -24,28 +26,21 @@ Place = tuple[float, int, int]  # value, query token, key token
 class Head:
     """One head's vectors before rotation, queries [row, 2 head_dim] and keys, with the tokens that they belong to.
 
-    Where a product takes several stripes, both stand by falling length, which no offset changes, and the lengths [row] beside
-    them; else in the order of the tokens. `screened` are the keys in the precision of `screen`. `own` [token] is what every
-    token gives with itself; no product exceeds `bound`.
+    Queries stand in the order of `tokens`; keys by what a typical query can make of them at most, the largest first, in
+    groups, of which `reach` knows what they can give. `screened` are the groups in the precision of `screen`. `own` [token] is
+    what every token gives with itself.
     """
 
     head: int
     tokens: Tensor
     queries: Tensor
-    query_tokens: Tensor
-    query_lengths: list[float]
     keys: Tensor
     key_tokens: Tensor
-    key_lengths: list[float]
+    reach: Reach
     own: Tensor
-    bound: float
     screen: Screen
-    screened: Tensor
-
-    @property
-    def alike(self) -> bool:
-        """Whether the models are alike here, so that no product can be anything but zero."""
-        return self.bound == 0
+    screened: Sequence[Tensor]
+    alike: bool
 
 
 def head_vectors(pair: Layer0Pair, tokens: Tensor, heads: Sequence[int]) -> list[Head]:
@@ -62,38 +57,21 @@ def head_vectors(pair: Layer0Pair, tokens: Tensor, heads: Sequence[int]) -> list
 
 
 def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: float) -> Head:
-    own, screen = (queries * keys).sum(-1) * scaling, screen_of(tokens.device.type)
-    bound = scaling * _largest_product(queries, keys)
-    if len(tokens) <= tile_of(tokens.device)[0]:  # one stripe: nothing that could be left out
-        query_rows = key_rows = torch.arange(len(tokens), device=tokens.device)
-        query_lengths, key_lengths = list[float](), list[float]()
-    else:
-        query_rows, query_lengths = _longest_first(queries, scaling)
-        key_rows, key_lengths = _longest_first(keys)
-    keys = keys[key_rows]
-    return Head(
-        head, tokens, queries[query_rows], tokens[query_rows], query_lengths, keys, tokens[key_rows], key_lengths, own, bound,
-        screen, keys.to(screen.dtype),
-    )  # fmt: skip
-
-
-def _largest_product(queries: Tensor, keys: Tensor) -> float:
-    """What no product exceeds: the sum, over both halves of the vectors, of the largest lengths' product."""
-    lengths = (torch.linalg.vector_norm(half, dim=-1).max() for part in (queries, keys) for half in part.chunk(2, -1))
-    first_query, second_query, first_key, second_key = (float(length) for length in lengths)
-    return first_query * first_key + second_query * second_key
+    own, screen, size = (
+        (queries * keys).sum(-1) * scaling,
+        screen_of(tokens.device.type),
+        group_of(len(tokens), tokens.device),
+    )
+    of_queries, of_keys = lengths(queries), lengths(keys)
+    order = (of_keys @ of_queries.mean(0)).argsort(descending=True, stable=True)
+    queries, keys, alike = queries.contiguous(), keys[order], float(of_queries.amax(0) @ of_keys.amax(0)) == 0
+    reach, screened = Reach(queries, keys.split(size), scaling), keys.to(screen.dtype).split(size)
+    return Head(head, tokens, queries, keys, tokens[order], reach, own, screen, screened, alike)
 
 
 def heads_at_a_time(pair: Layer0Pair, tokens: int, device: torch.device) -> int:
     """How many heads' vectors are built at once: at least one."""
     return max(1, VECTORS.get(device.type, VECTORS["cpu"]) // max(1, tokens * 4 * pair.base.head_dim))
-
-
-def own_pairs(head: Head, removed: float, top: int) -> list[Place]:
-    """Offset 0: every token with itself."""
-    values, rows = (head.own - removed).abs().topk(min(top, len(head.own)))
-    tokens = head.tokens[rows].tolist()
-    return list(zip(values.tolist(), tokens, tokens, strict=True))
 
 
 def tile_of(device: torch.device) -> tuple[int, int]:
@@ -102,7 +80,7 @@ def tile_of(device: torch.device) -> tuple[int, int]:
     return height, width * 4 // screen_of(device.type).dtype.itemsize
 
 
-def _longest_first(vectors: Tensor, scaling: float = 1.0) -> tuple[Tensor, list[float]]:
-    """The rows of the vectors by falling length, and the lengths times a factor."""
-    lengths, rows = torch.linalg.vector_norm(vectors, dim=-1).sort(descending=True, stable=True)
-    return rows, (lengths * scaling).tolist()
+def group_of(keys: int, device: torch.device) -> int:
+    """Keys of a group: a tile's, or more where there would be more than `GROUPS` groups."""
+    width = tile_of(device)[1]
+    return width * max(1, -(-keys // (width * GROUPS)))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dormant.errors import BadInput
 from dormant.layer0 import Layer0Pair, delta_logits, products, score, screening, vectors
@@ -24,15 +26,22 @@ def _screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(screening, "fastest", lambda: request.param)
 
 
+@pytest.fixture(params=[0, products.WORTH_ASKING], ids=["asked", "not asked"], autouse=True)
+def _asking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a scan asks which products can be left out, as it does for larger vocabularies."""
+    for module in (products, scan_package):
+        monkeypatch.setattr(module, "WORTH_ASKING", request.param)
+
+
 @pytest.fixture(scope="module")
 def pair() -> Layer0Pair:
     return layer0_pair(*(build("qwen2", "yarn", 2, 2, 4, seed) for seed in (0, 1)))
 
 
-def by_hand(pair: Layer0Pair, tokens: list[int], offset: int) -> torch.Tensor:
+def by_hand(pair: Layer0Pair, tokens: list[int], offset: int, template_off: bool = False) -> torch.Tensor:
     """|delta logit| [head, query, key] of every pair at an offset, from sequences that hold it at their ends."""
     pairs = [[v] * offset + [u] for u in tokens for v in (tokens if offset else [u])]
-    values = delta_logits(pair, torch.tensor(pairs))[:, :, -1, 0].abs()
+    values = delta_logits(pair, torch.tensor(pairs), remove_bias_template=template_off)[:, :, -1, 0].abs()
     return values.T.reshape(pair.base.heads, len(tokens), -1)
 
 
@@ -49,6 +58,31 @@ def test_a_scan_finds_the_best_of_all_pairs(
     for peak in found.peaks:
         largest = float(by_hand(pair, list(range(64)), peak.offset)[peak.head].max())
         assert peak.value == pytest.approx(largest, rel=1e-5)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    tile=st.sampled_from([(5, 3), (16, 4), (64, 64)]),
+    offsets=st.lists(st.integers(0, 40), min_size=1, max_size=9, unique=True),
+    top=st.sampled_from([1, 7, 100, 30_000]),
+    template=st.booleans(),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_left_out_would_not_have_been_among_the_best(
+    seed: int, tile: tuple[int, int], offsets: list[int], top: int, template: bool
+) -> None:
+    near = layer0_pair(*(build("qwen2", "default", 1, 2, 4, seed + at) for at in (0, 1)))
+    tokens = list(range(0, 64, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vectors.TILE, "cpu", tile)
+        found = scan(near, offsets, torch.tensor(tokens), top=top, remove_bias_template=template)
+    every = {offset: by_hand(near, tokens, offset, template) for offset in offsets}
+    best = torch.cat([values.flatten() for values in every.values()]).sort(descending=True).values[:top]
+    kept = torch.tensor([score.value for score in found.top])
+    torch.testing.assert_close(kept, best[: len(kept)], rtol=1e-4, atol=1e-4)
+    assert len(kept) == min(top, len(best)) or float(best[len(kept)]) == pytest.approx(0, abs=1e-4)
+    for peak in found.peaks:
+        assert peak.value == pytest.approx(float(every[peak.offset][peak.head].max()), rel=1e-4, abs=1e-4)
 
 
 def test_a_pair_scores_what_its_place_in_the_scan_says(pair: Layer0Pair) -> None:
@@ -82,7 +116,7 @@ def test_a_killed_scan_resumes_to_the_same_result(
 
     def stop(pairs: int, remark: str) -> None:
         calls.append(pairs)
-        if len(calls) == 6:  # in the sixth unit: the four heads at offset 0 come first, each by itself
+        if len(calls) == 3:  # in the second product: the four heads at offset 0 come first, which need none
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
