@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from dormant.layer0.products import Seen, Unit
 
 Look = Callable[[Sequence[Unit], Sequence[Seen | None]], list[Seen]]
-# Of the products beside the middle of a row, those that have to be formed all the same: a row grows below the one, since its
-# middle then costs more than all its ends, and shrinks above the other, where its ends gain less than a further middle would.
+# Of the products beside the middle of a row, how many have to be formed all the same: below the one a row grows, since nearly
+# all that it costs is its middle; above the other it shrinks, since its ends then cost as much as middles of their own.
 FEW, MANY = 0.1, 0.5
 
 
@@ -20,7 +20,7 @@ class Neighbours:
     size: int
     radius: int
 
-    def walk(self, heads: Sequence[Sequence[Unit]], look: Callable[..., list[Seen]]) -> None:
+    def walk(self, heads: Sequence[Sequence[Unit]], look: Look) -> None:
         """Looks through all units: of every head by rising offset."""
         left = [list(units) for units in heads]
         while any(left):
