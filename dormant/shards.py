@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,15 +149,31 @@ def read_tiles(stored: StoredTensor, buffer: torch.Tensor) -> Iterator[torch.Ten
             yield part.view(stored.dtype)
 
 
+class _OneThread:
+    """Who is inside `on_one_thread`, and how many threads torch had before the first of them."""
+
+    lock = threading.Lock()
+    inside = 0
+    before = 1
+
+
 @contextmanager
 def on_one_thread() -> Iterator[None]:
-    """Tiles are too small to share: threads that wait for each other at every one are 20 times as slow on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Tiles are too small to share: threads that wait for each other at every one are 20 times as slow on a busy machine.
+
+    The number is the process's, and two checkpoints are hashed at once: all give back what the first of them found.
+    """
+    with _OneThread.lock:
+        if _OneThread.inside == 0:
+            _OneThread.before = torch.get_num_threads()
+        _OneThread.inside += 1
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _OneThread.lock:
+            _OneThread.inside -= 1
+            torch.set_num_threads(_OneThread.before)  # every thread has a number of its own, beside the process's
 
 
 def _survey_shard(file: Path) -> tuple[list[StoredTensor], list[str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.errors import BadInput
-from dormant.shards import StoredTensor, read_catalogue
+from dormant.shards import StoredTensor, on_one_thread, read_catalogue
 from dormant.weights.tiles import TILE, Comparison, compare_values
 from tests.builders import write_tensors
 
@@ -89,5 +91,21 @@ def test_the_comparison_runs_on_one_thread_and_gives_the_others_back(stored, mon
     try:
         compare_values(stored(random(9, 0)), stored(random(9, 1)))
         assert (set(seen), torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_two_that_run_on_one_thread_at_once_give_all_threads_back() -> None:
+    before, managers = torch.get_num_threads(), (on_one_thread(), on_one_thread())
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+            for pool, manager in zip((one, other), managers, strict=True):
+                pool.submit(manager.__enter__).result()
+                assert pool.submit(torch.get_num_threads).result() == 1
+            for pool, manager in zip((one, other), managers, strict=True):
+                pool.submit(manager.__exit__, None, None, None).result()
+        with ThreadPoolExecutor(1) as pool:  # a new thread begins with the process's number
+            assert (torch.get_num_threads(), pool.submit(torch.get_num_threads).result()) == (2, 2)
     finally:
         torch.set_num_threads(before)
