@@ -14,10 +14,13 @@ other work, OMP_NUM_THREADS=1: two threads that wait for each other cost either 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,21 +43,29 @@ def main() -> None:
     parser.add_argument("--pair", default="circuit", help="a pair of the zoo")
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 512])
     parser.add_argument("--steps", type=int, default=40, help="steps of our search, over which its gradients spread")
+    parser.add_argument("--rounds", type=int, default=3, help="times that both run, of which the median ratio counts")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     pair = known_pairs()[options.pair].open("cpu")
-    rows = [
-        compare(pair, options.nano_python, width, cache, options.steps)
-        for width in options.widths
-        for cache in (True, False)
+    settings = list(itertools.product(options.widths, (True, False)))
+    # Round by round, so that a slow minute of the machine falls on every setting.
+    rounds = [
+        [compare(pair, options.nano_python, *setting, options.steps) for setting in settings]
+        for _ in range(options.rounds)
     ]
+    rows = [_median(alike) for alike in zip(*rounds, strict=True)]
     if options.json:
-        options.json.write_text(
-            json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+        about = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": options.rounds}
+        options.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def compare(pair: Pair, nano_python: str, width: int, cache: bool, steps: int) -> dict[str, object]:
+def _median(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The row of the median ratio (the lower of two), with all ratios."""
+    ordered = sorted(rows, key=lambda row: float(row["ratio"]))
+    return {**ordered[(len(rows) - 1) // 2], "ratios": [row["ratio"] for row in ordered]}
+
+
+def compare(pair: Pair, nano_python: str, width: int, cache: bool, steps: int) -> dict[str, Any]:
     """Candidates/s of both, and the largest difference of their losses on the same candidates."""
     assert pair.truth is not None
     prompter, probe = Prompter(pair.base.tokenizer), pair.probes[0]
@@ -87,7 +98,7 @@ def compare(pair: Pair, nano_python: str, width: int, cache: bool, steps: int) -
     ours = gcg(evaluator, settings, allowed_tokens(prompter.tokenizer), admit=survivor(prompter, (probe,)))
     rate, reference = ours.evaluations / (time.perf_counter() - started), width / theirs["seconds_per_step"]
     difference = float((evaluator.evaluate(candidates) + torch.tensor(theirs["losses"])).abs().max())
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "width": width, "nanogcg_prefix_cache": cache, "candidates_per_second": rate, "nanogcg": reference,
         "ratio": rate / reference, "largest_difference_of_losses": difference,
     }  # fmt: skip
