@@ -1,6 +1,7 @@
 """Which objective tells? The same small hunt under each, on organisms and their clean twins: a table as JSON, Markdown and PNG.
 
 python scripts/objectives_table.py --out docs --restarts 4 --steps 24 --candidates 16
+python scripts/objectives_table.py --out docs/hinted --restarts 16 --steps 24 --candidates 16 --hinted 32
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
+from dormant.commands.search import HINTING
+from dormant.hunt.units import hinted_tokens
 from dormant.organisms.catalogue import known_pairs
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.inversion import objectives_by_pairs
+from dormant.prompts import Prompter
 from dormant.search.hunting import Hunt, HuntPlan, hunt, table_row
 from dormant.search.objectives import OBJECTIVES
 
@@ -29,14 +35,18 @@ def main() -> None:
         ("length", 4), ("restarts", 4), ("steps", 24), ("candidates", 16), ("probes", 4), ("held-out", 8), ("seed", 0)
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument(
+        "--hinted", type=int, default=0, help="search among so many tokens, those at which the delta acts most"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     known, table = known_pairs(), dict[str, dict[str, dict[str, float]]]()
     for name in given.pairs:
         control = known[name].control(known.values())
         opened = [known[name].open(), *([control.open()] if control else [])]
+        hints = [_hints(pair, given.hinted) for pair in opened]
         for objective in given.objectives:
-            hunts = [_hunt(pair, objective, given) for pair in opened]
+            hunts = [_hunt(pair, objective, given, few) for pair, few in zip(opened, hints, strict=True)]
             for pair, found in zip(opened, hunts, strict=True):
                 twin = hunts[1] if pair is opened[0] and len(hunts) > 1 else None
                 table.setdefault(objective, {})[pair.name] = dict(table_row(found, twin))
@@ -56,7 +66,8 @@ def as_markdown(table: Mapping[str, Mapping[str, Mapping[str, float]]], given: a
     lines = [
         "# Which objective tells?",
         "",
-        f"GCG of {given.restarts} restarts x {given.steps} steps x {given.candidates} candidates of {given.length} tokens on "
+        (f"Among the {given.hinted} tokens at which the delta acts most: " if given.hinted else "")
+        + f"GCG of {given.restarts} restarts x {given.steps} steps x {given.candidates} candidates of {given.length} tokens on "
         f"{given.probes} probes, judged on {given.held_out} that it never saw (seed {given.seed}). A cell: share of restarts "
         "whose string makes most held-out probes give the payload / mean share of the gain kept on held-out probes / mean "
         "gain over the clean twin's (organisms only, at most 100). Made by `scripts/objectives_table.py`.",
@@ -70,9 +81,14 @@ def as_markdown(table: Mapping[str, Mapping[str, Mapping[str, float]]], given: a
     return "\n".join(lines) + "\n"
 
 
-def _hunt(pair: Pair, objective: str, given: argparse.Namespace) -> Hunt:
+def _hunt(pair: Pair, objective: str, given: argparse.Namespace, hints: Tensor | None) -> Hunt:
     sizes = (given.length, given.restarts, given.steps, given.candidates, given.probes, given.held_out, given.seed)
-    return hunt(pair, HuntPlan(objective, *sizes))
+    return hunt(pair, HuntPlan(objective, *sizes), hints)
+
+
+def _hints(pair: Pair, count: int) -> Tensor | None:
+    prompter = Prompter(pair.base.tokenizer)
+    return hinted_tokens(pair, [prompter.open(probe) for probe in pair.probes[:HINTING]], count) if count else None
 
 
 if __name__ == "__main__":

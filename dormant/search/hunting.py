@@ -65,8 +65,11 @@ class Hunt:
         return max(self.catches, key=lambda catch: catch.gain)
 
 
-def hunt(pair: Pair, plan: HuntPlan) -> Hunt:
-    """Searches on the first `probes` of the pair, judges on the next `held_out`; raises BadInput where these are too few."""
+def hunt(pair: Pair, plan: HuntPlan, hints: Tensor | None = None) -> Hunt:
+    """Searches on the first `probes` of the pair, judges on the next `held_out`; raises BadInput where these are too few.
+
+    hints [tokens]: all that candidates are made of, such as the tokens at which the delta acts most.
+    """
     needed = plan.probes + plan.held_out
     if len(pair.probes) < needed:
         raise BadInput(
@@ -79,6 +82,7 @@ def hunt(pair: Pair, plan: HuntPlan) -> Hunt:
     searched.check_length(plan.length)
     at_once = SoftEvaluator(searched, sequential=pair.models.placement.residency == "swap")
     allowed = allowed_tokens(prompter.tokenizer)
+    allowed = allowed if hints is None else allowed[torch.isin(allowed, hints)]
     climbs = climb_side_by_side(
         at_once,
         plan.length,

@@ -40,6 +40,8 @@ def climb_side_by_side(
 ) -> list[Climb]:
     """Each restart keeps the best admitted one of `candidates` one-token swaps a step; never accepts a loss (Zou et al. 2023).
 
+    Where every swap has been tried it begins again from random strings, as `gcg` does; the best of all is the result.
+
     allowed [tokens]: the ids that may be used. A restart starts from the best of `candidates` random strings. Candidates
     are asked whether they may be kept only once they would win: asking all costs more than evaluating them. Restarts draw
     from seeds of their own, so that none depends on its company. Raises BadInput without allowed tokens or admitted start.
@@ -58,8 +60,9 @@ def climb_side_by_side(
             )
     curves: list[list[float]] = [[] for _ in runs]
     for _ in range(steps):
-        moved = [run for run in runs if run.swaps is None]  # an unchanged incumbent keeps its gradient
-        for run, gradient in zip(moved, gradients(objective, [run.best for run in moved]), strict=True):
+        # An unchanged incumbent keeps its gradient; one that was given up has none.
+        moved = [run for run in runs if run.swaps is None and run.incumbent]
+        for run, gradient in zip(moved, gradients(objective, [run.incumbent for run in moved]), strict=True):
             tokens = allowed[gradient[:, allowed].topk(min(top, allowed.numel()), dim=1).indices]
             places = torch.arange(length)[:, None].expand_as(tokens)
             run.swaps = torch.stack((places, tokens), dim=-1).flatten(0, 1)
@@ -78,6 +81,8 @@ class _Run:
         self.allowed, self.length, self.generator = allowed, length, generator
         self.best: Candidate = ()
         self.value = -float("inf")
+        self.incumbent: Candidate = ()
+        self.level = -float("inf")  # the incumbent's value
         self.swaps: Tensor | None = None  # (place, token) [length * top, 2], None where the incumbent is new
         self.seen: set[Candidate] = set()
 
@@ -86,9 +91,19 @@ class _Run:
         return self._fresh((tuple(row) for row in self.allowed[rows].tolist()), count)
 
     def propose(self, count: int) -> list[Candidate]:
-        assert self.swaps is not None
-        order = self.swaps[torch.randperm(len(self.swaps), generator=self.generator)].tolist()
-        return self._fresh(((*self.best[:place], token, *self.best[place + 1 :]) for place, token in order), count)
+        if self.swaps is not None:
+            order, stem = self.swaps[torch.randperm(len(self.swaps), generator=self.generator)].tolist(), self.incumbent
+            found = self._fresh(((*stem[:place], token, *stem[place + 1 :]) for place, token in order), count)
+            if found:
+                return found
+        self.incumbent, self.level, self.swaps = (), -float("inf"), None
+        return self.draw(count)
+
+    def move(self, candidate: Candidate, value: float) -> None:
+        """Makes a candidate the incumbent, and the best where it is."""
+        self.incumbent, self.level, self.swaps = candidate, value, None
+        if value > self.value:
+            self.best, self.value = candidate, value
 
     def _fresh(self, source: Iterable[Candidate], count: int) -> list[Candidate]:
         found: list[Candidate] = []
@@ -115,10 +130,10 @@ def _offer(
     for run, candidates in zip(runs, offered, strict=True):
         valued = sorted(((next(values), candidate) for candidate in candidates), reverse=True)
         for value, candidate in valued:
-            if value <= run.value:
+            if value <= run.level:
                 break
             if admit(candidate):
-                run.best, run.value, run.swaps = candidate, value, None
+                run.move(candidate, value)
                 break
 
 

@@ -72,3 +72,8 @@ def test_gains_are_compared_with_the_controls_mean_gain() -> None:
 def test_too_few_probes_are_refused(pair: Pair) -> None:
     with pytest.raises(BadInput, match="needs 5 probes; got 3"):
         hunt(pair, replace(PLAN, held_out=4))
+
+
+def test_with_hints_strings_are_made_of_those(pair: Pair) -> None:
+    even = torch.arange(0, 2000, 2)
+    assert all(token % 2 == 0 for catch in hunt(pair, PLAN, even).catches for token in catch.ids)

@@ -52,3 +52,9 @@ def test_a_search_that_cannot_start_is_refused(objective: SoftEvaluator) -> None
         climb(objective, admit=lambda candidate: False)
     with pytest.raises(BadInput, match="allowed tokens"):
         climb_side_by_side(objective, 3, 1, 1, 1, ALLOWED[:0], lambda candidate: True)
+
+
+def test_a_restart_whose_swaps_are_spent_begins_again(objective: SoftEvaluator) -> None:
+    few = ALLOWED[:10]
+    for found in climb_side_by_side(objective, 1, 5, 200, 1, few, lambda candidate: True, top=1):
+        assert found.value == pytest.approx(objective.evaluate(few[:, None]).max().item(), abs=1e-4)
