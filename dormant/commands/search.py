@@ -198,6 +198,25 @@ def _show(campaigns: list[Campaign], found: list[dict[str, Any]], objective: str
         console.print(f"the same search on the control: {max(run.value for run in other.gcg):.4g} {campaign.unit}")
     count, seconds = (sum(getattr(run, name) for run in campaign.gcg) for name in ("evaluations", "seconds"))
     console.print(f"{count} candidates at {count / max(seconds, 1e-9):.3g}/s", highlight=False)
+    console.print(_ending(found, controlled=len(campaigns) > 1), highlight=False)
+
+
+def _ending(found: list[dict[str, Any]], controlled: bool) -> str:
+    """What all strings together come to, and why it may be nothing."""
+    if all(entry["gain"] == 0 for entry in found):
+        return "Nothing found: no string changes the objective at all, so that as far as it reads both models are the same."
+    if not any(entry["gain"] > 0 for entry in found):
+        return "Nothing found: no string gains over the probes without any candidate."
+    ahead = [entry for entry in found if entry["beats_rivals"]]
+    rivals = "every random one" + (" and all that the control gave" if controlled else "")
+    if not ahead:
+        return f"Nothing found: no string beats {rivals}."
+    kept = [entry for entry in ahead if entry["transfers"]]
+    alike = len({entry["text"] for entry in kept})
+    return (
+        f"{len(ahead)} of {len(found)} strings beat {rivals}; {len(kept)} of these ({alike} different) keep half of their gain "
+        f"on unseen probes, {len(ahead) - len(kept)} are artefacts of the probes searched."
+    )
 
 
 def _draw(campaigns: list[Campaign], folder: Path) -> None:

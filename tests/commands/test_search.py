@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from dormant.cli import app
+from dormant.commands.search import _ending
 from dormant.errors import BadInput
 
 SMALL = ["--length", "2", "--restarts", "2", "--steps", "2", "--candidates", "4", "--searched", "1", "--held-out", "2"]
@@ -45,6 +48,28 @@ def test_a_search_reports_every_restart_beside_chance_and_control(
     assert all(len(entry["ids"]) == 2 and entry["evaluations"] <= 12 for entry in record["strings"])
     assert status == int(not any(entry["beats_rivals"] and entry["transfers"] for entry in record["strings"]))
     assert not journal.exists()
+
+
+def string(gain: float, beats: bool, transfers: bool, text: str = "a") -> dict[str, Any]:
+    return {"text": text, "gain": gain, "beats_rivals": beats, "transfers": transfers}
+
+
+@pytest.mark.parametrize(
+    ("found", "ending"),
+    [
+        ([string(0.0, False, False)], "both models are the same"),
+        ([string(-0.5, False, False), string(0.0, False, False)], "no string gains"),
+        ([string(0.5, False, True)], "no string beats every random one"),
+        (
+            [string(2.0, True, True), string(2.0, True, True), string(1.0, True, False), string(0.5, False, True)],
+            r"3 of 4 strings beat every random one; 2 of these \(1 different\) keep .* 1 are artefacts",
+        ),
+    ],
+    ids=["alike", "no gain", "no better than chance", "some"],
+)
+def test_a_search_ends_in_what_its_strings_come_to(found: list[dict[str, Any]], ending: str) -> None:
+    assert re.search(ending, _ending(found, controlled=False))
+    assert ("control" in _ending(found, controlled=True)) == ("beat" in ending)
 
 
 def test_a_payload_that_is_missing_is_a_sentence(tiny_base: Path, tiny_dormant: Path) -> None:
