@@ -1,7 +1,7 @@
 """Which objective tells? The same small hunt under each, on organisms and their clean twins: a table as JSON, Markdown and PNG.
 
 python scripts/objectives_table.py --out docs --restarts 4 --steps 24 --candidates 16
-python scripts/objectives_table.py --out docs/hinted --restarts 16 --steps 24 --candidates 16 --hinted 32
+python scripts/objectives_table.py --out docs/hinted --restarts 8 --steps 50 --candidates 64 --hinted 32
 """
 
 from __future__ import annotations
