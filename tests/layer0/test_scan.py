@@ -67,7 +67,7 @@ def test_a_scan_finds_the_best_of_all_pairs(
     top=st.sampled_from([1, 7, 100, 30_000]),
     template=st.booleans(),
 )
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_left_out_would_not_have_been_among_the_best(
     seed: int, tile: tuple[int, int], offsets: list[int], top: int, template: bool
 ) -> None:
