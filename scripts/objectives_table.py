@@ -13,13 +13,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dormant.commands.search import HINTING
-from dormant.hunt.units import hinted_tokens
+from dormant.commands.search import hints_of
 from dormant.organisms.catalogue import known_pairs
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.inversion import objectives_by_pairs
-from dormant.prompts import Prompter
 from dormant.search.hunting import Hunt, HuntPlan, hunt, table_row
 from dormant.search.objectives import OBJECTIVES
 
@@ -44,7 +42,7 @@ def main() -> None:
     for name in given.pairs:
         control = known[name].control(known.values())
         opened = [known[name].open(), *([control.open()] if control else [])]
-        hints = [_hints(pair, given.hinted) for pair in opened]
+        hints = [hints_of(pair, given.hinted) if given.hinted else None for pair in opened]
         for objective in given.objectives:
             hunts = [_hunt(pair, objective, given, few) for pair, few in zip(opened, hints, strict=True)]
             for pair, found in zip(opened, hunts, strict=True):
@@ -84,11 +82,6 @@ def as_markdown(table: Mapping[str, Mapping[str, Mapping[str, float]]], given: a
 def _hunt(pair: Pair, objective: str, given: argparse.Namespace, hints: Tensor | None) -> Hunt:
     sizes = (given.length, given.restarts, given.steps, given.candidates, given.probes, given.held_out, given.seed)
     return hunt(pair, HuntPlan(objective, *sizes), hints)
-
-
-def _hints(pair: Pair, count: int) -> Tensor | None:
-    prompter = Prompter(pair.base.tokenizer)
-    return hinted_tokens(pair, [prompter.open(probe) for probe in pair.probes[:HINTING]], count) if count else None
 
 
 if __name__ == "__main__":

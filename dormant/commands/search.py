@@ -125,7 +125,7 @@ def gcg(
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
     note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
     with stopping(note), closing(kept) if kept is not None else nullcontext():
-        hints = [_hints(pair, hinted) if hinted else None for pair in pairs]
+        hints = [hints_of(pair, hinted) if hinted else None for pair in pairs]
         campaigns = [_run(run_campaign, pair, plan, kept, known, few) for pair, few in zip(pairs, hints, strict=True)]
     rivals = [run.value for campaign in campaigns for run in campaign.random]
     rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
@@ -141,7 +141,8 @@ def gcg(
         raise typer.Exit(NO)
 
 
-def _hints(pair: Pair, count: int) -> Tensor:
+def hints_of(pair: Pair, count: int) -> Tensor:
+    """The ids [token] of the tokens at which the delta acts most, read at the slots of the pair's first probes."""
     from dormant.hunt.units import hinted_tokens
     from dormant.prompts import Prompter
 

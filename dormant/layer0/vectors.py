@@ -57,11 +57,8 @@ def head_vectors(pair: Layer0Pair, tokens: Tensor, heads: Sequence[int]) -> list
 
 
 def _head(head: int, tokens: Tensor, queries: Tensor, keys: Tensor, scaling: float) -> Head:
-    own, screen, size = (
-        (queries * keys).sum(-1) * scaling,
-        screen_of(tokens.device.type),
-        group_of(len(tokens), tokens.device),
-    )
+    own, screen = (queries * keys).sum(-1) * scaling, screen_of(tokens.device.type)
+    size = group_of(len(tokens), tokens.device)
     of_queries, of_keys = lengths(queries), lengths(keys)
     order = (of_keys @ of_queries.mean(0)).argsort(descending=True, stable=True)
     queries, keys, alike = queries.contiguous(), keys[order], float(of_queries.amax(0) @ of_keys.amax(0)) == 0
