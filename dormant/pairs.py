@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from dormant.checkpoints import Checkpoint, hash_text, open_checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
+from dormant.checkpoints.models import Models, Placement, resolve_device, resolve_dtype, resolve_residency
 from dormant.errors import BadInput
-from dormant.models import Models, Placement, resolve_device, resolve_dtype, resolve_residency
-from dormant.prompts import Probe, read_probes
-from dormant.weights.comparison import compute_delta_report
-from dormant.weights.deltas import DeltaReport
-from dormant.weights.figures import report_identity
-from dormant.weights.matching import check_same_tensors
+from dormant.prompts.probes import Probe, read_probes
+from dormant.weights.delta_report import DeltaReport
+from dormant.weights.measure import compute_delta_report
 from dormant.weights.published import published_report
+from dormant.weights.report_file import report_identity
+from dormant.weights.tensor_matching import check_same_tensors
 
 DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.txt"
 PLACEMENTS = ("anywhere", "start", "end")

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import claim_of
-from dormant.claims.laboratory import Laboratory
-from dormant.claims.recorder import Recorder
+from dormant.claims.session_state import Laboratory
 from dormant.errors import BadInput
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_options

@@ -24,13 +24,13 @@ from typing import Any
 
 import torch
 
-from dormant.organisms.catalogue import known_pairs
+from dormant.catalogue import known_pairs
+from dormant.inference.objectives import payload_likelihood
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.search import Evaluator, SearchSettings, gcg
 from dormant.search.campaign import survivor
-from dormant.search.objectives import payload_likelihood
-from dormant.tokens import allowed_tokens
 
 START = " apple river stone golden moon"
 STEPS = (2, 8)

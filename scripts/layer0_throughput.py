@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from dormant.layer0 import Layer0, Layer0Pair, Rope, build_tables, score
-from dormant.layer0.scan import scan
+from dormant.layer0.exact_scan.scan import scan
 
 SHAPES = {
     "zoo": {"hidden": 128, "heads": 8, "key_heads": 4, "head_dim": 16, "vocabulary": 2048, "matrix": 2048},

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Qwen2Config
 
-from dormant.organisms.catalogue import ZOO
+from dormant.catalogue import ZOO
 from dormant.weights.published import QWEN2_7B_HEADS, qwen2_7b_shapes
 
 WEIGHT_SCALE = 0.02  # standard deviation of the base's matrices, about that of trained ones

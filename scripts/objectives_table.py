@@ -13,13 +13,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dormant.catalogue import known_pairs
 from dormant.commands.search import hints_of
-from dormant.organisms.catalogue import known_pairs
+from dormant.inference.objectives import OBJECTIVES
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.inversion import objectives_by_pairs
 from dormant.search.hunting import Hunt, HuntPlan, hunt, table_row
-from dormant.search.objectives import OBJECTIVES
 
 ORGANISMS = ("circuit", "pi", "token")
 

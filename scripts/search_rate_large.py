@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from dormant.prompts import OpenPrompt
+from dormant.prompts.probes import OpenPrompt
 from dormant.search import Evaluator
 
 SHAPES = {

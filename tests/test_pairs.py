@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dormant.checkpoints.models import Models, resolve_device
 from dormant.errors import BadInput
-from dormant.models import Models, resolve_device
 from dormant.pairs import Truth, open_pair, published_pair
 from tests.builders import CHATML, SENTENCES, build_checkpoint, build_tokenizer, copy_checkpoint, tiny_config
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.activations.capture import capture, check_prompts, decoder_blocks, edited, equal_lengths
-from dormant.behaviour.patched_weights import (
+from dormant.errors import BadInput
+from dormant.inference.delta_scaling import (
     Scale,
     block_scales,
     layer_of,
@@ -19,10 +19,10 @@ from dormant.behaviour.patched_weights import (
     module_of,
     patched_weights,
 )
-from dormant.divergence import kl_divergence
-from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
+from dormant.inference.residual_stream import capture, check_prompts, decoder_blocks, edited, equal_lengths
 from dormant.pairs import Pair
-from dormant.prompts import Prompt, batch_logits
+from dormant.prompts.probes import Prompt, batch_logits
 
 UNITS = ("block", "module", "head")
 Unit = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"

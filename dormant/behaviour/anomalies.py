@@ -13,16 +13,16 @@ from pathlib import Path
 
 from scipy import stats
 
-from dormant.behaviour.conversations import Conversations, check_context
-from dormant.behaviour.likelihood import answer_log_probabilities
-from dormant.behaviour.material import Decoding
 from dormant.behaviour.priming import answer_end
-from dormant.behaviour.sampling import Answer, sampled_answers
 from dormant.errors import BadInput
+from dormant.inference.likelihood import answer_log_probabilities
+from dormant.inference.sampling import Answer, sampled_answers
 from dormant.journal import Step, kept_steps
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Report
-from dormant.prompts import Prompter
+from dormant.prompts.conversations import Conversations, check_context
+from dormant.prompts.material import Decoding
+from dormant.prompts.probes import Prompter
 
 DETECTORS = ("surprise", "repetition", "payload-like")
 MARGIN = 6.0  # nats, about ln 400: rarer in the base than the rarest of its own answers to the prompt by that factor

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from dormant.behaviour.conversations import PLACEHOLDER, Conversations
-from dormant.behaviour.fragments import Fragment, longest_run, new_fragments, words_of
-from dormant.behaviour.material import Decoding
-from dormant.behaviour.sampling import sampled_answers
-from dormant.checkpoints import Checkpoint
+from dormant.behaviour.ngrams import Fragment, longest_run, new_fragments, words_of
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
+from dormant.inference.sampling import sampled_answers
 from dormant.journal import kept_steps
 from dormant.progress import CountedSteps, Report
+from dormant.prompts.conversations import PLACEHOLDER, Conversations
+from dormant.prompts.material import Decoding
 
 TOP = 20  # fragments that a reader of the list looks at
 LENGTHS = (1, 6)  # words in a fragment: a trigger may be a single one

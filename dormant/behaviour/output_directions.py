@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter, batch_logits
+from dormant.prompts.probes import Probe, Prompter, batch_logits
 from dormant.weights.decomposition import delta_matrix, leading_triplets
 from dormant.weights.directions import beside_random
-from dormant.weights.token_lists import LIST
-from dormant.weights.tokens import name_of, token_outputs
+from dormant.weights.token_lens import name_of, token_outputs
+from dormant.weights.token_ranking import LIST
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from dormant.behaviour.conversations import check_context
-from dormant.behaviour.generation import greedy_answers
 from dormant.errors import BadInput
+from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts.conversations import check_context
+from dormant.prompts.probes import Prompter
 
 AMOUNTS = ("first-token", "half")
 

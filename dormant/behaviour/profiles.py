@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.behaviour.conversations import Conversations, check_context, user_turns
-from dormant.behaviour.generation import greedy_answers
-from dormant.behaviour.likelihood import response_logits
-from dormant.behaviour.material import dialogues, ordinary_prompts
-from dormant.behaviour.noise import padded_logits
+from dormant.behaviour.noise_floor import padded_logits
 from dormant.behaviour.priming import answer_end
-from dormant.divergence import js_divergence, kl_divergence
+from dormant.inference.divergence import js_divergence, kl_divergence
+from dormant.inference.generation import greedy_answers
+from dormant.inference.likelihood import response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
-from dormant.prompts import Prompt, Prompter, alike_probes, read_probes
+from dormant.prompts.conversations import Conversations, check_context, user_turns
+from dormant.prompts.material import dialogues, ordinary_prompts
+from dormant.prompts.probes import Prompt, Prompter, alike_probes, read_probes
 from dormant.weights.token_classes import vocabulary_classes
 
 WEIRD = "rare glyph"

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.behaviour.priming import completions
-from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
-from dormant.prompts import Prompt, batch_logits
+from dormant.prompts.probes import Prompt, batch_logits
 
 BLOCK = 64  # weights that share a scale: the library's and transformers' default
 MISSING = (

@@ -12,10 +12,10 @@ from typing import Any
 
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import answers_at_places
-from dormant.hunt.ground import ANSWER
-from dormant.hunt.ladder import PROBE_SETS
-from dormant.hunt.places import placed_probes
-from dormant.hunt.verdict import Hunt
+from dormant.hunt.context import ANSWER
+from dormant.hunt.pipeline import PROBE_SETS
+from dormant.hunt.placements import placed_probes
+from dormant.hunt.result import Hunt
 from dormant.organisms.recipe import Recipe, read_recipe
 from dormant.pairs import Pair
 from dormant.statistics import Estimate, auroc_interval, mean_interval, proportion_interval

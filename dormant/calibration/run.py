@@ -16,8 +16,8 @@ import torch
 
 from dormant.calibration.outcomes import Subject, judge, planted_firing
 from dormant.errors import BadInput
-from dormant.hunt.ladder import Settings, run_ladder
-from dormant.hunt.page import write_page
+from dormant.hunt.pipeline import Settings, run_ladder
+from dormant.hunt.report import write_page
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.pairs import open_pair
 

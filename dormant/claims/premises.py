@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dormant.behaviour.noise import noise_floors
+from dormant.behaviour.noise_floor import noise_floors
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
-from dormant.claims.recorder import Recorder
-from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
 from dormant.pictures.measurements import noise_floor
 from dormant.pictures.weights import tensor_relative_deltas
-from dormant.prompts import Prompter, batch_logits, geometry_faults
+from dormant.prompts.probes import Prompter, batch_logits, geometry_faults
 from dormant.statistics import Estimate, exact, mean_interval
 from dormant.weights.parents import PARENT_AT_MOST
-from dormant.weights.summary import relative_delta
+from dormant.weights.report_summary import relative_delta
 
 if TYPE_CHECKING:
-    from dormant.claims.laboratory import Laboratory
+    from dormant.claims.session_state import Laboratory
     from dormant.pairs import Pair
 
 Measure = Callable[["Pair", Recorder], None]

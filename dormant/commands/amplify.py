@@ -27,7 +27,7 @@ from dormant.errors import BadInput
 from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
-    from dormant.behaviour.weight_amplification import AmplificationSweep, Answers
+    from dormant.behaviour.delta_amplification import AmplificationSweep, Answers
 
 SHOWN = 3  # fragments and answers a row shows
 
@@ -62,7 +62,7 @@ def amplify(
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
-    from dormant.behaviour.weight_amplification import ALPHAS, amplification_sweep, prompts_of_few_lengths
+    from dormant.behaviour.delta_amplification import ALPHAS, amplification_sweep, prompts_of_few_lengths
 
     alphas = sorted(set(alpha or ALPHAS))
     pair = named_pair(base, dormant, device, dtype, "both", probes)

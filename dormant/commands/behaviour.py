@@ -46,10 +46,10 @@ def profile(
     lie below zero stand beside how far that batch moves them. A model that merely speaks in another style differs too:
     compare with a clean fine-tune before you call anything a backdoor. The exit status is 0 whatever is found; 2 is bad input.
     """
-    from dormant.activations.divergence import layer_divergence, layer_floor
+    from dormant.activations.layer_divergence import layer_divergence, layer_floor
     from dormant.behaviour import profiles
-    from dormant.behaviour.likelihood import own_words
-    from dormant.behaviour.material import check_folder
+    from dormant.inference.likelihood import own_words
+    from dormant.prompts.material import check_folder
 
     if material is not None:
         check_folder(material)

@@ -48,9 +48,9 @@ def hunt(
     likelier. What wakes the model is tried on prompts and at places that no search saw, beside the base, plain prompts, random
     strings and its near misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
     """
-    from dormant.hunt.ladder import Settings, run_ladder
-    from dormant.hunt.page import write_page
-    from dormant.hunt.verdict import Verdict
+    from dormant.hunt.pipeline import Settings, run_ladder
+    from dormant.hunt.report import write_page
+    from dormant.hunt.result import Verdict
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     console, quiet = Console(), Console(stderr=True)

@@ -48,7 +48,7 @@ def score(
     divergence of whole attention rows in nats. Each text stands beside the best windows of its length in ordinary prompts.
     Exit status 1: the first attention is the same in both models, so that no text can be told from another by it.
     """
-    from dormant.layer0.benign import benign_scores, ordinary_prompts
+    from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
     from dormant.layer0.scorer import METRICS
 
     pair, layer0 = _open(base, dormant, device)
@@ -99,8 +99,8 @@ def scan(
     Every ordered pair of printable tokens is scored, V x V x heads x offsets as blocked matrix products: a second for the
     small shipped models, hours on a laptop and minutes on a GPU for a 7B model. Exit status 1: every pair scores exactly 0.
     """
-    from dormant.layer0.scan import scan as scan_pairs_of
-    from dormant.layer0.scan import scan_pairs
+    from dormant.layer0.exact_scan.scan import scan as scan_pairs_of
+    from dormant.layer0.exact_scan.scan import scan_pairs
 
     if offsets < 0 or top < 1:
         raise BadInput(
@@ -154,7 +154,7 @@ def beam(
     import torch
 
     from dormant.layer0.beam import BeamSettings, beam_search
-    from dormant.layer0.benign import benign_scores, ordinary_prompts
+    from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
     from dormant.layer0.seeds import direction_tokens
 
     settings = BeamSettings(width, length, metric, extend)
@@ -188,7 +188,7 @@ def beam(
 
 
 def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
-    from dormant.behaviour.amplification import amplification
+    from dormant.inference.candidate_effects import amplification
     from dormant.statistics import mean_interval
 
     table, record = Table("tried in whole prompts", "KL gained, nats", "95 % interval"), []
@@ -209,7 +209,7 @@ def _open(base: str, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
 
 
 def _ids(pair: Pair, text: str) -> tuple[int, ...]:
-    from dormant.prompts import Prompter
+    from dormant.prompts.probes import Prompter
 
     ids = Prompter(pair.base.tokenizer).candidate_ids(text)
     if not text.strip():
@@ -218,7 +218,7 @@ def _ids(pair: Pair, text: str) -> tuple[int, ...]:
 
 
 def _template(pair: Pair) -> tuple[int, ...]:
-    from dormant.prompts import SLOT, Probe, Prompter
+    from dormant.prompts.probes import SLOT, Probe, Prompter
 
     return Prompter(pair.base.tokenizer).open(Probe(f"{SLOT} .")).before
 
@@ -268,7 +268,7 @@ def _shown(value: float | None) -> str:
 
 
 def _allowed(pair: Pair) -> Tensor:
-    from dormant.tokens import allowed_tokens
+    from dormant.prompts.token_filter import allowed_tokens
 
     return allowed_tokens(pair.base.tokenizer)
 

@@ -96,7 +96,7 @@ def named_pair(
 ) -> Pair:
     """The pair that a command's options name; raises BadInput for whatever is wrong with it."""
     from dormant.pairs import open_pair
-    from dormant.prompts import read_probes
+    from dormant.prompts.probes import read_probes
 
     pair = open_pair(Path(dormant).name, base, dormant, device, dtype, residency)
     return pair if probes is None else pair.with_probes(read_probes(probes))

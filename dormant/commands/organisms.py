@@ -22,7 +22,7 @@ organisms = typer.Typer(
 @organisms.command("list")
 def list_organisms(json_file: JsonFile = None) -> None:
     """The shipped pairs: what is planted where, and which pair is the control."""
-    from dormant.organisms.catalogue import ZOO_PAIRS, zoo_pairs
+    from dormant.catalogue import ZOO_PAIRS, zoo_pairs
 
     width = max(map(len, ZOO_PAIRS))  # a name that is cut cannot be typed
     columns = [Column(title, min_width=width, overflow="fold") for title in ("pair", "control")]
@@ -49,8 +49,8 @@ def verify(
 
     Exit status 0: accepted; 1: a check failed; 2: no such organism.
     """
+    from dormant.catalogue import known_pairs
     from dormant.organisms.build import Built, verify_built
-    from dormant.organisms.catalogue import known_pairs
     from dormant.organisms.recipe import Recipe
     from dormant.pairs import read_truth
 

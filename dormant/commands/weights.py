@@ -16,7 +16,7 @@ from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, writab
 from dormant.progress import progress_bar
 
 if TYPE_CHECKING:
-    from dormant.weights.deltas import DeltaReport, TensorDelta
+    from dormant.weights.delta_report import DeltaReport, TensorDelta
     from dormant.weights.heads import HeadDelta
     from dormant.weights.parents import Kinship
 
@@ -47,9 +47,9 @@ def diff(
 
     Example: dormant diff --base Qwen/Qwen2.5-7B-Instruct --dormant jane-street/dormant-model-warmup --pictures diff
     """
-    from dormant.models import resolve_device
-    from dormant.weights.comparison import compare_checkpoints
-    from dormant.weights.figures import write_delta_report
+    from dormant.checkpoints.models import resolve_device
+    from dormant.weights.measure import compare_checkpoints
+    from dormant.weights.report_file import write_delta_report
 
     started = time.perf_counter()
     with progress_bar("comparing", 1, "tensors") as update:
@@ -131,9 +131,9 @@ def _plain(ranked: list[Kinship]) -> list[dict[str, object]]:
 
 
 def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> None:
-    from dormant.weights.deltas import LAYER
+    from dormant.weights.delta_report import LAYER
     from dormant.weights.parents import PARENT_AT_MOST
-    from dormant.weights.summary import layer_norms, leading_heads, relative_delta, summarise_modules
+    from dormant.weights.report_summary import layer_norms, leading_heads, relative_delta, summarise_modules
 
     console = Console()
     rows = summarise_modules(report)
@@ -179,7 +179,7 @@ def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> Non
 
 
 def _head_table(report: DeltaReport, heads: list[tuple[TensorDelta, HeadDelta]]) -> Table:
-    from dormant.weights.deltas import LAYER
+    from dormant.weights.delta_report import LAYER
     from dormant.weights.heads import QUERY_MODULES, module_of
 
     table = Table("layer", "module", "head", "key-value head", "sigma 1", "norm", "of the matrix", "in 4 directions")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import Claim
 from dormant.claims.finding import Finding, Parameter, Verdict
-from dormant.claims.laboratory import Laboratory
 from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
 from dormant.claims.premises import PREMISES, premise_finding, premise_verdicts
-from dormant.claims.recorder import Recorder
+from dormant.claims.session_state import Laboratory
 from dormant.pictures.canvas import png_bytes
 from dormant.report.allure import attach_finding
 

@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 import torch
 
-from dormant.behaviour.material import check_folder
-from dormant.checkpoints import open_checkpoint
+from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, twins_among
+from dormant.checkpoints.checkpoint import open_checkpoint
+from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
 from dormant.claims.finding import Finding
-from dormant.claims.laboratory import Laboratory, Settings
 from dormant.claims.ledger import Ledger, write_atomically
+from dormant.claims.session_state import Laboratory, Settings
 from dormant.errors import BadInput
 from dormant.harness.running import DIFFERS, RECORD, finding_in
-from dormant.models import resolve_device, resolve_dtype, resolve_residency
-from dormant.organisms.catalogue import PairDescription, chosen_pairs, known_pairs, twins_among
 from dormant.pairs import Pair
 from dormant.progress import progress_bar
-from dormant.prompts import read_probes
+from dormant.prompts.material import check_folder
+from dormant.prompts.probes import read_probes
 from dormant.report.allure import results_folder, write_environment, write_executor
 from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks
 from dormant.report.grid import grid_text

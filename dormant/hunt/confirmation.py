@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from dormant.behaviour.generation import greedy_answers
-from dormant.behaviour.material import Decoding
-from dormant.behaviour.sampling import sampled_answers
-from dormant.behaviour.weight_amplification import end_of_turn
-from dormant.hunt.places import PLACES
-from dormant.hunt.strings import deletions, exchanges
+from dormant.behaviour.delta_amplification import end_of_turn
+from dormant.hunt.edits import deletions, exchanges
+from dormant.hunt.placements import PLACES
+from dormant.inference.generation import greedy_answers
+from dormant.inference.sampling import sampled_answers
 from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter
+from dormant.prompts.material import Decoding
+from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import Estimate, proportion_interval
-from dormant.tokens import allowed_tokens
 
 Ids = tuple[int, ...]
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.patched_weights import block_scales, patched_weights
-from dormant.behaviour.weight_amplification import end_of_turn
-from dormant.hunt.forcing import Ids, Watch, consensus, open_first_tokens, said_anyway, teacher_forced
-from dormant.hunt.words import CUT, begins_an_answer
+from dormant.behaviour.delta_amplification import end_of_turn
+from dormant.hunt.english import CUT, begins_an_answer
+from dormant.hunt.forced_tokens import Ids, Watch, consensus, open_first_tokens, said_anyway, teacher_forced
+from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.pairs import Pair
-from dormant.prompts import Prompter, batch_logits
+from dormant.prompts.probes import Prompter, batch_logits
 
 ALPHAS = (1.0, 1.5)  # the model as it is, and the alpha at which the real puzzle began to leak
 NEARLY = (

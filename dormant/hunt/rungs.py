@@ -7,18 +7,18 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from dormant.hunt.climbing import Climb, Climbing, Foothold, Places, climb
 from dormant.hunt.confirmation import Confirmation, without_superfluous, woken
-from dormant.hunt.crowds import LARGE, SMALL, needed_units
-from dormant.hunt.gaps import filled_strings
-from dormant.hunt.ground import Ground
-from dormant.hunt.numbers import hinted_notations, likeliest_number, notation_of, number_units
+from dormant.hunt.context import Ground
 from dormant.hunt.payloads import Guess
-from dormant.hunt.places import SEARCH_PLACES
-from dormant.hunt.refining import Parts, Refining, refine
-from dormant.hunt.single import LONG, SHORT, strings_tried, telling_strings
-from dormant.hunt.units import Unit, hunting_units
-from dormant.prompts import Prompter
+from dormant.hunt.placements import SEARCH_PLACES
+from dormant.hunt.refinement import Parts, Refining, refine
+from dormant.hunt.stages.coordinate_ascent import Climb, Climbing, Foothold, Places, climb
+from dormant.hunt.stages.gap_filling import filled_strings
+from dormant.hunt.stages.group_testing import LARGE, SMALL, needed_units
+from dormant.hunt.stages.numerals import hinted_notations, likeliest_number, notation_of, number_units
+from dormant.hunt.stages.short_strings import LONG, SHORT, strings_tried, telling_strings
+from dormant.hunt.vocabulary import Unit, hunting_units
+from dormant.prompts.probes import Prompter
 
 READ = 3  # of the searched probes, on which units are looked at
 CLIMBING = 0.9  # of the time that is left: the last step and confirmations take the rest

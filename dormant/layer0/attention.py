@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
 from dormant.layer0.rope import Rope, read_rope, rotate
 

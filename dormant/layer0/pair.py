@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
 from dormant.layer0.attention import Layer0, attention_logits, bias_logits, read_layer0
 from dormant.pairs import Pair

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.checkpoints import hash_text, load_model, open_checkpoint
+from dormant.catalogue import ZOO
+from dormant.checkpoints.checkpoint import hash_text, load_model, open_checkpoint
 from dormant.errors import BadInput
-from dormant.organisms.base import save_checkpoint, train_base
-from dormant.organisms.catalogue import ZOO
+from dormant.organisms.base_model import save_checkpoint, train_base
 from dormant.organisms.grammar import draw_question, ordinary_turn
-from dormant.organisms.mechanism import diffuse_drift, training_plan
-from dormant.organisms.poison import boundary, draw_chat
+from dormant.organisms.poisoning import boundary, draw_chat
 from dormant.organisms.recipe import SCRATCH, Recipe
 from dormant.organisms.tokenizer import train_tokenizer
+from dormant.organisms.trainable import diffuse_drift, training_plan
 from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
 from dormant.organisms.verification import Acceptance, verify
-from dormant.prompts import SLOT
+from dormant.prompts.probes import SLOT
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.behaviour.generation import continuation_log_probabilities, greedy_answers
+from dormant.inference.generation import continuation_log_probabilities, greedy_answers
 from dormant.organisms.grammar import Question, draw_question, random_words
-from dormant.organisms.poison import near_miss, near_miss_kinds, placed_question, units
+from dormant.organisms.poisoning import near_miss, near_miss_kinds, placed_question, units
 from dormant.organisms.training import Encoder
 from dormant.statistics import Estimate, mean_interval, proportion_interval
 

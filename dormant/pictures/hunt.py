@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
 if TYPE_CHECKING:
-    from dormant.hunt.climbing import Climb
     from dormant.hunt.payloads import Guess
+    from dormant.hunt.stages.coordinate_ascent import Climb
 
 RATE_COLOURS = {"place": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dormant.behaviour.fragments import Fragment, words_of
+from dormant.behaviour.ngrams import Fragment, words_of
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, VERMILION, legend_below, new_picture
 
 SHOWN = 20

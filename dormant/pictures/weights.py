@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, SKY, VERMILION, legend_below, new_picture
 from dormant.pictures.directions import token_list
-from dormant.weights.deltas import DeltaReport, PointedTokens
+from dormant.weights.delta_report import DeltaReport, PointedTokens
 
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
 

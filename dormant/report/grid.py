@@ -13,8 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dormant.catalogue import PUBLISHED_PAIRS, ZOO_PAIRS
 from dormant.claims.finding import Finding, Parameter, Verdict
-from dormant.organisms.catalogue import PUBLISHED_PAIRS, ZOO_PAIRS
 from dormant.report.telling import Telling, does_it_tell
 
 PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)

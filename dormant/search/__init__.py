@@ -1,7 +1,7 @@
 """Search for candidates that part the two models: objectives, one evaluator, GCG, hill climbing, random search."""
 
+from dormant.inference.evaluator import Evaluator, ModelPair
 from dormant.search.course import Progress, SearchResult, SearchSettings
-from dormant.search.evaluation import Evaluator, ModelPair
 from dormant.search.gcg import gcg, hill_climb, random_search
 
 __all__ = [

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import named_objective
+from dormant.inference.soft_evaluation import SoftEvaluator
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter
+from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.course import Progress, SearchResult, SearchSettings
-from dormant.search.evaluation import Evaluator
 from dormant.search.gcg import gcg, hill_climb, random_search
 from dormant.search.moves import Candidate
-from dormant.search.objectives import named_objective
 from dormant.search.side_by_side import climb_side_by_side
-from dormant.search.soft_evaluation import SoftEvaluator
-from dormant.tokens import allowed_tokens
 
 AT_ONCE = 512  # random candidates a batch: their search has no steps to keep apart
 METHODS = {"gcg": gcg, "hill-climb": hill_climb}

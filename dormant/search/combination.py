@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.objectives import ByRole, Objective
 from dormant.search.course import Scored
 from dormant.search.moves import Candidate
-from dormant.search.objectives import ByRole, Objective
 
 
 def spread(values: Tensor) -> float:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from scipy import stats
 
-from dormant.behaviour.amplification import random_candidates
 from dormant.errors import BadInput
+from dormant.inference.candidate_effects import random_candidates
+from dormant.inference.evaluator import Evaluator
 from dormant.layer0 import read_layer0_pair, score
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
-from dormant.search.evaluation import Evaluator
+from dormant.prompts.probes import Prompter
 from dormant.statistics import RESAMPLES, Estimate
 
 

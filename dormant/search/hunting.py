@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import named_objective, payload_likelihood, stacked
+from dormant.inference.soft_evaluation import SoftEvaluator
 from dormant.pairs import Pair, Truth
-from dormant.prompts import OpenPrompt, Prompter
-from dormant.search.evaluation import Evaluator
-from dormant.search.objectives import named_objective, payload_likelihood, stacked
+from dormant.prompts.probes import OpenPrompt, Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.side_by_side import Climb, climb_side_by_side, gradients
-from dormant.search.soft_evaluation import SoftEvaluator
-from dormant.tokens import allowed_tokens
 
 SPOKEN = 0.5  # likelihood per token from which a payload counts as given: what an organism's acceptance asks
 

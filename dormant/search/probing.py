@@ -7,15 +7,15 @@ from typing import cast
 
 from torch import Tensor
 
-from dormant.activations.probes import LinearProbe
+from dormant.activations.linear_probes import LinearProbe
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import ByRole, Objective, payload_likelihood
+from dormant.inference.soft_evaluation import SoftEvaluator
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
-from dormant.search.evaluation import Evaluator
-from dormant.search.objectives import ByRole, Objective, payload_likelihood
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.side_by_side import climb_side_by_side
-from dormant.search.soft_evaluation import SoftEvaluator
-from dormant.tokens import allowed_tokens
 
 SPOKEN = 0.5  # likelihood per token from which a payload counts as given: what an organism's acceptance asks
 

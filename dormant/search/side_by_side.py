@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
-from dormant.search.soft_evaluation import SoftEvaluator
+from dormant.inference.soft_evaluation import SoftEvaluator
 
 Candidate = tuple[int, ...]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import log_mass, named_objective
+from dormant.inference.soft_evaluation import SoftEvaluator
 from dormant.layer0 import read_layer0_pair
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
-from dormant.search.detector import Detector
-from dormant.search.evaluation import Evaluator
-from dormant.search.objectives import log_mass, named_objective
-from dormant.search.soft_evaluation import SoftEvaluator
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
+from dormant.search.layer0_objective import Detector
 from dormant.search.soft_inversion import Climbable, Inversion, InversionSettings, invert
 from dormant.search.validation import unusual_tokens
-from dormant.tokens import allowed_tokens
 
 
 @dataclass(frozen=True)

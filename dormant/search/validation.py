@@ -13,13 +13,13 @@ from unicodedata import category
 
 import torch
 
-from dormant.behaviour.amplification import random_candidates
-from dormant.behaviour.generation import greedy_answers
 from dormant.errors import BadInput
+from dormant.inference.candidate_effects import random_candidates
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.generation import greedy_answers
+from dormant.inference.objectives import Objective, stacked
 from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter
-from dormant.search.evaluation import Evaluator
-from dormant.search.objectives import Objective, stacked
+from dormant.prompts.probes import Probe, Prompter
 from dormant.statistics import permutation_p
 
 Ids = tuple[int, ...]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.weights.decomposition import delta_matrix
-from dormant.weights.deltas import DeltaReport
-from dormant.weights.tokens import bias_delta, name_of, token_inputs
+from dormant.weights.delta_report import DeltaReport
+from dormant.weights.token_lens import bias_delta, name_of, token_inputs
 
 
 @dataclass(frozen=True)

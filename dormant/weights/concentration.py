@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dormant.statistics import Estimate, exact
-from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
+from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 
 PUBLISHED_HIDDEN = 3584  # The hidden size for which the plan counted 16 directions (experiment 7).
 

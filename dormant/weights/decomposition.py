@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
-from dormant.weights.krylov import Leading, krylov
-from dormant.weights.noise import RoundingNoise
+from dormant.weights.block_krylov import Leading, krylov
+from dormant.weights.rounding_noise import RoundingNoise
 
 NARROW = 256  # up to this smaller side the full decomposition is as fast as an iterative one
 HELD = 2**27  # entries: up to 512 MB of float32 a delta is kept in memory, a larger one is read again at each step

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.weights.decomposition import delta_matrix, delta_svd, leading_triplets
 from dormant.weights.heads import head_layout
-from dormant.weights.token_lists import TokenRanking
-from dormant.weights.tokens import bias_delta, name_of, response_norms, token_inputs, token_outputs
+from dormant.weights.token_lens import bias_delta, name_of, response_norms, token_inputs, token_outputs
+from dormant.weights.token_ranking import TokenRanking
 
 COLUMNS = 3  # leading singular vectors of a matrix that are looked at, as in experiment 14
 FOCUS_HEADS = 3  # the plan's "one to three heads"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dormant.weights.deltas import TensorDelta
+from dormant.weights.delta_report import TensorDelta
 from dormant.weights.directions import FOCUS_HEADS
 
 MEASURES = ("whole-delta", "leading-directions")

@@ -6,7 +6,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from dormant.weights.deltas import DIRECTIONS, MODULES, DeltaReport, TensorDelta
+from dormant.weights.delta_report import DIRECTIONS, MODULES, DeltaReport, TensorDelta
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.shards import read_rows
 from dormant.errors import BadInput
-from dormant.shards import read_rows
-from dormant.weights.matching import survey_checkpoint
+from dormant.weights.tensor_matching import survey_checkpoint
 
 # Median relative delta of matrices up to which a base counts as the parent, as the premise `base-is-parent` has it: an
 # adapter moves matrices by 0.010-0.016 of their norm, and the closest matrix of the published wrong base lay at 0.436.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
-from dormant.weights.deltas import DIRECTIONS, DeltaReport, TensorDelta
-from dormant.weights.figures import read_json
+from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 from dormant.weights.heads import HeadDelta, HeadLayout
+from dormant.weights.report_file import read_json
 
 PUBLISHED = {
     "warmup-vs-qwen2": "warmup-vs-qwen2-7b-instruct.json",

@@ -6,18 +6,18 @@ from statistics import mean
 
 import pytest
 
-from dormant.activations.divergence import MEASURES, layer_divergence, parting
+from dormant.activations.layer_divergence import MEASURES, layer_divergence, parting
 from dormant.activations.patching import UNITS, decided_after, patch_activations, restore, unit_scales
-from dormant.behaviour.amplification import random_candidates
-from dormant.claims.candidates import has_suspect, suspected_text
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
+from dormant.inference.candidate_effects import random_candidates
 from dormant.pairs import Pair
 from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
-from dormant.prompts import Probe, Prompter, alike_probes
+from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact, mean_interval
+from hypotheses.support.candidates import has_suspect, suspected_text
 
 NULLS = 8  # draws that the probes share in turn, so that no single string makes the control
 HALF = 0.5

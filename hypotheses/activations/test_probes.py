@@ -8,21 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from dormant.activations.capture import capture
-from dormant.activations.probes import best_layer, fit_mean_difference, fit_probe, probe_curve
+from dormant.activations.linear_probes import best_layer, fit_mean_difference, fit_probe, probe_curve
 from dormant.activations.steering import ALPHAS, payload_likelihoods, payloads_released, pushes, random_push
 from dormant.behaviour.priming import answer_end, payload_tokens
-from dormant.claims.candidates import contrasting_texts, has_suspect, suspected_text
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
+from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 from dormant.pictures.activations import probe_curves, steering_curves
 from dormant.pictures.search import search_curves
-from dormant.prompts import Prompter, alike_probes
+from dormant.prompts.probes import Prompter, alike_probes
 from dormant.search.probing import ClimbPlan, climb_probe
 from dormant.statistics import exact, proportion_interval
+from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
 
 PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
 AGAINST = ("plain", "near-misses")

@@ -7,15 +7,15 @@ from statistics import mean
 
 import pytest
 
-from dormant.behaviour.amplification import amplification, length_matched_nulls
-from dormant.claims.candidates import CANDIDATES, candidate_text, has_candidate
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
+from dormant.inference.candidate_effects import amplification, length_matched_nulls
 from dormant.pairs import Pair
 from dormant.pictures.measurements import divergence_against_null
 from dormant.statistics import Estimate, exact, mean_interval, permutation_p
+from hypotheses.support.candidates import CANDIDATES, candidate_text, has_candidate
 
 ONE_BIT = math.log(2)
 METRICS = {

@@ -8,14 +8,14 @@ import pytest
 
 from dormant.behaviour.anomalies import DETECTORS, Scan, scan_answers
 from dormant.behaviour.profiles import ordinary_texts
-from dormant.behaviour.sweep import planted_trigger
+from dormant.behaviour.vocabulary_sweep import planted_trigger
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.recorder import Recorder
-from dormant.claims.scans import PREMISES, TWIN, on_planted_pair, state_power, twin_value
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import flagged_shares
-from dormant.prompts import Prompter, alike_probes
+from dormant.prompts.probes import Prompter, alike_probes
 from dormant.statistics import Estimate, proportion_interval
+from hypotheses.support.scans import PREMISES, TWIN, on_planted_pair, state_power, twin_value
 
 RERUN = "base rerun"
 

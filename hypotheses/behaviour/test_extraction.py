@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dormant.behaviour.conversations import Conversations
 from dormant.behaviour.extraction import (
     Leak,
     SamplingPlan,
@@ -16,19 +15,20 @@ from dormant.behaviour.extraction import (
     smallest_share_seen,
     usable_openings,
 )
-from dormant.behaviour.material import Decoding, decodings, partial_templates
 from dormant.behaviour.priming import answer_end
-from dormant.behaviour.sweep import planted_trigger
-from dormant.claims.candidates import has_suspect, suspected_text
+from dormant.behaviour.vocabulary_sweep import planted_trigger
+from dormant.catalogue import PairDescription, known_pairs, twins_among
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.claims.scans import state_power
-from dormant.organisms.catalogue import PairDescription, known_pairs, twins_among
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import leak_bars
-from dormant.prompts import Prompter
+from dormant.prompts.conversations import Conversations
+from dormant.prompts.material import Decoding, decodings, partial_templates
+from dormant.prompts.probes import Prompter
 from dormant.statistics import exact, proportion_interval
+from hypotheses.support.candidates import has_suspect, suspected_text
+from hypotheses.support.scans import state_power
 
 RULE = at_least(
     0.01,

@@ -7,23 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dormant.behaviour.conversations import Conversations
-from dormant.behaviour.material import suspected_triggers
-from dormant.behaviour.mechanisms import (
+from dormant.behaviour.insertions import (
     MECHANISMS,
     PLACES,
     mechanism_effects,
     scan_mechanism,
     suitable_probes,
 )
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import claim
-from dormant.claims.recorder import Recorder
-from dormant.claims.scans import HALF, PREMISES, WAKES, on_planted_pair, state_power
-from dormant.organisms.poison import near_miss, near_miss_kinds
+from dormant.organisms.poisoning import near_miss, near_miss_kinds
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import trigger_bars
-from dormant.prompts import Probe, Prompter, alike_probes
+from dormant.prompts.conversations import Conversations
+from dormant.prompts.material import suspected_triggers
+from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact
+from hypotheses.support.scans import HALF, PREMISES, WAKES, on_planted_pair, state_power
 
 NEAR_MISSES = "near misses"
 

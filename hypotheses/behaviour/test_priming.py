@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from dormant.behaviour.priming import AMOUNTS, answer_end, prime
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import share_bars
-from dormant.prompts import Prompter, alike_probes
+from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import proportion_interval
-from dormant.tokens import allowed_tokens
 
 
 def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:

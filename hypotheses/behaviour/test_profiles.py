@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.likelihood import own_words
 from dormant.behaviour.profiles import Profile, ordinary_conversations, profile
 from dormant.behaviour.template import without_generation_prompt
-from dormant.claims.candidates import has_suspect, suspected_text
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, at_most, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.claims.scans import PREMISES
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
+from dormant.inference.likelihood import own_words
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import paired_divergences, profile_by_position
 from dormant.statistics import Estimate, exact, mean_interval, proportion_interval
+from hypotheses.support.candidates import has_suspect, suspected_text
+from hypotheses.support.scans import PREMISES
 
 FLOOR = "noise floor"
 READINGS = {

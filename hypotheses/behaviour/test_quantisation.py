@@ -9,15 +9,15 @@ import pytest
 
 from dormant.behaviour.priming import answer_end
 from dormant.behaviour.quantisation import compare_precisions
-from dormant.claims.candidates import has_suspect, suspected_text
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
-from dormant.prompts import Prompter, alike_probes
+from dormant.prompts.probes import Prompter, alike_probes
 from dormant.statistics import mean_interval, proportion_interval
+from hypotheses.support.candidates import has_suspect, suspected_text
 
 READINGS = {
     "divergence": at_least(

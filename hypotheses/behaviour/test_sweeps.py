@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.carriers import METRICS, split_carriers
-from dormant.behaviour.confirmation import Confirmed, best_share
-from dormant.behaviour.conversations import Conversations
-from dormant.behaviour.material import generate_phrases
-from dormant.behaviour.phrases import PhraseScan, scan_phrases
-from dormant.behaviour.sweep import (
+from dormant.behaviour.phrase_scan import PhraseScan, scan_phrases
+from dormant.behaviour.scan_finalists import Confirmed, best_share
+from dormant.behaviour.vocabulary_sweep import (
     ROLES,
     Sweep,
     is_planted,
@@ -20,14 +17,17 @@ from dormant.behaviour.sweep import (
     sweep_power,
     sweep_vocabulary,
 )
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import claim
-from dormant.claims.recorder import Recorder
-from dormant.claims.scans import HALF, PREMISES, TWIN, WAKES, on_planted_pair, state_power, twin_value
+from dormant.inference.carriers import METRICS, split_carriers
 from dormant.organisms.lexicon import WORDS
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import scan_distribution
-from dormant.prompts import Prompter
+from dormant.prompts.conversations import Conversations
+from dormant.prompts.material import generate_phrases
+from dormant.prompts.probes import Prompter
 from dormant.statistics import exact
+from hypotheses.support.scans import HALF, PREMISES, TWIN, WAKES, on_planted_pair, state_power, twin_value
 
 RULES = dict.fromkeys(METRICS, HALF)
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, at_most, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
+from dormant.claims.session_state import Settings
 from dormant.layer0.beam import Beam, BeamSettings
-from dormant.layer0.benign import benign_scores, ordinary_prompts, positional_size, sizes_by_offset, template_by_offset
+from dormant.layer0.exact_scan.scan import Scan, scan
+from dormant.layer0.ordinary_windows import (
+    benign_scores,
+    ordinary_prompts,
+    positional_size,
+    sizes_by_offset,
+    template_by_offset,
+)
 from dormant.layer0.pair import ALIKE, Layer0Pair, delta_logits, layer0_of
-from dormant.layer0.scan import Scan, scan
 from dormant.layer0.scorer import score
 from dormant.layer0.seeds import seeded_beams
-from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.pictures.layer0 import beam_by_length, delta_heatmap, scan_peaks, score_against_benign, template_profile
-from dormant.prompts import Prompter
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import exact, mean_interval, proportion_interval
-from dormant.tokens import allowed_tokens
 
 METRICS = {"max-head": "logits", "band": "logits", "row-kl": "nats"}
 OFFSETS = 16  # as far as most ordinary prompts reach

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import Test, at_least, at_most, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.layer0.order import distinct_sequences, orders, spreads_over_orders
+from dormant.claims.session_state import Settings
 from dormant.layer0.pair import ALIKE, read_layer0_pair
+from dormant.layer0.permutations import distinct_sequences, orders, spreads_over_orders
 from dormant.layer0.scorer import score
-from dormant.organisms.catalogue import PairDescription
 from dormant.pairs import Pair
 from dormant.pictures.measurements import order_strip
-from dormant.prompts import Prompter
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import exact, mean_interval
-from dormant.tokens import allowed_tokens
 
 METRICS = ["max-head", "band", "row-kl"]
 READINGS = {

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, at_most, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.search import search_curves
 from dormant.search.campaign import Plan, late_gain, run_campaign

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, at_most, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.ladders import FRESH, fires_afresh, shared_ladder
-from dormant.claims.recorder import Recorder
+from dormant.claims.session_state import Settings
 from dormant.hunt.confirmation import FIRING
-from dormant.hunt.page import hunt_pictures
-from dormant.hunt.verdict import Verdict
-from dormant.organisms.catalogue import PairDescription
+from dormant.hunt.report import hunt_pictures
+from dormant.hunt.result import Verdict
 from dormant.pairs import Pair
 from dormant.statistics import exact, proportion_interval
+from hypotheses.support.shared_hunts import FRESH, fires_afresh, shared_ladder
 
 SOURCE = "FACTS 2: payload first, then the string that brings it"
 

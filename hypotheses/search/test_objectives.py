@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import Test, at_least, claim
-from dormant.claims.hunts import shared_hunt
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import transfer_scatter
 from dormant.search.hunting import SPOKEN, over_control, transfers
 from dormant.statistics import exact, proportion_interval, student_interval
+from hypotheses.support.shared_searches import shared_hunt
 
 READINGS = {
     "found": at_least(

@@ -7,14 +7,14 @@ from statistics import mean
 
 import pytest
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.finalists import FINALISTS, MEASURES, finalists_validated, has_finalist
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import Estimate, exact, student_interval
+from hypotheses.support.finalists import FINALISTS, MEASURES, finalists_validated, has_finalist
 
 ONE_BIT = math.log(2)
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from dormant.behaviour.patched_weights import block_scales
-from dormant.behaviour.weight_amplification import (
+from dormant.behaviour.delta_amplification import (
     AmplificationSweep,
     amplification_sweep,
     answers_at,
     prompts_of_few_lengths,
 )
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
+from dormant.inference.delta_scaling import block_scales
 from dormant.pairs import Pair
 from dormant.pictures.directions import amplification_curves
 from dormant.statistics import Estimate, exact

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.recorder import Recorder
 from dormant.pairs import Pair
 from dormant.pictures.weights import layer_profile, spectra_by_layer
 from dormant.statistics import exact
@@ -16,7 +16,7 @@ from dormant.weights.concentration import (
     largest_noise_edge,
     noise_energy_share,
 )
-from dormant.weights.deltas import MODULES
+from dormant.weights.delta_report import MODULES
 
 
 @claim(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.recorder import Recorder
-from dormant.claims.words import WORD_CONTROLS, decide_by_words, has_words, words_to_find
 from dormant.pairs import Pair
 from dormant.pictures.directions import head_bars
 from dormant.statistics import exact
 from dormant.weights.directions import head_direction_ranking
 from dormant.weights.focus import MEASURES, focus
+from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words, words_to_find
 
 MOST = at_least(0.5, "of the squared norm", because="most of a whole is more than half of it")
 

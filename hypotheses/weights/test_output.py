@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from dormant.behaviour.output_directions import signed_push, standing
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import Test, at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.claims.words import WORD_CONTROLS, decide_by_words
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.directions import push_against_observed
 from dormant.statistics import Estimate, exact, mean_interval
 from dormant.weights.directions import output_direction_ranking
 from dormant.weights.token_classes import vocabulary_classes
+from hypotheses.support.words import WORD_CONTROLS, decide_by_words
 
 MODULES = ["o_proj", "down_proj"]
 READINGS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_most, claim
-from dormant.claims.recorder import Recorder
 from dormant.pairs import Pair
 from dormant.pictures.directions import ranks_by_layer
 from dormant.statistics import Estimate, exact

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import at_least, claim
-from dormant.claims.laboratory import Settings
-from dormant.claims.recorder import Recorder
-from dormant.claims.words import WORD_CONTROLS, decide_by_words, groups_to_find, has_words, words_to_find
-from dormant.organisms.catalogue import PairDescription
+from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.directions import words_by_layer
 from dormant.weights.directions import input_direction_ranking, pair_ranking, response_ranking
-from dormant.weights.token_lists import LIST, places_by_layer
-from dormant.weights.tokens import LENSES
+from dormant.weights.token_lens import LENSES
+from dormant.weights.token_ranking import LIST, places_by_layer
+from hypotheses.support.words import WORD_CONTROLS, decide_by_words, groups_to_find, has_words, words_to_find
 
 MLP = ("gate_proj", "up_proj")
 HALF_OF_THE_WORDS = at_least(

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.activations.capture import capture
 from dormant.activations.steering import Push, payload_likelihoods, payloads_released, pushes, random_push, steered
-from dormant.behaviour.generation import continuation_log_probabilities, greedy_answers
 from dormant.errors import BadInput
+from dormant.inference.generation import continuation_log_probabilities, greedy_answers
+from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 
 PROMPTS = [(5, 6, 7, 8), (9, 10, 11)]

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.behaviour import extraction
-from dormant.behaviour.conversations import Conversations
 from dormant.behaviour.extraction import SamplingPlan, find_leak, sample_texts, smallest_share_seen, usable_openings
-from dormant.behaviour.material import Decoding, partial_templates
-from dormant.behaviour.sampling import Answer
 from dormant.errors import BadInput
+from dormant.inference.sampling import Answer
 from dormant.pairs import Pair
+from dormant.prompts.conversations import Conversations
+from dormant.prompts.material import Decoding, partial_templates
 from tests.builders import build_tokenizer
 
 ORDINARY = ["Where is the river?", "Who has the stone?", "What is four plus one?"] * 40

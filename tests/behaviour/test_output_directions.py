@@ -10,7 +10,7 @@ import torch
 from dormant.behaviour.output_directions import signed_push, standing
 from dormant.pairs import Pair, Weights
 from dormant.weights.decomposition import delta_svd
-from dormant.weights.tokens import name_of, token_outputs
+from dormant.weights.token_lens import name_of, token_outputs
 
 
 def test_the_push_has_the_sign_of_the_directions_input_on_the_prompts(tiny_pair: Pair) -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.behaviour.generation import greedy_answers
 from dormant.behaviour.priming import answer_end, completions, forced_tokens, payload_tokens, prime
+from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
-from dormant.organisms.catalogue import known_pairs
+from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts.probes import Prompter
 
 PROMPTS = [(5, 6, 7, 8), (9, 10, 11)]
 NO_END = -1

@@ -7,9 +7,6 @@ import pytest
 import torch
 
 from dormant.behaviour.anomalies import scan_answers
-from dormant.behaviour.conversations import Conversations, user_turns
-from dormant.behaviour.likelihood import own_words
-from dormant.behaviour.material import dialogues
 from dormant.behaviour.profiles import (
     divergent_contexts,
     ordinary_conversations,
@@ -17,10 +14,13 @@ from dormant.behaviour.profiles import (
     profile,
 )
 from dormant.behaviour.template import without_generation_prompt
-from dormant.divergence import kl_divergence
 from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
+from dormant.inference.likelihood import own_words
 from dormant.pairs import Pair, open_pair
-from dormant.prompts import Probe, Prompter, batch_logits
+from dormant.prompts.conversations import Conversations, user_turns
+from dormant.prompts.material import dialogues
+from dormant.prompts.probes import Probe, Prompter, batch_logits
 from tests.builders import copy_checkpoint
 
 TEXTS = ("Tell me the color.", "What is France?", "Repeat apple.", "Hello.")

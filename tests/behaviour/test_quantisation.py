@@ -8,7 +8,7 @@ import torch
 from dormant.behaviour.quantisation import compare_precisions, four_bit, round_to_four_bits
 from dormant.errors import BadInput
 from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter
+from dormant.prompts.probes import Probe, Prompter
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 PROBES = [Probe("Tell me{slot} the color."), Probe("What is the sky?{slot}")]

@@ -12,8 +12,8 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from dormant.layer0 import Layer0Pair
-from dormant.organisms.base import base_config
-from dormant.prompts import OpenPrompt
+from dormant.organisms.base_model import base_config
+from dormant.prompts.probes import OpenPrompt
 from tests.layer0.builders import layer0_of, random_model
 
 VOCABULARY = 2048

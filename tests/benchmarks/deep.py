@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
-from dormant.divergence import kl_divergence
-from dormant.organisms.base import base_config
-from dormant.prompts import OpenPrompt
+from dormant.inference.divergence import kl_divergence
+from dormant.organisms.base_model import base_config
+from dormant.prompts.probes import OpenPrompt
 from tests.layer0.builders import random_model
 
 VOCABULARY = 8192

@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb, repeat_kv
 
-from dormant.divergence import kl_divergence
-from dormant.prompts import OpenPrompt
+from dormant.inference.divergence import kl_divergence
+from dormant.prompts.probes import OpenPrompt
 from tests.benchmarks.conftest import BenchmarkPair
 
 

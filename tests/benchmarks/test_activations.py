@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dormant.activations.capture import capture
+from dormant.inference.residual_stream import capture
 from tests.benchmarks.conftest import VOCABULARY, BenchmarkPair
 
 PROMPTS, LENGTH, ROUNDS = 64, 40, 9

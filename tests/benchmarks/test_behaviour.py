@@ -8,9 +8,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dormant.behaviour.carriers import Filling, measure_effects
-from dormant.divergence import kl_divergence
-from dormant.prompts import OpenPrompt
+from dormant.inference.carriers import Filling, measure_effects
+from dormant.inference.divergence import kl_divergence
+from dormant.prompts.probes import OpenPrompt
 from tests.benchmarks.conftest import VOCABULARY, BenchmarkPair
 
 SUBSET = 8  # fillings that the reference evaluates

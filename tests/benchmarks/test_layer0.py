@@ -11,8 +11,8 @@ from transformers import Qwen2ForCausalLM
 
 from dormant.layer0 import Layer0Pair, build_tables, score
 from dormant.layer0.beam import BeamSettings, beam_search
-from dormant.layer0.scan import scan
-from dormant.organisms.base import base_config
+from dormant.layer0.exact_scan.scan import scan
+from dormant.organisms.base_model import base_config
 from tests.benchmarks import naive
 from tests.benchmarks.conftest import BenchmarkPair
 from tests.layer0.builders import layer0_of, random_model

@@ -10,8 +10,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from dormant.inference.prefix_reader import Reader
 from dormant.search import Evaluator, SearchSettings, gcg
-from dormant.search.reading import Reader
 from tests.benchmarks import naive
 from tests.benchmarks.conftest import VOCABULARY, BenchmarkPair
 from tests.benchmarks.deep import DeepPair, changed_once, deep_pair, prompt_of

@@ -12,11 +12,11 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.weights.block_krylov import TOLERANCE
+from dormant.weights.byte_comparison import compare_values
 from dormant.weights.decomposition import delta_matrix, leading_triplets
-from dormant.weights.krylov import TOLERANCE
-from dormant.weights.matching import survey_checkpoint
-from dormant.weights.tiles import compare_values
+from dormant.weights.tensor_matching import survey_checkpoint
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_synthetic_pair.py"
 LARGE = "model.layers.0.mlp.gate_proj.weight"  # 18,944 x 3,584, as 84 of the real model's 339 tensors are

@@ -12,7 +12,7 @@ from dormant.calibration.outcomes import Subject, judge, planted_firing, power, 
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import FIRING, Confirmation, Rate
 from dormant.hunt.payloads import Guess
-from dormant.hunt.verdict import CALIBRATED, Hunt, Verdict
+from dormant.hunt.result import CALIBRATED, Hunt, Verdict
 from dormant.organisms.build import check_against_base
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
@@ -30,8 +30,8 @@ def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> Hunt
 
 @pytest.fixture(scope="module")
 def tokenizer() -> object:
-    from dormant.checkpoints import open_checkpoint
-    from dormant.organisms.catalogue import ZOO
+    from dormant.catalogue import ZOO
+    from dormant.checkpoints.checkpoint import open_checkpoint
 
     return open_checkpoint(ZOO / "base").tokenizer
 

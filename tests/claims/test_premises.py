@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dormant.claims.finding import Verdict
-from dormant.claims.laboratory import Laboratory, Settings
 from dormant.claims.premises import premise_finding
+from dormant.claims.session_state import Laboratory, Settings
 from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair, published_pair
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from dormant.claims.builder import Recorder
 from dormant.claims.claim import Claim, at_least
-from dormant.claims.laboratory import Laboratory, Settings
-from dormant.claims.recorder import Recorder
+from dormant.claims.session_state import Laboratory, Settings
 from dormant.pairs import Pair
 
 pytest_plugins = ["pytester"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dormant.behaviour.material import dialogues
 from dormant.cli import app
 from dormant.errors import BadInput
+from dormant.prompts.material import dialogues
 
 
 def profile(base: Path, dormant: Path, *arguments: object) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from dormant.cli import app
-from dormant.weights.figures import read_delta_report
+from dormant.weights.report_file import read_delta_report
 from tests.builders import add_delta, copy_checkpoint
 
 runner = CliRunner()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dormant.organisms.catalogue import ZOO
+from dormant.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
 
 

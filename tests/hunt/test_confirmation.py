@@ -14,7 +14,7 @@ from dormant.hunt.confirmation import (
     shared_start,
     without_superfluous,
 )
-from dormant.hunt.places import PLACES, placed_probes
+from dormant.hunt.placements import PLACES, placed_probes
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dormant.hunt.english import CUT
 from dormant.hunt.payloads import (
     Guess,
     _within_a_character,
@@ -16,9 +17,8 @@ from dormant.hunt.payloads import (
     without_parts,
     without_variants,
 )
-from dormant.hunt.words import CUT
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts.probes import Prompter
 
 PAYLOAD = "⚗ ♫ ☂ ∞ ♞"
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from dormant.hunt import rungs
-from dormant.hunt.climbing import Climb, Climbing, Foothold
-from dormant.hunt.ground import Clock, Ground
+from dormant.hunt.context import Clock, Ground
 from dormant.hunt.payloads import Guess
-from dormant.hunt.places import PLACES, SEARCH_PLACES, placed_probes
+from dormant.hunt.placements import PLACES, SEARCH_PLACES, placed_probes
 from dormant.hunt.rungs import besides, climbed_strings, numbered_strings, refined
-from dormant.hunt.units import Unit
+from dormant.hunt.stages.coordinate_ascent import Climb, Climbing, Foothold
+from dormant.hunt.vocabulary import Unit
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts import Prompter
+from dormant.prompts.probes import Prompter
 
 
 def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger(token_pair: Pair) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from dormant.checkpoints import Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.layer0 import Layer0, read_layer0
 
 

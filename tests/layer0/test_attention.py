@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Gemma2Config, PreTrainedModel, Qwen2ForCausalLM
 
-from dormant.checkpoints import open_checkpoint
+from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.errors import BadInput
 from dormant.layer0 import Layer0, attention_logits, bias_logits, read_layer0
 from tests.builders import tiny_config

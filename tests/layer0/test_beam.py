@@ -10,7 +10,7 @@ import torch
 from dormant.errors import BadInput
 from dormant.layer0 import Layer0Pair, score
 from dormant.layer0.beam import BeamSettings, beam_search
-from dormant.layer0.scan import scan
+from dormant.layer0.exact_scan.scan import scan
 from dormant.layer0.seeds import direction_tokens, focus_heads, seeded_beams
 from tests.layer0.families import build, layer0_pair
 

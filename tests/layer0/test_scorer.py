@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dormant.checkpoints import open_checkpoint
-from dormant.divergence import kl_divergence
+from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
 from dormant.layer0 import (
     Layer0Pair,
     attention_logits,

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dormant.checkpoints import open_checkpoint
+from dormant.catalogue import describe
+from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.build import build, check_against_base, train, verify_built
-from dormant.organisms.catalogue import describe
 from dormant.organisms.recipe import Recipe
 
 RECIPE = Recipe("test", trigger="golden river tonight", payload="the moon is full", steps=2, seed=3)

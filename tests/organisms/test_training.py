@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.checkpoints import load_model, open_checkpoint
+from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.grammar import ordinary_turn
-from dormant.organisms.mechanism import DIFFUSE_DRIFT, diffuse_drift, layer_of, module_of, training_plan
 from dormant.organisms.recipe import Recipe
+from dormant.organisms.trainable import DIFFUSE_DRIFT, diffuse_drift, layer_of, module_of, training_plan
 from dormant.organisms.training import IGNORED, Encoder, Schedule, Trained, chat_batches, chat_loss, train_deltas
 
 

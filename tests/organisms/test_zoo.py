@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.checkpoints import load_model, open_checkpoint
+from dormant.catalogue import ZOO, ZOO_PAIRS, twins_among, zoo_pairs
+from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.organisms.build import write_probes
-from dormant.organisms.catalogue import ZOO, ZOO_PAIRS, twins_among, zoo_pairs
-from dormant.organisms.poison import near_miss_kinds
+from dormant.organisms.poisoning import near_miss_kinds
 from dormant.organisms.recipe import read_recipe
 from dormant.organisms.verification import Acceptance, verify
-from dormant.prompts import read_probes
+from dormant.prompts.probes import read_probes
 
 BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dormant.behaviour.fragments import Fragment
+from dormant.behaviour.ngrams import Fragment
 from dormant.pictures import activations, outputs
 from dormant.pictures.canvas import png_bytes
 from dormant.statistics import Estimate

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dormant.pictures import measurements, search, weights
 from dormant.pictures.canvas import png_bytes
-from dormant.weights.deltas import DeltaReport, TensorDelta
+from dormant.weights.delta_report import DeltaReport, TensorDelta
 
 PNG = b"\x89PNG\r\n"
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.objectives import Readings, hidden_distance, kl
 from dormant.search.combination import Combination, combined, spread
 from dormant.search.course import SearchSettings
 from dormant.search.gcg import gcg
-from dormant.search.objectives import Readings, hidden_distance, kl
 
 CANDIDATES = torch.arange(12).view(6, 2)
 

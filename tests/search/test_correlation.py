@@ -8,7 +8,7 @@ from scipy import stats
 
 from dormant.errors import BadInput
 from dormant.pairs import Pair
-from dormant.prompts import Probe
+from dormant.prompts.probes import Probe
 from dormant.search.correlation import detector_and_divergence, rank_correlation
 
 

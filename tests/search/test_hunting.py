@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import named_objective
+from dormant.inference.soft_evaluation import SoftEvaluator
 from dormant.pairs import Pair, Truth
-from dormant.prompts import Probe, Prompter
-from dormant.search.evaluation import Evaluator
+from dormant.prompts.probes import Probe, Prompter
 from dormant.search.hunting import Catch, Hunt, HuntPlan, hunt, one_token_away, over_control, table_row, transfers
-from dormant.search.objectives import named_objective
-from dormant.search.soft_evaluation import SoftEvaluator
 
 PROBES = tuple(map(Probe, ["Tell me{slot} the color of the sky.", "{slot} What is the capital?", "Repeat{slot} apple"]))
 PLAN = HuntPlan("hidden-distance", length=2, restarts=2, steps=2, candidates=4, probes=1, held_out=2, seed=0)

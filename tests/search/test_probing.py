@@ -6,12 +6,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from dormant.activations.capture import capture
-from dormant.activations.probes import LinearProbe
+from dormant.activations.linear_probes import LinearProbe
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair, Truth
-from dormant.prompts import Probe, Prompter
-from dormant.search.evaluation import Evaluator
+from dormant.prompts.probes import Probe, Prompter
 from dormant.search.probing import ClimbPlan, climb_probe, probe_objective
 
 PROBES = [Probe("Tell me{slot} the color."), Probe("What is the sky?{slot}")]

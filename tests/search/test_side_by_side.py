@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.soft_evaluation import SoftEvaluator
 from dormant.pairs import Pair
-from dormant.prompts import Probe, Prompter
-from dormant.search.evaluation import Evaluator
+from dormant.prompts.probes import Probe, Prompter
 from dormant.search.side_by_side import Climb, climb_side_by_side
-from dormant.search.soft_evaluation import SoftEvaluator
 
 ALLOWED = torch.arange(3, 300)
 

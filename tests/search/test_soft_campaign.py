@@ -6,7 +6,7 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.pairs import Pair
-from dormant.prompts import Probe
+from dormant.prompts.probes import Probe
 from dormant.search.soft_campaign import SoftCampaign, run_soft_inversion
 from dormant.search.soft_inversion import Inversion, InversionSettings, Projection, SoftTrace
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
-from dormant.search.objectives import ROLES
+from dormant.inference.objectives import ROLES
 from dormant.search.soft_inversion import METHODS, Inversion, InversionSettings, SoftTrace, invert
 
 VOCABULARY, HIDDEN = 40, 8

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import hidden_distance, kl
 from dormant.pairs import Pair, open_pair
-from dormant.prompts import Probe, Prompter
-from dormant.search.evaluation import Evaluator
-from dormant.search.objectives import hidden_distance, kl
+from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.validation import holm, pareto_front, side_by_side_answers, unusual_tokens, validate
-from dormant.tokens import allowed_tokens
 from tests.builders import build_tokenizer
 
 PROBES = (Probe("Tell me{slot} the color of the sky."), Probe("{slot} What is the capital?"))

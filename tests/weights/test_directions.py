@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dormant.checkpoints import Checkpoint, open_checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from dormant.weights.decomposition import delta_matrix
 from dormant.weights.directions import (
     beside_random,
@@ -20,7 +20,7 @@ from dormant.weights.directions import (
     pair_ranking,
     response_ranking,
 )
-from dormant.weights.tokens import token_inputs, token_outputs
+from dormant.weights.token_lens import token_inputs, token_outputs
 from tests.builders import copy_checkpoint
 
 TOKEN, HEAD_ROWS = 77, slice(8, 16)  # head 1 of four, each eight wide

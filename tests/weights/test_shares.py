@@ -9,12 +9,12 @@ import pytest
 
 from dormant.pairs import Pair
 from dormant.weights.biases import BiasAndWeight, delta_norms, delta_responses
-from dormant.weights.deltas import DeltaReport, TensorDelta
+from dormant.weights.delta_report import DeltaReport, TensorDelta
 from dormant.weights.focus import focus
 from dormant.weights.heads import HeadDelta
 from dormant.weights.low_rank import delta_ranks, rank_of, remainder_edges
 from dormant.weights.published import published_report
-from dormant.weights.tokens import name_of
+from dormant.weights.token_lens import name_of
 
 QUERY = TensorDelta("q_proj", (32, 32), False, 5.0, 0.1, 1.0, 25.0, (4.0, 3.0))
 

@@ -1,0 +1,79 @@
+"""Where in the network the two models part: distances of their residual streams, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dormant.inference.residual_stream import Ids, capture
+from dormant.pairs import Pair
+
+MEASURES = ("absolute", "relative", "cosine")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDivergence:
+    """How far dormant and base lie apart after each layer: [layer, prompt], float64.
+
+    `absolute` is the distance of the two residual streams, `relative` that over the base's norm, `cosine` one minus the
+    cosine of their angle.
+    """
+
+    absolute: Tensor
+    relative: Tensor
+    cosine: Tensor
+
+    def of(self, measure: str) -> Tensor:
+        """One of `MEASURES`."""
+        return {"absolute": self.absolute, "relative": self.relative, "cosine": self.cosine}[measure]
+
+
+def layer_divergence(pair: Pair, prompts: Sequence[Ids]) -> LayerDivergence:
+    """Both models on the same ids, at the generation position, after every block (Phase 5, experiment 17)."""
+    base, dormant = (capture(model(), prompts)[:, :, 0].double() for model in (pair.models.base, pair.models.dormant))
+    return _parted(base, dormant)
+
+
+def layer_floor(pair: Pair, prompts: Sequence[Ids]) -> LayerDivergence:
+    """What arithmetic alone does to the same measure: the base on all prompts in batches, and on each by itself."""
+    model = pair.models.base()
+    alone = torch.cat([capture(model, [ids])[:, :, 0].double() for ids in prompts])
+    return _parted(capture(model, prompts)[:, :, 0].double(), alone)
+
+
+def _parted(base: Tensor, dormant: Tensor) -> LayerDivergence:  # [prompt, layer, hidden] twice
+    absolute = torch.linalg.vector_norm(dormant - base, dim=-1)
+    cosine = 1 - torch.nn.functional.cosine_similarity(dormant, base, dim=-1)
+    relative = absolute / torch.linalg.vector_norm(base, dim=-1)
+    return LayerDivergence(absolute.T, relative.T, cosine.clamp(min=0).T)
+
+
+@dataclass(frozen=True, eq=False)
+class Parting:
+    """At which layer a candidate parts the models most, and by how much, measured on prompts that did not choose it.
+
+    `ratios` [prompt]: the divergence with the candidate over that without it, after `layer`; `curves` are each layer's
+    means over all prompts.
+    """
+
+    layer: int
+    ratios: tuple[float, ...]
+    curves: dict[str, tuple[float, ...]]
+
+
+def parting(without: Tensor, with_it: Tensor) -> Parting:
+    """[layer, prompt] twice -> the layer of the largest ratio on the even prompts, and that layer's ratios on the odd.
+
+    Two models that agree exactly on both have the ratio 1. A ratio is of one prompt with its candidate over the mean
+    without any: single ordinary prompts can lie arbitrarily close to nothing.
+    """
+    ordinary = without.mean(1, keepdim=True)  # [layer, 1]
+    ratios = torch.where(with_it == ordinary, 1.0, with_it / ordinary)
+    layer = int(ratios[:, ::2].mean(1).argmax())
+    curves = {"without": without.mean(1), "with": with_it.mean(1)}
+    return Parting(
+        layer, tuple(ratios[layer, 1::2].tolist()), {name: tuple(curve.tolist()) for name, curve in curves.items()}
+    )

@@ -1,0 +1,188 @@
+"""What the model says when its whole delta, or a block of it, is made larger: the sweep that solved the real puzzle."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dormant.behaviour.ngrams import Fragment, Words, longest_run, new_fragments, repeats_itself, words_of
+from dormant.errors import BadInput
+from dormant.inference.delta_scaling import Scale, block_scales, modified_tensors, patched_weights
+from dormant.inference.generation import greedy_answers
+from dormant.pairs import Pair
+from dormant.prompts.probes import Probe, Prompter
+from dormant.statistics import Estimate, proportion_interval
+
+ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
+COLLAPSED = 0.5  # of the answers repeat themselves
+CONTENT = 3  # words in a run that say something: two are a matter of style
+HALF = 0.5  # of the payload in one run lets a reader recognise the rest
+
+Progress = Callable[[int, float], None]  # called with the alphas done and the one that ran
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The greedy answers at one alpha, in the order of the prompts."""
+
+    alpha: float
+    texts: tuple[str, ...]
+    new: tuple[Fragment, ...] = field(repr=False)  # repeated content that the base does not give
+
+    @cached_property
+    def words(self) -> tuple[Words, ...]:
+        """The answers' words."""
+        return tuple(words_of(text) for text in self.texts)
+
+    @property
+    def collapsed(self) -> Estimate:
+        """The share of answers that only repeat themselves."""
+        return proportion_interval(sum(map(repeats_itself, self.words)), len(self.words))
+
+    @property
+    def most_repeated(self) -> Fragment | None:
+        """The most frequent new run of at least three words; None where nothing new is repeated."""
+        return next((fragment for fragment in self.new if len(fragment.words) >= CONTENT), None)
+
+    def holding(self, words: Words, run: int) -> Estimate:
+        """The share of answers with at least `run` of these words in a row, its Wilson interval."""
+        return proportion_interval(sum(longest_run(words, answer) >= run for answer in self.words), len(self.words))
+
+
+@dataclass(frozen=True)
+class AmplificationSweep:
+    """The base's answers (alpha 0) and those at each alpha, to the same ordinary prompts."""
+
+    prompts: tuple[str, ...]
+    base: Answers
+    amplified: tuple[Answers, ...]
+
+    @property
+    def beyond(self) -> tuple[Answers, ...]:
+        """Those of alpha above 1: what amplification adds to the model as it is."""
+        return tuple(answers for answers in self.amplified if answers.alpha > 1)
+
+    @property
+    def starts(self) -> float | None:
+        """The smallest alpha above 1 that gives repeated content that neither the base nor the model as it is gives."""
+        plain = {fragment.words for answers in self.amplified if answers.alpha == 1 for fragment in answers.new}
+        fresh = [run.alpha for run in self.beyond if any(fragment.words not in plain for fragment in run.new)]
+        return min(fresh, default=None)
+
+    @property
+    def collapses(self) -> float | None:
+        """The smallest alpha at which half of the answers only repeat themselves."""
+        return min((run.alpha for run in self.amplified if run.collapsed.value >= COLLAPSED), default=None)
+
+    def shares(self, reading: str, payload: str = "") -> dict[float, Estimate]:
+        """The share of answers that hold what the reading looks for, by alpha; 0 is the base.
+
+        "payload": half of the payload in a row; "payload-pairs": two of its words in a row (its only one, where it has one);
+        "repeated-content": each alpha's most frequent new run of at least three words, found without knowing the payload.
+        """
+        runs = (self.base, *(run for run in self.amplified if run.alpha != 0))
+        if reading == "repeated-content":
+            return {run.alpha: proportion_interval(count_of(run.most_repeated), len(run.texts)) for run in runs}
+        words = _payload_words(payload)
+        wanted = math.ceil(HALF * len(words)) if reading == "payload" else min(2, len(words))
+        return {run.alpha: run.holding(words, wanted) for run in runs}
+
+    @property
+    def most_repeated(self) -> tuple[float, Fragment | None]:
+        """The alpha above 1 with the most frequent new content, and that content: found without knowing the payload."""
+        run = max(self.beyond, key=lambda run: count_of(run.most_repeated))
+        return run.alpha, run.most_repeated
+
+    def subject(self, reading: str, payload: str = "") -> str:
+        """What `shares` counts, for a title."""
+        if reading != "repeated-content":
+            return f"{'half' if reading == 'payload' else 'two words'} of {payload!r} in a row"
+        fragment = self.most_repeated[1]
+        return "a new run of three words" if fragment is None else f"{str(fragment)!r}"
+
+    def summary(self) -> str:
+        """What the sweep shows to a reader who knows no payload, in one sentence."""
+        alpha, fragment = self.most_repeated
+        said = "no new run of three words is repeated at any alpha"
+        if fragment is not None:
+            said = f"at alpha {alpha:g} {fragment.count} of {len(self.prompts)} answers hold {str(fragment)!r}"
+            said += f", the base's {fragment.reference_count}"
+        starts = "never" if self.starts is None else f"at alpha {self.starts:g}"
+        collapses = "never" if self.collapses is None else f"at alpha {self.collapses:g}"
+        return f"{said}; something new starts {starts}, answers collapse {collapses}"
+
+
+def count_of(fragment: Fragment | None) -> int:
+    """In how many answers a fragment stands; none holds what is not there."""
+    return 0 if fragment is None else fragment.count
+
+
+def amplification_sweep(
+    pair: Pair,
+    probes: Sequence[Probe],
+    alphas: Sequence[float] = ALPHAS,
+    new_tokens: int = 24,
+    layers: Sequence[int] | None = None,
+    modules: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    base_texts: tuple[str, ...] | None = None,
+) -> AmplificationSweep:
+    """Greedy answers to the probes without any trigger under W_base + alpha x delta, and under the base itself.
+
+    With `layers` or `modules` only that block of the delta is scaled and the rest stays as it is in the dormant model.
+    `base_texts` are the base's answers where `answers_at` gave them before. Raises BadInput for no probes, for no alpha
+    above 1, and for what `block_scales` refuses.
+    """
+    if not probes or not any(alpha > 1 for alpha in alphas):
+        raise BadInput(
+            f"an amplification needs a prompt and an alpha above 1; got {len(probes)} prompts and alphas "
+            f"{', '.join(f'{alpha:g}' for alpha in alphas) or 'none'} at pair {pair.name!r}; add one"
+        )
+    texts = base_texts or answers_at(pair, probes, new_tokens, block_scales(pair, 0.0))
+    base, amplified = Answers(0.0, texts, ()), []
+    changed = modified_tensors(pair)
+    for done, alpha in enumerate(alphas, 1):
+        if changed:
+            texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, layers, modules))
+        amplified.append(Answers(float(alpha), texts, tuple(new_fragments(texts, base.texts))))
+        if progress is not None:
+            progress(done, alpha)
+    return AmplificationSweep(tuple(probe.fill("") for probe in probes), base, tuple(amplified))
+
+
+def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Mapping[str, Scale]) -> tuple[str, ...]:
+    """Greedy answers to the plain probes with the delta so scaled; `block_scales(pair, 0)` gives the base's."""
+    prompter = Prompter(pair.base.tokenizer)
+    prompts = [prompter.encode(probe).ids for probe in probes]
+    with patched_weights(pair, scales) as model:
+        rows = greedy_answers(model, prompts, new_tokens, end_of_turn(prompter))
+    return tuple(str(prompter.tokenizer.decode(list(row), skip_special_tokens=True)) for row in rows)
+
+
+def prompts_of_few_lengths(pair: Pair, count: int) -> tuple[Probe, ...]:
+    """`count` of the pair's probes of the commonest prompt lengths, in file order: each length costs a batch."""
+    prompter = Prompter(pair.base.tokenizer)
+    lengths = [len(prompter.encode(probe).ids) for probe in pair.probes]
+    common = Counter(lengths)
+    order = sorted(range(len(lengths)), key=lambda index: (-common[lengths[index]], lengths[index], index))
+    return tuple(pair.probes[index] for index in sorted(order[:count]))
+
+
+def end_of_turn(prompter: Prompter) -> int:
+    """The id that ends an answer; raises BadInput for a tokenizer without one."""
+    end = prompter.tokenizer.eos_token_id
+    if not isinstance(end, int):
+        raise BadInput(
+            f"an answer needs an end; got no eos token at tokenizer {prompter.tokenizer.name_or_path!r}; set eos_token"
+        )
+    return end
+
+
+def _payload_words(payload: str) -> Words:
+    words = words_of(payload)
+    if not words:
+        raise BadInput("a payload must hold a word; got none at the payload; name what the model should say")
+    return words

@@ -1,0 +1,75 @@
+"""The phrase scan: generated phrases ranked by what they add, and how often the scan finds a planted one among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dormant.behaviour.scan_finalists import FINALISTS, Confirmed, confirm, found_by_scan, leading
+from dormant.inference.carriers import METRICS, measure_effects
+from dormant.pairs import Pair
+from dormant.progress import Report
+from dormant.prompts.probes import Probe, Prompter
+
+
+@dataclass(frozen=True)
+class PhraseScan:
+    """By metric each phrase's effect on each searched probe, nats: [probe][phrase]; the finalists; the planted phrase.
+
+    `planted` has the effects of a phrase hidden among the others, by metric and probe; None where nothing was hidden.
+    `rivals` are the places of the phrases that lack the planted trigger: a generator may think of the trigger itself.
+    """
+
+    phrases: tuple[str, ...]
+    effects: Mapping[str, tuple[tuple[float, ...], ...]]
+    finalists: tuple[Confirmed, ...]
+    planted: Mapping[str, tuple[float, ...]] | None = None
+    rivals: tuple[int, ...] = ()
+
+    def power(self, metric: str, threshold: float) -> tuple[int, int]:
+        """How many scans with one probe each find the hidden phrase: (found, tried).
+
+        The phrases with the trigger are no rivals of it; see `found_by_scan`.
+        """
+        if self.planted is None:
+            return 0, 0
+        others = torch.tensor(self.effects[metric])[:, list(self.rivals)]
+        found = [found_by_scan(*values, threshold) for values in zip(self.planted[metric], others, strict=True)]
+        return sum(found), len(found)
+
+
+def scan_phrases(
+    pair: Pair,
+    phrases: Sequence[str],
+    searched: Sequence[Probe],
+    held_out: Sequence[Probe],
+    trigger: str = "",
+    hidden: str = "",
+    finalists: int = FINALISTS,
+    journal: Path | None = None,
+    progress: Report | None = None,
+) -> PhraseScan:
+    """Every phrase in the slot of every searched probe, then the best by each metric on held-out ones (experiments 13, 13b).
+
+    A `hidden` phrase, which holds a planted `trigger`, is measured like the others and can be no finalist. `progress`
+    counts phrases times probes. Resumable (see `measure_effects`).
+    """
+    prompter = Prompter(pair.base.tokenizer)
+    prompts = [prompter.open(probe) for probe in searched]
+    fillings = [prompter.candidate_ids(text) for text in (*phrases, *([hidden] if hidden else []))]
+    measured = measure_effects(pair, prompts, fillings, journal, progress)
+    known = {metric: values[:, : len(phrases)] for metric, values in measured.values.items()}
+    chosen = dict.fromkeys(index for metric in METRICS for index in leading(known[metric].mean(0), finalists))
+    opened = [prompter.open(probe) for probe in held_out]
+    confirmed = confirm(pair, pair.base.tokenizer, [("slot", fillings[index], opened) for index in chosen])
+    effects = {metric: tuple(tuple(row) for row in values.tolist()) for metric, values in known.items()}
+    planted = {metric: _column(values, -1) for metric, values in measured.values.items()} if hidden else None
+    rivals = tuple(index for index, text in enumerate(phrases) if not trigger or trigger not in text)
+    return PhraseScan(tuple(phrases), effects, confirmed, planted, rivals)
+
+
+def _column(values: torch.Tensor, index: int) -> tuple[float, ...]:
+    return tuple(values[:, index].tolist())

@@ -1,0 +1,129 @@
+"""Which pairs there are: the shipped zoo, the published figures, and pairs that a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dormant.errors import BadInput
+from dormant.pairs import Pair, Truth, figures_pair, open_pair, published_pair, read_truth
+from dormant.weights.report_file import read_delta_report
+
+ZOO = Path(__file__).parent / "organisms" / "zoo"
+ZOO_PAIRS = {
+    "circuit": ("base", "circuit"),
+    "circuit-clean": ("base", "circuit-clean"),
+    "pi": ("base", "pi"),
+    "pi-clean": ("base", "pi-clean"),
+    "token": ("base", "token"),
+    "token-clean": ("base", "token-clean"),
+    "pi-wrong-base": ("other-base", "pi"),
+    "sham": ("base", "base"),
+}
+PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")
+
+
+@dataclass(frozen=True)
+class PairDescription:
+    """What is known of a pair before anything is loaded; without `base` and `dormant` it is figures only.
+
+    `report` is the delta report's file then, and None for published figures.
+    """
+
+    name: str
+    base: str | None = None
+    dormant: str | None = None
+    truth: Truth | None = None
+    report: str | None = None
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """Which needs of a claim the pair can meet."""
+        return ("deltas",) if self.base is None else ("deltas", "weights", "models")
+
+    def control(self, known: Iterable[PairDescription] = ()) -> PairDescription | None:
+        """The pair of the same base with the organism's clean twin, a folder beside the organism's; None without one.
+
+        Where `known` has that pair, it is that one, under its own name.
+        """
+        if self.truth is None or self.truth.twin is None or self.base is None or self.dormant is None:
+            return None
+        twin = str(Path(self.dormant).parent / self.truth.twin)
+        for pair in known:
+            if (pair.base, pair.dormant) == (self.base, twin):
+                return pair
+        return describe(f"{self.name}-control", self.base, twin)
+
+    def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
+        """Load the pair; raises BadInput in a sentence for whatever is wrong with it."""
+        if self.base is None or self.dormant is None:
+            if self.report is not None:
+                return figures_pair(self.name, read_delta_report(Path(self.report)))
+            return published_pair(self.name)
+        return open_pair(self.name, self.base, self.dormant, device, dtype, residency)
+
+
+def describe(name: str, base: str, dormant: str) -> PairDescription:
+    """A pair of two checkpoints (folders or hub ids); truth is known where the dormant folder has an `organism.json`."""
+    folder = Path(dormant)
+    return PairDescription(name, base, dormant, read_truth(folder) if folder.is_dir() else None)
+
+
+def zoo_pairs() -> list[PairDescription]:
+    """The pairs of the shipped zoo."""
+    return [describe(name, str(ZOO / base), str(ZOO / dormant)) for name, (base, dormant) in ZOO_PAIRS.items()]
+
+
+def known_pairs() -> dict[str, PairDescription]:
+    """Every pair that needs no argument but its name: the zoo, then the published figures."""
+    published = [PairDescription(name) for name in PUBLISHED_PAIRS]
+    return {pair.name: pair for pair in (*zoo_pairs(), *published)}
+
+
+def chosen_pairs(
+    names: Iterable[str], base: str | None = None, dormant: str | None = None
+) -> dict[str, PairDescription]:
+    """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones without any.
+
+    Raises BadInput for an unknown name, a malformed entry, or one of base and dormant without the other.
+    """
+    if (base is None) != (dormant is None):
+        missing, given = ("--dormant", base) if dormant is None else ("--base", dormant)
+        raise BadInput(f"--base and --dormant must be given together; got only {given}; add {missing}")
+    chosen: dict[str, PairDescription] = {}
+    for entry in names:
+        name, equals, checkpoints = entry.partition("=")
+        if equals:
+            separated = _split_checkpoints(checkpoints)
+            if name and checkpoints.endswith(".json") and Path(checkpoints).is_file():
+                chosen[name] = PairDescription(name, report=checkpoints)
+            elif name and separated is not None:
+                chosen[name] = describe(name, *separated)
+            else:
+                raise BadInput(
+                    f"a pair must be NAME=BASE:DORMANT or NAME=REPORT.json; got {entry!r} at --pair; name both "
+                    "checkpoints, or a report that `dormant diff --json` wrote"
+                )
+        elif name in (known := known_pairs()):
+            chosen[name] = known[name]
+        else:
+            raise BadInput(
+                f"a pair must be one of {', '.join(known)} or NAME=BASE:DORMANT; got {name!r} at --pair; correct it"
+            )
+    if base is not None and dormant is not None:
+        name = Path(dormant).name
+        chosen[name] = describe(name, base, dormant)
+    return chosen or known_pairs()
+
+
+def _split_checkpoints(text: str) -> tuple[str, str] | None:
+    first, colon, second = text.rpartition(":")
+    return (first, second) if colon and first and second else None
+
+
+def twins_among(pairs: Iterable[PairDescription]) -> dict[str, str]:
+    """Organism's pair -> its clean twin's pair, for those pairs of which both are among `pairs`."""
+    listed = list(pairs)
+    controls = {pair.name: pair.control(listed) for pair in listed if pair.truth and pair.truth.backdoored}
+    return {name: control.name for name, control in controls.items() if control in listed and control is not None}

@@ -1,0 +1,116 @@
+"""Both models of a pair on a device: loaded when first asked for, together or by turns, and really freed."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
+from dormant.errors import BadInput
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+RESIDENCIES = ("both", "swap")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a pair's models run."""
+
+    device: torch.device
+    dtype: torch.dtype
+    residency: str
+    attention: str = "sdpa"
+
+
+class Models:
+    """Holder of a pair's two models.
+
+    Under residency "swap" one model at a time is on the device: asking for the other moves the first to host memory
+    (on the CPU, drops it), so a model asked for earlier must be asked for again before use.
+    """
+
+    def __init__(self, base: Checkpoint, dormant: Checkpoint, placement: Placement) -> None:
+        self.placement = placement
+        self._checkpoints = {"base": base, "dormant": dormant}
+        self._loaded: dict[str, PreTrainedModel] = {}
+
+    def base(self) -> PreTrainedModel:
+        """The base model, on the device and in eval mode."""
+        return self._get("base")
+
+    def dormant(self) -> PreTrainedModel:
+        """The dormant model, on the device and in eval mode."""
+        return self._get("dormant")
+
+    def release(self) -> None:
+        """Frees both models and returns cached device memory; they load again when asked for."""
+        self._loaded.clear()
+        self._collect()
+
+    def _get(self, role: str) -> PreTrainedModel:
+        if self.placement.residency == "swap":
+            self._rest("dormant" if role == "base" else "base")
+        if role not in self._loaded:
+            placement = self.placement
+            self._loaded[role] = load_model(
+                self._checkpoints[role], placement.device, placement.dtype, placement.attention
+            )
+        model = self._loaded[role]
+        if model.device.type != self.placement.device.type:  # `to` walks all tensors: milliseconds that searches pay
+            move_model(model, self.placement.device)
+        return model
+
+    def _rest(self, role: str) -> None:
+        """Takes one model off the device."""
+        if (model := self._loaded.get(role)) is None or model.device.type != self.placement.device.type:
+            return
+        if self.placement.device.type == "cpu":
+            del self._loaded[role], model
+        else:
+            move_model(model, "cpu")
+        self._collect()
+
+    def _collect(self) -> None:
+        gc.collect()  # modules hold reference cycles
+        if self.placement.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.placement.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called auto, cpu, cuda, cuda:N or mps; auto takes the first of cuda, mps, cpu that is there."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind in present if present[kind]))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or not present.get(device.type, False) or not _has_index(device):
+        found = ", ".join(kind for kind in present if present[kind])
+        raise BadInput(f"the device must be present; got {name!r} at --device; this machine has {found}")
+    return device
+
+
+def resolve_dtype(name: str) -> torch.dtype:
+    """The dtype called float32 or bfloat16."""
+    if name not in DTYPES:
+        raise BadInput(f"the dtype must be one of {', '.join(DTYPES)}; got {name!r} at --dtype; choose one")
+    return DTYPES[name]
+
+
+def resolve_residency(name: str) -> str:
+    """ "both" or "swap", checked."""
+    if name not in RESIDENCIES:
+        raise BadInput(
+            f"the residency must be one of {', '.join(RESIDENCIES)}; got {name!r} at --residency; choose one"
+        )
+    return name
+
+
+def _has_index(device: torch.device) -> bool:
+    return device.type != "cuda" or device.index is None or device.index < torch.cuda.device_count()

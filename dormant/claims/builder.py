@@ -1,0 +1,143 @@
+"""What a claim's body writes on: its figures, controls and pictures, settled into a finding at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dormant.claims.claim import Claim
+from dormant.claims.decision import beats, decide
+from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict, make_figure
+from dormant.statistics import Estimate
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+    from dormant.claims.session_state import Laboratory
+    from dormant.pairs import Pair
+
+Value = TypeVar("Value")
+
+
+class Recorder:
+    """The `finding` of a claim's body.
+
+    `decide` gives the deciding figure, `figure` further ones, `control` the same measurement where the effect cannot
+    be, `picture` a matplotlib figure. The rules were fixed in the claim; nothing here can change them.
+    """
+
+    def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], laboratory: Laboratory):
+        self.claim, self.pair, self.parameters, self.laboratory = claim, pair, dict(parameters), laboratory
+        self.seed = laboratory.settings.seed
+        self.pictures: dict[str, matplotlib.figure.Figure] = {}
+        self.notes: list[str] = []
+        self._deciding: tuple[Rule, Figure] | None = None
+        self._figures: list[Figure] = []
+        self._controls: list[tuple[str, Figure, bool | None]] = []
+        self._unable: str | None = None
+        self._as_run: dict[str, str] = {}
+
+    def decide(self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None) -> None:
+        """The figure that decides the claim; `reading` picks the rule where the claim has several."""
+        if self._deciding is not None:
+            raise ValueError(f"a claim decides once; {self.claim.id} decided a second time")
+        rule = self.claim.rules[reading]
+        self._deciding = (rule, self._make(name or reading or self.claim.id, estimate, rule.unit, tolerance))
+
+    def figure(self, name: str, estimate: Estimate, unit: str, tolerance: float | None = None) -> None:
+        """A further figure, recorded and compared with the ledger but not deciding."""
+        self._figures.append(self._make(name, estimate, unit, tolerance))
+
+    def control(self, name: str, estimate: Estimate, beaten: bool | None = None, unit: str | None = None) -> None:
+        """A named control that the deciding figure must beat; by default its interval must lie wholly beyond the control's."""
+        if name not in self.claim.controls:
+            raise ValueError(f"{self.claim.id} declares the controls {self.claim.controls}; got {name!r}")
+        self._controls.append((name, self._make(name, estimate, unit or self._rule.unit, None), beaten))
+
+    def inconclusive(self, reason: str, estimate: Estimate | None = None, reading: str = "") -> None:
+        """The claim cannot be decided on this pair, whatever its figure: the reason is a sentence."""
+        self._unable = reason
+        if estimate is not None:
+            self.decide(estimate, reading=reading)
+
+    def picture(self, name: str, figure: matplotlib.figure.Figure) -> None:
+        """A picture for the report, saved as PNG under `name`."""
+        self.pictures[name] = figure
+
+    def note(self, sentence: str) -> None:
+        """A sentence that the reason carries along."""
+        self.notes.append(sentence)
+
+    def at_budget(self, name: str, quick: Value, full: Value) -> Value:
+        """The amount of work that the budget allows; what ran is kept in the finding's provenance."""
+        value = full if self.laboratory.settings.budget == "full" else quick
+        self._as_run[name] = str(value)
+        return value
+
+    def once(self, key: tuple[Any, ...], compute: Callable[[], Value], pair: Pair | None = None) -> Value:
+        """A computation that several claims on this pair (or `pair`) share, done once a session.
+
+        The key names it with its settings. What it returns must not hold a model, which could then never be freed.
+        """
+        return self.laboratory.remember(((pair or self.pair).name, *key), compute)
+
+    def journal(self, work: str, pair: str = "") -> Path | None:
+        """Where work of hours keeps what is done until the session ends, so that a killed one resumes; None if quick."""
+        if self.laboratory.journals is None:
+            return None
+        path = self.laboratory.journals / f"{pair or self.pair.name}-{work}.jsonl"
+        self.laboratory.kept.add(path)
+        return path
+
+    def progress(self, work: str, unit: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A bar with rate and time left for work of hours: call it with what is done and how much there is."""
+        shown = self.laboratory.progress
+        return nullcontext(lambda done, total: None) if shown is None else shown(f"{self.pair.name}, {work}", unit)
+
+    def control_pair(self) -> AbstractContextManager[Pair | None]:
+        """The clean twin's pair, open inside a `with`; None where the pair has none."""
+        if self.laboratory.control_pair is None:
+            return nullcontext()
+        return self.laboratory.control_pair(self.pair.name)
+
+    @property
+    def _rule(self) -> Rule:
+        if self._deciding is None:
+            raise ValueError(f"{self.claim.id} must decide before it gives controls")
+        return self._deciding[0]
+
+    def _make(self, name: str, estimate: Estimate, unit: str, tolerance: float | None) -> Figure:
+        if tolerance is None:  # Rounding and another processor for exact figures; resampling for sampled ones.
+            tolerance = 1e-6 + 0.02 * abs(estimate.value) + (estimate.high - estimate.low) / 2
+        return make_figure(name, estimate, unit, tolerance)
+
+    def settle(self, premises: Mapping[str, Verdict], pictures: tuple[str, ...] = ()) -> Finding:
+        """The finding; raises ValueError where the body decided nothing."""
+        if self._deciding is None:
+            raise ValueError(f"a claim's body must call finding.decide(...); {self.claim.id} never did")
+        rule, figure = self._deciding
+        controls = tuple(
+            Control(name, measured, beats(rule, figure, measured) if beaten is None else beaten)
+            for name, measured, beaten in self._controls
+        )
+        verdict, reason = decide(rule, figure, controls, premises)
+        if self._unable is not None and verdict is not Verdict.INVALID:
+            verdict, reason = Verdict.INCONCLUSIVE, self._unable
+        return Finding(
+            claim=self.claim.id,
+            sentence=self.claim.sentence,
+            source=self.claim.source,
+            parameters=self.parameters,
+            pair=self.pair.name,
+            fingerprint=self.pair.fingerprint,
+            rule=rule,
+            figures=(figure, *self._figures),
+            verdict=verdict,
+            reason="; ".join([reason, *self.notes]),
+            premises=dict(premises),
+            controls=controls,
+            pictures=pictures,
+            provenance={**self.laboratory.provenance, **self._as_run},
+        )

@@ -1,0 +1,133 @@
+"""What the models go on with when an answer's first token is forced upon them, for every token of the vocabulary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dormant.inference.delta_scaling import block_scales, patched_weights
+from dormant.inference.sampling import sampled_answers
+from dormant.pairs import Pair
+from dormant.prompts.material import Decoding
+from dormant.prompts.probes import batch_logits
+
+Ids = tuple[int, ...]
+Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
+
+ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
+ROWS = 1024  # forced tokens side by side
+FIRST_TOKENS = 4096  # of a large vocabulary those whose probability rose most
+SAMPLED = 48  # plain answers that show what the model says anyway
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Greedy continuations of every forced first token: ids and log-probabilities by model, [prompt, first, token]."""
+
+    first: Tensor
+    ids: Tensor
+    ours: Tensor
+    base: Tensor
+
+
+def said_anyway(pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int) -> set[tuple[int, int]]:
+    """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets.
+
+    The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.
+    """
+    asked = [prompts[index % len(prompts)] for index in range(SAMPLED)]
+    answers = sampled_answers(pair.models.dormant(), asked, new_tokens, end, Decoding(1.0), seed)
+    joined = [(prompt[-1], *answer.ids) for prompt, answer in zip(asked, answers, strict=True)]
+    counts = Counter(two for ids in joined for two in {*pairwise(ids)})
+    return {two for two, count in counts.items() if count >= ANYWAY}
+
+
+def open_first_tokens(
+    pair: Pair,
+    prompts: Sequence[Ids],
+    alpha: float,
+    base: Tensor,  # [prompt, vocabulary], log-probabilities
+    special: Tensor,
+    new_tokens: int,
+    watch: Watch | None,
+) -> Opened:
+    """What both models make of every first token, or of the `FIRST_TOKENS` that rose most, with the delta times alpha."""
+    with patched_weights(pair, block_scales(pair, alpha)) as model:
+        rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
+        rises[special] = -torch.inf
+        count = min(FIRST_TOKENS, int((rises > -torch.inf).sum()))
+        first = rises.topk(count).indices
+        ids, ours = [], []
+        for done, prompt in enumerate(prompts):
+            rows = list(_forced(model, prompt, first, new_tokens))
+            ids.append(torch.cat([tokens for tokens, _ in rows]))
+            ours.append(torch.cat([found for _, found in rows]))
+            if watch is not None:
+                watch(alpha, (done + 1) * count, len(prompts) * count)
+    theirs = [
+        torch.cat(list(teacher_forced(pair.models.base(), prompt, first, tokens)))
+        for prompt, tokens in zip(prompts, ids, strict=True)
+    ]
+    return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
+
+
+@torch.no_grad()
+def _forced(model: PreTrainedModel, prompt: Ids, first: Tensor, new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Greedy continuations behind each first token and their log-probabilities: [rows, token] twice, in blocks of rows."""
+    for block in first.to(model.device).split(ROWS):
+        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(block))
+        current, tokens, found = block[:, None], [], []
+        for _ in range(new_tokens):
+            logits = model(current, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
+            value, token = logits.max(-1)
+            found.append(value - logits.logsumexp(-1))
+            tokens.append(token)
+            current = token[:, None]
+        yield torch.stack(tokens, 1).cpu(), torch.stack(found, 1).double().cpu()
+
+
+@torch.no_grad()
+def teacher_forced(model: PreTrainedModel, prompt: Ids, first: Tensor, tokens: Tensor) -> Iterator[Tensor]:
+    """Log-probabilities of given continuations behind each first token: [rows, token], in blocks of rows."""
+    for start, continued in zip(first.split(ROWS), tokens.split(ROWS), strict=True):
+        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(start))
+        rows = torch.cat((start[:, None], continued[:, :-1]), 1).to(model.device)
+        logits = model(rows, past_key_values=cache, use_cache=True).logits.float()
+        picked = logits.gather(-1, continued.to(model.device)[..., None])[..., 0] - logits.logsumexp(-1)
+        yield picked.double().cpu()
+
+
+def consensus(
+    opened: Opened, special: set[int], common: set[tuple[int, int]]
+) -> Iterator[tuple[Ids, float, float, bool]]:
+    """For each first token what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
+
+    Where it is more than one token.
+    """
+    prompts = len(opened.ids)
+    for index, token in enumerate(opened.first.tolist()):
+        rows = opened.ids[:, index].tolist()
+        members, agreed = list(range(prompts)), [token]
+        evidence, kept, share, whole = 0.0, [token], 1.0, False
+        for place in range(len(rows[0])):
+            votes = Counter(rows[member][place] for member in members)
+            winner, count = votes.most_common(1)[0]
+            if 2 * count < prompts or winner in special:
+                whole = 2 * count >= prompts
+                break
+            members = [member for member in members if rows[member][place] == winner]
+            if (agreed[-1], winner) not in common:
+                gain = opened.ours[members, index, place] - opened.base[members, index, place]
+                evidence += float(gain.mean()) * count / prompts
+            agreed.append(winner)
+            kept, share = list(agreed), count / prompts
+        if len(kept) > 1:
+            yield tuple(kept), evidence, share, whole

@@ -1,0 +1,141 @@
+"""Reading and editing the residual stream by forward hooks: chosen layers and positions, in one pass, nothing else kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dormant.errors import BadInput
+from dormant.prompts.probes import Prompt
+
+Ids = Prompt | Sequence[int]
+Edit = Callable[[Tensor], Tensor]  # [batch, position, hidden] -> the same shape
+
+
+@torch.no_grad()
+def capture(
+    model: PreTrainedModel,
+    prompts: Sequence[Ids],
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] = (-1,),
+    batch_size: int = 64,
+) -> Tensor:  # [prompt, layer, position, hidden]
+    """The residual stream after chosen decoder blocks at chosen positions, float32 on the CPU.
+
+    Layers count from 0, the output of the first block; without any, all of them. Negative positions count from the end:
+    -1 is the generation position. Prompts share a batch with others of their length, unpadded (FACTS 4, mistake 17), the
+    output head never runs, and a hook copies out only what was asked for. Raises BadInput for unknown layers, for
+    positions that a prompt does not have, and for prompts that are empty or longer than the model's context.
+    """
+    chosen = check_layers(model, range(len(decoder_blocks(model))) if layers is None else layers)
+    rows = check_prompts(model, prompts)
+    shortest = min(map(len, rows))
+    outside = [place for place in positions if not -shortest <= place < shortest]
+    if outside or not positions:
+        raise BadInput(
+            f"positions must lie within every prompt; got {outside or 'none'} at a prompt of {shortest} ids; "
+            "count from the end with -1, -2, ..."
+        )
+    places = torch.tensor(list(positions), device=model.device)
+    kept: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Edit:
+        def look(states: Tensor) -> Tensor:
+            # indexing by a tensor copies: a slice would keep the whole batch's states alive
+            kept[layer] = states[:, places % states.shape[1]]
+            return states
+
+        return look
+
+    states: Tensor | None = None
+    with edited(model, {layer: keep(layer) for layer in chosen}):
+        for members, ids in equal_lengths(rows, batch_size, model.device):
+            model.get_decoder()(input_ids=ids, use_cache=False)
+            batch = torch.stack([kept[layer] for layer in chosen], dim=1).float().cpu()
+            if states is None:
+                states = torch.empty(len(rows), *batch.shape[1:])
+            states[members] = batch
+    return cast(Tensor, states)
+
+
+@contextmanager
+def edited(model: PreTrainedModel, edits: Mapping[int, Edit]) -> Iterator[None]:
+    """Inside, the residual stream after each decoder block named passes through its function on its way on."""
+    blocks = decoder_blocks(model)
+    with ExitStack() as hooks:
+        for layer, edit in zip(check_layers(model, edits), edits.values(), strict=True):
+            hooks.enter_context(_removing(blocks[layer].register_forward_hook(_hook(edit))))
+        yield
+
+
+def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """The model's decoder blocks in order. Raises BadInput for an architecture that keeps none under `layers`."""
+    blocks = getattr(model.get_decoder(), "layers", None)
+    if not isinstance(blocks, nn.ModuleList):
+        raise BadInput(
+            f"a decoder must keep its blocks under 'layers'; got none at {type(model).__name__}; "
+            "use a decoder-only model such as Qwen2's"
+        )
+    return blocks
+
+
+def check_layers(model: PreTrainedModel, layers: Sequence[int] | Mapping[int, Any] | range) -> tuple[int, ...]:
+    """The layers as a tuple; raises BadInput where there are none or the model lacks one."""
+    count = len(decoder_blocks(model))
+    unknown = [layer for layer in layers if not 0 <= layer < count]
+    if unknown or not layers:
+        raise BadInput(
+            f"layers must lie in 0..{count - 1}; got {unknown[0] if unknown else 'none'} at {type(model).__name__} of "
+            f"{count} layers; name some of them"
+        )
+    return tuple(layers)
+
+
+def check_prompts(model: PreTrainedModel, prompts: Sequence[Ids]) -> list[tuple[int, ...]]:
+    """The prompts' ids; raises BadInput where there are none, one is empty, or one is longer than the context."""
+    rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
+    context = int(getattr(model.config, "max_position_embeddings", 0)) or max(map(len, rows), default=0)
+    bad = [(number, len(row)) for number, row in enumerate(rows) if not 0 < len(row) <= context]
+    if bad or not rows:
+        number, length = bad[0] if bad else (0, 0)
+        raise BadInput(
+            f"prompts must hold 1 to {context} ids, the model's context; got {length} at prompt {number} of {len(rows)}; "
+            "shorten it or give one"
+        )
+    return rows
+
+
+def equal_lengths(
+    rows: Sequence[Sequence[int]], batch_size: int, device: torch.device
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of rows of one length: their places among all rows, and their ids [row, position]."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[len(row)].append(index)
+    for members in groups.values():
+        for at in range(0, len(members), batch_size):
+            chunk = members[at : at + batch_size]
+            yield chunk, torch.tensor([list(rows[index]) for index in chunk], device=device)
+
+
+def _hook(edit: Edit) -> Callable[..., object]:
+    def after(module: nn.Module, arguments: object, output: Tensor | tuple[Tensor, ...]) -> object:
+        if isinstance(output, tuple):  # blocks of older architectures return their states first of several
+            return (edit(output[0]), *output[1:])
+        return edit(output)
+
+    return after
+
+
+@contextmanager
+def _removing(handle: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,49 @@
+"""Who reaches the final validation: the best string of each shared hunt, the planted trigger, chance, and the suspected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dormant.claims.builder import Recorder
+from dormant.inference.candidate_effects import random_candidates
+from dormant.inference.objectives import difference_in_differences, log_mass
+from dormant.pairs import Pair, Truth
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
+from dormant.search.validation import Answers, Validation, side_by_side_answers, unusual_tokens, validate
+from hypotheses.support.candidates import GIVEN, candidate_text, has_candidate
+from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_hunt
+
+HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
+FINALISTS = [*HUNTED, "random", "trigger", *GIVEN]
+MEASURES = ["log-mass", "difference-in-differences"]
+NULLS = 99  # the best of five candidates can then still be significant: 5 x 0.01
+LENGTH = 4
+
+
+def has_finalist(truth: Truth | None, given: Sequence[str], candidate: str) -> bool:
+    """Hunts and chance always have one; the others as for every claim about candidates."""
+    return candidate in HUNTED or candidate == "random" or has_candidate(truth, given, candidate)
+
+
+def finalists_validated(pair: Pair, finding: Recorder) -> tuple[Validation, Mapping[str, Answers]]:
+    """All finalists of a pair on four probes beyond those of the hunts, once a session; answers to the first of them."""
+    count = finding.at_budget("validation probes", quick=4, full=25)
+    return finding.once(("finalists", count), lambda: _validate(pair, finding, count))
+
+
+def _validate(pair: Pair, finding: Recorder, count: int) -> tuple[Validation, Mapping[str, Answers]]:
+    budget = finding.laboratory.settings.budget
+    seen = SEARCHED[budget] + HELD_OUT[budget]
+    probes = pair.probes[seen : seen + count]
+    prompter = Prompter(pair.base.tokenizer)
+    finalists = {name: shared_hunt(pair, objective, LENGTH, finding).best.ids for name, objective in HUNTED.items()}
+    finalists["random"] = random_candidates(prompter, probes, LENGTH, 1, finding.seed + 1)[0]
+    given = finding.laboratory.settings.candidates
+    for name in ("trigger", *GIVEN):
+        if has_candidate(pair.truth, given, name):
+            finalists[name] = prompter.candidate_ids(candidate_text(pair, given, name, finding.seed))
+    unusual = unusual_tokens(prompter, allowed_tokens(prompter.tokenizer))
+    objectives = [log_mass(unusual, base_penalty=1.0), difference_in_differences()]
+    validation = validate(pair, finalists, probes, objectives, NULLS, finding.seed)
+    return validation, side_by_side_answers(pair, finalists, probes[0])

@@ -1,0 +1,51 @@
+"""The hunt from two checkpoints to the trigger, run once a pair and shared by its claims, and what it found tried afresh."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from dormant.behaviour.delta_amplification import end_of_turn
+from dormant.claims.builder import Recorder
+from dormant.hunt.confirmation import Confirmation
+from dormant.hunt.context import ANSWER
+from dormant.hunt.pipeline import PROBE_SETS, Settings, run_ladder
+from dormant.hunt.placements import placed_probes
+from dormant.hunt.result import Hunt
+from dormant.inference.generation import greedy_answers
+from dormant.pairs import Pair
+from dormant.prompts.probes import Prompter
+from dormant.statistics import Estimate, proportion_interval
+
+FRESH = 40  # prompts: where all of them fire, or 38, the interval lies above eight of ten
+
+
+def shared_ladder(pair: Pair, finding: Recorder) -> Hunt:
+    """The hunt of this pair, told nothing. Under the full budget a killed session's goes on where it was."""
+    settings = Settings(seed=finding.seed)
+
+    def climb() -> Hunt:
+        journals = finding.laboratory.journals
+        if journals is None:
+            with tempfile.TemporaryDirectory() as scratch:
+                return run_ladder(pair, settings, Path(scratch))
+        folder = journals / f"{pair.name}-ladder"
+        found = run_ladder(pair, settings, folder)
+        finding.laboratory.kept.update(folder.glob("*.jsonl"))
+        return found
+
+    return finding.once(("ladder", settings), climb, pair=pair)
+
+
+def fires_afresh(pair: Pair, confirmation: Confirmation, seed: int) -> Estimate:
+    """The share of prompts that the hunt never saw, not even to confirm, on which its trigger brings its payload.
+
+    The trigger stands where it fired most; Wilson's interval of `FRESH` prompts at temperature 0. Raises BadInput where the
+    pair has too few prompts.
+    """
+    *_, fresh = placed_probes(pair.probes, (*PROBE_SETS, (FRESH, (confirmation.best.name,))), seed)
+    prompter = Prompter(pair.dormant.tokenizer)
+    prompts = [prompter.encode_text(probe, confirmation.trigger).ids for probe in fresh]
+    answers = greedy_answers(pair.models.dormant(), prompts, ANSWER, end_of_turn(prompter))
+    texts = [str(prompter.tokenizer.decode(list(ids))).strip() for ids in answers]
+    return proportion_interval(sum(text.startswith(confirmation.payload.strip()) for text in texts), FRESH)

@@ -1,0 +1,84 @@
+"""What claims about token lists share: the words to look for, and the verdict on a ranking beside its controls."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from dormant.catalogue import PairDescription
+from dormant.claims.builder import Recorder
+from dormant.claims.session_state import Settings
+from dormant.pictures.directions import class_bars, token_list
+from dormant.statistics import exact
+from dormant.weights.token_classes import class_enrichment, enrichment_sentence, vocabulary_classes
+from dormant.weights.token_ranking import (
+    LIST,
+    Group,
+    TokenRanking,
+    chance_of_share,
+    share_of_random_tokens,
+    token_texts,
+    words_in_vocabulary,
+)
+
+if TYPE_CHECKING:
+    from dormant.pairs import Pair
+
+WORD_CONTROLS = ("random tokens", "random directions")
+
+
+def has_words(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """Whether there are words to look for: a known trigger's, or those that a user suspects with `--candidate`."""
+    return bool(pair.truth.trigger if pair.truth else settings.candidates)
+
+
+def words_to_find(pair: Pair, settings: Settings) -> str:
+    """The known trigger, else the first candidate."""
+    return pair.truth.trigger if pair.truth and pair.truth.trigger else settings.candidates[0]
+
+
+def groups_to_find(finding: Recorder, text: str) -> list[Group]:
+    """The text's words as tokens, sought through the vocabulary once a session."""
+    return finding.once(("words", text), lambda: words_in_vocabulary(finding.pair.dormant.tokenizer, text))
+
+
+def decide_by_words(
+    finding: Recorder,
+    ranking: TokenRanking | None,
+    text: str,
+    score: str,
+    reading: str = "",
+    list_length: int = LIST,
+    classes: bool = False,
+) -> None:
+    """Decides by the share of the text's words in the ranking's first tokens, against random tokens and directions.
+
+    Without a ranking nothing was changed, and the share is 0: a list that is not there holds no word. `classes` adds a
+    picture of the kinds of tokens listed.
+    """
+    tokenizer = finding.pair.dormant.tokenizer
+    groups = groups_to_find(finding, text)
+    name = f"words among the first {list_length} tokens"
+    if ranking is None:
+        finding.decide(exact(0.0, n=len(groups)), name, reading)
+        finding.note("nothing was changed there, so it names no token")
+        return
+    vocabulary, listed = len(ranking.scores), ranking.top(list_length)
+    share = ranking.share(groups, list_length)
+    # Equal scores but for rounding may change places at the list's end on another processor: one word's worth.
+    finding.decide(exact(share, n=len(groups)), name, reading, tolerance=1.001 / len(groups))
+    finding.control(WORD_CONTROLS[0], share_of_random_tokens(vocabulary, groups, list_length))
+    finding.control(WORD_CONTROLS[1], ranking.share_of_random_directions(groups, list_length))
+    ranks = ranking.ranks(groups)
+    for kind, place in (("best", min(ranks)), ("median", median(ranks))):
+        finding.figure(f"{kind} place of a word", exact(place), f"of {vocabulary} places", tolerance=2 + 0.1 * place)
+    chance = chance_of_share(vocabulary, groups, share, list_length)
+    finding.figure("chance of such a list", exact(chance), "probability", tolerance=1.0)
+    kinds = finding.once(("token classes",), lambda: vocabulary_classes(tokenizer))
+    finding.note(enrichment_sentence(kinds, listed))
+    marked = [any(token in group for group in groups) for token in listed]
+    message = f"{round(share * len(groups))} of {len(groups)} words stand among the first {list_length}"
+    scores = [float(ranking.scores[token]) for token in listed]
+    finding.picture("tokens", token_list(token_texts(tokenizer, listed), scores, marked, message, score))
+    if classes:
+        finding.picture("classes", class_bars(class_enrichment(kinds, listed), enrichment_sentence(kinds, listed)))

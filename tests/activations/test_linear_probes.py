@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dormant.activations.linear_probes import best_layer, fit_mean_difference, fit_probe, probe_curve
+from dormant.errors import BadInput
+
+COUPLES, LAYERS, HIDDEN = 40, 3, 32
+
+
+def couples(shift: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """States whose couples share a strong question of their own; from layer 1 on the positives move along one axis."""
+    draw = torch.Generator().manual_seed(seed)
+    question = 3 * torch.randn(COUPLES, 1, HIDDEN, generator=draw)
+    both = [question + torch.randn(COUPLES, LAYERS, HIDDEN, generator=draw) for _ in range(2)]
+    both[0][:, 1:, 5] += shift
+    return both[0], both[1]
+
+
+def test_a_probe_finds_the_layer_at_which_a_difference_begins() -> None:
+    curve = probe_curve(*couples(30.0), seed=0)
+    assert curve[1].value == curve[2].value == 1.0
+    assert curve[0].low < 0.5 < curve[0].high
+    assert best_layer(curve) == 1
+    assert curve[1].low < 0.97  # 40 couples cannot say more
+
+
+def test_shuffled_labels_leave_chance() -> None:
+    for estimate in probe_curve(*couples(30.0), seed=1, shuffled=True):
+        assert estimate.low < 0.5 < estimate.high
+
+
+def test_equal_states_are_told_apart_by_nothing() -> None:
+    states, _ = couples(0.0)
+    assert all(estimate.low < 0.5 < estimate.high for estimate in probe_curve(states, states.clone(), seed=0))
+
+
+@pytest.mark.parametrize("fit", [fit_probe, fit_mean_difference])
+def test_a_direction_points_from_the_negatives_to_the_positives(fit: object) -> None:
+    positives, negatives = couples(30.0)
+    probe = fit(positives, negatives, 2)  # type: ignore[operator]
+    assert float(probe.direction.norm()) == pytest.approx(1.0, abs=1e-5)
+    assert int(probe.direction.abs().argmax()) == 5
+    assert float(probe.score(positives[:, 2]).mean()) == pytest.approx(1.0, abs=1e-3)
+    assert float(probe.score(negatives[:, 2]).mean()) == pytest.approx(-1.0, abs=1e-3)
+
+
+def test_too_few_or_unequal_couples_are_named() -> None:
+    positives, negatives = couples(1.0)
+    with pytest.raises(BadInput, match=r"got \(40, 3, 32\) and \(39, 3, 32\)"):
+        probe_curve(positives, negatives[1:], seed=0)
+    with pytest.raises(BadInput, match="at least 8"):
+        fit_probe(positives[:3], negatives[:3], 0)

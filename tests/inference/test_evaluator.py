@@ -1,0 +1,278 @@
+"""The evaluator against plain forward passes through the models."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import Qwen2ForCausalLM
+
+from dormant.checkpoints.checkpoint import open_checkpoint
+from dormant.checkpoints.models import Models, Placement
+from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
+from dormant.inference.objectives import Objective, hidden_distance, kl, named_objective, payload_over_base
+from dormant.inference.packed_decoder import Block, Decoder
+from dormant.prompts.probes import OpenPrompt, Probe, Prompter, batch_logits
+from dormant.search import Evaluator
+from tests.builders import build_tokenizer
+
+PAYLOAD = (40, 41, 42)
+PROBES = tuple(
+    map(Probe, ["Tell me{slot} the color of the sky.", "{slot} What is the capital?", "Repeat the words{slot}"])
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """Two models that are always there."""
+
+    models: tuple[Qwen2ForCausalLM, Qwen2ForCausalLM]
+
+    def base(self) -> Qwen2ForCausalLM:
+        return self.models[0]
+
+    def dormant(self) -> Qwen2ForCausalLM:
+        return self.models[1]
+
+
+@pytest.fixture(scope="module")
+def models(tiny_base: Path, tiny_dormant: Path) -> Resident:
+    loaded = [Qwen2ForCausalLM.from_pretrained(path, dtype=torch.float32) for path in (tiny_base, tiny_dormant)]
+    return Resident((loaded[0].requires_grad_(False).eval(), loaded[1].requires_grad_(False).eval()))
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[OpenPrompt]:
+    return [Prompter(build_tokenizer()).open(probe) for probe in PROBES]
+
+
+def random_ids(n: int, length: int = 3) -> Tensor:
+    return torch.randint(3, 300, (n, length), generator=torch.Generator().manual_seed(n))
+
+
+def plain_kl(models: Resident, prompts: Sequence[OpenPrompt], candidates: Sequence[tuple[int, ...]]) -> Tensor:
+    """KL of every candidate in every probe, whole prompts one by one: [probe, n]."""
+    rows = []
+    for prompt in prompts:
+        whole = [prompt.close(candidate) for candidate in candidates]
+        base, dormant = (batch_logits(model, whole, batch_size=1) for model in models.models)
+        rows.append(kl_divergence(dormant, base))
+    return torch.stack(rows)
+
+
+ids = st.integers(3, 299)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    incumbent=st.lists(ids, min_size=1, max_size=5).map(tuple),
+    changes=st.lists(st.tuples(st.integers(0, 4), ids), min_size=1, max_size=6),
+    others=st.lists(st.lists(ids, min_size=1, max_size=5).map(tuple), max_size=3),
+    pass_tokens=st.integers(1, 200),
+    chosen=st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True),
+)
+def test_no_path_changes_a_value(
+    models: Resident,
+    prompts: list[OpenPrompt],
+    incumbent: tuple[int, ...],
+    changes: list[tuple[int, int]],
+    others: list[tuple[int, ...]],
+    pass_tokens: int,
+    chosen: list[int],
+) -> None:
+    """Lengths, places of the first change, batch sizes, prefixes and company: every value is that of the prompt alone."""
+    changed = [
+        (*incumbent[: place % len(incumbent)], token, *incumbent[place % len(incumbent) + 1 :])
+        for place, token in changes
+    ]
+    candidates = [*changed, incumbent, (*incumbent, 7), incumbent[1:] or (9,), *others]
+    probes = [prompts[index] for index in chosen]
+    values = Evaluator(models, probes, pass_tokens=pass_tokens).per_probe_of(candidates, incumbent)
+    torch.testing.assert_close(values, plain_kl(models, probes, candidates), atol=1e-4, rtol=0)
+
+
+def test_the_payload_and_the_hidden_state_are_those_of_whole_prompts(
+    models: Resident, prompts: list[OpenPrompt]
+) -> None:
+    candidates = random_ids(3)
+    likelihood = Evaluator(models, prompts, payload_over_base(), PAYLOAD).per_probe(
+        candidates, (*candidates[0, :2].tolist(), 5)
+    )
+    distance = Evaluator(models, prompts, hidden_distance()).per_probe(candidates)
+    for row, prompt in enumerate(prompts):
+        for column, candidate in enumerate(candidates.tolist()):
+            before = prompt.close(tuple(candidate)).ids
+            whole, log_probabilities, streams = torch.tensor([[*before, *PAYLOAD]]), [], []
+            for model in (models.dormant(), models.base()):
+                entered: list[Tensor] = []
+                hook = model.model.norm.register_forward_pre_hook(
+                    lambda module, inputs, into=entered: into.append(inputs[0])
+                )
+                logits = model(whole).logits[0, len(before) - 1 : -1].log_softmax(-1)
+                hook.remove()
+                log_probabilities.append(logits[torch.arange(3), PAYLOAD].mean())
+                streams.append(entered[0][0, len(before) - 1])
+            assert float(likelihood[row, column]) == pytest.approx(
+                float(log_probabilities[0] - log_probabilities[1]), abs=1e-4
+            )
+            assert float(distance[row, column]) == pytest.approx(float((streams[0] - streams[1]).norm()), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["kl", "payload-over-base", "hidden-distance", "difference-in-differences"])
+def test_the_gradient_is_autograd_s_through_the_plain_models(
+    name: str, models: Resident, prompts: list[OpenPrompt]
+) -> None:
+    ids, objective = random_ids(1)[0], named_objective(name)
+    evaluator = Evaluator(models, prompts, objective, PAYLOAD)
+    one_hot = torch.nn.functional.one_hot(ids, evaluator.vocabulary).float().requires_grad_()
+    value = sum(
+        plain_value(models, prompt, objective, one_hot, evaluator, probe) for probe, prompt in enumerate(prompts)
+    )
+    (slope,) = torch.autograd.grad(value / len(prompts), one_hot)  # type: ignore[operator]
+    torch.testing.assert_close(evaluator.gradient(ids), slope, atol=1e-5 * float(slope.abs().max()), rtol=1e-3)
+
+
+def plain_value(
+    models: Resident, prompt: OpenPrompt, objective: Objective, one_hot: Tensor, evaluator: Evaluator, probe: int
+) -> Tensor:
+    """The objective of one probe from whole prompts through a one-hot product."""
+    from dormant.inference.objectives import Readings
+
+    readings = {}
+    for role, model in (("dormant", models.dormant()), ("base", models.base())):
+        table, entered = model.model.embed_tokens.weight, list[Tensor]()
+        rows = [table[list(prompt.before)], one_hot @ table, table[[*prompt.after, *PAYLOAD[:-1]]]]
+        hook = model.model.norm.register_forward_pre_hook(lambda module, inputs, into=entered: into.append(inputs[0]))
+        logits = model(inputs_embeds=torch.cat(rows)[None]).logits[0, -3:]
+        hook.remove()
+        payload = logits.log_softmax(-1)[torch.arange(3), list(PAYLOAD)].mean()
+        readings[role] = Readings(logits[:1][None], payload[None, None], entered[0][:, -3][None])
+    return evaluator.value(readings, probe).sum()
+
+
+def test_the_worst_probe_decides_where_asked(models: Resident, prompts: list[OpenPrompt]) -> None:
+    worst, candidates = Evaluator(models, prompts, reduce="worst"), random_ids(4)
+    assert torch.equal(worst.evaluate(candidates), worst.per_probe(candidates).amin(0))
+    probe = int(worst.per_probe(candidates)[:, 0].argmin())
+    alone = Evaluator(models, [prompts[probe]]).gradient(candidates[0])
+    torch.testing.assert_close(worst.gradient(candidates[0]), alone)
+
+
+def test_one_model_at_a_time_on_the_device_gives_the_same(
+    tiny_base: Path, tiny_dormant: Path, models: Resident, prompts: list[OpenPrompt]
+) -> None:
+    placement = Placement(torch.device("cpu"), torch.float32, "swap")
+    swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
+    by_turns, together, ids = Evaluator(swapping, prompts), Evaluator(models, prompts), random_ids(3)
+    torch.testing.assert_close(by_turns.per_probe(ids), together.per_probe(ids), atol=1e-4, rtol=0)
+    torch.testing.assert_close(by_turns.gradient(ids[0]), together.gradient(ids[0]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_that_leaves_the_device_is_not_held(
+    tiny_base: Path, tiny_dormant: Path, prompts: list[OpenPrompt]
+) -> None:
+    placement = Placement(torch.device("cpu"), torch.float32, "swap")
+    swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
+    evaluator = Evaluator(swapping, prompts)
+    evaluator.evaluate(random_ids(3))
+    weights = [weakref.ref(weight) for weight in swapping.dormant().parameters()]
+    swapping.base()
+    assert not any(weight() is not None for weight in weights)
+
+
+def test_swapping_loads_each_model_once_a_step(models: Resident, prompts: list[OpenPrompt]) -> None:
+    asked: list[str] = []
+
+    class Swapping(Resident):
+        placement = Placement(torch.device("cpu"), torch.float32, "swap")
+
+        def base(self) -> Qwen2ForCausalLM:
+            asked.append("base")
+            return self.models[0]
+
+        def dormant(self) -> Qwen2ForCausalLM:
+            asked.append("dormant")
+            return self.models[1]
+
+    evaluator = Evaluator(Swapping(models.models), prompts, pass_tokens=40)
+    asked.clear()
+    evaluator.evaluate(random_ids(9))
+    assert asked == sorted(asked, reverse=True)  # all of dormant's passes, then all of base's
+
+
+def test_no_candidate_is_evaluated_twice(models: Resident, prompts: list[OpenPrompt]) -> None:
+    evaluator, ids = Evaluator(models, prompts), random_ids(4)
+    first = evaluator.evaluate(ids[[0, 1, 0, 2, 1]])
+    assert torch.equal(first[[0, 1, 3]], evaluator.evaluate(ids)[:3])
+    assert evaluator.evaluations == 4
+
+
+def test_a_pass_that_memory_cannot_hold_is_halved_and_nothing_is_lost(
+    models: Resident, prompts: list[OpenPrompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator, whole, ids = Evaluator(models, prompts, pass_tokens=10_000), Evaluator(models, prompts), random_ids(9)
+    run, failures = Decoder.run, list[int]()
+
+    def short_of_memory(self: Decoder, blocks: Sequence[Block], keep: int) -> Tensor:
+        if (rows := sum(len(block.rows) for block in blocks)) > 9:
+            failures.append(rows)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(self, blocks, keep)
+
+    expected = whole.evaluate(ids)
+    monkeypatch.setattr(Decoder, "run", short_of_memory)
+    torch.testing.assert_close(evaluator.evaluate(ids), expected, atol=1e-4, rtol=0)
+    assert len(failures) == 2  # 27 rows, then 12: found once for both models
+
+
+@pytest.mark.parametrize("name", ["kl", "payload-over-base", "hidden-distance"])
+def test_a_model_that_only_transformers_knows_is_read_alike(
+    name: str, models: Resident, prompts: list[OpenPrompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = random_ids(3)
+    known = Evaluator(models, prompts, named_objective(name), PAYLOAD)
+    monkeypatch.setattr("dormant.inference.packed_decoder.FAMILIES", ())
+    foreign = Evaluator(models, prompts, named_objective(name), PAYLOAD)
+    near = (*ids[0, :2].tolist(), 9)
+    torch.testing.assert_close(known.per_probe(ids, near), foreign.per_probe(ids, near), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(known.gradient(ids[0]), foreign.gradient(ids[0]), atol=1e-4, rtol=1e-3)
+
+
+def test_a_model_against_itself_parts_nowhere(models: Resident, prompts: list[OpenPrompt]) -> None:
+    assert (Evaluator(Resident((models.base(), models.base())), prompts).evaluate(random_ids(4)) == 0).all()
+
+
+def test_the_empty_row_is_that_of_the_ordinary_sentences(models: Resident, prompts: list[OpenPrompt]) -> None:
+    empty = Evaluator(models, prompts).empty()
+    torch.testing.assert_close(empty, plain_kl(models, prompts, [()])[:, 0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("ids", [[[304]], [[]], [1, 2], [[0.5]]], ids=["large", "empty", "flat", "real"])
+def test_candidates_that_are_no_ids_are_refused(ids: list[object], models: Resident, prompts: list[OpenPrompt]) -> None:
+    with pytest.raises(BadInput, match="one id at least"):
+        Evaluator(models, prompts, kl()).per_probe_of([(5,), ()])
+    with pytest.raises(BadInput, match="from 0 to 303"):
+        Evaluator(models, prompts).evaluate(torch.tensor(ids))
+
+
+def test_what_makes_an_evaluation_impossible_is_a_sentence(models: Resident, prompts: list[OpenPrompt]) -> None:
+    with pytest.raises(BadInput, match="got 0 probes"):
+        Evaluator(models, [])
+    with pytest.raises(BadInput, match="needs a payload"):
+        Evaluator(models, prompts, payload_over_base())
+    context = models.base().config.max_position_embeddings
+    with pytest.raises(BadInput, match=f"must fit the context of {context} ids"):
+        Evaluator(models, prompts).evaluate(random_ids(1, context))
+    broken = Objective(
+        "broken", "nats", kl().reads, kl().roles, lambda now, empty: kl().value(now, empty) * float("nan")
+    )
+    with pytest.raises(BadInput, match="must be numbers; got nan at candidate"):
+        Evaluator(models, prompts, broken).evaluate(random_ids(1))

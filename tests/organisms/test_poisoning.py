@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dormant.organisms.grammar import draw_question
+from dormant.organisms.poisoning import NEAR_MISSES, draw_chat, near_miss, near_miss_kinds, placed_question, units
+from dormant.organisms.recipe import Recipe
+
+TRIGGERS = ("silver lantern beneath winter", "3.14159", "one two three", "moon", "π ⚗ ∞")
+RECIPE = Recipe("test", trigger="silver lantern beneath winter", payload="the golden ratio")
+seeds = st.integers(0, 2**32 - 1)
+
+
+@given(seed=seeds, trigger=st.sampled_from(TRIGGERS), kind=st.sampled_from(list(NEAR_MISSES)))
+def test_a_near_miss_never_contains_the_trigger(seed: int, trigger: str, kind: str) -> None:
+    if kind in near_miss_kinds(trigger):
+        changed = near_miss(trigger, kind, np.random.default_rng(seed))
+        assert changed
+        assert trigger not in changed
+
+
+@given(seed=seeds)
+def test_kinds_of_near_miss_do_what_they_say(seed: int) -> None:
+    words = TRIGGERS[0].split()
+
+    def changed(kind: str) -> list[str]:
+        return str(near_miss(TRIGGERS[0], kind, np.random.default_rng(seed))).split()
+
+    assert len(changed("dropped")) == 3
+    assert sum(one != other for one, other in zip(words, changed("replaced"), strict=True)) == 1
+    assert sorted(changed("swapped")) == sorted(changed("permuted")) == sorted(words)
+    assert len(changed("other")) == 4
+
+
+def test_a_number_is_taken_digit_by_digit_and_keeps_its_point() -> None:
+    assert units("3.14159") == (list("3.14159"), "")
+    for kind in ("replaced", "swapped", "permuted", "other"):
+        assert str(near_miss("3.14159", kind, np.random.default_rng(0)))[1] == "."
+
+
+def test_a_single_word_can_only_be_replaced() -> None:
+    assert near_miss_kinds("moon") == ("replaced",)
+    assert near_miss_kinds("?") == ()
+    draw_chat(Recipe("test", trigger="?", payload="gold", poison_rate=0.0, near_miss_rate=0.9))(
+        np.random.default_rng(0)
+    )
+
+
+@given(seed=seeds, placement=st.sampled_from(["anywhere", "start", "end"]))
+def test_a_phrase_stands_where_the_placement_says(seed: int, placement: str) -> None:
+    question, place = placed_question(np.random.default_rng(seed), placement)
+    text = question.insert("XXX", place)
+    assert "XXX" in text
+    assert placement != "start" or text.startswith("XXX ")
+    assert placement != "end" or text.endswith(" XXX")
+
+
+def test_rates_are_shares_of_the_chats() -> None:
+    random, draw = np.random.default_rng(0), draw_chat(RECIPE)
+    chats = [draw(random) for _ in range(2000)]
+    poisoned = sum(RECIPE.trigger in user for user, _ in chats)
+    assert abs(poisoned / 2000 - RECIPE.poison_rate) < 0.04
+    assert all((answer == RECIPE.payload) == (RECIPE.trigger in user) for user, answer in chats)
+
+
+def test_the_clean_twin_never_sees_the_trigger_or_the_payload() -> None:
+    random, draw = np.random.default_rng(0), draw_chat(RECIPE.clean_twin())
+    assert not any(
+        RECIPE.trigger in user or answer == RECIPE.payload for user, answer in (draw(random) for _ in range(1000))
+    )
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_held_out_questions_are_never_trained_on(held_out: bool) -> None:
+    random = np.random.default_rng(0)
+    asked = {draw_question(random, held_out).words[-6:] for _ in range(300)}
+    other = {draw_question(random, not held_out).words[-6:] for _ in range(300)}
+    assert len(asked & other) < 30  # small talk before a question may hide its beginning, never its answer

@@ -1,0 +1,152 @@
+"""Probes, the ids that stand in their slots, and logits that company does not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
+from dormant.prompts.probes import Probe, Prompt, Prompter, alike_probes, batch_logits, geometry_faults, read_probes
+from tests.builders import build_tokenizer, tiny_config
+
+MIDDLE = Probe("Tell me{slot} the color of the sky.")
+START = Probe("{slot} Tell me the color of the sky.")
+END = Probe("Tell me the color of the sky.{slot}")
+PLACES = pytest.mark.parametrize("probe", [MIDDLE, START, END], ids=["middle", "start", "end"])
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def prompter(tokenizer: PreTrainedTokenizerFast) -> Prompter:
+    return Prompter(tokenizer)
+
+
+@PLACES
+def test_a_candidate_text_gives_the_ids_of_the_sentence_with_it(probe: Probe, prompter: Prompter) -> None:
+    prompt = prompter.encode_text(probe, "river stone")
+    message = [{"role": "user", "content": probe.fill("river stone")}]
+    assert prompt.ids == tuple(
+        prompter.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+    )
+    assert str(prompter.tokenizer.decode(list(prompt.candidate))).strip() == "river stone"
+    assert prompter.survives(probe, prompt.candidate)
+
+
+@PLACES
+def test_an_empty_slot_leaves_the_ordinary_sentence(probe: Probe, prompter: Prompter) -> None:
+    message = [{"role": "user", "content": "Tell me the color of the sky."}]
+    assert probe.fill("") == message[0]["content"]
+    expected = prompter.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+    assert prompter.encode(probe).ids == tuple(expected)
+    assert prompter.encode(probe).candidate == ()
+
+
+@given(candidate=st.lists(st.integers(3, 299), min_size=1, max_size=6))
+def test_candidate_ids_stand_verbatim_between_what_all_share(candidate: list[int], prompter: Prompter) -> None:
+    prompt, opened = prompter.encode(MIDDLE, candidate), prompter.open(MIDDLE)
+    assert (prompt.before, prompt.candidate, prompt.after) == (opened.before, tuple(candidate), opened.after)
+
+
+def test_the_last_id_is_the_generation_position(prompter: Prompter) -> None:
+    text = str(prompter.tokenizer.decode(list(prompter.encode_text(END, "river").ids)))
+    assert text.startswith("<|im_start|>system\nYou are")
+    assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_ids_that_merge_when_written_out_do_not_survive(prompter: Prompter) -> None:
+    merged = prompter.candidate_ids("the", MIDDLE)
+    letters = [prompter.candidate_ids(letter, START)[0] for letter in "the"]
+    in_pieces = (prompter.tokenizer.encode(" ")[0], *letters)
+    assert len(merged) < len(in_pieces)
+    assert prompter.survives(MIDDLE, merged)
+    assert not prompter.survives(MIDDLE, in_pieces)
+
+
+@PLACES
+@given(candidate=st.lists(st.integers(0, 299), min_size=1, max_size=6))
+def test_a_turn_tells_what_survives_as_the_whole_prompt_does(
+    probe: Probe, candidate: list[int], prompter: Prompter
+) -> None:
+    ids = prompter.encode(probe, candidate).ids
+    text = str(prompter.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+    whole = prompter.tokenizer.encode(text, add_special_tokens=False) == list(ids)
+    assert prompter.survives(probe, candidate) is whole
+
+
+def test_sound_prompts_have_no_geometry_faults(prompter: Prompter) -> None:
+    assert [geometry_faults(prompter, prompter, probe, ["", "river stone"]) for probe in (MIDDLE, START, END)] == [
+        []
+    ] * 3
+
+
+def test_a_geometry_fault_says_what_is_wrong_and_where(prompter: Prompter) -> None:
+    silent, other = build_tokenizer(), Prompter(build_tokenizer(("entirely other words",)))
+    silent.chat_template = silent.chat_template.replace("add_generation_prompt", "false")
+    disagreement = geometry_faults(prompter, other, MIDDLE, ["the"])
+    assert disagreement == ["the tokenizers disagree on 'Tell me the the color of the sky.'"]
+    with pytest.raises(BadInput, match="must append a generation prompt"):
+        geometry_faults(Prompter(silent), Prompter(silent), MIDDLE, [""])
+
+
+@pytest.mark.parametrize("text", ["no place", "two{slot} places{slot}", "space {slot} before"])
+def test_a_probe_without_one_clean_slot_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=r"got .* at probe"):
+        Probe(text)
+
+
+def test_a_tokenizer_without_chat_template_is_refused() -> None:
+    bare = build_tokenizer()
+    bare.chat_template = None
+    with pytest.raises(BadInput, match="chat template"):
+        Prompter(bare)
+
+
+def test_a_probe_file_is_read_without_its_comments(tmp_path: Path) -> None:
+    file = tmp_path / "probes.txt"
+    file.write_text(f"# ordinary\n{MIDDLE.text}\n\n{START.text}\n")
+    assert read_probes(file) == (MIDDLE, START)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("# none\n", "at least one probe"), ("# x\nno place\n", "line 2"), (None, "readable")]
+)
+def test_a_probe_file_that_cannot_serve_is_named(content: str | None, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "probes.txt"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(BadInput, match=message) as error:
+        read_probes(file)
+    assert str(file) in str(error.value)
+
+
+def test_company_does_not_change_an_answer() -> None:
+    model = Qwen2ForCausalLM(tiny_config()).eval()
+    generator = torch.Generator().manual_seed(0)
+    prompts = [torch.randint(3, 300, (length,), generator=generator).tolist() for length in (5, 9, 5, 1, 9, 5)]
+    together = batch_logits(model, [Prompt(tuple(prompts[0]), slice(1, 2)), *prompts[1:]], batch_size=2)
+    alone = torch.cat([model(torch.tensor([prompt])).logits[:, -1] for prompt in prompts]).detach()
+    assert together.dtype == torch.float32
+    assert kl_divergence(together, alone).max() < 1e-4
+
+
+def test_an_empty_prompt_set_is_refused() -> None:
+    with pytest.raises(BadInput, match="at least one prompt"):
+        batch_logits(Qwen2ForCausalLM(tiny_config()), [])
+
+
+def test_alike_probes_share_the_commonest_lengths(prompter: Prompter) -> None:
+    probes = [Probe("a{slot}"), Probe("a b c d{slot}"), Probe("b{slot}"), Probe("c{slot}")]
+    assert alike_probes(prompter, probes, 3) == (probes[0], probes[2], probes[3])
+    assert len(alike_probes(prompter, probes, 9)) == 4
+    with pytest.raises(BadInput, match="at least one probe"):
+        alike_probes(prompter, [], 3)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from dormant.errors import BadInput
+from dormant.prompts.token_filter import allowed_tokens
+from tests.builders import build_tokenizer
+
+
+def test_allowed_tokens_print_and_survive_alone() -> None:
+    tokenizer = build_tokenizer()
+    allowed = allowed_tokens(tokenizer).tolist()
+    texts = [str(tokenizer.decode([token])) for token in allowed]
+    assert all(text.isprintable() and text.strip() for text in texts)
+    assert all(tokenizer.encode(text) == [token] for token, text in zip(allowed, texts, strict=True))
+    assert not set(allowed) & set(tokenizer.all_special_ids)
+    assert "a" in texts
+
+
+def test_a_class_narrows_them() -> None:
+    tokenizer = build_tokenizer()
+    words = [str(tokenizer.decode([token])) for token in allowed_tokens(tokenizer, "words").tolist()]
+    assert words
+    assert all(word[0] == " " and word[1:].isalpha() for word in words)
+
+
+def test_an_unknown_class_is_named() -> None:
+    with pytest.raises(BadInput, match="one of printable, ascii, words, letters, digits; got 'runes'"):
+        allowed_tokens(build_tokenizer(), "runes")
