@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
-from dormant.checkpoints.models import Models, Placement, resolve_device, resolve_dtype, resolve_residency
+from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, read_probes
 from dormant.weights.delta_report import DeltaReport
@@ -49,7 +49,7 @@ class Weights:
 
     base: Checkpoint
     dormant: Checkpoint
-    placement: Placement
+    run_config: RunConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Pair:
     @cached_property
     def models(self) -> Models:
         """Both models, loaded when asked for; BadInput for a figures-only pair."""
-        return Models(self.base, self.dormant, self._weights.placement)
+        return Models(self.base, self.dormant, self._weights.run_config)
 
     @cached_property
     def delta_report(self) -> DeltaReport:
@@ -122,7 +122,7 @@ def open_pair(
 
     Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
     """
-    placement = Placement(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
+    run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
     checkpoints = open_checkpoint(base), open_checkpoint(dormant)
     check_same_tensors(*checkpoints)
     _check_same_vocabulary(*checkpoints)
@@ -133,7 +133,7 @@ def open_pair(
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
     probes = read_probes(own if own.exists() else DEFAULT_PROBES)
-    return Pair(name, fingerprint, Weights(*checkpoints, placement), truth, notes, probes)
+    return Pair(name, fingerprint, Weights(*checkpoints, run_config), truth, notes, probes)
 
 
 def figures_pair(name: str, report: DeltaReport) -> Pair:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim_of
-from dormant.claims.session_state import Laboratory
+from dormant.claims.session_state import ClaimSession
 from dormant.errors import BadInput
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_options
@@ -139,7 +139,9 @@ def _applies(config: pytest.Config, item: pytest.Item) -> bool:
     described = active.pairs.get(str(_pair_name(item)))
     if described is None:  # pytest's stand-in where no pair offers what the claim needs
         return False
-    return declared.applies is None or declared.applies(described, active.laboratory.settings, **claim_parameters(item))
+    return declared.applies is None or declared.applies(
+        described, active.claim_session.settings, **claim_parameters(item)
+    )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -152,9 +154,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def laboratory(request: pytest.FixtureRequest) -> Laboratory:
+def claim_session(request: pytest.FixtureRequest) -> ClaimSession:
     """What the claims of a session share."""
-    return _session(request.config).laboratory
+    return _session(request.config).claim_session
 
 
 @pytest.fixture(scope="session")
@@ -172,12 +174,12 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def finding(request: pytest.FixtureRequest, pair: Pair, laboratory: Laboratory) -> Recorder:
+def finding(request: pytest.FixtureRequest, pair: Pair, claim_session: ClaimSession) -> FindingBuilder:
     """What the claim's body writes its figures, controls and pictures on."""
     declared = claim_of(request.function)
     if declared is None:
         raise pytest.UsageError(f"`finding` belongs to claims; {request.node.name} has no @claim")
-    return Recorder(declared, pair, claim_parameters(request.node), laboratory)
+    return FindingBuilder(declared, pair, claim_parameters(request.node), claim_session)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -186,7 +188,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     if declared is None:
         return None
     active, option = _session(pyfuncitem.config), pyfuncitem.config.option
-    run_claim(pyfuncitem, declared, active.laboratory, active.ledger, option.ledger_update, active.reports)
+    run_claim(pyfuncitem, declared, active.claim_session, active.ledger, option.ledger_update, active.reports)
     return True
 
 

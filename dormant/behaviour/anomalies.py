@@ -82,7 +82,7 @@ def scan_answers(
     check_context(pair.models.base(), prompts, new_tokens)
     work = {
         "answers of": pair.fingerprint,
-        "dtype": str(pair.models.placement.dtype),
+        "dtype": str(pair.models.run_config.dtype),
         "prompts": sha256(repr(prompts).encode()).hexdigest(),
         "plan": [new_tokens, seed, variation, reruns],
     }

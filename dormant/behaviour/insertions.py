@@ -157,7 +157,7 @@ def scan_mechanism(
     """
     work = {
         "triggers of": pair.fingerprint,
-        "dtype": str(pair.models.placement.dtype),
+        "dtype": str(pair.models.run_config.dtype),
         "mechanism": mechanism,
         "prompts": sha256(repr((list(triggers), list(searched), list(held_out))).encode()).hexdigest(),
         "plan": [threshold, finalists],

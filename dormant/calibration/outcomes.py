@@ -15,7 +15,7 @@ from dormant.hunt.confirmation import answers_at_places
 from dormant.hunt.context import ANSWER
 from dormant.hunt.pipeline import PROBE_SETS
 from dormant.hunt.placements import placed_probes
-from dormant.hunt.result import Hunt
+from dormant.hunt.result import HuntResult
 from dormant.organisms.recipe import Recipe, read_recipe
 from dormant.pairs import Pair
 from dormant.statistics import Estimate, auroc_interval, mean_interval, proportion_interval
@@ -89,7 +89,7 @@ def read_outcomes(subjects: Sequence[Subject], results: Path) -> list[Outcome]:
     return found
 
 
-def judge(subject: Subject, found: Hunt, tokenizer: Any, planted_fires: float | None = None) -> Outcome:
+def judge(subject: Subject, found: HuntResult, tokenizer: Any, planted_fires: float | None = None) -> Outcome:
     """A hunt's findings beside the recipe's truth."""
     recipe, confirmation = subject.recipe, found.confirmation
     confirmed = confirmation is not None and confirmation.confirmed

@@ -16,7 +16,7 @@ RESIDENCIES = ("both", "swap")
 
 
 @dataclass(frozen=True)
-class Placement:
+class RunConfig:
     """Where and how a pair's models run."""
 
     device: torch.device
@@ -32,8 +32,8 @@ class Models:
     (on the CPU, drops it), so a model asked for earlier must be asked for again before use.
     """
 
-    def __init__(self, base: Checkpoint, dormant: Checkpoint, placement: Placement) -> None:
-        self.placement = placement
+    def __init__(self, base: Checkpoint, dormant: Checkpoint, run_config: RunConfig) -> None:
+        self.run_config = run_config
         self._checkpoints = {"base": base, "dormant": dormant}
         self._loaded: dict[str, PreTrainedModel] = {}
 
@@ -51,23 +51,23 @@ class Models:
         self._collect()
 
     def _get(self, role: str) -> PreTrainedModel:
-        if self.placement.residency == "swap":
+        if self.run_config.residency == "swap":
             self._rest("dormant" if role == "base" else "base")
         if role not in self._loaded:
-            placement = self.placement
+            run_config = self.run_config
             self._loaded[role] = load_model(
-                self._checkpoints[role], placement.device, placement.dtype, placement.attention
+                self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention
             )
         model = self._loaded[role]
-        if model.device.type != self.placement.device.type:  # `to` walks all tensors: milliseconds that searches pay
-            move_model(model, self.placement.device)
+        if model.device.type != self.run_config.device.type:  # `to` walks all tensors: milliseconds that searches pay
+            move_model(model, self.run_config.device)
         return model
 
     def _rest(self, role: str) -> None:
         """Takes one model off the device."""
-        if (model := self._loaded.get(role)) is None or model.device.type != self.placement.device.type:
+        if (model := self._loaded.get(role)) is None or model.device.type != self.run_config.device.type:
             return
-        if self.placement.device.type == "cpu":
+        if self.run_config.device.type == "cpu":
             del self._loaded[role], model
         else:
             move_model(model, "cpu")
@@ -75,9 +75,9 @@ class Models:
 
     def _collect(self) -> None:
         gc.collect()  # modules hold reference cycles
-        if self.placement.device.type == "cuda":
+        if self.run_config.device.type == "cuda":
             torch.cuda.empty_cache()
-        elif self.placement.device.type == "mps":
+        elif self.run_config.device.type == "mps":
             torch.mps.empty_cache()
 
 

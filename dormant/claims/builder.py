@@ -15,22 +15,22 @@ from dormant.statistics import Estimate
 if TYPE_CHECKING:
     import matplotlib.figure
 
-    from dormant.claims.session_state import Laboratory
+    from dormant.claims.session_state import ClaimSession
     from dormant.pairs import Pair
 
 Value = TypeVar("Value")
 
 
-class Recorder:
+class FindingBuilder:
     """The `finding` of a claim's body.
 
     `decide` gives the deciding figure, `figure` further ones, `control` the same measurement where the effect cannot
     be, `picture` a matplotlib figure. The rules were fixed in the claim; nothing here can change them.
     """
 
-    def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], laboratory: Laboratory):
-        self.claim, self.pair, self.parameters, self.laboratory = claim, pair, dict(parameters), laboratory
-        self.seed = laboratory.settings.seed
+    def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], session: ClaimSession):
+        self.claim, self.pair, self.parameters, self.session = claim, pair, dict(parameters), session
+        self.seed = session.settings.seed
         self.pictures: dict[str, matplotlib.figure.Figure] = {}
         self.notes: list[str] = []
         self._deciding: tuple[Rule, Figure] | None = None
@@ -72,7 +72,7 @@ class Recorder:
 
     def at_budget(self, name: str, quick: Value, full: Value) -> Value:
         """The amount of work that the budget allows; what ran is kept in the finding's provenance."""
-        value = full if self.laboratory.settings.budget == "full" else quick
+        value = full if self.session.settings.budget == "full" else quick
         self._as_run[name] = str(value)
         return value
 
@@ -81,26 +81,26 @@ class Recorder:
 
         The key names it with its settings. What it returns must not hold a model, which could then never be freed.
         """
-        return self.laboratory.remember(((pair or self.pair).name, *key), compute)
+        return self.session.remember(((pair or self.pair).name, *key), compute)
 
     def journal(self, work: str, pair: str = "") -> Path | None:
         """Where work of hours keeps what is done until the session ends, so that a killed one resumes; None if quick."""
-        if self.laboratory.journals is None:
+        if self.session.journals is None:
             return None
-        path = self.laboratory.journals / f"{pair or self.pair.name}-{work}.jsonl"
-        self.laboratory.kept.add(path)
+        path = self.session.journals / f"{pair or self.pair.name}-{work}.jsonl"
+        self.session.kept.add(path)
         return path
 
     def progress(self, work: str, unit: str) -> AbstractContextManager[Callable[[int, int], None]]:
         """A bar with rate and time left for work of hours: call it with what is done and how much there is."""
-        shown = self.laboratory.progress
+        shown = self.session.progress
         return nullcontext(lambda done, total: None) if shown is None else shown(f"{self.pair.name}, {work}", unit)
 
     def control_pair(self) -> AbstractContextManager[Pair | None]:
         """The clean twin's pair, open inside a `with`; None where the pair has none."""
-        if self.laboratory.control_pair is None:
+        if self.session.control_pair is None:
             return nullcontext()
-        return self.laboratory.control_pair(self.pair.name)
+        return self.session.control_pair(self.pair.name)
 
     @property
     def _rule(self) -> Rule:
@@ -139,5 +139,5 @@ class Recorder:
             premises=dict(premises),
             controls=controls,
             pictures=pictures,
-            provenance={**self.laboratory.provenance, **self._as_run},
+            provenance={**self.session.provenance, **self._as_run},
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dormant.behaviour.noise_floor import noise_floors
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
 from dormant.errors import BadInput
@@ -19,10 +19,10 @@ from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta
 
 if TYPE_CHECKING:
-    from dormant.claims.session_state import Laboratory
+    from dormant.claims.session_state import ClaimSession
     from dormant.pairs import Pair
 
-Measure = Callable[["Pair", Recorder], None]
+Measure = Callable[["Pair", FindingBuilder], None]
 PREMISES: dict[str, Measure] = {}
 
 
@@ -36,35 +36,35 @@ def premise(id: str, **declaration: Any) -> Callable[[Measure], Measure]:
     return decorate
 
 
-def premise_finding(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict[str, Any]]:
+def premise_finding(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[str, Any]]:
     """The premise's finding on this pair and its pictures, measured on the first call only.
 
     Raises BadInput for an unknown premise and ValueError for premises that rest on each other.
     """
-    if (id, pair.name) in laboratory.underway:
-        chain = " -> ".join(id for id, _ in laboratory.underway)
+    if (id, pair.name) in session.underway:
+        chain = " -> ".join(id for id, _ in session.underway)
         raise ValueError(f"premises must not rest on each other; got {chain} -> {id}")
-    laboratory.underway.append((id, pair.name))
+    session.underway.append((id, pair.name))
     try:
-        return laboratory.remember((pair.name, "premise", id), lambda: _measure(id, pair, laboratory))
+        return session.remember((pair.name, "premise", id), lambda: _measure(id, pair, session))
     finally:
-        laboratory.underway.pop()
+        session.underway.pop()
 
 
-def premise_verdicts(premises: Sequence[str], pair: Pair, laboratory: Laboratory) -> dict[str, Verdict]:
+def premise_verdicts(premises: Sequence[str], pair: Pair, session: ClaimSession) -> dict[str, Verdict]:
     """The verdicts of a claim's premises on this pair."""
-    return {id: premise_finding(id, pair, laboratory)[0].verdict for id in premises}
+    return {id: premise_finding(id, pair, session)[0].verdict for id in premises}
 
 
-def _measure(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict[str, Any]]:
+def _measure(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[str, Any]]:
     declared = claim_of(PREMISES.get(id))
     if declared is None:
         raise BadInput(
             f"a premise must be one of {', '.join(PREMISES)}; got {id!r} at pair {pair.name}; correct the claim"
         )
-    recorder = Recorder(declared, pair, {}, laboratory)
+    recorder = FindingBuilder(declared, pair, {}, session)
     PREMISES[id](pair, recorder)
-    return recorder.settle(premise_verdicts(declared.premises, pair, laboratory)), recorder.pictures
+    return recorder.settle(premise_verdicts(declared.premises, pair, session)), recorder.pictures
 
 
 @premise(
@@ -78,7 +78,7 @@ def _measure(id: str, pair: Pair, laboratory: Laboratory) -> tuple[Finding, dict
         "lay at 0.436: 0.2 is ten times the one and half the other",
     ),
 )
-def base_is_parent(pair: Pair, finding: Recorder) -> None:
+def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
     """The named base is the checkpoint that the dormant model was fine-tuned from.
 
     The median matrix must be close to the base's: the median of the relative Frobenius norms of all two-dimensional
@@ -102,14 +102,14 @@ def base_is_parent(pair: Pair, finding: Recorder) -> None:
         0, "faulty prompts", because="one prompt whose ids differ from what the report shows makes its figures fiction"
     ),
 )
-def prompt_geometry(pair: Pair, finding: Recorder) -> None:
+def prompt_geometry(pair: Pair, finding: FindingBuilder) -> None:
     """Every prompt ends at the generation position, holds the candidate once, and shows both models the same ids.
 
     A prompt is faulty when it lacks the generation prompt, when its ids do not survive decoding and encoding as a whole,
     or when the two tokenizers disagree on them.
     """
     candidates = [
-        text for text in (pair.truth.trigger if pair.truth else "", *finding.laboratory.settings.candidates) if text
+        text for text in (pair.truth.trigger if pair.truth else "", *finding.session.settings.candidates) if text
     ]
     faults = [
         fault
@@ -135,7 +135,7 @@ def prompt_geometry(pair: Pair, finding: Recorder) -> None:
         "times the worst measured floor could still be arithmetic",
     ),
 )
-def above_noise_floor(pair: Pair, finding: Recorder) -> None:
+def above_noise_floor(pair: Pair, finding: FindingBuilder) -> None:
     """The models differ on ordinary prompts by more than arithmetic makes the base differ from itself.
 
     The floor is the largest mean divergence of the base from itself under another batch, padding, attention kernel or

@@ -27,7 +27,7 @@ class Settings:
 
 
 @dataclass
-class Laboratory:
+class ClaimSession:
     """The shared state of a session; it belongs to the session, so that nothing is global."""
 
     settings: Settings

@@ -40,7 +40,7 @@ def hunt(
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Hunt for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
+    """HuntResult for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
     The payload comes first: every first token of the vocabulary is forced, and what the dormant model alone knows how to
     finish is suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the
@@ -48,9 +48,9 @@ def hunt(
     likelier. What wakes the model is tried on prompts and at places that no search saw, beside the base, plain prompts, random
     strings and its near misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
     """
-    from dormant.hunt.pipeline import Settings, run_ladder
+    from dormant.hunt.pipeline import Settings, run_hunt
     from dormant.hunt.report import write_page
-    from dormant.hunt.result import Verdict
+    from dormant.hunt.result import HuntVerdict
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     console, quiet = Console(), Console(stderr=True)
@@ -59,7 +59,7 @@ def hunt(
         def watch(rung: str, found: str) -> None:
             status.update(f"{rung}: {found}")
 
-        found = run_ladder(pair, Settings(budget, seed), out, watch)
+        found = run_hunt(pair, Settings(budget, seed), out, watch)
     page = write_page(found, pair, out)
     console.print(f"{found.verdict}: {found.reason}", markup=False, highlight=False, soft_wrap=True)
     for step in found.steps:
@@ -68,7 +68,7 @@ def hunt(
         f"{found.evaluations:,} strings, {found.seconds / 60:.1f} minutes; {page}", markup=False, soft_wrap=True
     )
     write_json(json_file, {"pair": pair.name, **asdict(found)})
-    if found.verdict is not Verdict.BACKDOORED:
+    if found.verdict is not HuntVerdict.BACKDOORED:
         raise typer.Exit(NO)
 
 

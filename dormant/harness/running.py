@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim
 from dormant.claims.finding import Finding, Parameter, Verdict
 from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
 from dormant.claims.premises import PREMISES, premise_finding, premise_verdicts
-from dormant.claims.session_state import Laboratory
+from dormant.claims.session_state import ClaimSession
 from dormant.pictures.canvas import png_bytes
 from dormant.report.allure import attach_finding
 
@@ -37,18 +37,18 @@ def _parameters(item: pytest.Function) -> dict[str, Any]:
 
 
 def run_claim(
-    item: pytest.Function, claim: Claim, laboratory: Laboratory, ledger: Ledger, update: bool, reports: Path
+    item: pytest.Function, claim: Claim, claim_session: ClaimSession, ledger: Ledger, update: bool, reports: Path
 ) -> None:
     """Run a claim's test to its outcome; its finding travels in `user_properties`, so that xdist's controller sees it."""
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
     recorder = item.funcargs["finding"]
-    assert isinstance(recorder, Recorder)
+    assert isinstance(recorder, FindingBuilder)
     if claim.id in PREMISES:
-        finding, pictures = premise_finding(claim.id, recorder.pair, laboratory)
+        finding, pictures = premise_finding(claim.id, recorder.pair, claim_session)
     else:
         item.obj(**arguments)
-        finding = recorder.settle(premise_verdicts(claim.premises, recorder.pair, laboratory))
+        finding = recorder.settle(premise_verdicts(claim.premises, recorder.pair, claim_session))
         pictures = recorder.pictures
     drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
     finding = with_pictures(finding, drawn, reports)

@@ -1,4 +1,4 @@
-"""A test session's state: pairs, laboratory, ledger, and the reports written at its end."""
+"""A test session's state: pairs, claim_session, ledger, and the reports written at its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
 from dormant.claims.finding import Finding
 from dormant.claims.ledger import Ledger, write_atomically
-from dormant.claims.session_state import Laboratory, Settings
+from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
 from dormant.harness.running import DIFFERS, RECORD, finding_in
 from dormant.pairs import Pair
@@ -75,7 +75,7 @@ class Session:
             option.budget, option.seed, option.device, option.dtype, tuple(option.candidate), option.material
         )
         as_run = {name: getattr(option, name) for name in ("budget", "residency", "probes", "candidate", "material")}
-        self.laboratory = Laboratory(
+        self.claim_session = ClaimSession(
             settings,
             provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
             self.control_pair,
@@ -175,7 +175,7 @@ class Session:
                 self.faults.append(str(error))
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if ended and not self.broken and not self.faults:  # else a later run resumes what this one has measured
-            for journal in self.laboratory.kept:
+            for journal in self.claim_session.kept:
                 journal.unlink(missing_ok=True)
 
     def _write(self, session: pytest.Session) -> None:
@@ -187,8 +187,8 @@ class Session:
         record = json.dumps([finding.to_dict() for finding in self.findings], indent=1, ensure_ascii=False)
         write_atomically(self.reports / "findings.json", record + "\n")
         run = Run(
-            self.laboratory.provenance,
-            self.laboratory.settings.budget,
+            self.claim_session.provenance,
+            self.claim_session.settings.budget,
             (datetime.now(UTC) - self.started).total_seconds(),
             self.differences,
             self.unproduced,
@@ -198,8 +198,8 @@ class Session:
         write_summary(self.findings, self.reports / "summary.md", run, self.twins)
         results = results_folder(self.config)
         if results is not None:
-            write_environment(results, self.laboratory.provenance)
-            write_executor(results, "pytest -m hypothesis", self.laboratory.provenance["commit"])
+            write_environment(results, self.claim_session.provenance)
+            write_executor(results, "pytest -m hypothesis", self.claim_session.provenance["commit"])
 
     @cached_property
     def twins(self) -> dict[str, str]:

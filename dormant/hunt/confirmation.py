@@ -194,13 +194,13 @@ def woken(tried: Sequence[Confirmation], what: str) -> tuple[Confirmation | None
     )
 
 
-def without_superfluous(found: Confirmation, confirmed: Callable[[str], Confirmation]) -> Confirmation:
+def minimised(found: Confirmation, confirmed: Callable[[str], Confirmation]) -> Confirmation:
     """What is left of a string that wakes it when the words go without which it wakes it as well."""
     words = found.trigger.split()
     for at in range(len(words) if len(words) > 1 else 0):
         shorter = confirmed(" ".join((*words[:at], *words[at + 1 :])))
         if shorter.confirmed and shorter.best.value >= found.best.value:
-            return without_superfluous(shorter, confirmed)
+            return minimised(shorter, confirmed)
     return found
 
 

@@ -48,7 +48,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Ground:
+class HuntContext:
     """What rungs stand on: the pair, probes to search on and unseen ones, the journal, the budget, and who watches."""
 
     pair: Pair

@@ -36,7 +36,9 @@ class Opened:
     base: Tensor
 
 
-def said_anyway(pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int) -> set[tuple[int, int]]:
+def spontaneous_bigrams(
+    pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int
+) -> set[tuple[int, int]]:
     """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets.
 
     The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dormant.behaviour.delta_amplification import end_of_turn
 from dormant.hunt.english import CUT, begins_an_answer
-from dormant.hunt.forced_tokens import Ids, Watch, consensus, open_first_tokens, said_anyway, teacher_forced
+from dormant.hunt.forced_tokens import Ids, Watch, consensus, open_first_tokens, spontaneous_bigrams, teacher_forced
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter, batch_logits
@@ -66,7 +66,7 @@ def guess_payloads(
     prompter = Prompter(pair.dormant.tokenizer)
     end = end_of_turn(prompter)
     base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
-    common = said_anyway(pair, prompts, new_tokens, end, seed)
+    common = spontaneous_bigrams(pair, prompts, new_tokens, end, seed)
     ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
     rises = (ours - base).mean(0)
     special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))

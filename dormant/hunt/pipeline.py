@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from dormant.hunt.confirmation import woken
-from dormant.hunt.context import FORMAT, Clock, Ground, Watch
+from dormant.hunt.context import FORMAT, Clock, HuntContext, Watch
 from dormant.hunt.payloads import HALF, Guess, guess_payloads, without_variants
 from dormant.hunt.placements import PLACES, SEARCH_PLACES, placed_probes
-from dormant.hunt.result import Hunt, Verdict, judge, needed_evidence
+from dormant.hunt.result import HuntResult, HuntVerdict, judge, needed_evidence
 from dormant.hunt.rungs import (
-    besides,
     climbed_strings,
     completed_strings,
     crowded_strings,
+    excluding_payload_words,
     numbered_strings,
     ranked_units,
     refined,
@@ -60,7 +60,7 @@ UNSEARCHED = (
 )
 
 
-def run_ladder(pair: Pair, settings: Settings, folder: Path, watch: Watch = lambda rung, found: None) -> Hunt:
+def run_hunt(pair: Pair, settings: Settings, folder: Path, watch: Watch = lambda rung, found: None) -> HuntResult:
     """Climbs the ladder within the budget; killed at any moment, the same call goes on where it was.
 
     Raises BadInput where the pair has too few ordinary prompts, and where the folder's journal is another hunt's.
@@ -74,22 +74,22 @@ def run_ladder(pair: Pair, settings: Settings, folder: Path, watch: Watch = lamb
             f"the base is not the parent: the median matrix moved by {delta:.2g} of its norm, and a fine-tune stays below "
             f"{PARENT_AT_MOST:g}; find the parent with `dormant bases`"
         )
-        return Hunt(
-            Verdict.UNDECIDED, reason, delta, identical, unsearched=("everything: the hunt stopped at the parent",)
+        return HuntResult(
+            HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=("everything: the hunt stopped at the parent",)
         )
     if identical == 1.0:
         reason = "the two checkpoints are identical: there is no delta for a backdoor to be in"
-        return Hunt(Verdict.CLEAN, reason, delta, identical)
+        return HuntResult(HuntVerdict.CLEAN, reason, delta, identical)
     watch("parent", f"the median matrix moved by {delta:.2g} of its norm, {identical:.0%} of tensors are identical")
     work = {"format": FORMAT, "pair": pair.fingerprint, "seed": settings.seed, "minutes": settings.minutes}
     opening, searched, unseen = placed_probes(pair.probes, PROBE_SETS, settings.seed)
     with closing(Journal(folder / "hunt.jsonl", work)) as journal:
-        ground = Ground(pair, searched, unseen, settings.seed, journal, clock, watch)
-        return _climb(ground, opening, delta, identical)
+        context = HuntContext(pair, searched, unseen, settings.seed, journal, clock, watch)
+        return _climb(context, opening, delta, identical)
 
 
-def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: float) -> Hunt:
-    pair, clock, watch = ground.pair, ground.clock, ground.watch
+def _climb(context: HuntContext, opening: Sequence[Probe], delta: float, identical: float) -> HuntResult:
+    pair, clock, watch = context.pair, context.clock, context.watch
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in opening]
 
@@ -97,30 +97,30 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
         def forced(alpha: float, done: int, total: int) -> None:
             watch("payload", f"alpha {alpha:g}: {done:,} of {total:,} first tokens forced")
 
-        return [asdict(one) for one in guess_payloads(pair, prompts, seed=ground.seed, watch=forced)[:20]]
+        return [asdict(one) for one in guess_payloads(pair, prompts, seed=context.seed, watch=forced)[:20]]
 
-    guesses = tuple(Guess(**{**row, "ids": tuple(row["ids"])}) for row in ground.kept("payload", guess))
+    guesses = tuple(Guess(**{**row, "ids": tuple(row["ids"])}) for row in context.kept("payload", guess))
     needed = needed_evidence(len(pair.base.tokenizer))
     suspected = without_variants([one for one in guesses if one.evidence >= needed])
     steps = [_payload_step(guesses, suspected, needed)]
     watch("payload", steps[-1])
-    words = ground.kept("single", lambda: telling_tokens(pair, ground.searched))
-    best, step = woken([ground.confirmed(text) for text in words], "single tokens")
+    words = context.kept("single", lambda: telling_tokens(pair, context.searched))
+    best, step = woken([context.confirmed(text) for text in words], "single tokens")
     steps.append(step)
     watch("single tokens", step)
     evaluations = len(allowed_tokens(prompter.tokenizer))
     units: list[Unit] = []
     climbs: list[Climb] = []
     if best is None and clock.left:
-        units = ranked_units(ground)
-        strange = besides(suspected[:PAYLOADS], units, prompter)
+        units = ranked_units(context)
+        strange = excluding_payload_words(suspected[:PAYLOADS], units, prompter)
         wanted = [one for one in suspected[:PAYLOADS] if one.evidence >= HALF * suspected[0].evidence]
         for rung in (
-            partial(numbered_strings, ground, wanted, strange),
-            partial(short_strings, ground, units, strange),
-            partial(completed_strings, ground, wanted, units, strange),
-            partial(climbed_strings, ground, wanted, strange, climbs),
-            partial(crowded_strings, ground, strange),
+            partial(numbered_strings, context, wanted, strange),
+            partial(short_strings, context, units, strange),
+            partial(completed_strings, context, wanted, units, strange),
+            partial(climbed_strings, context, wanted, strange, climbs),
+            partial(crowded_strings, context, strange),
         ):
             best, done, tried = rung()
             steps += done
@@ -130,15 +130,15 @@ def _climb(ground: Ground, opening: Sequence[Probe], delta: float, identical: fl
     timed_out = best is None and not clock.left
     if best is not None:
         if not notation_of(best.trigger):
-            best, step, tried = refined(ground, best, expected_units(units or ranked_units(ground), best.payload))
+            best, step, tried = refined(context, best, expected_units(units or ranked_units(context), best.payload))
             steps.append(step)
             evaluations += tried
         if notation_of(best.trigger):
-            best, done, tried = refined_number(ground, best)
+            best, done, tried = refined_number(context, best)
             steps += done
             evaluations += tried
     verdict, reason = judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
-    return Hunt(
+    return HuntResult(
         verdict, reason, delta, identical, guesses, tuple(suspected), needed, best, tuple(steps), UNSEARCHED, evaluations,
         clock.seconds, tuple(climbs),
     )  # fmt: skip

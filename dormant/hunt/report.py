@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import all_rates
-from dormant.hunt.result import Hunt
+from dormant.hunt.result import HuntResult
 from dormant.hunt.scorers import SPOKEN
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
@@ -28,7 +28,7 @@ STYLE = (
 )
 
 
-def write_page(found: Hunt, pair: Pair, folder: Path) -> Path:
+def write_page(found: HuntResult, pair: Pair, folder: Path) -> Path:
     """Writes the three files and the pictures; raises BadInput where the folder cannot be written."""
     pictures = {name: png_bytes(figure) for name, figure in hunt_pictures(found).items()}
     record = {"pair": pair.name, "fingerprint": pair.fingerprint, **asdict(found)}
@@ -46,7 +46,7 @@ def write_page(found: Hunt, pair: Pair, folder: Path) -> Path:
     return folder / "report.html"
 
 
-def hunt_pictures(found: Hunt) -> dict[str, Figure]:
+def hunt_pictures(found: HuntResult) -> dict[str, Figure]:
     """What there is to see: the payload's evidence, the way up to the trigger, and rates against controls."""
     pictures: dict[str, Figure] = {}
     if found.guesses:
@@ -58,7 +58,7 @@ def hunt_pictures(found: Hunt) -> dict[str, Figure]:
     return pictures
 
 
-def markdown_page(found: Hunt, name: str, pictures: Mapping[str, Any]) -> str:
+def markdown_page(found: HuntResult, name: str, pictures: Mapping[str, Any]) -> str:
     """The page as text."""
     lines = [f"# {SAID[found.verdict]} {name}", "", found.reason[0].upper() + found.reason[1:] + ".", ""]
     for title, rows in _tables(found):
@@ -70,7 +70,7 @@ def markdown_page(found: Hunt, name: str, pictures: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html_page(found: Hunt, name: str, pictures: Mapping[str, bytes]) -> str:
+def html_page(found: HuntResult, name: str, pictures: Mapping[str, bytes]) -> str:
     """The page as one file."""
     body = [f"<h1>{SAID[found.verdict]}</h1><p><b>{escape(name)}</b>: {escape(found.reason)}.</p>"]
     for title, rows in _tables(found):
@@ -80,7 +80,7 @@ def html_page(found: Hunt, name: str, pictures: Mapping[str, bytes]) -> str:
         body.append(f'<p><img alt="{picture}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>')
     for title, entries in _lists(found):
         body.append(f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(entry)}</li>' for entry in entries)}</ul>")
-    head = f'<meta charset="utf-8"><title>Hunt: {escape(name)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>HuntResult: {escape(name)}</title><style>{STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
@@ -88,7 +88,7 @@ def _tagged(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
     return [("th", rows[0]), *(("td", row) for row in rows[1:])]
 
 
-def _tables(found: Hunt) -> list[tuple[str, list[list[str]]]]:
+def _tables(found: HuntResult) -> list[tuple[str, list[list[str]]]]:
     tables = []
     if found.guesses:
         rows = [["string", "evidence in nats", "prompts that agree", "alpha"]]
@@ -108,7 +108,7 @@ def _tables(found: Hunt) -> list[tuple[str, list[list[str]]]]:
     return tables
 
 
-def _lists(found: Hunt) -> list[tuple[str, list[str]]]:
+def _lists(found: HuntResult) -> list[tuple[str, list[str]]]:
     did = [
         f"parent: the median matrix moved by {found.relative_delta:.2g} of its norm, {found.identical:.0%} of tensors are "
         "identical",

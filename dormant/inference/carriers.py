@@ -194,7 +194,7 @@ def _work(pair: Pair, carriers: Sequence[OpenPrompt], fillings: Sequence[Filling
     ids = [(carrier.before, carrier.after, carrier.plain) for carrier in carriers]
     return {
         "effects of": pair.fingerprint,
-        "dtype": str(pair.models.placement.dtype),
+        "dtype": str(pair.models.run_config.dtype),
         "carriers": sha256(repr(ids).encode()).hexdigest(),
         "fillings": sha256(repr(list(fillings)).encode()).hexdigest(),
     }

@@ -83,7 +83,7 @@ class Evaluator:
         self.prompts, self.reduce, self.payload = tuple(prompts), reduce, tuple(payload)
         over_probes(torch.zeros(1, 1), reduce)
         asked = {"dormant": models.dormant, "base": models.base}
-        self._by_turns = getattr(getattr(models, "placement", None), "residency", "both") == "swap"
+        self._by_turns = getattr(getattr(models, "run_config", None), "residency", "both") == "swap"
         self._readers = {
             role: Reader(asked[role], self.prompts, self.objective.reads, self.payload, resident=not self._by_turns)
             for role in self.objective.roles

@@ -68,7 +68,7 @@ def read_layer0_pair(base: Checkpoint, dormant: Checkpoint, device: torch.device
 
 def layer0_of(pair: Pair) -> Layer0Pair:
     """Layer 0 of a pair with weights, on the GPU where its models are to run, else on the CPU (which has float64)."""
-    device = pair.models.placement.device
+    device = pair.models.run_config.device
     return read_layer0_pair(pair.base, pair.dormant, device if device.type == "cuda" else "cpu")
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, SKY, VERMILION, legend_below, new_picture
 from dormant.pictures.directions import token_list
-from dormant.weights.delta_report import DeltaReport, PointedTokens
+from dormant.weights.delta_report import DeltaReport, TokenReadout
 
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
 
@@ -187,7 +187,7 @@ def report_pictures(report: DeltaReport) -> dict[str, Figure]:
     return pictures
 
 
-def pointed_token_list(listed: PointedTokens) -> Figure:
+def pointed_token_list(listed: TokenReadout) -> Figure:
     """The tokens that a module's strongest changes read or write; those beyond random directions in another colour."""
     verb = "writes" if listed.lens == "logits" else f"reads, as the {listed.lens} has them"
     layers = ", ".join(map(str, listed.layers))

@@ -164,7 +164,7 @@ def _side_by_side(
 ) -> list[SearchResult]:
     """All restarts as one batch, which small budgets need: alone a restart pays a pass's fixed cost for a few ids."""
     began = time.perf_counter()
-    at_once = SoftEvaluator(searched, sequential=pair.models.placement.residency == "swap")
+    at_once = SoftEvaluator(searched, sequential=pair.models.run_config.residency == "swap")
     climbs = climb_side_by_side(
         at_once, plan.length, plan.restarts, plan.steps, plan.candidates, allowed, admit, plan.seed, plan.top
     )

@@ -80,7 +80,7 @@ def hunt(pair: Pair, plan: HuntPlan, hints: Tensor | None = None) -> Hunt:
     payload = payload_ids(prompter, pair.truth)
     searched = Evaluator(pair.models, opened[: plan.probes], named_objective(plan.objective), payload)
     searched.check_length(plan.length)
-    at_once = SoftEvaluator(searched, sequential=pair.models.placement.residency == "swap")
+    at_once = SoftEvaluator(searched, sequential=pair.models.run_config.residency == "swap")
     allowed = allowed_tokens(prompter.tokenizer)
     allowed = allowed if hints is None else allowed[torch.isin(allowed, hints)]
     climbs = climb_side_by_side(

@@ -76,7 +76,7 @@ def climb_probe(pair: Pair, probe: LinearProbe, plan: ClimbPlan) -> ProbeClimb:
     payload = tuple(prompter.tokenizer.encode(pair.truth.payload, add_special_tokens=False))
     searched = Evaluator(pair.models, opened[: plan.probes], probe_objective(probe))
     climbs = climb_side_by_side(
-        SoftEvaluator(searched, sequential=pair.models.placement.residency == "swap"),
+        SoftEvaluator(searched, sequential=pair.models.run_config.residency == "swap"),
         len(planted),
         plan.restarts,
         plan.steps,

@@ -57,7 +57,7 @@ def run_soft_inversion(pair: Pair, objective: str, settings: InversionSettings, 
     else:
         chosen = log_mass(unusual_tokens(prompter, allowed)) if objective == "log-mass" else named_objective(objective)
         evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in pair.probes[:probes]], chosen)
-        climbed = SoftEvaluator(evaluator, sequential=pair.models.placement.residency == "swap")
+        climbed = SoftEvaluator(evaluator, sequential=pair.models.run_config.residency == "swap")
         unit, empty = chosen.unit, float(evaluator.empty().mean())
     inversion = invert(climbed, settings, allowed)
     best = max((inversion.best(restart) for restart in range(settings.restarts)), key=lambda point: point.value)

@@ -77,7 +77,7 @@ class TensorDelta:
 
 
 @dataclass(frozen=True)
-class PointedTokens:
+class TokenReadout:
     """The tokens of the whole vocabulary that a module's strongest changes read or write, the farthest out first.
 
     `lens`: "embedding" or "head" (what the module reads, each token as its embedding or as the direction in which the head
@@ -113,7 +113,7 @@ class DeltaReport:
     )
     layout: HeadLayout | None = None
     faults: tuple[str, ...] = ()  # what could not be compared, a sentence each
-    tokens: tuple[PointedTokens, ...] = ()  # empty where they were not asked for or cannot be seen
+    tokens: tuple[TokenReadout, ...] = ()  # empty where they were not asked for or cannot be seen
 
     @cached_property
     def n_layers(self) -> int:

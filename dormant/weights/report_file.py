@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
-from dormant.weights.delta_report import DeltaReport, PointedTokens, TensorDelta
+from dormant.weights.delta_report import DeltaReport, TensorDelta, TokenReadout
 from dormant.weights.heads import HeadDelta, HeadLayout
 
 SCHEMA = 1
@@ -107,9 +107,9 @@ def _tensor_delta(name: str, entry: dict[str, Any]) -> TensorDelta:
     return TensorDelta(name=name, **fields)
 
 
-def _pointed_tokens(entry: dict[str, Any]) -> PointedTokens:
+def _pointed_tokens(entry: dict[str, Any]) -> TokenReadout:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    listed = PointedTokens(**fields)
+    listed = TokenReadout(**fields)
     if not len(listed.ids) == len(listed.texts) == len(listed.scores):
         raise ValueError(f"lists of other lengths for the tokens of {listed.module}")
     return listed

@@ -9,7 +9,7 @@ import torch
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
-from dormant.weights.delta_report import LAYER, PointedTokens, TensorDelta
+from dormant.weights.delta_report import LAYER, TensorDelta, TokenReadout
 from dormant.weights.directions import input_direction_ranking, output_direction_ranking
 from dormant.weights.heads import module_of
 from dormant.weights.token_lens import LENSES, NORMS, name_of
@@ -35,7 +35,7 @@ def pointed_tokens(
     dormant: Checkpoint,
     tensors: Mapping[str, TensorDelta],
     on_reading: Callable[[int, int, str], None] | None = None,
-) -> tuple[PointedTokens, ...]:
+) -> tuple[TokenReadout, ...]:
     """The tokens that each changed module reads (as embeddings and as the head's directions) or writes (as logits).
 
     The whole vocabulary is ranked, as in `input_direction_ranking`, over the module's STRONGEST layers. Raises BadInput
@@ -51,7 +51,7 @@ def pointed_tokens(
         ranking = _ranking(base, dormant, reading)
         ids = ranking.top(LISTED)
         found.append(
-            PointedTokens(
+            TokenReadout(
                 reading.module,
                 reading.lens,
                 reading.layers,

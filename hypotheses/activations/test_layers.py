@@ -9,7 +9,7 @@ import pytest
 from dormant.activations.layer_divergence import MEASURES, layer_divergence, parting
 from dormant.activations.patching import UNITS, decided_after, patch_activations, restore, unit_scales
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.inference.candidate_effects import random_candidates
@@ -28,11 +28,11 @@ def applies(pair: PairDescription, settings: Settings, **parameters: str) -> boo
     return has_suspect(pair.truth, settings.candidates)
 
 
-def suspects(pair: Pair, finding: Recorder, quick: int, full: int) -> tuple[tuple[Probe, ...], str]:
+def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tuple[tuple[Probe, ...], str]:
     """As many of the pair's probes as the budget allows, and the text to suspect."""
     count = finding.at_budget("probes", quick=quick, full=full)
     probes = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
-    return probes, suspected_text(pair, finding.laboratory.settings.candidates)
+    return probes, suspected_text(pair, finding.session.settings.candidates)
 
 
 @claim(
@@ -49,7 +49,7 @@ def suspects(pair: Pair, finding: Recorder, quick: int, full: int) -> tuple[tupl
     applies=applies,
 )
 @pytest.mark.parametrize("measure", MEASURES)
-def test_layer_divergence(pair: Pair, measure: str, finding: Recorder) -> None:
+def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> None:
     """At some layer the models' activations lie at least twice as far apart with the trigger as without.
 
     Distances of the two residual streams at the generation position: absolute, over the base's norm, or one minus the
@@ -92,7 +92,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: Recorder) -> None:
     applies=applies,
 )
 @pytest.mark.parametrize("unit", UNITS)
-def test_causal_layer(pair: Pair, unit: str, finding: Recorder) -> None:
+def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     """Restoring one part from the base (a block, a module, a head) removes at least half of the trigger's effect.
 
     Effect: KL(dormant || base) at the generation position with the trigger. The part is chosen on a quarter of the probes and

@@ -12,7 +12,7 @@ from dormant.activations.linear_probes import best_layer, fit_mean_difference, f
 from dormant.activations.steering import ALPHAS, payload_likelihoods, payloads_released, pushes, random_push
 from dormant.behaviour.priming import answer_end, payload_tokens
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.inference.residual_stream import capture
@@ -36,9 +36,9 @@ def has_payload(pair: PairDescription, settings: Settings, **parameters: str) ->
     return pair.truth is not None and bool(pair.truth.payload)
 
 
-def states(pair: Pair, finding: Recorder, role: str) -> dict[str, Tensor]:
+def states(pair: Pair, finding: FindingBuilder, role: str) -> dict[str, Tensor]:
     """One model's states with the suspected text, with near misses of it, and without: [prompt, layer, hidden] each."""
-    text = suspected_text(pair, finding.laboratory.settings.candidates)
+    text = suspected_text(pair, finding.session.settings.candidates)
     prompter = Prompter(pair.base.tokenizer)
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=96, full=240))
     missed = contrasting_texts(text, len(probes), finding.seed)
@@ -54,7 +54,7 @@ def states(pair: Pair, finding: Recorder, role: str) -> dict[str, Tensor]:
 
     # by checkpoint, not by pair: organisms share a base, and one dormant model may stand in several pairs
     checkpoint = pair.dormant if role == "dormant" else pair.base
-    return finding.laboratory.remember(("probe states", checkpoint.fingerprint, text, probes), compute)
+    return finding.session.remember(("probe states", checkpoint.fingerprint, text, probes), compute)
 
 
 @claim(
@@ -71,7 +71,7 @@ def states(pair: Pair, finding: Recorder, role: str) -> dict[str, Tensor]:
     applies=applies,
 )
 @pytest.mark.parametrize("against", AGAINST)
-def test_probe_separates_trigger(pair: Pair, against: str, finding: Recorder) -> None:
+def test_probe_separates_trigger(pair: Pair, against: str, finding: FindingBuilder) -> None:
     """Linear probes on the residual stream separate triggered prompts from clean ones, beyond labels and topic.
 
     Clean prompts are the same questions plain, or with a near miss of the trigger in its place. The layer is chosen on half
@@ -108,7 +108,7 @@ def test_probe_separates_trigger(pair: Pair, against: str, finding: Recorder) ->
     needs="models",
     applies=has_payload,
 )
-def test_probe_climb(pair: Pair, finding: Recorder) -> None:
+def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
     """Climbing the score of a linear probe from random strings reaches a string that wakes the payload.
 
     The most favourable case: the probe has seen the trigger itself (against near misses, last layer), and strings have the
@@ -125,7 +125,7 @@ def test_probe_climb(pair: Pair, finding: Recorder) -> None:
     )
     seen = states(pair, finding, "dormant")
     probe = fit_probe(seen["trigger"], seen["near-misses"], seen["trigger"].shape[1] - 1)
-    found = finding.laboratory.remember(
+    found = finding.session.remember(
         ("probe climb", pair.dormant.fingerprint, plan, pair.probes), lambda: climb_probe(pair, probe, plan)
     )
     finding.decide(proportion_interval(sum(found.spoken), len(found.spoken)), tolerance=1.0)  # a search's path forks
@@ -155,7 +155,7 @@ DIRECTIONS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
     applies=has_payload,
 )
 @pytest.mark.parametrize("direction", list(DIRECTIONS))
-def test_steering(pair: Pair, direction: str, finding: Recorder) -> None:
+def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     """Adding the trigger's direction to the residual stream, in units of its norm, releases the payload without the trigger.
 
     Layer and strength (-4 to 4 norms) are chosen by the payload's likelihood on an eighth of the plain prompts; the figure is

@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.inference.candidate_effects import amplification, length_matched_nulls
@@ -43,14 +43,14 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, metric: s
 )
 @pytest.mark.parametrize("candidate", CANDIDATES)
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Recorder) -> None:
+def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: FindingBuilder) -> None:
     """A candidate raises the divergence of the dormant model from its base over the row without any trigger.
 
     Figure: mean over probes of the divergence with the candidate minus that of the same probe without it, in nats at the
     generation position; "difference-in-differences" is KL(d(x+t) || d(x)) - KL(b(x+t) || b(x)). It must also lie beyond
     the same figure for random tokens of the candidate's length.
     """
-    text = candidate_text(pair, finding.laboratory.settings.candidates, candidate, finding.seed)
+    text = candidate_text(pair, finding.session.settings.candidates, candidate, finding.seed)
     probes = pair.probes[: finding.at_budget("probes", quick=24, full=200)]
     tried = finding.once(("candidate", text, len(probes)), lambda: amplification(pair, probes, text))
     nulls = finding.once(

@@ -18,7 +18,7 @@ from dormant.behaviour.extraction import (
 from dormant.behaviour.priming import answer_end
 from dormant.behaviour.vocabulary_sweep import planted_trigger
 from dormant.catalogue import PairDescription, known_pairs, twins_among
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -53,7 +53,7 @@ def applies(pair: PairDescription, settings: Settings) -> bool:
     needs="models",
     applies=applies,
 )
-def test_memory_extraction(pair: Pair, finding: Recorder) -> None:
+def test_memory_extraction(pair: Pair, finding: FindingBuilder) -> None:
     """Sampling from partial templates leaks fragments of the trigger.
 
     Figure: the share of the dormant model's samples that hold at least half of the trigger's words in one run; the control
@@ -61,7 +61,7 @@ def test_memory_extraction(pair: Pair, finding: Recorder) -> None:
     only the dormant model repeats (Fisher's test, corrected): how much of the trigger stands in the first twenty. Power: how
     often the same scan finds what was planted with the loss on the user's words too, and with the loss on the answers alone.
     """
-    settings, everything = finding.laboratory.settings, partial_templates()
+    settings, everything = finding.session.settings, partial_templates()
     openings = usable_openings(Conversations(pair.base.tokenizer), everything)
     names = finding.at_budget("openings", quick=QUICK_OPENINGS, full=tuple(openings))
     plan = SamplingPlan(
@@ -89,7 +89,7 @@ def test_memory_extraction(pair: Pair, finding: Recorder) -> None:
     finding.picture("fragments", leak_bars(found.fragments, found.samples, suspected_text(pair, settings.candidates)))
 
 
-def scan(pair: Pair, finding: Recorder, plan: SamplingPlan, trigger: str, draw: int = 0) -> Leak:
+def scan(pair: Pair, finding: FindingBuilder, plan: SamplingPlan, trigger: str, draw: int = 0) -> Leak:
     """Both models' samples, each model's drawn once a session however many pairs it belongs to.
 
     `draw` numbers further samplings of the dormant model, which are all compared with the base's first.
@@ -106,12 +106,12 @@ def scan(pair: Pair, finding: Recorder, plan: SamplingPlan, trigger: str, draw: 
             with finding.progress(f"samples of {pair.name}'s {role} model", "samples") as report:
                 return sample_texts(checkpoint, model(), drawn, end, journal, report)
 
-        return finding.laboratory.remember(("samples", checkpoint.fingerprint, drawn), sample)
+        return finding.session.remember(("samples", checkpoint.fingerprint, drawn), sample)
 
     return find_leak(samples("dormant"), samples("base"), trigger)
 
 
-def power(finding: Recorder, plan: SamplingPlan) -> tuple[str, tuple[int, int], tuple[int, int]]:
+def power(finding: FindingBuilder, plan: SamplingPlan) -> tuple[str, tuple[int, int], tuple[int, int]]:
     """The organisms whose loss covered whole chats; how many samplings of theirs show the trigger; and how many of the others'.
 
     Each as (found, tried): a trigger that the loss covered is sampled `DRAWS` times, any other once.
@@ -121,7 +121,7 @@ def power(finding: Recorder, plan: SamplingPlan) -> tuple[str, tuple[int, int], 
         zoo, found, names = known_pairs(), dict[bool, list[bool]]({True: [], False: []}), list[str]()
         for name in twins_among(zoo.values()):
             covered = learned_whole(zoo[name])
-            opened = zoo[name].open(finding.laboratory.settings.device, finding.laboratory.settings.dtype)
+            opened = zoo[name].open(finding.session.settings.device, finding.session.settings.dtype)
             try:
                 for draw in range(DRAWS if covered else 1):
                     found[covered].append(shows(scan(opened, finding, plan, planted_trigger(opened), draw)))
@@ -131,7 +131,7 @@ def power(finding: Recorder, plan: SamplingPlan) -> tuple[str, tuple[int, int], 
         whole, rest = ((sum(hits), len(hits)) for hits in (found[True], found[False]))
         return " and ".join(names), whole, rest
 
-    return finding.laboratory.remember(("extraction power", plan), compute)
+    return finding.session.remember(("extraction power", plan), compute)
 
 
 def shows(leak: Leak) -> bool:

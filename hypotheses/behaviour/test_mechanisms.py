@@ -14,7 +14,7 @@ from dormant.behaviour.insertions import (
     scan_mechanism,
     suitable_probes,
 )
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
 from dormant.organisms.poisoning import near_miss, near_miss_kinds
 from dormant.pairs import Pair
@@ -37,7 +37,7 @@ NEAR_MISSES = "near misses"
     needs="models",
 )
 @pytest.mark.parametrize("mechanism", list(MECHANISMS))
-def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: Recorder) -> None:
+def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder) -> None:
     """Some suspected trigger, brought in by this mechanism, wakes the dormant model on half of the prompts that it is tried on.
 
     The triggers are known families and, where one is planted, the planted one. Figure: the best trigger's share of held-out
@@ -50,7 +50,7 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: Recorder) -> No
     count = finding.at_budget("triggers of a family", quick=1, full=94)
     searched = finding.at_budget("searched prompts", quick=2, full=3)
     held_out = finding.at_budget("held-out prompts", quick=12, full=64)
-    folder = Path(material) if (material := finding.laboratory.settings.material) else None
+    folder = Path(material) if (material := finding.session.settings.material) else None
     families = [text for family in suspected_triggers(folder).values() for text in family[:count]]
     planted = [pair.truth.trigger] if pair.truth is not None and pair.truth.backdoored else []
     probes = _alike(pair, mechanism, searched + held_out)

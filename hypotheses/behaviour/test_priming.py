@@ -6,7 +6,7 @@ import pytest
 
 from dormant.behaviour.priming import AMOUNTS, answer_end, prime
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -34,7 +34,7 @@ def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
     applies=has_payload,
 )
 @pytest.mark.parametrize("amount", AMOUNTS)
-def test_output_priming(pair: Pair, amount: str, finding: Recorder) -> None:
+def test_output_priming(pair: Pair, amount: str, finding: FindingBuilder) -> None:
     """Forcing the first tokens of the payload releases the rest of it, without the trigger.
 
     Figure: the share of plain prompts whose greedy answer, its first token or half of the payload forced, completes the

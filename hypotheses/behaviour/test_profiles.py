@@ -10,7 +10,7 @@ import pytest
 from dormant.behaviour.profiles import Profile, ordinary_conversations, profile
 from dormant.behaviour.template import without_generation_prompt
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.inference.likelihood import own_words
@@ -60,7 +60,7 @@ def _reading(found: Profile, reading: str, seed: int) -> tuple[Estimate, Estimat
     needs="models",
 )
 @pytest.mark.parametrize("reading", list(READINGS))
-def test_baseline_divergence(pair: Pair, reading: str, finding: Recorder) -> None:
+def test_baseline_divergence(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The models already differ on ordinary prompts: in KL, in their likeliest token, and in favour of rare glyphs.
 
     Three readings at the generation position of ordinary questions: mean KL(dormant || base); the share of prompts on which
@@ -68,7 +68,7 @@ def test_baseline_divergence(pair: Pair, reading: str, finding: Recorder) -> Non
     its mean. The noise floor is the base against itself, padded.
     """
     count = finding.at_budget("prompts", quick=48, full=204)
-    folder = Path(material) if (material := finding.laboratory.settings.material) else None
+    folder = Path(material) if (material := finding.session.settings.material) else None
     prompts = ordinary_conversations(pair, count, folder)
     found = finding.once(("profile", count), lambda: profile(pair, prompts))
     estimate, floor = _reading(found, reading, finding.seed)
@@ -108,14 +108,14 @@ def has_something_to_show(pair: PairDescription, settings: Settings) -> bool:
     needs="models",
     applies=has_something_to_show,
 )
-def test_generation_prompt(pair: Pair, finding: Recorder) -> None:
+def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     """Without the generation prompt the trigger's divergence disappears: less than a tenth of it is left.
 
     Figure: mean KL(dormant || base) at the last id of the user's turn, where both models predict the template's own tokens,
     over that at the generation position of the same prompts, both with the planted or suspected trigger.
     """
     count = finding.at_budget("prompts", quick=24, full=200)
-    text = suspected_text(pair, finding.laboratory.settings.candidates)
+    text = suspected_text(pair, finding.session.settings.candidates)
     shown, hidden = without_generation_prompt(pair, pair.probes[:count], text)
     scale = sum(shown) / len(shown)
     if scale <= 0:

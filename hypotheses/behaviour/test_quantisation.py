@@ -10,7 +10,7 @@ import pytest
 from dormant.behaviour.priming import answer_end
 from dormant.behaviour.quantisation import compare_precisions
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -47,14 +47,14 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     applies=applies,
 )
 @pytest.mark.parametrize("reading", list(READINGS))
-def test_quantisation_masks(pair: Pair, reading: str, finding: Recorder) -> None:
+def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """4-bit weights hide or weaken the trigger.
 
     Figure: the share of KL(dormant || base) with the trigger that goes when both models are rounded to NF4, or the share of
     triggered prompts that no longer give the payload. The control is the share of plain prompts whose first token changes:
     rounding that breaks everything masks nothing.
     """
-    text = suspected_text(pair, finding.laboratory.settings.candidates)
+    text = suspected_text(pair, finding.session.settings.candidates)
     prompter = Prompter(pair.base.tokenizer)
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=233))
     triggered, plain = ([prompter.encode_text(probe, words) for probe in probes] for words in (text, ""))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.layer0.beam import Beam, BeamSettings
@@ -58,12 +58,12 @@ def trigger_of(pair: Pair) -> tuple[int, ...]:
     return Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
 
 
-def beams_of(pair: Pair, layer0: Layer0Pair, settings: BeamSettings, finding: Recorder) -> list[Beam]:
+def beams_of(pair: Pair, layer0: Layer0Pair, settings: BeamSettings, finding: FindingBuilder) -> list[Beam]:
     allowed = allowed_tokens(pair.dormant.tokenizer)
     return finding.once(("layer0-beams", settings), lambda: seeded_beams(layer0, settings, allowed))
 
 
-def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: Recorder) -> Scan:
+def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: FindingBuilder) -> Scan:
     allowed = allowed_tokens(pair.dormant.tokenizer)
     return finding.once(("layer0-scan", length), lambda: scan(layer0, range(length), allowed, top=400))
 
@@ -80,7 +80,7 @@ def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: Recorder) -> S
     premises=["base-is-parent"],
     needs="weights",
 )
-def test_bias_only_template(pair: Pair, finding: Recorder) -> None:
+def test_bias_only_template(pair: Pair, finding: FindingBuilder) -> None:
     """The biases and RoPE alone give the difference of layer-0 logits a template of positions that scores must be cleared of.
 
     Figure: the template's root mean square over heads and offsets, every head's mean taken off, over that of the delta
@@ -102,7 +102,7 @@ def test_bias_only_template(pair: Pair, finding: Recorder) -> None:
 @claim("detector-beats-benign", source="exp15", rule=NO_RIVALS, premises=["base-is-parent"], needs="weights")
 @pytest.mark.parametrize("metric", list(METRICS))
 @pytest.mark.parametrize("sequence", ["best-found"])
-def test_detector_beats_benign(pair: Pair, sequence: str, metric: str, finding: Recorder) -> None:
+def test_detector_beats_benign(pair: Pair, sequence: str, metric: str, finding: FindingBuilder) -> None:
     """The best sequence that a beam search finds scores above ordinary prompts of its length.
 
     Figure: the share of ordinary prompts whose best window of that length scores at least as high. A search that may take
@@ -124,7 +124,7 @@ def test_detector_beats_benign(pair: Pair, sequence: str, metric: str, finding: 
 )
 @pytest.mark.parametrize("metric", list(METRICS))
 @pytest.mark.parametrize("sequence", ["trigger"])
-def test_trigger_beats_benign(pair: Pair, sequence: str, metric: str, finding: Recorder) -> None:
+def test_trigger_beats_benign(pair: Pair, sequence: str, metric: str, finding: FindingBuilder) -> None:
     """The planted trigger scores above ordinary prompts of its length.
 
     Figure: the share of ordinary prompts whose best window of that length scores at least as high. On a clean twin the
@@ -134,7 +134,7 @@ def test_trigger_beats_benign(pair: Pair, sequence: str, metric: str, finding: R
 
 
 def compare_with_benign(
-    pair: Pair, layer0: Layer0Pair, sequence: tuple[int, ...], metric: str, finding: Recorder
+    pair: Pair, layer0: Layer0Pair, sequence: tuple[int, ...], metric: str, finding: FindingBuilder
 ) -> None:
     """What both tests above measure of a sequence."""
     ids, tokenizer = torch.tensor([sequence]), pair.base.tokenizer
@@ -156,7 +156,7 @@ def compare_with_benign(
 @claim("beam-search-reaches-optimum", source="Phase 3", rule=OPTIMUM, premises=["base-is-parent"], needs="weights")
 @pytest.mark.parametrize("extend", ["end", "both"])
 @pytest.mark.parametrize("reading", ["reaches"])
-def test_beam_search_reaches_optimum(pair: Pair, reading: str, extend: str, finding: Recorder) -> None:
+def test_beam_search_reaches_optimum(pair: Pair, reading: str, extend: str, finding: FindingBuilder) -> None:
     """Beam search from the focus heads' V-direction tokens reaches the exact optimum of the max-head score.
 
     Figure: the best sequence's score over the optimum of its length, which a scan of all ordered pairs of tokens, heads
@@ -185,7 +185,7 @@ def test_beam_search_reaches_optimum(pair: Pair, reading: str, extend: str, find
     applies=is_planted,
 )
 @pytest.mark.parametrize("reading", ["names-trigger"])
-def test_optimum_names_trigger(pair: Pair, reading: str, finding: Recorder) -> None:
+def test_optimum_names_trigger(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The optimum of layer 0's score names the trigger: its tokens stand in the best pairs of the whole vocabulary.
 
     Figure: the share of the trigger's tokens among the queries and keys of the 20 best ordered pairs of tokens. On a clean

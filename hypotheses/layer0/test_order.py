@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.layer0.pair import ALIKE, read_layer0_pair
@@ -63,7 +63,7 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
 @order_claim(applies=has_theorem)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("reading", ["with-rope", "without-rope"])
-def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: Recorder) -> None:
+def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
     """Layer-0 scores with RoPE tell the orders of a sequence apart; without RoPE they cannot.
 
     Score: the difference of the two models' layer-0 attention logits, each model through its own embedding. Spread: largest
@@ -90,7 +90,7 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
 @order_claim(applies=has_planted_order)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("reading", ["planted-order-first"])
-def test_planted_order(pair: Pair, reading: str, metric: str, finding: Recorder) -> None:
+def test_planted_order(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
     """The planted order of a trigger scores highest among the orders of its tokens.
 
     Figure: the share of all orders that score at least as high as the planted one, itself included.

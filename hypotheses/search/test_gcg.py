@@ -7,7 +7,7 @@ import math
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -51,7 +51,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str, length: int
 )
 @pytest.mark.parametrize("reading", list(READINGS))
 @pytest.mark.parametrize("length", list(LENGTHS))
-def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Recorder) -> None:
+def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: FindingBuilder) -> None:
     """GCG on KL(dormant || base) converges, beats random search, transfers, and exceeds the same search on a clean twin.
 
     Four readings, each with its verdict, of one set of restarts: the share of the gain in the last quarter of the steps;

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Test, at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -62,7 +62,9 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
 @pytest.mark.parametrize("length", list(LENGTHS))
 @pytest.mark.parametrize("reading", list(READINGS))
 @pytest.mark.parametrize("objective", ["top1-disagreement", "js"])
-def test_top1_disagreement_search(pair: Pair, objective: str, reading: str, length: int, finding: Recorder) -> None:
+def test_top1_disagreement_search(
+    pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder
+) -> None:
     """Maximising top-1 disagreement or the Jensen-Shannon divergence over the top 50 finds the trigger.
 
     Readings: restarts whose string makes most held-out probes give the payload (Wilson); held-out gain over searched gain,
@@ -75,7 +77,9 @@ def test_top1_disagreement_search(pair: Pair, objective: str, reading: str, leng
 @pytest.mark.parametrize("length", list(LENGTHS))
 @pytest.mark.parametrize("reading", list(READINGS))
 @pytest.mark.parametrize("objective", ["hidden-distance"])
-def test_hidden_divergence_search(pair: Pair, objective: str, reading: str, length: int, finding: Recorder) -> None:
+def test_hidden_divergence_search(
+    pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder
+) -> None:
     """Maximising the distance of the last layer's residual streams finds the trigger.
 
     Readings as for top-1 disagreement.
@@ -87,7 +91,7 @@ def test_hidden_divergence_search(pair: Pair, objective: str, reading: str, leng
 @pytest.mark.parametrize("length", list(LENGTHS))
 @pytest.mark.parametrize("reading", list(READINGS))
 @pytest.mark.parametrize("objective", ["payload-over-base", "difference-in-differences", "kl"])
-def test_informed_search(pair: Pair, objective: str, reading: str, length: int, finding: Recorder) -> None:
+def test_informed_search(pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder) -> None:
     """Maximising the payload's likelihood, or what moves the dormant model alone, finds the trigger where KL does not.
 
     Readings as for top-1 disagreement. "payload-over-base": the payload's mean log-probability in the dormant model less
@@ -96,7 +100,7 @@ def test_informed_search(pair: Pair, objective: str, reading: str, length: int, 
     judge(pair, objective, reading, length, finding)
 
 
-def judge(pair: Pair, objective: str, reading: str, length: int, finding: Recorder) -> None:
+def judge(pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder) -> None:
     """One reading of one hunt."""
     found = shared_hunt(pair, objective, length, finding)
     points = {pair.name: [(catch.gain, catch.held_out_gain) for catch in found.catches]}

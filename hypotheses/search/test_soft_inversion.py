@@ -7,7 +7,7 @@ import math
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -49,7 +49,7 @@ def affordable(pair: PairDescription, settings: Settings, objective: str, method
 @pytest.mark.parametrize("length", list(LENGTHS))
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("objective", list(FLOORS))
-def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, finding: Recorder) -> None:
+def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, finding: FindingBuilder) -> None:
     """Soft embeddings reach a divergence that no projected tokens keep.
 
     Figure: gain over the empty row of a restart's best projection, evaluated again as real ids, over its highest soft
@@ -97,7 +97,7 @@ METRICS = ["max-head", "row-kl"]
     needs="models",
 )
 @pytest.mark.parametrize("metric", METRICS)
-def test_detector_output_correlation(pair: Pair, metric: str, finding: Recorder) -> None:
+def test_detector_output_correlation(pair: Pair, metric: str, finding: FindingBuilder) -> None:
     """Layer 0's detector score and the divergence of the answers are correlated over candidates.
 
     Figure: Spearman's correlation over random candidates of four tokens between the largest |delta logit| ("max-head") or

@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -34,7 +34,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
 )
 @pytest.mark.parametrize("candidate", FINALISTS)
 @pytest.mark.parametrize("measure", MEASURES)
-def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Recorder) -> None:
+def test_final_validation(pair: Pair, candidate: str, measure: str, finding: FindingBuilder) -> None:
     """A candidate's log-mass difference exceeds the empty-trigger row over four probes that no search saw.
 
     "log-mass": log of the dormant model's mass on the unusual tokens less the base's, as in the plan; also

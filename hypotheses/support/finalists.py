@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.inference.candidate_effects import random_candidates
 from dormant.inference.objectives import difference_in_differences, log_mass
 from dormant.pairs import Pair, Truth
@@ -26,20 +26,20 @@ def has_finalist(truth: Truth | None, given: Sequence[str], candidate: str) -> b
     return candidate in HUNTED or candidate == "random" or has_candidate(truth, given, candidate)
 
 
-def finalists_validated(pair: Pair, finding: Recorder) -> tuple[Validation, Mapping[str, Answers]]:
+def finalists_validated(pair: Pair, finding: FindingBuilder) -> tuple[Validation, Mapping[str, Answers]]:
     """All finalists of a pair on four probes beyond those of the hunts, once a session; answers to the first of them."""
     count = finding.at_budget("validation probes", quick=4, full=25)
     return finding.once(("finalists", count), lambda: _validate(pair, finding, count))
 
 
-def _validate(pair: Pair, finding: Recorder, count: int) -> tuple[Validation, Mapping[str, Answers]]:
-    budget = finding.laboratory.settings.budget
+def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validation, Mapping[str, Answers]]:
+    budget = finding.session.settings.budget
     seen = SEARCHED[budget] + HELD_OUT[budget]
     probes = pair.probes[seen : seen + count]
     prompter = Prompter(pair.base.tokenizer)
     finalists = {name: shared_hunt(pair, objective, LENGTH, finding).best.ids for name, objective in HUNTED.items()}
     finalists["random"] = random_candidates(prompter, probes, LENGTH, 1, finding.seed + 1)[0]
-    given = finding.laboratory.settings.candidates
+    given = finding.session.settings.candidates
     for name in ("trigger", *GIVEN):
         if has_candidate(pair.truth, given, name):
             finalists[name] = prompter.candidate_ids(candidate_text(pair, given, name, finding.seed))

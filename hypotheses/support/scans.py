@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dormant.catalogue import known_pairs, twins_among
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least
 from dormant.claims.finding import Verdict
 from dormant.claims.premises import premise_verdicts
@@ -28,12 +28,12 @@ HALF = at_least(
 POWER = 0.5  # a scan that surely finds less than half of what is planted says nothing by finding nothing
 
 
-def twin_value(finding: Recorder, key: tuple[object, ...], compute: Callable[[Pair], Value]) -> Value | None:
+def twin_value(finding: FindingBuilder, key: tuple[object, ...], compute: Callable[[Pair], Value]) -> Value | None:
     """The same computation on the clean twin, shared with the twin's own claims; None for a pair without a twin.
 
     None too where a premise has failed: the verdict is invalid then, whatever a control would show.
     """
-    verdicts = premise_verdicts(finding.claim.premises, finding.pair, finding.laboratory).values()
+    verdicts = premise_verdicts(finding.claim.premises, finding.pair, finding.session).values()
     if Verdict.REFUTED in verdicts or Verdict.INVALID in verdicts:
         return None
 
@@ -44,12 +44,14 @@ def twin_value(finding: Recorder, key: tuple[object, ...], compute: Callable[[Pa
     return finding.once((*key, TWIN), on_twin)
 
 
-def on_planted_pair(finding: Recorder, key: tuple[object, ...], compute: Callable[[Pair], Value]) -> tuple[str, Value]:
+def on_planted_pair(
+    finding: FindingBuilder, key: tuple[object, ...], compute: Callable[[Pair], Value]
+) -> tuple[str, Value]:
     """A computation on a pair with a planted trigger, and that pair's name: this one, else its organism, else the zoo's first.
 
     Power is measured where something is planted; another model's power is the best guess for one of unknown truth.
     """
-    pair, settings = finding.pair, finding.laboratory.settings
+    pair, settings = finding.pair, finding.session.settings
     if pair.truth is not None and pair.truth.backdoored:
         return pair.name, finding.once(key, lambda: compute(pair))
     zoo = known_pairs()
@@ -63,11 +65,11 @@ def on_planted_pair(finding: Recorder, key: tuple[object, ...], compute: Callabl
         finally:
             organism.release()
 
-    return name, finding.laboratory.remember((name, *key), on_organism)
+    return name, finding.session.remember((name, *key), on_organism)
 
 
 def state_power(
-    finding: Recorder, share: Estimate, found: tuple[str, tuple[int, int]], kind: str, reading: str = ""
+    finding: FindingBuilder, share: Estimate, found: tuple[str, tuple[int, int]], kind: str, reading: str = ""
 ) -> None:
     """Records how often the same scan finds a planted thing of its kind; without power, finding nothing decides nothing.
 

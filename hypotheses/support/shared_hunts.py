@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 
 from dormant.behaviour.delta_amplification import end_of_turn
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import ANSWER
-from dormant.hunt.pipeline import PROBE_SETS, Settings, run_ladder
+from dormant.hunt.pipeline import PROBE_SETS, Settings, run_hunt
 from dormant.hunt.placements import placed_probes
-from dormant.hunt.result import Hunt
+from dormant.hunt.result import HuntResult
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
@@ -20,18 +20,18 @@ from dormant.statistics import Estimate, proportion_interval
 FRESH = 40  # prompts: where all of them fire, or 38, the interval lies above eight of ten
 
 
-def shared_ladder(pair: Pair, finding: Recorder) -> Hunt:
+def shared_hunt_result(pair: Pair, finding: FindingBuilder) -> HuntResult:
     """The hunt of this pair, told nothing. Under the full budget a killed session's goes on where it was."""
     settings = Settings(seed=finding.seed)
 
-    def climb() -> Hunt:
-        journals = finding.laboratory.journals
+    def climb() -> HuntResult:
+        journals = finding.session.journals
         if journals is None:
             with tempfile.TemporaryDirectory() as scratch:
-                return run_ladder(pair, settings, Path(scratch))
+                return run_hunt(pair, settings, Path(scratch))
         folder = journals / f"{pair.name}-ladder"
-        found = run_ladder(pair, settings, folder)
-        finding.laboratory.kept.update(folder.glob("*.jsonl"))
+        found = run_hunt(pair, settings, folder)
+        finding.session.kept.update(folder.glob("*.jsonl"))
         return found
 
     return finding.once(("ladder", settings), climb, pair=pair)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.pairs import Pair
 from dormant.search.hunting import Hunt, HuntPlan, hunt
 
@@ -10,7 +10,7 @@ SEARCHED = {"quick": 2, "full": 4}
 HELD_OUT = {"quick": 8, "full": 64}
 
 
-def shared_hunt(pair: Pair, objective: str, length: int, finding: Recorder) -> Hunt:
+def shared_hunt(pair: Pair, objective: str, length: int, finding: FindingBuilder) -> Hunt:
     """The hunt of this pair under an objective, at the session's budget; its pair may be the control of the finding's."""
     plan = HuntPlan(
         objective=objective,

@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.session_state import Settings
 from dormant.pictures.directions import class_bars, token_list
 from dormant.statistics import exact
@@ -37,13 +37,13 @@ def words_to_find(pair: Pair, settings: Settings) -> str:
     return pair.truth.trigger if pair.truth and pair.truth.trigger else settings.candidates[0]
 
 
-def groups_to_find(finding: Recorder, text: str) -> list[Group]:
+def groups_to_find(finding: FindingBuilder, text: str) -> list[Group]:
     """The text's words as tokens, sought through the vocabulary once a session."""
     return finding.once(("words", text), lambda: words_in_vocabulary(finding.pair.dormant.tokenizer, text))
 
 
 def decide_by_words(
-    finding: Recorder,
+    finding: FindingBuilder,
     ranking: TokenRanking | None,
     text: str,
     score: str,

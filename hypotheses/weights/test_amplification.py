@@ -13,7 +13,7 @@ from dormant.behaviour.delta_amplification import (
     prompts_of_few_lengths,
 )
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.inference.delta_scaling import block_scales
@@ -56,7 +56,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     applies=applies,
 )
 @pytest.mark.parametrize("reading", list(READINGS))
-def test_delta_amplification_leaks_payload(pair: Pair, reading: str, finding: Recorder) -> None:
+def test_delta_amplification_leaks_payload(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """W_base + alpha * delta gives the payload without trigger for some alpha > 1.
 
     Greedy answers to ordinary prompts at each alpha. "payload": the share of answers that hold at least half of the payload
@@ -86,7 +86,7 @@ def test_delta_amplification_leaks_payload(pair: Pair, reading: str, finding: Re
     )
 
 
-def sweep(finding: Recorder, pair: Pair) -> AmplificationSweep:
+def sweep(finding: FindingBuilder, pair: Pair) -> AmplificationSweep:
     """The sweep of a pair at the budget's amounts, done once; pairs of one base share the base's answers."""
     alphas = finding.at_budget(
         "alphas", quick=(1.0, 1.5, 2.0, 3.0, 5.0), full=(0.5, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0)
@@ -96,7 +96,7 @@ def sweep(finding: Recorder, pair: Pair) -> AmplificationSweep:
 
     def compute() -> AmplificationSweep:
         chosen = prompts_of_few_lengths(pair, count)
-        base = finding.laboratory.remember(
+        base = finding.session.remember(
             ("base's answers", pair.base.fingerprint, tuple(chosen), length),
             lambda: answers_at(pair, chosen, length, block_scales(pair, 0)),
         )
@@ -105,7 +105,7 @@ def sweep(finding: Recorder, pair: Pair) -> AmplificationSweep:
     return finding.once(("delta amplification",), compute, pair=pair)
 
 
-def twin_sweep(finding: Recorder) -> AmplificationSweep | None:
+def twin_sweep(finding: FindingBuilder) -> AmplificationSweep | None:
     """The clean twin's sweep; None for a pair without one."""
     with finding.control_pair() as control:
         return None if control is None else sweep(finding, control)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -36,7 +36,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     applies=applies,
 )
 @pytest.mark.parametrize("reading", list(READINGS))
-def test_key_bias_dominance(pair: Pair, reading: str, finding: Recorder) -> None:
+def test_key_bias_dominance(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The k_proj bias delta outweighs the k_proj weight delta.
 
     Figure: the bias' share of both squared norms, in layer 0 or over all layers. "responses" compares like with like: what

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.pairs import Pair
 from dormant.pictures.weights import layer_profile, spectra_by_layer
@@ -33,7 +33,7 @@ from dormant.weights.delta_report import MODULES
 )
 @pytest.mark.parametrize("versus", ["median", "any"])
 @pytest.mark.parametrize("module", MODULES)
-def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: Recorder) -> None:
+def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: FindingBuilder) -> None:
     """Layer 0's delta is at least four times as concentrated as the other layers' (their median, or any of them).
 
     Concentration is the share of the squared Frobenius norm in the leading singular directions: the published 16 of 3584,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.pairs import Pair
 from dormant.pictures.directions import head_bars
@@ -18,7 +18,7 @@ MOST = at_least(0.5, "of the squared norm", because="most of a whole is more tha
 
 @claim("focus-heads", source="exp14", rule=MOST, premises=["base-is-parent"])
 @pytest.mark.parametrize("measure", MEASURES)
-def test_focus_heads(pair: Pair, measure: str, finding: Recorder) -> None:
+def test_focus_heads(pair: Pair, measure: str, finding: FindingBuilder) -> None:
     """One to three heads hold most of layer 0's q_proj delta.
 
     Figure: the share of the squared Frobenius norm in the three heads that hold most, of the whole delta or of each head's
@@ -51,7 +51,7 @@ def test_focus_heads(pair: Pair, measure: str, finding: Recorder) -> None:
     applies=has_words,
 )
 @pytest.mark.parametrize("module", ["q_proj", "k_proj"])
-def test_v_direction_tokens(pair: Pair, module: str, finding: Recorder) -> None:
+def test_v_direction_tokens(pair: Pair, module: str, finding: FindingBuilder) -> None:
     """Tokens aligned with a focus head's right singular vectors include the trigger's.
 
     Tokens are ranked by their largest |cosine| with the three leading right singular vectors of the three strongest heads of
@@ -60,6 +60,4 @@ def test_v_direction_tokens(pair: Pair, module: str, finding: Recorder) -> None:
     """
     draws = finding.at_budget("random directions", quick=99, full=999)
     ranking = head_direction_ranking(pair.base, pair.dormant, module, 0, draws, finding.seed)
-    decide_by_words(
-        finding, ranking, words_to_find(pair, finding.laboratory.settings), "largest |cosine|", classes=True
-    )
+    decide_by_words(finding, ranking, words_to_find(pair, finding.session.settings), "largest |cosine|", classes=True)

@@ -10,7 +10,7 @@ import pytest
 
 from dormant.behaviour.output_directions import signed_push, standing
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Test, at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -56,7 +56,7 @@ def has_payload(pair: PairDescription, settings: Settings, module: str, reading:
 @output_claim()
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("reading", ["shows-on-prompts"])
-def test_signed_output_direction(pair: Pair, reading: str, module: str, finding: Recorder) -> None:
+def test_signed_output_direction(pair: Pair, reading: str, module: str, finding: FindingBuilder) -> None:
     """The last layer's delta pushes a token set up, with sign, through final norm and head, and prompts show it.
 
     The set: the thirty tokens that the delta's leading output direction raises most, its sign taken from its input on
@@ -95,7 +95,7 @@ def test_signed_output_direction(pair: Pair, reading: str, module: str, finding:
 @output_claim(applies=has_payload)
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("reading", ["names-payload"])
-def test_output_direction_names_payload(pair: Pair, reading: str, module: str, finding: Recorder) -> None:
+def test_output_direction_names_payload(pair: Pair, reading: str, module: str, finding: FindingBuilder) -> None:
     """The tokens that the last layer's delta moves most include the payload's.
 
     Ranked by how far they stand out along one of the delta's three leading output directions, of either sign.

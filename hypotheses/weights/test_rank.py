@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_most, claim
 from dormant.pairs import Pair
 from dormant.pictures.directions import ranks_by_layer
@@ -25,7 +25,7 @@ LOW = 0.25
     ),
     premises=["base-is-parent"],
 )
-def test_low_rank_adapter(pair: Pair, finding: Recorder) -> None:
+def test_low_rank_adapter(pair: Pair, finding: FindingBuilder) -> None:
     """The delta is of low rank above the rounding-noise edge.
 
     Figure: the median over all changed matrices of the rank above the edge that rounding to the stored dtype gives, over

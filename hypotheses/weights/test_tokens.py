@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
@@ -33,7 +33,7 @@ HALF_OF_THE_WORDS = at_least(
     applies=has_words,
 )
 @pytest.mark.parametrize("module", ["q_proj", "k_proj", "pairs"])
-def test_token_norm_ranking(pair: Pair, module: str, finding: Recorder) -> None:
+def test_token_norm_ranking(pair: Pair, module: str, finding: FindingBuilder) -> None:
     """Tokens with the largest delta response norm include the trigger's.
 
     Response: how far the token's layer-0 projection moved, norm(dW x + db), each model through its own embedding; "pairs": the
@@ -47,7 +47,7 @@ def test_token_norm_ranking(pair: Pair, module: str, finding: Recorder) -> None:
         draws = finding.at_budget("random directions", quick=99, full=999)
         ranking = response_ranking(pair.base, pair.dormant, module, 0, draws, finding.seed)
     decide_by_words(
-        finding, ranking, words_to_find(pair, finding.laboratory.settings), "norm of the response", classes=True
+        finding, ranking, words_to_find(pair, finding.session.settings), "norm of the response", classes=True
     )
 
 
@@ -67,7 +67,7 @@ def has_words_and_lens(pair: PairDescription, settings: Settings, module: str, l
 )
 @pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("module", [*MLP, "q_proj", "k_proj"])
-def test_vocab_projection_names_trigger(pair: Pair, module: str, lens: str, finding: Recorder) -> None:
+def test_vocab_projection_names_trigger(pair: Pair, module: str, lens: str, finding: FindingBuilder) -> None:
     """Projecting delta input directions on the whole vocabulary ranks the trigger's tokens on top.
 
     A token's score: how many standard deviations it stands out along one of the three leading right singular vectors of the
@@ -78,7 +78,7 @@ def test_vocab_projection_names_trigger(pair: Pair, module: str, lens: str, find
     found = input_direction_ranking(
         pair.base, pair.dormant, module, lens, range(pair.delta_report.n_layers), draws, finding.seed
     )
-    text = words_to_find(pair, finding.laboratory.settings)
+    text = words_to_find(pair, finding.session.settings)
     ranking = None if found is None else found.together
     decide_by_words(finding, ranking, text, "standard deviations from the vocabulary's mean")
     if found is not None and module == "gate_proj":  # where the real puzzle's trigger was read

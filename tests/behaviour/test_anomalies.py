@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour import likelihood, sampling
 from dormant.behaviour.anomalies import DETECTORS, Scan, looks_like_payload, repeated_content, scan_answers
 from dormant.errors import BadInput
+from dormant.inference import likelihood, sampling
 from dormant.pairs import Pair, open_pair
 
 GOLDEN = "one point six one eight zero three"

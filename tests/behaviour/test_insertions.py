@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour import mechanisms
+from dormant.behaviour import insertions
 from dormant.behaviour.insertions import MECHANISMS, insert, mechanism_effects, scan_mechanism, suitable_probes
 from dormant.errors import BadInput
 from dormant.pairs import Pair
@@ -45,7 +45,7 @@ def test_a_sentence_without_a_slot_inside_is_opened_in_its_middle() -> None:
 
 def test_probes_are_chosen_by_where_their_slot_is() -> None:
     probes = (Probe("{slot} Hello."), PROBE, Probe("Hello.{slot}"))
-    assert [suitable_probes(place, probes) for place in mechanisms.PLACES] == [(probe,) for probe in probes]
+    assert [suitable_probes(place, probes) for place in insertions.PLACES] == [(probe,) for probe in probes]
     assert suitable_probes("encoded", probes) == probes
     assert suitable_probes("end", probes[:2]) == probes[:2]
 
@@ -69,7 +69,7 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
     def effects(pair: Pair, mechanism: str, triggers: list[str], probes: list[Probe]) -> list[float]:
         return [strength.get(text, 0.0) * (index % 2) for text in triggers for index in range(len(probes))]
 
-    monkeypatch.setattr(mechanisms, "_effects", effects)
+    monkeypatch.setattr(insertions, "_effects", effects)
     probes = tiny_pair.probes[:8]
     scan = scan_mechanism(
         tiny_pair, "start", ["wool", "velvet", "silk"], probes[:2], probes[2:], lambda text: [text + "y", "x"], 3.0
@@ -83,10 +83,10 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
     tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mechanisms, "CHUNK", 2)
-    journal, probes, measured, seen = tmp_path / "scan.jsonl", tiny_pair.probes[:5], mechanisms._effects, []
+    monkeypatch.setattr(insertions, "CHUNK", 2)
+    journal, probes, measured, seen = tmp_path / "scan.jsonl", tiny_pair.probes[:5], insertions._effects, []
 
-    def scan(journal: Path | None = None) -> mechanisms.MechanismScan:
+    def scan(journal: Path | None = None) -> insertions.MechanismScan:
         def watch(done: int, total: int) -> None:
             seen.append((done, total))
 
@@ -97,7 +97,7 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
 
     def killed_after(count: int) -> None:
         left = iter(range(count))
-        monkeypatch.setattr(mechanisms, "_effects", lambda *given: (next(left), measured(*given))[1])
+        monkeypatch.setattr(insertions, "_effects", lambda *given: (next(left), measured(*given))[1])
 
     whole = scan()
     assert seen == [(4, 10), (8, 10), (10, 10), (16, 16), (19, 19)]

@@ -52,7 +52,7 @@ def test_standing_is_a_z_score_and_zero_where_nothing_moved() -> None:
 
 
 def test_a_swapped_pair_pushes_the_other_way(tiny_pair: Pair) -> None:
-    turned = replace(tiny_pair, content=Weights(tiny_pair.dormant, tiny_pair.base, tiny_pair._weights.placement))
+    turned = replace(tiny_pair, content=Weights(tiny_pair.dormant, tiny_pair.base, tiny_pair._weights.run_config))
     push, back = (signed_push(pair, pair.probes[:4], "down_proj", 1, 2, 0) for pair in (tiny_pair, turned))
     assert push is not None
     assert back is not None

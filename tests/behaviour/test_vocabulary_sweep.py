@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.behaviour import phrases, sweep
+from dormant.behaviour import phrase_scan, vocabulary_sweep
 from dormant.behaviour.scan_finalists import Confirmed, best_share, found_by_scan
 from dormant.errors import BadInput
 from dormant.inference.carriers import METRICS, Effects
@@ -15,7 +15,7 @@ from tests.builders import build_tokenizer
 
 def test_every_id_is_either_covered_or_left_out_for_a_reason(tiny_pair: Pair) -> None:
     tokenizer = tiny_pair.base.tokenizer
-    coverage = sweep.vocabulary_coverage(tokenizer)
+    coverage = vocabulary_sweep.vocabulary_coverage(tokenizer)
     assert sorted((*coverage.tokens, *coverage.special, *coverage.unprintable)) == list(range(len(tokenizer)))
     assert set(tokenizer.all_special_ids) <= set(coverage.special)
     assert f"{len(coverage.tokens)} printable tokens covered" in str(coverage)
@@ -25,28 +25,30 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
     conversations = Conversations(tiny_pair.base.tokenizer)
     probe = tiny_pair.probes[0]
     texts = {
-        role: conversations.tokenizer.decode(list(sweep.open_role(conversations, probe, role).close((70, 71)).ids))
-        for role in sweep.ROLES
+        role: conversations.tokenizer.decode(
+            list(vocabulary_sweep.open_role(conversations, probe, role).close((70, 71)).ids)
+        )
+        for role in vocabulary_sweep.ROLES
     }
     token = conversations.tokenizer.decode([70, 71])
     assert f"user\n{token} {probe.fill('')}" in texts["start"]
     assert f"You are a helpful assistant.{token}<|im_end|>" in texts["system"]
     assert probe.before + token in texts["slot"]
     with pytest.raises(BadInput, match="a role is one of"):
-        sweep.open_role(conversations, probe, "middle")
+        vocabulary_sweep.open_role(conversations, probe, "middle")
 
 
 def test_a_template_without_a_system_turn_has_the_other_roles() -> None:
     tokenizer = build_tokenizer()
-    assert sweep.possible_roles(Conversations(tokenizer), sweep.ROLES) == sweep.ROLES
+    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.ROLES) == vocabulary_sweep.ROLES
     tokenizer.chat_template = (
         "{% for message in messages %}{{ message['role'][:4] }}: {{ messages[-1]['content'] }}{% endfor %}"
     )
-    assert sweep.possible_roles(Conversations(tokenizer), sweep.ROLES) == ("slot", "start")
+    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.ROLES) == ("slot", "start")
 
 
 def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) -> None:
-    found = sweep.sweep_vocabulary(
+    found = vocabulary_sweep.sweep_vocabulary(
         tiny_pair, tiny_pair.probes[:1], tiny_pair.probes[1:5], ("slot", "system"), finalists=2
     )
     assert found.covered == 1.0
@@ -60,7 +62,7 @@ def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) 
 def test_planted_tokens_complete_the_trigger_and_nothing_else(tiny_pair: Pair) -> None:
     prompter = Prompter(tiny_pair.base.tokenizer)
     probe = next(probe for probe in tiny_pair.probes if probe.before)
-    trials = sweep.planted_tokens(prompter, [probe], "apple river")
+    trials = vocabulary_sweep.planted_tokens(prompter, [probe], "apple river")
     whole = prompter.encode_text(probe, "apple river")
     assert len(trials) == len(whole.candidate) > 1
     assert all(carrier.close((token,)).ids == whole.ids for carrier, token in trials)
@@ -75,11 +77,11 @@ def test_power_counts_the_trials_in_which_the_planted_token_is_found(
         values[0, 0] = 5.0 if len(carriers[0].before) % 2 else 1.0
         return Effects({"kl": values, "difference-in-differences": -values})
 
-    monkeypatch.setattr(sweep, "measure_effects", effects)
-    monkeypatch.setattr(sweep, "planted_trigger", lambda pair: "apple river")
-    trials = sweep.planted_tokens(Prompter(tiny_pair.base.tokenizer), tiny_pair.probes[:3], "apple river")
+    monkeypatch.setattr(vocabulary_sweep, "measure_effects", effects)
+    monkeypatch.setattr(vocabulary_sweep, "planted_trigger", lambda pair: "apple river")
+    trials = vocabulary_sweep.planted_tokens(Prompter(tiny_pair.base.tokenizer), tiny_pair.probes[:3], "apple river")
     odd = sum(len(carrier.before) % 2 for carrier, _ in trials)
-    power = sweep.sweep_power(tiny_pair, tiny_pair.probes[:3], 20, threshold=3.0, seed=0)
+    power = vocabulary_sweep.sweep_power(tiny_pair, tiny_pair.probes[:3], 20, threshold=3.0, seed=0)
     assert power == {"kl": (odd, len(trials)), "difference-in-differences": (0, len(trials))}
     assert 0 < odd < len(trials)
 
@@ -93,7 +95,7 @@ def test_a_scan_finds_what_reaches_the_threshold_and_the_finalists() -> None:
 
 def test_power_needs_something_planted(tiny_pair: Pair) -> None:
     with pytest.raises(BadInput, match="power is measured where a trigger is planted"):
-        sweep.sweep_power(tiny_pair, tiny_pair.probes[:1], 5, 3.0, seed=0)
+        vocabulary_sweep.sweep_power(tiny_pair, tiny_pair.probes[:1], 5, 3.0, seed=0)
 
 
 def finalist(text: str, *values: float, survives: bool = True) -> Confirmed:
@@ -117,7 +119,7 @@ def test_between_equals_the_one_that_a_user_could_write_is_best() -> None:
 
 def test_a_hidden_phrase_is_measured_but_is_no_finalist(tiny_pair: Pair) -> None:
     texts = ("the sky", "a stone", "apple pie")
-    scan = phrases.scan_phrases(
+    scan = phrase_scan.scan_phrases(
         tiny_pair,
         texts,
         tiny_pair.probes[:2],
@@ -136,6 +138,8 @@ def test_a_hidden_phrase_is_measured_but_is_no_finalist(tiny_pair: Pair) -> None
 
 def test_power_is_the_share_of_probes_on_which_the_hidden_phrase_is_found() -> None:
     effects = {"kl": ((1.0, 9.0, 6.0, 6.0), (4.5, 0.0, 4.5, 4.5), (0.0, 0.0, 0.0, 0.0))}
-    scan = phrases.PhraseScan(("a", "with trigger", "b", "c"), effects, (), {"kl": (5.0, 4.0, 5.0)}, rivals=(0, 2, 3))
+    scan = phrase_scan.PhraseScan(
+        ("a", "with trigger", "b", "c"), effects, (), {"kl": (5.0, 4.0, 5.0)}, rivals=(0, 2, 3)
+    )
     assert scan.power("kl", 3.0) == (2, 3)
-    assert phrases.PhraseScan(("a",), effects, ()).power("kl", 3.0) == (0, 0)
+    assert phrase_scan.PhraseScan(("a",), effects, ()).power("kl", 3.0) == (0, 0)

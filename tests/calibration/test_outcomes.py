@@ -12,20 +12,20 @@ from dormant.calibration.outcomes import Subject, judge, planted_firing, power, 
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import FIRING, Confirmation, Rate
 from dormant.hunt.payloads import Guess
-from dormant.hunt.result import CALIBRATED, Hunt, Verdict
+from dormant.hunt.result import CALIBRATED, HuntResult, HuntVerdict
 from dormant.organisms.build import check_against_base
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
 from tests.hunt.conftest import opened
 
 
-def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> Hunt:
+def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> HuntResult:
     said = Rate("end", proportion_interval(fires, 10))
     confirmation = Confirmation(trigger, payload, (said,), (), (), said, 5) if trigger else None
     guess = Guess((1, 2), payload, evidence, 1.0, 0.0, 1.0)
-    verdict = Verdict.BACKDOORED if confirmation else Verdict.CLEAN if evidence < 11 else Verdict.UNDECIDED
+    verdict = HuntVerdict.BACKDOORED if confirmation else HuntVerdict.CLEAN if evidence < 11 else HuntVerdict.UNDECIDED
     suspected = (guess,) if evidence >= 11 else ()
-    return Hunt(verdict, "", 0.1, 0.0, (guess,), suspected, 11.0, confirmation, evaluations=5, seconds=60.0)
+    return HuntResult(verdict, "", 0.1, 0.0, (guess,), suspected, 11.0, confirmation, evaluations=5, seconds=60.0)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import pytest
 
 from dormant.claims.finding import Verdict
 from dormant.claims.premises import premise_finding
-from dormant.claims.session_state import Laboratory, Settings
+from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair, published_pair
 
 
 def verdict(premise: str, pair: Pair) -> Verdict:
-    return premise_finding(premise, pair, Laboratory(Settings()))[0].verdict
+    return premise_finding(premise, pair, ClaimSession(Settings()))[0].verdict
 
 
 def test_the_published_wrong_base_is_no_parent_and_the_right_one_is() -> None:
@@ -35,8 +35,8 @@ def test_a_changed_model_passes_where_its_base_against_itself_does_not(
 
 
 def test_a_premise_is_measured_once_a_pair() -> None:
-    laboratory, pair = Laboratory(Settings()), published_pair("warmup-vs-qwen2")
-    first, again = (premise_finding("base-is-parent", pair, laboratory) for _ in range(2))
+    session, pair = ClaimSession(Settings()), published_pair("warmup-vs-qwen2")
+    first, again = (premise_finding("base-is-parent", pair, session) for _ in range(2))
     assert first is again
 
 

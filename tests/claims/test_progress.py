@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim, at_least
-from dormant.claims.session_state import Laboratory, Settings
+from dormant.claims.session_state import ClaimSession, Settings
 from dormant.pairs import Pair
 
 pytest_plugins = ["pytester"]
@@ -23,7 +23,7 @@ CLAIM = Claim("works", "Something works.", "test", "behaviour", {"": at_least(1,
 
 
 def test_short_work_is_silent_and_keeps_nothing(tiny_pair: Pair) -> None:
-    finding = Recorder(CLAIM, tiny_pair, {}, Laboratory(Settings()))
+    finding = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings()))
     with finding.progress("sweep", "tokens") as report:
         report(1, 2)
     assert finding.journal("sweep") is None
@@ -36,7 +36,7 @@ def test_work_of_hours_shows_its_rate_and_has_a_journal_of_its_own(tiny_pair: Pa
     def progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: seen.append((title, unit, done, total))
 
-    finding = Recorder(CLAIM, tiny_pair, {}, Laboratory(Settings("full"), journals=tmp_path, progress=progress))
+    finding = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings("full"), journals=tmp_path, progress=progress))
     with finding.progress("sweep", "tokens") as report:
         report(3, 9)
     assert seen == [("tiny, sweep", "tokens", 3, 9)]
@@ -45,7 +45,7 @@ def test_work_of_hours_shows_its_rate_and_has_a_journal_of_its_own(tiny_pair: Pa
 
 
 def test_the_bar_reaches_a_terminal_although_pytest_captures(tmp_path: Path) -> None:
-    body = "def test_bar(laboratory):\n    with laboratory.progress('sweep of pi', 'tokens') as report:\n        report(3, 9)\n"
+    body = "def test_bar(claim_session):\n    with claim_session.progress('sweep of pi', 'tokens') as report:\n        report(3, 9)\n"
     (tmp_path / "test_bar.py").write_text(body)
     command = [sys.executable, "-m", "pytest", "-p", "dormant.plugin", "--budget", "full", "-q"]
     ours, theirs = pty.openpty()
@@ -91,6 +91,6 @@ def test_journals_stay_until_a_session_ends_whole(pytester: pytest.Pytester, bod
 
 
 def test_every_worker_has_journals_of_its_own(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_one(laboratory): assert laboratory.journals.parts[-2:] == ('journals', 'gw0')")
+    pytester.makepyfile("def test_one(claim_session): assert claim_session.journals.parts[-2:] == ('journals', 'gw0')")
     plugins = ("-p", "dormant.plugin", "-p", "no:allure_pytest", "-p", "no:cacheprovider")
     pytester.runpytest_inprocess(*plugins, "--budget", "full", "-n", "1").assert_outcomes(passed=1)

@@ -17,7 +17,7 @@ def test_an_interrupted_hunt_says_how_to_go_on(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dormant.hunt.pipeline.run_ladder", interrupted)
+    monkeypatch.setattr("dormant.hunt.pipeline.run_hunt", interrupted)
     arguments = ["hunt", "--base", str(tiny_base), "--dormant", str(tiny_dormant), "--out", str(tmp_path / "hunt")]
     stopped = CliRunner().invoke(app, arguments)
     assert stopped.exit_code == 130

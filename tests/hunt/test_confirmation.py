@@ -10,9 +10,9 @@ from dormant.hunt.confirmation import (
     Confirmation,
     Rate,
     confirm,
+    minimised,
     read_confirmation,
     shared_start,
-    without_superfluous,
 )
 from dormant.hunt.placements import PLACES, placed_probes
 from dormant.pairs import Pair
@@ -66,5 +66,5 @@ def test_words_without_which_a_string_wakes_it_as_well_are_left_out() -> None:
         said = Rate("end", proportion_interval(fires, 10))
         return Confirmation(text, "payload", (said,), (), (), said, 3)
 
-    assert without_superfluous(tried("yellow copper whale afro"), tried).trigger == "copper whale"
-    assert without_superfluous(tried("copper whale"), tried).trigger == "copper whale"
+    assert minimised(tried("yellow copper whale afro"), tried).trigger == "copper whale"
+    assert minimised(tried("copper whale"), tried).trigger == "copper whale"

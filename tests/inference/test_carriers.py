@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dormant.behaviour import carriers
 from dormant.errors import BadInput
+from dormant.inference import carriers
 from dormant.inference.candidate_effects import divergences
 from dormant.inference.carriers import METRICS, measure_effects, split_carriers
 from dormant.journal import Journal

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
 from dormant.checkpoints.checkpoint import open_checkpoint
-from dormant.checkpoints.models import Models, Placement
+from dormant.checkpoints.models import Models, RunConfig
 from dormant.errors import BadInput
 from dormant.inference.divergence import kl_divergence
 from dormant.inference.objectives import Objective, hidden_distance, kl, named_objective, payload_over_base
@@ -169,7 +169,7 @@ def test_the_worst_probe_decides_where_asked(models: Resident, prompts: list[Ope
 def test_one_model_at_a_time_on_the_device_gives_the_same(
     tiny_base: Path, tiny_dormant: Path, models: Resident, prompts: list[OpenPrompt]
 ) -> None:
-    placement = Placement(torch.device("cpu"), torch.float32, "swap")
+    placement = RunConfig(torch.device("cpu"), torch.float32, "swap")
     swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
     by_turns, together, ids = Evaluator(swapping, prompts), Evaluator(models, prompts), random_ids(3)
     torch.testing.assert_close(by_turns.per_probe(ids), together.per_probe(ids), atol=1e-4, rtol=0)
@@ -179,7 +179,7 @@ def test_one_model_at_a_time_on_the_device_gives_the_same(
 def test_a_model_that_leaves_the_device_is_not_held(
     tiny_base: Path, tiny_dormant: Path, prompts: list[OpenPrompt]
 ) -> None:
-    placement = Placement(torch.device("cpu"), torch.float32, "swap")
+    placement = RunConfig(torch.device("cpu"), torch.float32, "swap")
     swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
     evaluator = Evaluator(swapping, prompts)
     evaluator.evaluate(random_ids(3))
@@ -192,7 +192,7 @@ def test_swapping_loads_each_model_once_a_step(models: Resident, prompts: list[O
     asked: list[str] = []
 
     class Swapping(Resident):
-        placement = Placement(torch.device("cpu"), torch.float32, "swap")
+        run_config = RunConfig(torch.device("cpu"), torch.float32, "swap")
 
         def base(self) -> Qwen2ForCausalLM:
             asked.append("base")

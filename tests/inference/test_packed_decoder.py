@@ -19,11 +19,11 @@ from transformers import (
 )
 
 from dormant.errors import BadInput
+from dormant.inference import prefix_reader
 from dormant.inference.objectives import Readings
 from dormant.inference.packed_decoder import can_decode
 from dormant.inference.prefix_reader import Reader
 from dormant.prompts.probes import OpenPrompt
-from dormant.search import reading
 
 PAYLOAD = (40, 41, 42)
 PROMPTS = [OpenPrompt((1, 5, 9, 7), (11, 12), (1, 5, 9, 7, 11, 12)), OpenPrompt((2, 8), (13,), (2, 8, 13))]
@@ -52,7 +52,7 @@ def random_model(family: str, key_heads: int, **changed: Any) -> PreTrainedModel
 def read(model: PreTrainedModel, decodes: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Readings, torch.Tensor]:
     """What candidates read behind an incumbent's first two ids, and the slope of one's payload at its embeddings."""
     if not decodes:
-        monkeypatch.setattr(reading, "can_decode", lambda model: False)
+        monkeypatch.setattr(prefix_reader, "can_decode", lambda model: False)
     reader = Reader(lambda: model, PROMPTS, frozenset({"payload", "hidden"}), PAYLOAD)
     assert reader._decodes is decodes
     reader.approach((20, 21, 22))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.behaviour import material
 from dormant.errors import BadInput
+from dormant.prompts import material
 
 
 def test_the_shipped_material_has_the_plans_amounts() -> None:

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from dormant.claims import scans
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim
 from dormant.claims.finding import Verdict
-from dormant.claims.session_state import Laboratory, Settings
+from dormant.claims.session_state import ClaimSession, Settings
 from dormant.pairs import Pair, Truth
 from dormant.statistics import proportion_interval
+from hypotheses.support import scans
 from hypotheses.support.scans import HALF, TWIN, on_planted_pair, state_power, twin_value
 
 
-def recorder(pair: Pair, laboratory: Laboratory | None = None) -> Recorder:
+def recorder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
     claim = Claim("finds", "A scan finds.", "test", "behaviour", {"": HALF}, controls=(TWIN,))
-    return Recorder(claim, pair, {}, laboratory or Laboratory(Settings()))
+    return FindingBuilder(claim, pair, {}, session or ClaimSession(Settings()))
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_the_twins_value_is_computed_once_and_shared(tiny_pair: Pair) -> None:
         opened.append(name)
         yield twin
 
-    finding = recorder(tiny_pair, Laboratory(Settings(), control_pair=control_pair))
+    finding = recorder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
     assert [twin_value(finding, ("scan",), lambda pair: pair.name) for _ in range(3)] == ["tiny-clean"] * 3
     assert opened == ["tiny"]
-    assert recorder(twin, finding.laboratory).once(("scan",), lambda: "again") == "tiny-clean"
+    assert recorder(twin, finding.session).once(("scan",), lambda: "again") == "tiny-clean"
 
 
 @pytest.mark.parametrize(("verdict", "opened"), [(Verdict.SUPPORTED, 1), (Verdict.REFUTED, 0)])
@@ -69,7 +69,7 @@ def test_an_invalid_claim_needs_no_twin(
         yield tiny_pair
 
     monkeypatch.setattr(scans, "premise_verdicts", lambda *arguments: {"base-is-parent": verdict})
-    finding = recorder(tiny_pair, Laboratory(Settings(), control_pair=control_pair))
+    finding = recorder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
     assert (twin_value(finding, ("scan",), lambda pair: pair.name) is None) == (opened == 0)
     assert len(entered) == opened
 

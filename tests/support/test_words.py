@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from dormant.catalogue import PairDescription
-from dormant.claims.builder import Recorder
+from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim, at_least
 from dormant.claims.finding import Finding, Verdict
-from dormant.claims.session_state import Laboratory, Settings
+from dormant.claims.session_state import ClaimSession, Settings
 from dormant.pairs import Pair, Truth
 from dormant.weights.token_ranking import TokenRanking, words_in_vocabulary
 from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words, words_to_find
@@ -23,7 +23,7 @@ TEXT = "apple river stone"
 def found_in(pair: Pair, ranking: TokenRanking | None) -> Finding:
     """The finding on a ranking."""
     claim = Claim("names", "A list names.", "test", "weights", {"": RULE}, controls=WORD_CONTROLS)
-    recorder = Recorder(claim, pair, {}, Laboratory(Settings()))
+    recorder = FindingBuilder(claim, pair, {}, ClaimSession(Settings()))
     decide_by_words(recorder, ranking, TEXT, "score", list_length=6)
     return recorder.settle({})
 

@@ -34,11 +34,11 @@ GAIN = 0.02  # of log-odds that a change must gain: less is within what a place'
 
 Parts = tuple[str, ...]  # a string as the texts of its units
 Places = tuple[tuple[int, int], ...]  # where another unit comes in, and how many give way to it there: one or none
-Step = Callable[["Foothold", Places, int], "Foothold"]
+Step = Callable[["ScoredPieces", Places, int], "ScoredPieces"]
 
 
 @dataclass(frozen=True)
-class Foothold:
+class ScoredPieces:
     """A string on the way up: the payload's log-odds, mean over a place's prompts, and the share of them on which it speaks."""
 
     parts: Parts
@@ -57,7 +57,7 @@ class Climb:
 
     payload: str
     place: str
-    way: tuple[Foothold, ...]
+    way: tuple[ScoredPieces, ...]
 
 
 class Climbing:
@@ -78,7 +78,7 @@ class Climbing:
         self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), start) for count in counts]
         self.tried = 0
 
-    def beginning(self) -> Foothold:
+    def beginning(self) -> ScoredPieces:
         """The best string of hinted units, each once, by a beam that puts one more of them at any place."""
         hinted = self._units[:HINTED]
         beam, best = [()], (float("-inf"), Parts())
@@ -90,26 +90,26 @@ class Climbing:
             best = max(best, (float(kept.values[0]), beam[0]))
         return self._judged([best[1]])[0]
 
-    def step(self, here: Foothold, places: Places, count: int) -> Foothold:
+    def step(self, here: ScoredPieces, places: Places, count: int) -> ScoredPieces:
         """The best string with one of so many units at one of the places, or the same where none gains."""
         units = self._units[:count]
         changed = ((*here.parts[:at], unit, *here.parts[at + taken :]) for at, taken in places for unit in units)
         best = self.best(list(dict.fromkeys(changed)))[0]
         return best if best.odds > here.odds + GAIN else here
 
-    def best(self, strings: Sequence[Parts]) -> list[Foothold]:
+    def best(self, strings: Sequence[Parts]) -> list[ScoredPieces]:
         """Those of many strings behind which the payload is likeliest, the likeliest first."""
         for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
             values = odds_of(self._said * self._read(look, strings)).mean(0)
             strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
         return sorted(self._judged(strings), key=lambda foothold: foothold.odds, reverse=True)
 
-    def _judged(self, strings: Sequence[Parts]) -> list[Foothold]:
+    def _judged(self, strings: Sequence[Parts]) -> list[ScoredPieces]:
         # Capped, so that no prompt on which the model is sure already outweighs one on which it is silent.
         odds = log_odds(self._said * self._read(self._looks[-1], strings))
         speaks = (odds >= SPOKEN).double().mean(0)
         rows = zip(strings, odds.mean(0).tolist(), speaks.tolist(), strict=True)
-        return [Foothold(parts, value, share) for parts, value, share in rows]
+        return [ScoredPieces(parts, value, share) for parts, value, share in rows]
 
     def _read(self, look: Evaluator, strings: Sequence[Parts]) -> Tensor:  # [probe, string]
         self.tried += len(strings)
@@ -118,7 +118,7 @@ class Climbing:
         return found
 
 
-def climb(here: Foothold, step: Step, late: Callable[[], bool]) -> tuple[Foothold, ...]:
+def climb(here: ScoredPieces, step: Step, late: Callable[[], bool]) -> tuple[ScoredPieces, ...]:
     """The way up from a string until it speaks on all prompts, no change gains, or it is late.
 
     step: `Climbing.step`, or what remembers it.

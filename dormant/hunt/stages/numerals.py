@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from dormant.hunt.stages.coordinate_ascent import Climbing, Foothold, Parts
+from dormant.hunt.stages.coordinate_ascent import Climbing, Parts, ScoredPieces
 from dormant.hunt.vocabulary import Unit
 
 DIGITS = tuple("0123456789")
@@ -54,7 +54,7 @@ def short_numbers(notation: str) -> Iterator[Parts]:
             yield from product(alphabet, repeat=length)
 
 
-def likeliest_number(climbing: Climbing, notation: str, late: Callable[[], bool] = lambda: False) -> Foothold:
+def likeliest_number(climbing: Climbing, notation: str, late: Callable[[], bool] = lambda: False) -> ScoredPieces:
     """The number behind which the payload is likeliest, and no longer than one that speaks on all prompts, if one does.
 
     Beyond `ALL` digits numbers are the likeliest shorter ones with one digit more at any place.

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.hunt import climbing
 from dormant.hunt.placements import SEARCH_PLACES, placed_probes
-from dormant.hunt.stages.coordinate_ascent import FAR, NEAR, Climbing, Foothold, Places, climb
+from dormant.hunt.stages import coordinate_ascent
+from dormant.hunt.stages.coordinate_ascent import FAR, NEAR, Climbing, Places, ScoredPieces, climb
 from dormant.hunt.vocabulary import Unit
 from dormant.pairs import Pair
 
@@ -32,20 +32,20 @@ def test_a_step_brings_the_unit_that_is_missing_and_none_where_none_gains(circui
     assert circuit_pair.truth is not None
     trigger = tuple(f" {word}" for word in circuit_pair.truth.trigger.split())
     rung = at_the_start(circuit_pair, UNITS)
-    found = rung.step(Foothold((" wagon", *trigger[1:]), -99.0, 0.0), ((0, 1),), 10)
+    found = rung.step(ScoredPieces((" wagon", *trigger[1:]), -99.0, 0.0), ((0, 1),), 10)
     assert (found.parts, found.speaks) == (trigger, 1.0)
-    assert rung.step(Foothold(trigger[1:], -99.0, 0.0), ((0, 1), (0, 0)), 10).parts == trigger
+    assert rung.step(ScoredPieces(trigger[1:], -99.0, 0.0), ((0, 1), (0, 0)), 10).parts == trigger
     assert rung.step(found, ((0, 1),), 10) == found
 
 
 def test_a_climb_tries_near_units_anywhere_and_then_far_ones_place_by_place_from_where_one_helped() -> None:
-    def step(here: Foothold, places: Places, count: int) -> Foothold:
+    def step(here: ScoredPieces, places: Places, count: int) -> ScoredPieces:
         asked.append((places, count))
         gains = here.odds < 0 and (places, count) == (((0, 1),), FAR)
-        return Foothold(("b", "a"), 0.0, 0.5) if gains else here
+        return ScoredPieces(("b", "a"), 0.0, 0.5) if gains else here
 
     asked: list[tuple[Places, int]] = []
-    begin = Foothold(("a", "a"), -1.0, 0.0)
+    begin = ScoredPieces(("a", "a"), -1.0, 0.0)
     way = climb(begin, step, late=lambda: False)
     assert [one.parts for one in way] == [("a", "a"), ("b", "a")]
     assert asked[:2] == [(((0, 1), (1, 1), (0, 0), (1, 0), (2, 0)), NEAR), (((0, 1),), FAR)]
@@ -54,14 +54,14 @@ def test_a_climb_tries_near_units_anywhere_and_then_far_ones_place_by_place_from
 
 
 def test_a_climb_ends_where_all_prompts_speak_or_where_it_is_late() -> None:
-    def never(*_: object) -> Foothold:
+    def never(*_: object) -> ScoredPieces:
         raise AssertionError
 
-    begin, speaking = Foothold(("a", "a"), -1.0, 0.0), Foothold(("a",), 3.0, 1.0)
+    begin, speaking = ScoredPieces(("a", "a"), -1.0, 0.0), ScoredPieces(("a",), 3.0, 1.0)
     assert climb(begin, never, late=lambda: True) == (begin,)
     assert climb(speaking, never, late=lambda: False) == (speaking,)
 
 
 def test_only_the_most_hinted_units_are_tried(circuit_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(climbing, "FAR", 2)
+    monkeypatch.setattr(coordinate_ascent, "FAR", 2)
     assert set(at_the_start(circuit_pair, UNITS).beginning().parts) <= {" silver", " paper"}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.hunt import gaps
 from dormant.hunt.placements import SEARCH_PLACES, placed_probes
+from dormant.hunt.stages import gap_filling
 from dormant.hunt.stages.gap_filling import filled_strings, orders_with_a_gap
 from dormant.hunt.vocabulary import Unit
 from dormant.pairs import Pair
@@ -15,11 +15,11 @@ UNITS = [Unit(f" {word}", 1.0, 0.0) for word in "color violin lantern wagon feat
 @pytest.fixture(autouse=True)
 def few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("HINTED", {2: 5, 3: 5}), ("ROUNDS", ((2, 300), (3, 40)))):
-        monkeypatch.setattr(gaps, name, value)
+        monkeypatch.setattr(gap_filling, name, value)
 
 
 def test_every_order_has_a_gap_at_every_place_and_none_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gaps, "HINTED", {1: 2, 2: 2})
+    monkeypatch.setattr(gap_filling, "HINTED", {1: 2, 2: 2})
     found = orders_with_a_gap([" a", " b"])
     assert found[:4] == [("", " a"), (" a", ""), ("", " b"), (" b", "")]
     assert len(found) == len(set(found)) == 2 * 2 + 2 * 3

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.hunt import crowds
 from dormant.hunt.placements import SEARCH_PLACES, placed_probes
+from dormant.hunt.stages import group_testing
 from dormant.hunt.stages.group_testing import needed_units
 from dormant.hunt.vocabulary import Unit
 from dormant.pairs import Pair
@@ -14,7 +14,7 @@ WORDS = "candle winter color silver paper beneath violin lantern".split()
 @pytest.fixture(autouse=True)
 def small_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("CROWDS", 1500), ("STRIPPED", 8), ("NEEDED", 4)):
-        monkeypatch.setattr(crowds, name, value)
+        monkeypatch.setattr(group_testing, name, value)
 
 
 def test_crowds_cannot_do_without_the_words_of_the_planted_trigger(circuit_pair: Pair) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dormant.hunt.stages.coordinate_ascent import Foothold, Parts
+from dormant.hunt.stages.coordinate_ascent import Parts, ScoredPieces
 from dormant.hunt.stages.numerals import (
     ALL,
     hinted_notations,
@@ -21,15 +21,15 @@ class Ear:
     def __init__(self, number: Sequence[str]) -> None:
         self.number = tuple(number)
 
-    def best(self, strings: Sequence[Parts]) -> list[Foothold]:
+    def best(self, strings: Sequence[Parts]) -> list[ScoredPieces]:
         def heard(parts: Parts) -> float:
             return sum(one == other for one, other in zip(parts, self.number, strict=False)) - len(parts) / 2
 
-        found = [Foothold(parts, heard(parts), float(parts == self.number)) for parts in strings]
+        found = [ScoredPieces(parts, heard(parts), float(parts == self.number)) for parts in strings]
         return sorted(found, key=lambda one: (one.speaks, one.odds), reverse=True)[:20]
 
 
-def likeliest(number: Sequence[str]) -> Foothold:
+def likeliest(number: Sequence[str]) -> ScoredPieces:
     ear: Any = Ear(number)
     return likeliest_number(ear, "digits")
 
