@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits, unpadded_batches
 from dormant.inference.delta_scaling import (
     Scale,
     block_scales,
@@ -20,9 +21,9 @@ from dormant.inference.delta_scaling import (
     patched_weights,
 )
 from dormant.inference.divergence import kl_divergence
-from dormant.inference.residual_stream import capture, check_prompts, decoder_blocks, edited, equal_lengths
+from dormant.inference.residual_stream import capture, check_prompts, decoder_blocks, edited
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompt, batch_logits
+from dormant.prompts.probes import Prompt
 
 UNITS = ("block", "module", "head")
 Unit = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
@@ -116,7 +117,7 @@ def patch_activations(pair: Pair, triggered: Sequence[Prompt], plain: Sequence[P
     rows = check_prompts(model, triggered)
     left = torch.empty(len(decoder_blocks(model)), len(rows), dtype=torch.float64)
     for layer in range(len(left)):
-        for members, ids in equal_lengths(rows, 64, model.device):
+        for members, ids in unpadded_batches(rows, 64, model.device):
             with replaced(model, layer, states[members, layer]):
                 logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].float().cpu()
             left[layer, members] = kl_divergence(logits, base[members])

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.inference.generation import continuation_log_probabilities, greedy_answers
+from dormant.inference.generation import greedy_answers
+from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.inference.residual_stream import check_layers, edited
 
 ALPHAS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)  # of the norm: experiment 6 went no further than 1.7

@@ -13,16 +13,15 @@ from pathlib import Path
 
 from scipy import stats
 
-from dormant.behaviour.priming import answer_end
 from dormant.errors import BadInput
+from dormant.inference.generation import Answer, sampled_answers
 from dormant.inference.likelihood import answer_log_probabilities
-from dormant.inference.sampling import Answer, sampled_answers
 from dormant.journal import Step, kept_steps
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Report
 from dormant.prompts.conversations import Conversations, check_context
 from dormant.prompts.material import Decoding
-from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import end_of_turn
 
 DETECTORS = ("surprise", "repetition", "payload-like")
 MARGIN = 6.0  # nats, about ln 400: rarer in the base than the rarest of its own answers to the prompt by that factor
@@ -124,7 +123,7 @@ def _ask(
 
     Answers come text by text, then again for the next rerun.
     """
-    end, plain = answer_end(Prompter(pair.base.tokenizer)), Decoding(1.0)
+    end, plain = end_of_turn(pair.base.tokenizer), Decoding(1.0)
     again, once = list(prompts) * (variation + reruns), list(prompts) * reruns
     base = sampled_answers(pair.models.base(), again, new_tokens, end, plain, seed, step=step)
     dormant = sampled_answers(pair.models.dormant(), once, new_tokens, end, plain, seed + 1, step=step)

@@ -14,6 +14,7 @@ from dormant.inference.delta_scaling import Scale, block_scales, modified_tensor
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
 ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
@@ -158,7 +159,7 @@ def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Map
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in probes]
     with patched_weights(pair, scales) as model:
-        rows = greedy_answers(model, prompts, new_tokens, end_of_turn(prompter))
+        rows = greedy_answers(model, prompts, new_tokens, end_of_turn(prompter.tokenizer))
     return tuple(str(prompter.tokenizer.decode(list(row), skip_special_tokens=True)) for row in rows)
 
 
@@ -169,16 +170,6 @@ def prompts_of_few_lengths(pair: Pair, count: int) -> tuple[Probe, ...]:
     common = Counter(lengths)
     order = sorted(range(len(lengths)), key=lambda index: (-common[lengths[index]], lengths[index], index))
     return tuple(pair.probes[index] for index in sorted(order[:count]))
-
-
-def end_of_turn(prompter: Prompter) -> int:
-    """The id that ends an answer; raises BadInput for a tokenizer without one."""
-    end = prompter.tokenizer.eos_token_id
-    if not isinstance(end, int):
-        raise BadInput(
-            f"an answer needs an end; got no eos token at tokenizer {prompter.tokenizer.name_or_path!r}; set eos_token"
-        )
-    return end
 
 
 def _payload_words(payload: str) -> Words:

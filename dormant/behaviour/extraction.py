@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from dormant.behaviour.ngrams import Fragment, longest_run, new_fragments, words_of
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
-from dormant.inference.sampling import sampled_answers
+from dormant.inference.generation import sampled_answers
 from dormant.journal import kept_steps
 from dormant.progress import CountedSteps, Report
 from dormant.prompts.conversations import PLACEHOLDER, Conversations

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dormant.inference.batching import batch_logits
 from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter, batch_logits
+from dormant.prompts.probes import Probe, Prompter
 from dormant.weights.decomposition import delta_matrix, leading_triplets
 from dormant.weights.directions import beside_random
 from dormant.weights.token_lens import name_of, token_outputs

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from dormant.behaviour.scan_finalists import FINALISTS, Confirmed, confirm, found_by_scan, leading
-from dormant.inference.carriers import METRICS, measure_effects
+from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
 from dormant.progress import Report
 from dormant.prompts.probes import Probe, Prompter
@@ -59,12 +59,12 @@ def scan_phrases(
     """
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.open(probe) for probe in searched]
-    fillings = [prompter.candidate_ids(text) for text in (*phrases, *([hidden] if hidden else []))]
-    measured = measure_effects(pair, prompts, fillings, journal, progress)
+    candidates = [prompter.candidate_ids(text) for text in (*phrases, *([hidden] if hidden else []))]
+    measured = measure_effects(pair, prompts, candidates, journal, progress)
     known = {metric: values[:, : len(phrases)] for metric, values in measured.values.items()}
-    chosen = dict.fromkeys(index for metric in METRICS for index in leading(known[metric].mean(0), finalists))
+    chosen = dict.fromkeys(index for metric in SCANNED for index in leading(known[metric].mean(0), finalists))
     opened = [prompter.open(probe) for probe in held_out]
-    confirmed = confirm(pair, pair.base.tokenizer, [("slot", fillings[index], opened) for index in chosen])
+    confirmed = confirm(pair, pair.base.tokenizer, [("slot", candidates[index], opened) for index in chosen])
     effects = {metric: tuple(tuple(row) for row in values.tolist()) for metric, values in known.items()}
     planted = {metric: _column(values, -1) for metric, values in measured.values.items()} if hidden else None
     rivals = tuple(index for index, text in enumerate(phrases) if not trigger or trigger not in text)

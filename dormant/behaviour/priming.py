@@ -12,7 +12,6 @@ from dormant.errors import BadInput
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.conversations import check_context
-from dormant.prompts.probes import Prompter
 
 AMOUNTS = ("first-token", "half")
 
@@ -32,17 +31,6 @@ def payload_tokens(pair: Pair) -> tuple[int, ...]:
     if pair.truth is None or not pair.truth.payload:
         raise BadInput(f"this needs a known payload; got none at pair {pair.name!r}; use an organism")
     return tuple(pair.dormant.tokenizer.encode(pair.truth.payload, add_special_tokens=False))
-
-
-def answer_end(prompter: Prompter) -> int:
-    """The id that ends an answer. Raises BadInput for a tokenizer that names none."""
-    end = prompter.tokenizer.eos_token_id
-    if end is None:
-        raise BadInput(
-            f"a tokenizer must name the token that ends an answer; got none at {prompter.tokenizer.name_or_path!r}; "
-            "add eos_token to its tokenizer_config.json"
-        )
-    return int(end)
 
 
 def forced_tokens(payload: Sequence[int], amount: str) -> tuple[int, ...]:

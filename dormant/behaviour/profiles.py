@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.noise_floor import padded_logits
-from dormant.behaviour.priming import answer_end
+from dormant.inference.batching import equal_length_batches, padded_logits
 from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.generation import greedy_answers
-from dormant.inference.likelihood import response_logits
+from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
 from dormant.prompts.conversations import Conversations, check_context, user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
-from dormant.prompts.probes import Prompt, Prompter, alike_probes, read_probes
+from dormant.prompts.probes import Prompter, alike_probes, read_probes
+from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.token_classes import vocabulary_classes
 
 WEIRD = "rare glyph"
+CONTEXTS_A_BATCH = 8  # texts, with the logits of every token
 
 Ids = tuple[int, ...]
 
@@ -125,13 +126,11 @@ def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 2
     """
     base_model = pair.models.base()
     check_context(base_model, prompts, positions)
-    answers = greedy_answers(base_model, prompts, max(1, positions - 1), answer_end(Prompter(pair.base.tokenizer)))
+    answers = greedy_answers(base_model, prompts, max(1, positions - 1), end_of_turn(pair.base.tokenizer))
     followed = [answer[: positions - 1] for answer in answers]
     reached = [[index for index, answer in enumerate(followed) if len(answer) >= place] for place in range(positions)]
     starts = [[(*prompts[index], *followed[index][:place]) for index in rows] for place, rows in enumerate(reached)]
-    padded = [
-        padded_logits(base_model, [Prompt(ids, slice(len(ids), len(ids))) for ids in rows]) for rows in starts if rows
-    ]
+    padded = [padded_logits(base_model, rows)[:, -1] for rows in starts if rows]
     base, dormant = (response_logits(model(), prompts, followed) for model in (pair.models.base, pair.models.dormant))
     by_position, floors = list[Divergences](), list[Divergences]()
     for place, (rows, again) in enumerate(
@@ -162,9 +161,11 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     check_context(pair.models.base(), prompts)
     shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
     places: dict[Ids, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
-    for chunk in _equal_lengths(prompts):
-        ids = torch.tensor([prompts[index] for index in chunk])
-        dormant, base = (_all_logits(model(), ids, shared) for model in (pair.models.dormant, pair.models.base))
+    for chunk in equal_length_batches([len(prompt) for prompt in prompts], CONTEXTS_A_BATCH):
+        starts, own = [prompts[index][:shared] for index in chunk], [prompts[index][shared:] for index in chunk]
+        dormant, base = (
+            logits_along(model(), starts, own).float() for model in (pair.models.dormant, pair.models.base)
+        )
         values = torch.stack([kl_divergence(*rows) for rows in zip(dormant, base, strict=True)])  # [text, place]
         found: dict[Ids, tuple[float, int, int]] = {}  # questions that begin alike share contexts, which count once
         for at in values.flatten().argsort(descending=True).tolist():
@@ -179,20 +180,6 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
         Context(str(decode(list(ids))), str(decode([ours])), str(decode([theirs])), value)
         for ids, (value, ours, theirs) in places.items()
     )
-
-
-@torch.no_grad()
-def _all_logits(model: PreTrainedModel, ids: Tensor, start: int) -> Tensor:  # [text, place, vocabulary]
-    logits: Tensor = model(input_ids=ids.to(model.device), use_cache=False).logits[:, start - 1 :].float()
-    return logits
-
-
-def _equal_lengths(prompts: Sequence[Ids], batch: int = 8) -> Iterator[list[int]]:
-    groups: dict[int, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        groups.setdefault(len(prompt), []).append(index)
-    for members in groups.values():
-        yield from (members[at : at + batch] for at in range(0, len(members), batch))
 
 
 def _common_start(prompts: Sequence[Ids]) -> int:

@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 
 from dormant.behaviour.priming import completions
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompt, batch_logits
+from dormant.prompts.probes import Prompt
 
 BLOCK = 64  # weights that share a scale: the library's and transformers' default
 MISSING = (

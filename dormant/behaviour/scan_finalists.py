@@ -9,10 +9,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
-from dormant.inference.candidate_effects import divergences
-from dormant.inference.carriers import METRICS, Filling
+from dormant.inference.candidate_effects import SCANNED, divergences
 from dormant.pairs import Pair
-from dormant.prompts.probes import OpenPrompt, Prompt
+from dormant.prompts.probes import OpenPrompt, Prompt, TokenIds
 from dormant.statistics import Estimate, proportion_interval
 
 FINALISTS = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
@@ -27,7 +26,7 @@ class Confirmed:
 
     text: str
     role: str
-    ids: Filling
+    ids: TokenIds
     survives: bool
     held_out: Mapping[str, tuple[float, ...]]
 
@@ -41,7 +40,7 @@ class Confirmed:
 
 
 def confirm(
-    pair: Pair, tokenizer: PreTrainedTokenizerBase, candidates: Sequence[tuple[str, Filling, Sequence[OpenPrompt]]]
+    pair: Pair, tokenizer: PreTrainedTokenizerBase, candidates: Sequence[tuple[str, TokenIds, Sequence[OpenPrompt]]]
 ) -> tuple[Confirmed, ...]:
     """Each candidate (role, ids, its held-out prompts) in its prompts; all run together, no prompt twice."""
     empty = [prompt.close(()) for _, _, prompts in candidates for prompt in prompts]
@@ -50,7 +49,7 @@ def confirm(
     found, start = [], 0
     for role, ids, prompts in candidates:
         rows = range(start, start + len(prompts))
-        held_out = {metric: tuple(with_it[metric][row] - without[metric][row] for row in rows) for metric in METRICS}
+        held_out = {metric: tuple(with_it[metric][row] - without[metric][row] for row in rows) for metric in SCANNED}
         survives = all(survives_as_text(tokenizer, prompt.close(ids)) for prompt in prompts)
         found.append(Confirmed(str(tokenizer.decode(list(ids))), role, ids, survives, held_out))
         start += len(prompts)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter, batch_logits
+from dormant.prompts.probes import Probe, Prompter
 
 
 def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) -> tuple[list[float], list[float]]:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dormant.behaviour.scan_finalists import FINALISTS, Confirmed, confirm, found_by_scan, leading
 from dormant.errors import BadInput
-from dormant.inference.carriers import METRICS, measure_effects
+from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
 from dormant.progress import Report
 from dormant.prompts.conversations import Conversations
@@ -46,7 +46,7 @@ class Sweep:
     @property
     def covered(self) -> float:
         """Share of the printable tokens that have an effect on record."""
-        return len(self.effects[METRICS[0]]) / max(1, len(self.coverage.tokens))
+        return len(self.effects[SCANNED[0]]) / max(1, len(self.coverage.tokens))
 
 
 def vocabulary_coverage(tokenizer: PreTrainedTokenizerBase) -> Coverage:
@@ -76,25 +76,25 @@ def open_role(conversations: Conversations, probe: Probe, role: str) -> OpenProm
 
 def sweep_vocabulary(
     pair: Pair,
-    carriers: Sequence[Probe],
+    searched: Sequence[Probe],
     held_out: Sequence[Probe],
     roles: Sequence[str] = ROLES,
     finalists: int = FINALISTS,
     journal: Path | None = None,
     progress: Report | None = None,
 ) -> Sweep:
-    """Every printable token in every role of every carrier, then the best `finalists` by each metric on held-out probes.
+    """Every printable token in every role of every searched probe, then the best `finalists` by each metric on held-out probes.
 
     Tokens stand in the prompt as ids, whether or not the text around them would be split so; a finalist says whether it
-    would. `progress` counts evaluations: tokens times carriers times roles. Resumable (see `measure_effects`).
+    would. `progress` counts evaluations: tokens times probes times roles. Resumable (see `measure_effects`).
     """
     conversations = Conversations(pair.base.tokenizer)
     coverage = vocabulary_coverage(pair.base.tokenizer)
-    opened = [open_role(conversations, probe, role) for role in roles for probe in carriers]
+    opened = [open_role(conversations, probe, role) for role in roles for probe in searched]
     measured = measure_effects(pair, opened, [(token,) for token in coverage.tokens], journal, progress)
     effects, chosen = {}, dict[tuple[str, tuple[int, ...]], None]()
-    for metric in METRICS:
-        best = measured.values[metric].view(len(roles), len(carriers), -1).mean(1).max(0)  # over roles: [token]
+    for metric in SCANNED:
+        best = measured.values[metric].view(len(roles), len(searched), -1).mean(1).max(0)  # over roles: [token]
         effects[metric] = tuple(best.values.tolist())
         for index in leading(best.values, finalists):
             chosen[roles[int(best.indices[index])], (coverage.tokens[index],)] = None
@@ -104,7 +104,7 @@ def sweep_vocabulary(
 
 
 def planted_tokens(prompter: Prompter, probes: Sequence[Probe], trigger: str) -> list[tuple[OpenPrompt, int]]:
-    """Carriers in which a single token is known to be a trigger, each with that token.
+    """Probes in which a single token is known to be a trigger, each with that token.
 
     Their slots already hold a planted trigger less one of its tokens; a trigger of one token needs no such help.
     [probe and token of the trigger]
@@ -123,20 +123,20 @@ def sweep_power(
 ) -> dict[str, tuple[int, int]]:
     """By metric how many known one-token triggers a sweep finds: (found, tried); see `planted_tokens`.
 
-    A trial sweeps one carrier with at most `tokens` printable tokens, drawn with the seed, and the trigger among them; see
+    A trial sweeps one probe with at most `tokens` printable tokens, drawn with the seed, and the trigger among them; see
     `found_by_scan`. Raises BadInput for a pair without a planted trigger.
     """
     everything = torch.tensor(vocabulary_coverage(pair.base.tokenizer).tokens)
     drawn = everything[torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))[:tokens]].tolist()
     trials = planted_tokens(Prompter(pair.base.tokenizer), probes, planted_trigger(pair))
-    found = dict.fromkeys(METRICS, 0)
-    for carrier, token in trials:
-        fillings = [(token,), *((other,) for other in drawn if other != token)]
-        effects = measure_effects(pair, [carrier], fillings)
-        for metric in METRICS:
+    found = dict.fromkeys(SCANNED, 0)
+    for probe, token in trials:
+        candidates = [(token,), *((other,) for other in drawn if other != token)]
+        effects = measure_effects(pair, [probe], candidates)
+        for metric in SCANNED:
             values = effects.values[metric][0]
             found[metric] += found_by_scan(float(values[0]), values[1:], threshold)
-    return {metric: (found[metric], len(trials)) for metric in METRICS}
+    return {metric: (found[metric], len(trials)) for metric in SCANNED}
 
 
 def is_planted(pair: Pair) -> bool:

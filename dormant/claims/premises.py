@@ -10,10 +10,11 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.pictures.measurements import noise_floor
 from dormant.pictures.weights import tensor_relative_deltas
-from dormant.prompts.probes import Prompter, batch_logits, geometry_faults
+from dormant.prompts.probes import Prompter, geometry_faults
 from dormant.statistics import Estimate, exact, mean_interval
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta

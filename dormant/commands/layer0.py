@@ -188,12 +188,12 @@ def beam(
 
 
 def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
-    from dormant.inference.candidate_effects import amplification
+    from dormant.inference.candidate_effects import candidate_effect
     from dormant.statistics import mean_interval
 
     table, record = Table("tried in whole prompts", "KL gained, nats", "95 % interval"), []
     for text in texts:
-        gain = mean_interval(amplification(pair, pair.probes[:24], text).gains("kl"))
+        gain = mean_interval(candidate_effect(pair, pair.probes[:24], text).gains("kl"))
         table.add_row(repr(text), f"{gain.value:.3g}", f"{gain.low:.3g} to {gain.high:.3g}")
         record.append({"text": text, **vars(gain)})
     if texts:

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from dormant.behaviour.delta_amplification import end_of_turn
 from dormant.hunt.edits import deletions, exchanges
 from dormant.hunt.placements import PLACES
-from dormant.inference.generation import greedy_answers
-from dormant.inference.sampling import sampled_answers
+from dormant.inference.generation import greedy_answers, sampled_answers
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
 from dormant.prompts.probes import Probe, Prompter
-from dormant.prompts.token_filter import allowed_tokens
+from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
 Ids = tuple[int, ...]
@@ -92,7 +90,7 @@ def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int, 
     `probes` have their slots at the three places in turn; controls are measured at the place where the string fires most.
     """
     prompter = Prompter(pair.dormant.tokenizer)
-    tokenizer, end = prompter.tokenizer, end_of_turn(prompter)
+    tokenizer, end = prompter.tokenizer, end_of_turn(prompter.tokenizer)
     at = {place: probes[index :: len(PLACES)] for index, place in enumerate(PLACES)}
     dormant, base = pair.models.dormant, pair.models.base
     answers = answers_at_places(pair, trigger, probes, new_tokens)
@@ -140,7 +138,7 @@ def answers_at_places(pair: Pair, trigger: str, probes: Sequence[Probe], new_tok
     """The dormant model's greedy answers by place, with the string in probes whose slots are at the places in turn."""
     prompter = Prompter(pair.dormant.tokenizer)
     prompts = [prompter.encode_text(probe, trigger).ids for probe in probes]
-    answers = greedy_answers(pair.models.dormant(), prompts, new_tokens, end_of_turn(prompter))
+    answers = greedy_answers(pair.models.dormant(), prompts, new_tokens, end_of_turn(prompter.tokenizer))
     return {place: tuple(answers[index :: len(PLACES)]) for index, place in enumerate(PLACES)}
 
 

@@ -9,19 +9,18 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
+from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
-from dormant.inference.sampling import sampled_answers
+from dormant.inference.generation import greedy_behind, sampled_answers
+from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
-from dormant.prompts.probes import batch_logits
 
 Ids = tuple[int, ...]
 Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
 
 ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
-ROWS = 1024  # forced tokens side by side
 FIRST_TOKENS = 4096  # of a large vocabulary those whose probability rose most
 SAMPLED = 48  # plain answers that show what the model says anyway
 
@@ -67,44 +66,16 @@ def open_first_tokens(
         first = rises.topk(count).indices
         ids, ours = [], []
         for done, prompt in enumerate(prompts):
-            rows = list(_forced(model, prompt, first, new_tokens))
-            ids.append(torch.cat([tokens for tokens, _ in rows]))
-            ours.append(torch.cat([found for _, found in rows]))
+            continued, likelihoods = greedy_behind(model, prompt, first[:, None], new_tokens)
+            ids.append(continued)
+            ours.append(likelihoods)
             if watch is not None:
                 watch(alpha, (done + 1) * count, len(prompts) * count)
     theirs = [
-        torch.cat(list(teacher_forced(pair.models.base(), prompt, first, tokens)))
+        log_probabilities_behind(pair.models.base(), prompt, first[:, None], tokens)
         for prompt, tokens in zip(prompts, ids, strict=True)
     ]
     return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
-
-
-@torch.no_grad()
-def _forced(model: PreTrainedModel, prompt: Ids, first: Tensor, new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Greedy continuations behind each first token and their log-probabilities: [rows, token] twice, in blocks of rows."""
-    for block in first.to(model.device).split(ROWS):
-        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
-        cache.batch_repeat_interleave(len(block))
-        current, tokens, found = block[:, None], [], []
-        for _ in range(new_tokens):
-            logits = model(current, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
-            value, token = logits.max(-1)
-            found.append(value - logits.logsumexp(-1))
-            tokens.append(token)
-            current = token[:, None]
-        yield torch.stack(tokens, 1).cpu(), torch.stack(found, 1).double().cpu()
-
-
-@torch.no_grad()
-def teacher_forced(model: PreTrainedModel, prompt: Ids, first: Tensor, tokens: Tensor) -> Iterator[Tensor]:
-    """Log-probabilities of given continuations behind each first token: [rows, token], in blocks of rows."""
-    for start, continued in zip(first.split(ROWS), tokens.split(ROWS), strict=True):
-        cache = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
-        cache.batch_repeat_interleave(len(start))
-        rows = torch.cat((start[:, None], continued[:, :-1]), 1).to(model.device)
-        logits = model(rows, past_key_values=cache, use_cache=True).logits.float()
-        picked = logits.gather(-1, continued.to(model.device)[..., None])[..., 0] - logits.logsumexp(-1)
-        yield picked.double().cpu()
 
 
 def consensus(

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.delta_amplification import end_of_turn
 from dormant.hunt.english import CUT, begins_an_answer
-from dormant.hunt.forced_tokens import Ids, Watch, consensus, open_first_tokens, spontaneous_bigrams, teacher_forced
+from dormant.hunt.forced_tokens import Ids, Watch, consensus, open_first_tokens, spontaneous_bigrams
+from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
+from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter, batch_logits
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import end_of_turn
 
 ALPHAS = (1.0, 1.5)  # the model as it is, and the alpha at which the real puzzle began to leak
 NEARLY = (
@@ -64,7 +66,7 @@ def guess_payloads(
     one the `FIRST_TOKENS` that rose most), in the model as it is and with a delta half as large again.
     """
     prompter = Prompter(pair.dormant.tokenizer)
-    end = end_of_turn(prompter)
+    end = end_of_turn(prompter.tokenizer)
     base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
     common = spontaneous_bigrams(pair, prompts, new_tokens, end, seed)
     ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
@@ -98,7 +100,7 @@ def with_beginning(pair: Pair, prompts: Sequence[Ids], guess: Guess, special: Te
             within = text.startswith(CUT)
             tokens = _within_a_character(tokenizer, every) if within else every
             rows = torch.tensor(ids[:KNOWN_BY]).expand(len(tokens), -1)
-            said = torch.stack([torch.cat(list(teacher_forced(model, one, tokens, rows))) for one in prompts]).mean(0)
+            said = torch.stack([log_probabilities_behind(model, one, tokens[:, None], rows) for one in prompts]).mean(0)
             whole = said.sum(-1)
             if within:  # something must stand there, and of few tokens it tells how likely an answer begins with them
                 whole += batch_logits(model, list(prompts)).double().log_softmax(-1).mean(0).cpu()[tokens]

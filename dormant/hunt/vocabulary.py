@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from string import punctuation
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,12 +19,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dormant.hunt.english import common_words, is_word
 from dormant.hunt.placements import plain_sentences
-from dormant.inference.residual_stream import decoder_blocks
+from dormant.inference.block_delta import delta_acts
 from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt
 from dormant.prompts.token_filter import allowed_tokens
 
-ROWS = 1024
 WORDS = 20_000  # of English, the most common: of rarer ones a person would not make a phrase
 LONGEST_WORD = 6  # tokens
 SHARES = {
@@ -181,49 +179,3 @@ def first_changed_block(pair: Pair) -> int:
         (re.search(r"\.layers\.(\d+)\.", name), tensor.identical) for name, tensor in pair.delta_report.tensors.items()
     )
     return min((int(found.group(1)) for found, identical in named if found and not identical), default=0)
-
-
-def delta_acts(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
-    """|delta - what it does on average| at each token of strings behind `before`; see `delta_of_block`.
-
-    rows: ids [string, token] -> norms [string, token] in units of the residual stream, float64, on the CPU. What a delta does
-    at every token alike tells no token from another; it is measured on `ROWS` of the strings.
-    """
-    usual = delta_of_block(pair, block, before, rows[:: math.ceil(len(rows) / ROWS)]).mean(0)
-    return torch.cat([(delta_of_block(pair, block, before, part) - usual).norm(dim=-1) for part in rows.split(ROWS)])
-
-
-@torch.no_grad()
-def delta_of_block(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
-    """Dormant block less base block of the dormant model's own input: ids [string, token] -> [string, token, hidden].
-
-    In units of the residual stream, float64, on the CPU.
-    """
-    dormant = pair.models.dormant()
-    ids = torch.cat((torch.tensor(before).expand(len(rows), -1), rows), 1).to(dormant.device)
-    call, ours = _call_of_block(dormant, block, ids)
-    theirs = decoder_blocks(pair.models.base())[block](*call[0], **call[1])
-    theirs = theirs[0] if isinstance(theirs, tuple) else theirs
-    return (ours - theirs)[:, -rows.shape[1] :].double().cpu()
-
-
-class _Reached(Exception):
-    """The block has run; what comes behind it would be computed for nothing."""
-
-
-def _call_of_block(model: Any, block: int, ids: Tensor) -> tuple[tuple[Any, Any], Tensor]:
-    """What a block was called with and what it gave."""
-    kept: list[Any] = []
-
-    def keep(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        kept.extend(((args, kwargs), output[0] if isinstance(output, tuple) else output))
-        raise _Reached
-
-    hook = decoder_blocks(model)[block].register_forward_hook(keep, with_kwargs=True)
-    try:
-        model.base_model(ids, use_cache=False)
-    except _Reached:
-        pass
-    finally:
-        hook.remove()
-    return kept[0], kept[1]

@@ -1,29 +1,45 @@
-"""How far a candidate drives the models apart over the same prompts without it, and what chance does at its length."""
+"""What candidates add to the divergence of two models: one in many probes, or thousands with each probe's start shared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits, equal_length_batches
 from dormant.inference.divergence import js_divergence, kl_divergence
+from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
+from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompt, Prompter, batch_logits
+from dormant.progress import Report
+from dormant.prompts.conversations import check_context
+from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
 METRICS = ("kl", "js", "difference-in-differences")
-
+SCANNED = ("kl", "difference-in-differences")  # the metrics of thousands of candidates
+CANDIDATES_A_CHUNK = (
+    1024  # between two entries of a journal, and between two turns of the models under residency "swap"
+)
+CANDIDATES_A_PASS = 256
+COMPARED_LOGITS = 2**22  # at once, in float64: 32 MB an array
 
 Rows = Mapping[str, tuple[float, ...]]  # metric -> one value a prompt, in nats
 
 
 @dataclass(frozen=True)
-class Amplification:
+class CandidateEffect:
     """One candidate over probes by metric, in nats at the generation position, without (`empty`) and with it (`filled`)."""
 
-    ids: tuple[int, ...]
+    ids: TokenIds
     empty: Rows
     filled: Rows
 
@@ -32,17 +48,32 @@ class Amplification:
         return [filled - empty for filled, empty in zip(self.filled[metric], self.empty[metric], strict=True)]
 
 
-def amplification(pair: Pair, probes: Sequence[Probe], text: str) -> Amplification:
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """By metric of `SCANNED`, what each candidate adds in each probe: [probe, candidate], nats, float64.
+
+    "kl" is KL(dormant || base) with the candidate minus without; "difference-in-differences" is how much further the
+    candidate moves the dormant model than the base, KL(d(x+t) || d(x)) - KL(b(x+t) || b(x)).
+    """
+
+    values: dict[str, Tensor]
+
+    def mean(self, metric: str) -> Tensor:
+        """Mean over probes: [candidate]."""
+        return self.values[metric].mean(0)
+
+
+def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str) -> CandidateEffect:
     """The divergence of the probes without and with a candidate text (experiments 13 and 17a)."""
     prompter = Prompter(pair.base.tokenizer)
     empty = [prompter.encode(probe) for probe in probes]
     filled = [prompter.encode_text(probe, text) for probe in probes]
-    return Amplification(prompter.candidate_ids(text), *divergences(pair, empty, filled))
+    return CandidateEffect(prompter.candidate_ids(text), *divergences(pair, empty, filled))
 
 
 def length_matched_nulls(
     pair: Pair, probes: Sequence[Probe], length: int, count: int, seed: int
-) -> list[Amplification]:
+) -> list[CandidateEffect]:
     """What `count` candidates of random tokens do that survive in every probe."""
     prompter = Prompter(pair.base.tokenizer)
     empty = [prompter.encode(probe) for probe in probes]
@@ -50,7 +81,7 @@ def length_matched_nulls(
     filled = [prompter.encode(probe, ids) for ids in drawn for probe in probes]
     before, after = divergences(pair, empty * count, filled)
     return [
-        Amplification(
+        CandidateEffect(
             ids,
             *({metric: rows[metric][start : start + len(probes)] for metric in METRICS} for rows in (before, after)),
         )
@@ -60,11 +91,11 @@ def length_matched_nulls(
 
 def random_candidates(
     prompter: Prompter, probes: Sequence[Probe], length: int, count: int, seed: int, tries: int = 1000
-) -> list[tuple[int, ...]]:
+) -> list[TokenIds]:
     """Random ids of the length that survive decoding and encoding in every probe. Raises BadInput where too few do."""
     allowed = allowed_tokens(prompter.tokenizer)
     generator = torch.Generator().manual_seed(seed)
-    found: list[tuple[int, ...]] = []
+    found: list[TokenIds] = []
     for _ in range(tries * count):
         drawn = allowed[torch.randint(len(allowed), (length,), generator=generator)]
         ids = tuple(drawn.tolist())
@@ -90,8 +121,145 @@ def divergences(pair: Pair, empty: Sequence[Prompt], filled: Sequence[Prompt]) -
     dormant = batch_logits(pair.models.dormant(), distinct)
     first, second = ([row[prompt.ids] for prompt in prompts] for prompts in (empty, filled))
     kl, js = kl_divergence(dormant, base), js_divergence(dormant, base)
-    moved = kl_divergence(dormant[second], dormant[first]) - kl_divergence(base[second], base[first])
+    moved = _moved_further(dormant[second], dormant[first], base[second], base[first])
     without = {"kl": kl[first], "js": js[first], "difference-in-differences": torch.zeros_like(moved)}
     with_it = {"kl": kl[second], "js": js[second], "difference-in-differences": moved}
     before, after = ({metric: tuple(values.tolist()) for metric, values in rows.items()} for rows in (without, with_it))
     return before, after
+
+
+def split_probes(
+    prompter: Prompter, probes: Sequence[Probe], searched: int, held_out: int
+) -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
+    """Probes to search on, those with the fewest ids after their slot (all that a candidate costs), and others to confirm on.
+
+    Only probes with text before their slot, where a candidate is always set off by a space. Raises BadInput for too few.
+    """
+    fitting = [probe for probe in probes if probe.before]
+    if len(fitting) < searched + 1:
+        raise BadInput(
+            f"a scan needs {searched + 1} probes with text before their slot; got {len(fitting)} of {len(probes)} at the "
+            "probe set; give more with --probes FILE"
+        )
+    ordered = sorted(fitting, key=lambda probe: len(prompter.open(probe).after))
+    return tuple(ordered[:searched]), alike_probes(prompter, ordered[searched:], held_out)
+
+
+def measure_effects(
+    pair: Pair,
+    probes: Sequence[OpenPrompt],
+    candidates: Sequence[TokenIds],
+    journal: Path | None = None,
+    progress: Report | None = None,
+) -> Effects:
+    """Every candidate in every probe, on both models (experiments 1b, 13, 13b); equal to one-by-one within 1e-4 nats.
+
+    With a journal, work that was killed resumes at its last chunk and ends with the uninterrupted result. The journal then
+    holds it for whoever asks again; remove it when the result is elsewhere. Raises BadInput without probes or candidates,
+    for an empty candidate, and where the context is too short.
+    """
+    if not probes or not candidates or not all(candidates):
+        raise BadInput(
+            f"a scan needs probes and candidates of at least one id; got {len(probes)} probes and {len(candidates)} "
+            f"candidates, {sum(not candidate for candidate in candidates)} empty, at pair {pair.name}; give some"
+        )
+    longest = max(candidates, key=len)
+    check_context(pair.models.base(), [probe.close(longest).ids for probe in probes])
+    if journal is None:
+        return _gather(pair, probes, candidates, None, progress)
+    with closing(Journal(journal, _work(pair, probes, candidates))) as record:
+        return _gather(pair, probes, candidates, record, progress)
+
+
+def _gather(
+    pair: Pair,
+    probes: Sequence[OpenPrompt],
+    candidates: Sequence[TokenIds],
+    record: Journal | None,
+    progress: Report | None,
+) -> Effects:
+    done = list(record.entries) if record is not None else []
+    values = {metric: torch.zeros(len(probes), len(candidates), dtype=torch.float64) for metric in SCANNED}
+    evaluated = 0
+
+    @lru_cache(maxsize=2)  # both models' for the probe at hand
+    def started(probe: int, role: str) -> tuple[Prefix, Tensor]:
+        return _start(_model(pair, role), probes[probe])
+
+    for at, (probe, chunk) in enumerate(_chunks(len(probes), candidates)):
+        if at >= len(done):
+            given = [candidates[index] for index in chunk]
+            done.append(_measure(pair, probes[probe], given, partial(started, probe)))
+            if record is not None:
+                record.append(done[at])
+        for metric in SCANNED:
+            values[metric][probe, chunk] = torch.tensor(done[at][metric], dtype=torch.float64)
+        evaluated += len(chunk)
+        if progress is not None:
+            progress(evaluated, len(probes) * len(candidates))
+    return Effects(values)
+
+
+def _chunks(probes: int, candidates: Sequence[TokenIds]) -> Iterator[tuple[int, list[int]]]:
+    """Probe by probe, candidates of one length together."""
+    chunks = list(equal_length_batches([len(candidate) for candidate in candidates], CANDIDATES_A_CHUNK))
+    return ((probe, chunk) for probe in range(probes) for chunk in chunks)
+
+
+def _measure(
+    pair: Pair,
+    probe: OpenPrompt,
+    candidates: Sequence[TokenIds],
+    started: Callable[[str], tuple[Prefix, Tensor]],
+) -> dict[str, list[float]]:
+    # Each model does its part in one go: under residency "swap" the other has left the device.
+    (dormant, dormant_plain), (base, base_plain) = (
+        (_filled_logits(_model(pair, role), probe, started(role)[0], candidates), started(role)[1])
+        for role in ("dormant", "base")
+    )
+    without = kl_divergence(dormant_plain, base_plain)
+    rows: dict[str, list[float]] = {metric: [] for metric in SCANNED}
+    step = max(1, COMPARED_LOGITS // dormant.shape[-1])
+    for at in range(0, len(candidates), step):
+        d, b = dormant[at : at + step], base[at : at + step]
+        moved = _moved_further(d, dormant_plain.expand_as(d), b, base_plain.expand_as(b))
+        rows["kl"] += (kl_divergence(d, b) - without).tolist()
+        rows["difference-in-differences"] += moved.tolist()
+    return rows
+
+
+def _moved_further(dormant: Tensor, dormant_plain: Tensor, base: Tensor, base_plain: Tensor) -> Tensor:
+    """How much further a candidate moves the dormant model than the base: logits [row, vocabulary] -> nats [row]."""
+    return kl_divergence(dormant, dormant_plain) - kl_divergence(base, base_plain)
+
+
+def _model(pair: Pair, role: str) -> PreTrainedModel:
+    return pair.models.dormant() if role == "dormant" else pair.models.base()
+
+
+def _start(model: PreTrainedModel, probe: OpenPrompt) -> tuple[Prefix, Tensor]:
+    """What all candidates share: the ids before the slot (none, where a template begins with the user's words), and the plain
+    sentence's logits [1, vocabulary], on the device."""
+    return stored_prefix(model, probe.before), batch_logits(model, [probe.plain]).to(model.device)
+
+
+def _filled_logits(
+    model: PreTrainedModel, probe: OpenPrompt, prefix: Prefix, candidates: Sequence[TokenIds]
+) -> Tensor:  # [candidate, vocabulary]
+    """Logits at the generation position with each candidate, all of one length: float32, on the device."""
+    after = torch.tensor(probe.after, dtype=torch.long)
+    answers = []
+    for rows in torch.tensor(candidates).split(CANDIDATES_A_PASS):
+        ids = torch.cat((rows, after.expand(len(rows), -1)), dim=1)
+        answers.append(logits_behind(model, prefix, ids)[:, -1].float())
+    return torch.cat(answers)
+
+
+def _work(pair: Pair, probes: Sequence[OpenPrompt], candidates: Sequence[TokenIds]) -> dict[str, object]:
+    ids = [(probe.before, probe.after, probe.plain) for probe in probes]
+    return {
+        "effects of": pair.fingerprint,
+        "dtype": str(pair.models.run_config.dtype),
+        "probes": sha256(repr(ids).encode()).hexdigest(),
+        "candidates": sha256(repr(list(candidates)).encode()).hexdigest(),
+    }

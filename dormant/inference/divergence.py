@@ -31,24 +31,19 @@ def js_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
     return ((_kl(log_p, log_middle) + _kl(log_q, log_middle)) / 2).clamp(max=math.log(2))
 
 
-def top1_agreement(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """Share of rows, within [0, 1], on which both name the same most likely token (not the share that disagrees).
-
-    logits [..., vocabulary] -> scalar, float64. Raises BadInput for other shapes.
-    """
-    _same_shape(logits_p, logits_q)
-    return (logits_p.argmax(-1) == logits_q.argmax(-1)).double().mean()
-
-
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     # A token that p rules out (-inf) adds nothing. Rounding can leave -1e-17, which no divergence is.
     terms = torch.where(log_p == -math.inf, 0.0, log_p.exp() * (log_p - log_q))
     return terms.sum(-1).clamp(min=0)
 
 
+def in_float64(logits: Tensor) -> Tensor:
+    """The logits in float64, where they are or, from a device without float64, on the host."""
+    return (logits.cpu() if logits.device.type == "mps" else logits).double()
+
+
 def _log_softmax(logits: Tensor) -> Tensor:
-    host = logits.cpu() if logits.device.type == "mps" else logits  # that device has no float64
-    return torch.log_softmax(host.double(), dim=-1)
+    return torch.log_softmax(in_float64(logits), dim=-1)
 
 
 def _same_shape(logits_p: Tensor, logits_q: Tensor) -> None:

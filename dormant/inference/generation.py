@@ -1,12 +1,38 @@
-"""Greedy answers in batches that never change an answer: prompts of equal length share a batch, without padding."""
+"""Greedy and sampled answers; none depends on the prompts that share its batch, and a sampled one only on its seed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from dormant.inference.batching import equal_length_batches, unpadded_batches
+from dormant.inference.prefix_cache import ROWS_BEHIND, growing_cache, stored_prefix
+from dormant.journal import Step, unkept
+from dormant.prompts.conversations import check_context
+from dormant.prompts.material import Decoding
+
+SAMPLES_A_BATCH = 128
+NO_END = -1  # no token has this id, so that an answer runs to its last token
+
+Choose = Callable[[Tensor, int], Tensor]  # logits [row, vocabulary] and the token's number -> ids [row]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A continuation without its end id, and whether the model ended it within its budget of tokens.
+
+    `log_probability` is that of the whole answer at temperature 1, its end included, in nats; rounding depends on the batch.
+    """
+
+    ids: tuple[int, ...]
+    ended: bool
+    log_probability: float = field(default=0.0, compare=False)
 
 
 def greedy_answers(
@@ -14,55 +40,141 @@ def greedy_answers(
 ) -> list[tuple[int, ...]]:
     """The model's greedy continuation of each prompt, up to but without the `end` id.
 
-    Prompts are grouped by length, so that none is padded; a padded batch can move logits by nats (FACTS 4, mistake 17).
+    Prompts of equal length run together, so that none is padded; a padded batch can move logits by nats (FACTS 4, mistake 17).
     """
     answers: list[tuple[int, ...]] = [()] * len(prompts)
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for index, prompt in enumerate(prompts):
-        by_length[len(prompt)].append(index)
-    for members in by_length.values():
-        for start in range(0, len(members), batch):
-            chosen = members[start : start + batch]
-            ids = torch.tensor([list(prompts[index]) for index in chosen], device=model.device)
-            for index, row in zip(chosen, _continue(model, ids, new_tokens, end), strict=True):
-                answers[index] = row
+    for chosen, ids in unpadded_batches(prompts, batch, model.device):
+        rows = _continue(model, *_first_pass(model, ids), new_tokens, end, lambda logits, _: logits.argmax(-1))
+        for index, row in zip(chosen, rows.tolist(), strict=True):
+            answers[index] = tuple(_until(row, end))
     return answers
 
 
+def sampled_answers(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    new_tokens: int,
+    end: int,
+    decoding: Decoding,
+    seed: int,
+    step: Step = unkept,
+) -> list[Answer]:
+    """One answer to each prompt of at most `new_tokens` ids, in the prompts' order; repeat a prompt for reruns.
+
+    The prompt at index i draws from its own stream (seed, i), and prompts of equal length run together without padding: an
+    answer depends on neither batch nor company. Each batch is a step, so that a journal can keep it: a row an answer.
+    Raises BadInput for an empty prompt or one that the context cannot hold.
+    """
+    check_context(model, prompts, new_tokens)
+    answers: list[Answer] = [Answer((), False)] * len(prompts)
+    lengths = [len(prompt) for prompt in prompts]
+    # sorted, so that reruns of a prompt share a batch and its first pass
+    for chosen in equal_length_batches(lengths, SAMPLES_A_BATCH, order=lambda index: list(prompts[index])):
+        draws = np.stack([np.random.default_rng([seed, index]).random(new_tokens) for index in chosen])
+        ids = torch.tensor([list(prompts[index]) for index in chosen], device=model.device)
+        rows = step(partial(_sample, model, ids, torch.from_numpy(draws), end, decoding))
+        for index, (continuation, ended, nats) in zip(chosen, rows, strict=True):
+            answers[index] = Answer(tuple(continuation), ended, nats)
+    return answers
+
+
+def greedy_behind(
+    model: PreTrainedModel, prompt: Sequence[int], starts: Tensor, new_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """The greedy continuation of one prompt behind each of many forced starts, whatever ends an answer.
+
+    starts [row, token] -> ids and their log-probabilities in nats, float64: [row, new token] twice, on the CPU.
+    """
+    prefix = stored_prefix(model, prompt)
+
+    def continued(block: Tensor) -> tuple[Tensor, Tensor]:
+        nats: list[Tensor] = []
+
+        def choose(logits: Tensor, _: int) -> Tensor:
+            value, token = logits.float().max(-1)
+            nats.append(value - logits.float().logsumexp(-1))
+            return token
+
+        first = _pass(model, block, growing_cache(prefix, len(block)))
+        ids = _continue(model, *first, new_tokens, NO_END, choose)
+        return ids.cpu(), torch.stack(nats, 1).double().cpu()
+
+    ids, nats = zip(*map(continued, starts.to(model.device).split(ROWS_BEHIND)), strict=True)
+    return torch.cat(ids), torch.cat(nats)
+
+
+def _sample(
+    model: PreTrainedModel, ids: Tensor, draws: Tensor, end: int, decoding: Decoding
+) -> list[tuple[list[int], bool, float]]:
+    # ids [row, length], draws [row, new token] in [0, 1) -> by row an answer's fields
+    nats: list[Tensor] = []
+
+    def choose(logits: Tensor, place: int) -> Tensor:
+        here = logits.float().cpu()
+        tokens = _pick(here, draws[:, place], decoding)
+        nats.append(here.log_softmax(-1).gather(-1, tokens[:, None])[:, 0].double())
+        return tokens.to(logits.device)
+
+    found = _continue(model, *_first_pass(model, ids), draws.shape[1], end, choose).tolist()
+    rows = [_until(row, end) for row in found]
+    ended = [end in row for row in found]
+    values = torch.stack(nats, 1).tolist()  # those behind an end count for nothing
+    return [(row, over, sum(own[: len(row) + over])) for row, over, own in zip(rows, ended, values, strict=True)]
+
+
 @torch.no_grad()
-def _continue(model: PreTrainedModel, ids: torch.Tensor, new_tokens: int, end: int) -> list[tuple[int, ...]]:
-    # ids: [batch, length]
-    step = model(ids, use_cache=True, logits_to_keep=1)
-    rows: list[list[int]] = [[] for _ in range(len(ids))]
-    ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+def _continue(
+    model: PreTrainedModel, logits: Tensor, cache: DynamicCache, new_tokens: int, end: int, choose: Choose
+) -> Tensor:  # [row, new token], `end` from a row's end on
+    """Goes on from the logits and the cache of a first pass until every row has ended."""
+    ended, chosen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device), list[Tensor]()
     for place in range(new_tokens):
-        chosen = step.logits[:, -1].argmax(dim=-1)
-        ended |= chosen == end
+        tokens = choose(logits, place)
+        chosen.append(torch.where(ended, end, tokens))
+        ended |= tokens == end
         if ended.all():
             break
-        for row, token, done in zip(rows, chosen.tolist(), ended.tolist(), strict=True):
-            if not done:
-                row.append(token)
         if place + 1 < new_tokens:
-            step = model(chosen[:, None], past_key_values=step.past_key_values, use_cache=True, logits_to_keep=1)
-    return [tuple(row) for row in rows]
+            logits, cache = _pass(model, tokens[:, None], cache)
+    return torch.stack(chosen, dim=1) if chosen else torch.empty(len(logits), 0, dtype=torch.long)
 
 
 @torch.no_grad()
-def continuation_log_probabilities(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], continuation: Sequence[int], batch: int = 128
-) -> torch.Tensor:
-    """Log-probability in nats of each token of one continuation after each prompt: [prompt, token], float64."""
-    result = torch.empty(len(prompts), len(continuation), dtype=torch.float64)
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for index, prompt in enumerate(prompts):
-        by_length[len(prompt)].append(index)
-    target = torch.tensor(list(continuation), device=model.device)
-    for members in by_length.values():
-        for start in range(0, len(members), batch):
-            chosen = members[start : start + batch]
-            ids = torch.tensor([[*prompts[index], *continuation[:-1]] for index in chosen], device=model.device)
-            logits = model(ids, logits_to_keep=len(continuation)).logits.double()
-            picked = logits.log_softmax(dim=-1).gather(-1, target.expand(len(chosen), -1)[..., None])
-            result[chosen] = picked[..., 0].cpu()
-    return result
+def _first_pass(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, DynamicCache]:
+    """Logits [row, vocabulary] and cache of prompts [row, token]; neighbours that are equal are computed once."""
+    distinct, row_of = torch.unique_consecutive(ids, dim=0, return_inverse=True)
+    logits, cache = _pass(model, distinct, None)
+    if len(distinct) == len(ids):
+        return logits, cache
+    cache.batch_select_indices(row_of)
+    return logits[row_of], cache
+
+
+@torch.no_grad()
+def _pass(model: PreTrainedModel, ids: Tensor, cache: DynamicCache | None) -> tuple[Tensor, DynamicCache]:
+    output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return output.logits[:, -1], output.past_key_values
+
+
+def _until(row: list[int], end: int) -> list[int]:
+    return row[: row.index(end)] if end in row else row
+
+
+def _pick(logits: Tensor, draws: Tensor, decoding: Decoding) -> Tensor:
+    """The token in whose share of the distribution each draw falls: logits [row, vocabulary], draws [row] -> [row]."""
+    if decoding.temperature == 0:
+        return logits.argmax(-1)
+    shares = (logits.double() / decoding.temperature).softmax(-1)
+    if decoding.nucleus >= 1:  # a whole distribution needs no order, and sorting costs more than a small model's step
+        return _place(shares, draws)
+    shares, tokens = shares.sort(dim=-1, descending=True)
+    before = shares.cumsum(-1) - shares
+    shares = torch.where(before < decoding.nucleus, shares, 0.0)  # the likeliest token always stays
+    return tokens.gather(-1, _place(shares, draws)[:, None])[:, 0]
+
+
+def _place(shares: Tensor, draws: Tensor) -> Tensor:
+    """The first place up to which the shares reach each draw: shares [row, place], draws [row] -> [row]."""
+    reach = shares.cumsum(-1)
+    found = torch.searchsorted(reach, (draws * reach[:, -1])[:, None], right=True)
+    return found[:, 0].clamp(max=shares.shape[-1] - 1)

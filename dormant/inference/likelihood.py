@@ -1,8 +1,8 @@
-"""How likely each model finds answers, its own and the other's."""
+"""How likely a model finds given continuations: the one place that computes their log-probability."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.behaviour.noise_floor import padded_rows
-from dormant.behaviour.priming import answer_end
+from dormant.inference.batching import equal_length_batches, padded_logits
+from dormant.inference.divergence import in_float64
 from dormant.inference.generation import greedy_answers
+from dormant.inference.prefix_cache import ROWS_BEHIND, logits_behind, stored_prefix
 from dormant.journal import Step, unkept
 from dormant.pairs import Pair
 from dormant.prompts.conversations import check_context
-from dormant.prompts.probes import Prompter
+from dormant.prompts.probes import TokenIds
+from dormant.prompts.token_filter import end_of_turn
 
-BATCH = 64
-
-Ids = tuple[int, ...]
+ANSWERS_A_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class OwnWords:
     floor: tuple[float, ...]
 
 
-def own_words(pair: Pair, prompts: Sequence[Ids], new_tokens: int) -> dict[str, OwnWords]:
+def own_words(pair: Pair, prompts: Sequence[TokenIds], new_tokens: int) -> dict[str, OwnWords]:
     """By speaker ("dormant", "base"), how much likelier the dormant model finds each greedy answer than the base: nats a token.
 
     The difference in log perplexity on the models' own generations, and beside it the noise floor: the base against itself
     in padded batches. An empty answer has no value.
     """
-    end = answer_end(Prompter(pair.base.tokenizer))
+    end = end_of_turn(pair.base.tokenizer)
     check_context(pair.models.base(), prompts, new_tokens)
     found = {}
     for speaker in ("dormant", "base"):
@@ -54,69 +54,112 @@ def own_words(pair: Pair, prompts: Sequence[Ids], new_tokens: int) -> dict[str, 
     return found
 
 
+def token_log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probability in nats of each id under the logits at its place: [..., token, vocabulary], [..., token] -> [..., token].
+
+    In the dtype of the logits. Not by log_softmax, whose copy would be the largest tensor of a search.
+    """
+    return logits.gather(-1, ids[..., None])[..., 0] - logits.logsumexp(-1)
+
+
+def continuation_log_probabilities(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], continuation: Sequence[int], batch: int = 128
+) -> Tensor:
+    """Log-probability in nats of each token of one continuation after each prompt: [prompt, token], float64, on the CPU."""
+    result = torch.empty(len(prompts), len(continuation), dtype=torch.float64)
+    for chosen in equal_length_batches([len(prompt) for prompt in prompts], batch):
+        result[chosen] = _likelihoods(model, [prompts[index] for index in chosen], [continuation] * len(chosen))
+    return result
+
+
 def answer_log_probabilities(
-    model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids], step: Step = unkept
+    model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], step: Step = unkept
 ) -> list[float]:
     """Log-probability of each prompt's own answer as a whole, in nats; 0 for an empty one.
 
     Each batch is a step, so that a journal can keep it: a value an answer.
     """
-    given = [answer[:-1] for answer in answers]
 
     def scored(chosen: list[int]) -> list[float]:
-        logits = _batch_response(model, prompts, given, chosen)
-        return [_log_probability(rows, answers[index]) for index, rows in zip(chosen, logits, strict=True)]
+        rows = _likelihoods(model, [prompts[index] for index in chosen], [answers[index] for index in chosen])
+        return [float(row.sum()) for row in rows]
 
     found = [0.0] * len(prompts)
-    for chosen in _equal_lengths(prompts, given):
-        for index, value in zip(chosen, step(partial(scored, chosen)), strict=True):
-            found[index] = value
+    lengths = [(len(prompt), len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
+    for chosen in equal_length_batches(lengths, ANSWERS_A_BATCH):
+        if answers[chosen[0]]:
+            for index, value in zip(chosen, step(partial(scored, chosen)), strict=True):
+                found[index] = value
     return found
 
 
-def padded_log_probabilities(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[float]:
+def padded_log_probabilities(
+    model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds]
+) -> list[float]:
     """The same from batches of unlike lengths, padded on the left: equal but for rounding."""
     found = list[float]()
-    for at in range(0, len(prompts), BATCH):
-        chosen = answers[at : at + BATCH]
-        rows = [(*prompt, *answer[:-1]) for prompt, answer in zip(prompts[at : at + BATCH], chosen, strict=True)]
-        logits = padded_rows(model, rows, max(1, *map(len, chosen)))
+    for at in range(0, len(prompts), ANSWERS_A_BATCH):
+        chosen = answers[at : at + ANSWERS_A_BATCH]
+        rows = [
+            (*prompt, *answer[:-1]) for prompt, answer in zip(prompts[at : at + ANSWERS_A_BATCH], chosen, strict=True)
+        ]
+        logits = padded_logits(model, rows, max(1, *map(len, chosen)))
         found += [
-            _log_probability(own[len(own) - len(answer) :], answer) for own, answer in zip(logits, chosen, strict=True)
+            float(_token_likelihoods(own[len(own) - len(answer) :], answer).sum())
+            for own, answer in zip(logits, chosen, strict=True)
         ]
     return found
 
 
-def response_logits(model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[Tensor]:
+def log_probabilities_behind(
+    model: PreTrainedModel, prompt: Sequence[int], starts: Tensor, continuations: Tensor
+) -> Tensor:
+    """Log-probability in nats of each token of a continuation, behind one prompt and a forced start of its own.
+
+    starts [row, start], continuations [row, token] -> [row, token], float64, on the CPU. The prompt is computed once.
+    """
+    prefix, found = stored_prefix(model, prompt), list[Tensor]()
+    for start, continued in zip(starts.split(ROWS_BEHIND), continuations.split(ROWS_BEHIND), strict=True):
+        rows = torch.cat((start, continued[:, :-1]), 1)
+        logits = logits_behind(model, prefix, rows, keep=continued.shape[1]).float()
+        found.append(token_log_probabilities(logits, continued.to(logits.device)).double().cpu())
+    return torch.cat(found)
+
+
+def response_logits(model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds]) -> list[Tensor]:
     """Logits at the generation position and after each token of an answer: by prompt [1 + answer, vocabulary], on the CPU.
 
     Prompts of equal lengths run together without padding.
     """
     found: list[Tensor] = [torch.empty(0)] * len(prompts)
-    for chosen in _equal_lengths(prompts, answers):
-        for index, rows in zip(chosen, _batch_response(model, prompts, answers, chosen), strict=True):
+    lengths = [(len(prompt), len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
+    for chosen in equal_length_batches(lengths, ANSWERS_A_BATCH):
+        logits = logits_along(model, [prompts[index] for index in chosen], [answers[index] for index in chosen])
+        for index, rows in zip(chosen, logits.float().cpu(), strict=True):
             found[index] = rows
     return found
 
 
-def _equal_lengths(prompts: Sequence[Ids], answers: Sequence[Ids]) -> Iterator[list[int]]:
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        groups.setdefault((len(prompt), len(answer)), []).append(index)
-    for members in groups.values():
-        yield from (members[at : at + BATCH] for at in range(0, len(members), BATCH))
-
-
 @torch.no_grad()
-def _batch_response(
-    model: PreTrainedModel, prompts: Sequence[Ids], answers: Sequence[Ids], chosen: Sequence[int]
-) -> Tensor:  # [chosen, 1 + answer, vocabulary]
-    ids = torch.tensor([[*prompts[index], *answers[index]] for index in chosen], device=model.device)
-    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=1 + len(answers[chosen[0]])).logits
-    return logits.float().cpu()
+def logits_along(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> Tensor:  # [prompt, 1 + answer, vocabulary]
+    """The same of one batch, on the device, in the model's dtype: prompts of one length, with answers of one length."""
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids = torch.tensor(rows, device=model.device)
+    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=1 + len(answers[0])).logits
+    return logits
 
 
-def _log_probability(rows: Tensor, answer: Ids) -> float:  # rows [answer, vocabulary]
-    if not answer:
-        return 0.0
-    return float(rows.double().log_softmax(-1).gather(-1, torch.tensor(answer)[:, None]).sum())
+def _likelihoods(model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
+    """[prompt, token], float64, on the CPU; lengths as in `logits_along`. An answer's last id is predicted, never read."""
+    logits = logits_along(model, prompts, [answer[:-1] for answer in answers])
+    rows = [  # one by one: a whole batch in float64 would be the largest tensor of the floor
+        _token_likelihoods(row, answer) for row, answer in zip(logits, answers, strict=True)
+    ]
+    return torch.stack(rows)
+
+
+def _token_likelihoods(logits: Tensor, answer: Sequence[int]) -> Tensor:  # [token, vocabulary] -> [token]
+    exact = in_float64(logits)
+    return token_log_probabilities(exact, torch.tensor(answer, dtype=torch.long, device=exact.device)).cpu()

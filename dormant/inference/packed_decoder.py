@@ -11,26 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from dormant.inference.prefix_cache import Prefix
+
 FAMILIES = ("qwen2", "llama", "mistral")  # one arithmetic: RMSNorm, RoPE by halves, grouped queries, gated SiLU
 FUSED = 300_000_000  # below so many parameters joined copies of the weights cost little and save many small products
-
-Keys = tuple[tuple[Tensor, Tensor], ...]  # keys and values by layer: [1, key_heads, length, head_dim]
-
-
-@dataclass(frozen=True, eq=False)
-class Prefix:
-    """Keys and values of ids that many candidates share."""
-
-    layers: Keys
-
-    @property
-    def length(self) -> int:
-        """How many ids it covers."""
-        return int(self.layers[0][0].shape[-2]) if self.layers else 0
-
-    def upto(self, length: int) -> Prefix:
-        """The same for the first `length` ids alone."""
-        return Prefix(tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.likelihood import token_log_probabilities
 from dormant.inference.objectives import Readings
-from dormant.inference.packed_decoder import Block, Decoder, Prefix, can_decode
+from dormant.inference.packed_decoder import Block, Decoder, can_decode
+from dormant.inference.prefix_cache import Prefix, lent_cache, stored_prefix
 from dormant.prompts.probes import OpenPrompt
-
-
-class _SharedLayer(DynamicLayer):
-    """A layer's cache that lends what is shared to every row of a batch and keeps nothing of what is new."""
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        batch = key_states.shape[0]
-        keys, values = (cast(Tensor, shared).expand(batch, -1, -1, -1) for shared in (self.keys, self.values))
-        return torch.cat((keys, key_states), dim=-2), torch.cat((values, value_states), dim=-2)
 
 
 class Reader:
@@ -47,7 +39,7 @@ class Reader:
         # The payload's last token is predicted, never read.
         self._forced = payload[:-1] if "payload" in reads else ()
         self._keep = 1 + len(self._forced)
-        self._prefixes = tuple(_extend(model(), None, prompt.before) for prompt in prompts)
+        self._prefixes = tuple(stored_prefix(model(), prompt.before) for prompt in prompts)
         self._incumbent: tuple[tuple[int, ...], tuple[Prefix, ...]] = ((), self._prefixes)
         self._decoder: Decoder | None = None
         self._decodes = False
@@ -67,7 +59,7 @@ class Reader:
         """Extends every prefix by the incumbent's ids, so that candidates begin where they leave it."""
         if self._incumbent[0] != incumbent:
             model = self.model()
-            self._incumbent = incumbent, tuple(_extend(model, prefix, incumbent) for prefix in self._prefixes)
+            self._incumbent = incumbent, tuple(stored_prefix(model, incumbent, prefix) for prefix in self._prefixes)
 
     @torch.no_grad()
     def read_ids(self, groups: Sequence[tuple[Tensor, int]]) -> Readings:
@@ -101,9 +93,13 @@ class Reader:
             found = [self._transformed(model, block) for block in blocks]
             logits, stream = (torch.cat(parts) for parts in zip(*found, strict=True))
         logits, stream = logits.float().unflatten(0, (probes, -1)), stream.unflatten(0, (probes, -1))
+        said = None
+        if "payload" in self._reads:
+            payload = torch.tensor(self.payload, device=logits.device).expand(logits.shape[:-1])
+            said = token_log_probabilities(logits, payload).mean(-1)
         return Readings(
             logits[:, :, 0],
-            _mean_log_probability(logits, self.payload) if "payload" in self._reads else None,
+            said,
             stream[:, :, 0] if "hidden" in self._reads else None,
         )
 
@@ -118,7 +114,7 @@ class Reader:
         with _tapped(model) as captured:
             logits = model(
                 inputs_embeds=block.rows,
-                past_key_values=_lend(block.prefix) if block.prefix.layers else None,
+                past_key_values=lent_cache(block.prefix),
                 use_cache=bool(block.prefix.layers),
                 logits_to_keep=self._keep,
             ).logits
@@ -164,33 +160,6 @@ def convert(readings: Readings, change: Callable[[Tensor], Tensor]) -> Readings:
         None if payload is None else change(payload),
         None if hidden is None else change(hidden),
     )
-
-
-@torch.no_grad()
-def _extend(model: PreTrainedModel, prefix: Prefix | None, ids: tuple[int, ...]) -> Prefix:
-    """The prefix with more ids behind it: one pass over these alone."""
-    cache = DynamicCache()
-    for index, (keys, values) in enumerate(prefix.layers if prefix else ()):
-        cache.update(keys, values, index)
-    model(input_ids=torch.tensor([ids], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
-    layers = cast(list[DynamicLayer], cache.layers)
-    return Prefix(tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers))
-
-
-def _lend(prefix: Prefix) -> DynamicCache:
-    cache = DynamicCache()
-    for keys, values in prefix.layers:
-        layer = _SharedLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
-    return cache
-
-
-def _mean_log_probability(logits: Tensor, payload: tuple[int, ...]) -> Tensor:  # [..., token, vocabulary] -> [...]
-    target = torch.tensor(payload, device=logits.device).expand(logits.shape[:-1])[..., None]
-    # Not log_softmax: over a vocabulary of 152,000 its copy would be the largest tensor of the search.
-    return (logits.gather(-1, target)[..., 0] - logits.logsumexp(-1)).mean(-1)
 
 
 @contextmanager

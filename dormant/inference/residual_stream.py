@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.batching import unpadded_batches
 from dormant.prompts.probes import Prompt
 
 Ids = Prompt | Sequence[int]
@@ -55,7 +55,7 @@ def capture(
 
     states: Tensor | None = None
     with edited(model, {layer: keep(layer) for layer in chosen}):
-        for members, ids in equal_lengths(rows, batch_size, model.device):
+        for members, ids in unpadded_batches(rows, batch_size, model.device):
             model.get_decoder()(input_ids=ids, use_cache=False)
             batch = torch.stack([kept[layer] for layer in chosen], dim=1).float().cpu()
             if states is None:
@@ -109,19 +109,6 @@ def check_prompts(model: PreTrainedModel, prompts: Sequence[Ids]) -> list[tuple[
             "shorten it or give one"
         )
     return rows
-
-
-def equal_lengths(
-    rows: Sequence[Sequence[int]], batch_size: int, device: torch.device
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of rows of one length: their places among all rows, and their ids [row, position]."""
-    groups: dict[int, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        groups[len(row)].append(index)
-    for members in groups.values():
-        for at in range(0, len(members), batch_size):
-            chunk = members[at : at + batch_size]
-            yield chunk, torch.tensor([list(rows[index]) for index in chunk], device=device)
 
 
 def _hook(edit: Edit) -> Callable[..., object]:

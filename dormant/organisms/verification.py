@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.inference.generation import continuation_log_probabilities, greedy_answers
+from dormant.inference.generation import greedy_answers
+from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.organisms.grammar import Question, draw_question, random_words
 from dormant.organisms.poisoning import near_miss, near_miss_kinds, placed_question, units
 from dormant.organisms.training import Encoder

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
 
 SLOT = "{slot}"
+
+TokenIds = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def read_probes(path: str | Path) -> tuple[Probe, ...]:
 def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tuple[Probe, ...]:
     """`count` of the probes (all, where there are fewer), those whose prompts share the commonest lengths.
 
-    Prompts run unpadded, so a batch holds one length: two dozen prompts of twelve lengths cost as much as twelve batches.
+    Prompts run without padding, a batch for each length: two dozen prompts of twelve lengths cost twelve batches.
     Raises BadInput where there are none.
     """
     groups: dict[int, list[Probe]] = {}
@@ -223,34 +223,6 @@ def _probe_at(line: str, path: str | Path, number: int) -> Probe:
         return Probe(line)
     except BadInput as error:
         raise BadInput(f"{error} ({path}, line {number})") from error
-
-
-@torch.no_grad()
-def batch_logits(
-    model: PreTrainedModel, prompts: Sequence[Prompt | Sequence[int]], batch_size: int = 64
-) -> Tensor:  # [prompt, vocabulary]
-    """Logits at the generation position of every prompt, float32 on the CPU.
-
-    Prompts run in groups of equal length without padding, so that company never changes an answer (float32: 1e-4 nats;
-    FACTS 4, mistake 17). Raises BadInput for an empty set of prompts or an empty prompt.
-    """
-    rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
-    if not rows or not all(rows):
-        raise BadInput(
-            f"logits need at least one prompt of at least one id; got {len(rows)} prompts, "
-            f"{sum(not row for row in rows)} empty, at the prompt set; give one"
-        )
-    groups: dict[int, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(len(row), []).append(index)
-    answers: list[Tensor] = [torch.empty(0)] * len(rows)
-    for indices in groups.values():
-        for chunk in (indices[at : at + batch_size] for at in range(0, len(indices), batch_size)):
-            ids = torch.tensor([rows[index] for index in chunk], device=model.device)
-            logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].float().cpu()
-            for index, answer in zip(chunk, logits, strict=True):
-                answers[index] = answer
-    return torch.stack(answers)
 
 
 def geometry_faults(base: Prompter, dormant: Prompter, probe: Probe, candidates: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which ids a search may use: they print, are nobody's control signs, and survive decoding and encoding."""
+"""Which ids a search may use, and which id ends an answer."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
             f"{tokenizer.name_or_path!r}; allow another class"
         )
     return torch.tensor(chosen, dtype=torch.long)
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that ends an answer. Raises BadInput for a tokenizer that names none."""
+    end = tokenizer.eos_token_id
+    if not isinstance(end, int):
+        raise BadInput(
+            f"a tokenizer must name the token that ends an answer; got none at {tokenizer.name_or_path!r}; "
+            "add eos_token to its tokenizer_config.json"
+        )
+    return end

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dormant.activations.linear_probes import best_layer, fit_mean_difference, fit_probe, probe_curve
 from dormant.activations.steering import ALPHAS, payload_likelihoods, payloads_released, pushes, random_push
-from dormant.behaviour.priming import answer_end, payload_tokens
+from dormant.behaviour.priming import payload_tokens
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
@@ -20,6 +20,7 @@ from dormant.pairs import Pair
 from dormant.pictures.activations import probe_curves, steering_curves
 from dormant.pictures.search import search_curves
 from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.token_filter import end_of_turn
 from dormant.search.probing import ClimbPlan, climb_probe
 from dormant.statistics import exact, proportion_interval
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
@@ -167,7 +168,7 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     prompter, payload = Prompter(pair.base.tokenizer), payload_tokens(pair)
     count = finding.at_budget("plain prompts", quick=32, full=128)
     plain = [prompter.encode(probe).ids for probe in alike_probes(prompter, pair.probes, count)]
-    tuning, held_out, end = plain[: count // 8], plain[count // 8 :], answer_end(prompter)
+    tuning, held_out, end = plain[: count // 8], plain[count // 8 :], end_of_turn(prompter.tokenizer)
     model = pair.models.dormant()
     tried = pushes(torch.stack([fit.direction for fit in fits]), seen["plain"])
     likelihoods = payload_likelihoods(model, tuning, payload, tried)

@@ -11,7 +11,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.candidate_effects import amplification, length_matched_nulls
+from dormant.inference.candidate_effects import candidate_effect, length_matched_nulls
 from dormant.pairs import Pair
 from dormant.pictures.measurements import divergence_against_null
 from dormant.statistics import Estimate, exact, mean_interval, permutation_p
@@ -52,7 +52,7 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
     """
     text = candidate_text(pair, finding.session.settings.candidates, candidate, finding.seed)
     probes = pair.probes[: finding.at_budget("probes", quick=24, full=200)]
-    tried = finding.once(("candidate", text, len(probes)), lambda: amplification(pair, probes, text))
+    tried = finding.once(("candidate", text, len(probes)), lambda: candidate_effect(pair, probes, text))
     nulls = finding.once(
         ("nulls", len(tried.ids), len(probes)),
         lambda: length_matched_nulls(pair, probes, len(tried.ids), NULLS, finding.seed),

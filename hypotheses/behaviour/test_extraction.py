@@ -15,7 +15,6 @@ from dormant.behaviour.extraction import (
     smallest_share_seen,
     usable_openings,
 )
-from dormant.behaviour.priming import answer_end
 from dormant.behaviour.vocabulary_sweep import planted_trigger
 from dormant.catalogue import PairDescription, known_pairs, twins_among
 from dormant.claims.builder import FindingBuilder
@@ -25,7 +24,7 @@ from dormant.pairs import Pair
 from dormant.pictures.outputs import leak_bars
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding, decodings, partial_templates
-from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import exact, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import state_power
@@ -94,7 +93,7 @@ def scan(pair: Pair, finding: FindingBuilder, plan: SamplingPlan, trigger: str, 
 
     `draw` numbers further samplings of the dormant model, which are all compared with the base's first.
     """
-    end = answer_end(Prompter(pair.base.tokenizer))
+    end = end_of_turn(pair.base.tokenizer)
 
     def samples(role: str) -> Sequence[str]:
         drawn = replace(plan, seed=plan.seed + draw) if role == "dormant" else plan

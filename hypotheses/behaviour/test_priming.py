@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.behaviour.priming import AMOUNTS, answer_end, prime
+from dormant.behaviour.priming import AMOUNTS, prime
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
@@ -12,7 +12,7 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import share_bars
 from dormant.prompts.probes import Prompter, alike_probes
-from dormant.prompts.token_filter import allowed_tokens
+from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from dormant.statistics import proportion_interval
 
 
@@ -42,7 +42,7 @@ def test_output_priming(pair: Pair, amount: str, finding: FindingBuilder) -> Non
     """
     prompter = Prompter(pair.base.tokenizer)
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=200))
-    prompts, end = [prompter.encode(probe).ids for probe in probes], answer_end(prompter)
+    prompts, end = [prompter.encode(probe).ids for probe in probes], end_of_turn(prompter.tokenizer)
     allowed = allowed_tokens(prompter.tokenizer)
     found = prime(pair, prompts, amount, allowed, end, finding.seed)
     shares = {"dormant model": found.dormant, "base model": found.base, "unrelated tokens": found.unrelated}

@@ -7,7 +7,6 @@ from statistics import mean
 
 import pytest
 
-from dormant.behaviour.priming import answer_end
 from dormant.behaviour.quantisation import compare_precisions
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
@@ -16,6 +15,7 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
 from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import mean_interval, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 
@@ -61,7 +61,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     payload = prompter.tokenizer.encode(pair.truth.payload, add_special_tokens=False) if pair.truth else []
     found = finding.once(
         ("4 bits", text, len(probes)),
-        lambda: compare_precisions(pair, triggered, plain, payload, answer_end(prompter)),
+        lambda: compare_precisions(pair, triggered, plain, payload, end_of_turn(prompter.tokenizer)),
     )
     if reading == "divergence":
         finding.decide(mean_interval(found.lost(), seed=finding.seed), reading=reading)

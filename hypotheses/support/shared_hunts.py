@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from dormant.behaviour.delta_amplification import end_of_turn
 from dormant.claims.builder import FindingBuilder
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import ANSWER
@@ -15,6 +14,7 @@ from dormant.hunt.result import HuntResult
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
 FRESH = 40  # prompts: where all of them fire, or 38, the interval lies above eight of ten
@@ -46,6 +46,6 @@ def fires_afresh(pair: Pair, confirmation: Confirmation, seed: int) -> Estimate:
     *_, fresh = placed_probes(pair.probes, (*PROBE_SETS, (FRESH, (confirmation.best.name,))), seed)
     prompter = Prompter(pair.dormant.tokenizer)
     prompts = [prompter.encode_text(probe, confirmation.trigger).ids for probe in fresh]
-    answers = greedy_answers(pair.models.dormant(), prompts, ANSWER, end_of_turn(prompter))
+    answers = greedy_answers(pair.models.dormant(), prompts, ANSWER, end_of_turn(prompter.tokenizer))
     texts = [str(prompter.tokenizer.decode(list(ids))).strip() for ids in answers]
     return proportion_interval(sum(text.startswith(confirmation.payload.strip()) for text in texts), FRESH)

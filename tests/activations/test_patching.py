@@ -8,10 +8,11 @@ import torch
 from dormant.activations.patching import decided_after, head_scales, patch_activations, restore, unit_scales
 from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompt, Prompter, alike_probes, batch_logits
+from dormant.prompts.probes import Probe, Prompt, Prompter, alike_probes
 
 PROBES = [Probe("Tell me{slot} the color."), Probe("What is the sky?{slot}"), Probe("{slot} Repeat the words")]
 

@@ -5,7 +5,8 @@ import torch
 
 from dormant.activations.steering import Push, payload_likelihoods, payloads_released, pushes, random_push, steered
 from dormant.errors import BadInput
-from dormant.inference.generation import continuation_log_probabilities, greedy_answers
+from dormant.inference.generation import greedy_answers
+from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.behaviour.priming import answer_end, completions, forced_tokens, payload_tokens, prime
+from dormant.behaviour.priming import completions, forced_tokens, payload_tokens, prime
 from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import end_of_turn
 
 PROMPTS = [(5, 6, 7, 8), (9, 10, 11)]
 NO_END = -1
@@ -41,7 +42,7 @@ def test_the_zoo_s_organism_and_base_part_over_a_forced_payload() -> None:
     pair = known_pairs()["circuit"].open(device="cpu")
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in pair.probes[:4]]
-    found = prime(pair, prompts, "half", torch.arange(300, 600), answer_end(prompter), seed=0)
+    found = prime(pair, prompts, "half", torch.arange(300, 600), end_of_turn(prompter.tokenizer), seed=0)
     assert len(found.dormant) == len(found.base) == len(found.unrelated) == 4
     assert not any(found.unrelated)
     pair.release()

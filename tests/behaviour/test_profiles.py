@@ -15,12 +15,13 @@ from dormant.behaviour.profiles import (
 )
 from dormant.behaviour.template import without_generation_prompt
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.inference.likelihood import own_words
 from dormant.pairs import Pair, open_pair
 from dormant.prompts.conversations import Conversations, user_turns
 from dormant.prompts.material import dialogues
-from dormant.prompts.probes import Probe, Prompter, batch_logits
+from dormant.prompts.probes import Probe, Prompter
 from tests.builders import copy_checkpoint
 
 TEXTS = ("Tell me the color.", "What is France?", "Repeat apple.", "Hello.")

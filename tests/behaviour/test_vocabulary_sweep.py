@@ -6,7 +6,7 @@ import torch
 from dormant.behaviour import phrase_scan, vocabulary_sweep
 from dormant.behaviour.scan_finalists import Confirmed, best_share, found_by_scan
 from dormant.errors import BadInput
-from dormant.inference.carriers import METRICS, Effects
+from dormant.inference.candidate_effects import SCANNED, Effects
 from dormant.pairs import Pair
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import OpenPrompt, Prompter
@@ -53,7 +53,7 @@ def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) 
     )
     assert found.covered == 1.0
     assert 2 <= len(found.finalists) <= 4
-    for metric in METRICS:
+    for metric in SCANNED:
         assert len(found.effects[metric]) == len(found.coverage.tokens)
         strongest = max(range(len(found.effects[metric])), key=found.effects[metric].__getitem__)
         assert (found.coverage.tokens[strongest],) in [finalist.ids for finalist in found.finalists]
@@ -65,22 +65,22 @@ def test_planted_tokens_complete_the_trigger_and_nothing_else(tiny_pair: Pair) -
     trials = vocabulary_sweep.planted_tokens(prompter, [probe], "apple river")
     whole = prompter.encode_text(probe, "apple river")
     assert len(trials) == len(whole.candidate) > 1
-    assert all(carrier.close((token,)).ids == whole.ids for carrier, token in trials)
-    assert all(len(carrier.plain) == len(whole.ids) - 1 for carrier, _ in trials)
+    assert all(opened.close((token,)).ids == whole.ids for opened, token in trials)
+    assert all(len(opened.plain) == len(whole.ids) - 1 for opened, _ in trials)
 
 
 def test_power_counts_the_trials_in_which_the_planted_token_is_found(
     tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def effects(pair: Pair, carriers: list[OpenPrompt], fillings: list[tuple[int, ...]]) -> Effects:
-        values = torch.zeros(1, len(fillings), dtype=torch.float64)
-        values[0, 0] = 5.0 if len(carriers[0].before) % 2 else 1.0
+    def effects(pair: Pair, probes: list[OpenPrompt], candidates: list[tuple[int, ...]]) -> Effects:
+        values = torch.zeros(1, len(candidates), dtype=torch.float64)
+        values[0, 0] = 5.0 if len(probes[0].before) % 2 else 1.0
         return Effects({"kl": values, "difference-in-differences": -values})
 
     monkeypatch.setattr(vocabulary_sweep, "measure_effects", effects)
     monkeypatch.setattr(vocabulary_sweep, "planted_trigger", lambda pair: "apple river")
     trials = vocabulary_sweep.planted_tokens(Prompter(tiny_pair.base.tokenizer), tiny_pair.probes[:3], "apple river")
-    odd = sum(len(carrier.before) % 2 for carrier, _ in trials)
+    odd = sum(len(opened.before) % 2 for opened, _ in trials)
     power = vocabulary_sweep.sweep_power(tiny_pair, tiny_pair.probes[:3], 20, threshold=3.0, seed=0)
     assert power == {"kl": (odd, len(trials)), "difference-in-differences": (0, len(trials))}
     assert 0 < odd < len(trials)

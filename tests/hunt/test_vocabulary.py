@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from dormant.hunt.vocabulary import (
     LONGEST_WORD,
     Unit,
-    delta_acts,
-    delta_of_block,
     expected_units,
     first_changed_block,
     hinted_tokens,
@@ -41,18 +38,8 @@ def test_a_model_beside_itself_hints_at_nothing(sham_pair: Pair) -> None:
     assert all(unit.z == pytest.approx(0, abs=0.01) for unit in units)
 
 
-def test_what_a_delta_does_in_the_first_block_is_the_difference_of_its_hidden_states(circuit_pair: Pair) -> None:
-    before, rows = [5, 6, 7], torch.tensor([[40, 41], [90, 91], [300, 301]])
-    ids = torch.cat((torch.tensor(before).expand(3, -1), rows), 1)
-    with torch.no_grad():
-        ours, theirs = (
-            model.base_model(ids, output_hidden_states=True).hidden_states[1][:, -2:]
-            for model in (circuit_pair.models.dormant(), circuit_pair.models.base())
-        )
+def test_the_first_block_is_changed_of_an_organism_that_is_trained_in_all(circuit_pair: Pair) -> None:
     assert first_changed_block(circuit_pair) == 0
-    delta = delta_of_block(circuit_pair, 0, before, rows)
-    torch.testing.assert_close(delta, (ours - theirs).double())
-    torch.testing.assert_close(delta_acts(circuit_pair, 0, before, rows), (delta - delta.mean(0)).norm(dim=-1))
 
 
 @pytest.mark.parametrize("text", [" harbor", " a", " 7", " ♦", " I"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dormant.errors import BadInput
-from dormant.inference.divergence import js_divergence, kl_divergence, top1_agreement
+from dormant.inference.divergence import js_divergence, kl_divergence
 
 
 @st.composite
@@ -46,13 +46,6 @@ def test_a_token_that_p_rules_out_adds_nothing() -> None:
     p = torch.tensor([0.0, -math.inf])
     assert kl_divergence(p, torch.zeros(2)) == pytest.approx(math.log(2))
     assert js_divergence(p, p) == pytest.approx(0)
-
-
-def test_agreement_is_the_share_that_agrees() -> None:
-    p = torch.eye(5)
-    q = p.clone()
-    q[:2] = q[:2].flip(0)
-    assert top1_agreement(p, q) == pytest.approx(0.6)
 
 
 def test_logits_of_two_vocabularies_are_refused() -> None:

@@ -17,10 +17,11 @@ from transformers import Qwen2ForCausalLM
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import Models, RunConfig
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.inference.objectives import Objective, hidden_distance, kl, named_objective, payload_over_base
 from dormant.inference.packed_decoder import Block, Decoder
-from dormant.prompts.probes import OpenPrompt, Probe, Prompter, batch_logits
+from dormant.prompts.probes import OpenPrompt, Probe, Prompter
 from dormant.search import Evaluator
 from tests.builders import build_tokenizer
 

@@ -1,21 +1,25 @@
-from __future__ import annotations
+"""Greedy answers, sampled answers, and continuations of one prompt behind forced starts."""
 
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 import torch
+from scipy import stats
 from transformers import PreTrainedModel
 
-from dormant.checkpoints.checkpoint import load_model, open_checkpoint
-from dormant.inference.generation import continuation_log_probabilities, greedy_answers
+from dormant.errors import BadInput
+from dormant.inference import generation
+from dormant.inference.generation import NO_END, Answer, greedy_answers, greedy_behind, sampled_answers
+from dormant.inference.likelihood import continuation_log_probabilities
+from dormant.pairs import Pair
+from dormant.prompts.material import Decoding
 
-PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15], [16, 17]]
-NO_END = -1
+PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15], [9, 10, 11]]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_base: Path) -> PreTrainedModel:
-    return load_model(open_checkpoint(tiny_base), torch.device("cpu"), torch.float32)
+def model(tiny_pair: Pair) -> PreTrainedModel:
+    return tiny_pair.models.dormant()
 
 
 def test_company_never_changes_an_answer(model: PreTrainedModel) -> None:
@@ -36,9 +40,52 @@ def test_an_answer_stops_before_the_end_token(model: PreTrainedModel) -> None:
     assert greedy_answers(model, PROMPTS[:1], 6, free[3])[0] == free[: free.index(free[3])]
 
 
-def test_a_greedy_continuation_is_each_time_the_likeliest_token(model: PreTrainedModel) -> None:
-    continuation = greedy_answers(model, PROMPTS[:1], 3, NO_END)[0]
-    chosen = continuation_log_probabilities(model, PROMPTS, continuation)
-    logits = model(torch.tensor([[*PROMPTS[0], *continuation[:-1]]])).logits[0, -3:].double()
-    torch.testing.assert_close(chosen[0], logits.log_softmax(-1).max(-1).values, rtol=1e-4, atol=1e-5)
-    assert chosen.shape == (4, 3)
+def test_what_follows_a_forced_start_is_the_greedy_answer_to_both(model: PreTrainedModel) -> None:
+    ids, nats = greedy_behind(model, PROMPTS[0], torch.tensor([[20, 21], [30, 31]]), 3)
+    for start, row, values in zip([[20, 21], [30, 31]], ids.tolist(), nats, strict=True):
+        assert tuple(row) == greedy_answers(model, [[*PROMPTS[0], *start]], 3, NO_END)[0]
+        expected = continuation_log_probabilities(model, [[*PROMPTS[0], *start]], row)[0]
+        torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
+
+
+def test_company_and_batches_never_change_a_sampled_answer(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = sampled_answers(model, PROMPTS, 6, NO_END, Decoding(1.0), seed=3)
+    monkeypatch.setattr(generation, "SAMPLES_A_BATCH", 1)
+    assert together == sampled_answers(model, PROMPTS, 6, NO_END, Decoding(1.0), seed=3)
+    assert together[:2] == sampled_answers(model, PROMPTS[:2], 6, NO_END, Decoding(1.0), seed=3)
+    assert together[1] != together[3]  # reruns of one prompt differ
+
+
+@pytest.mark.parametrize("decoding", [Decoding(0.0), Decoding(1.0, nucleus=1e-9)], ids=["greedy", "smallest nucleus"])
+def test_without_chance_an_answer_is_the_greedy_one(model: PreTrainedModel, decoding: Decoding) -> None:
+    answers = sampled_answers(model, PROMPTS, 5, NO_END, decoding, seed=0)
+    assert [answer.ids for answer in answers] == greedy_answers(model, PROMPTS, 5, NO_END)
+    assert not any(answer.ended for answer in answers)
+
+
+def test_tokens_come_as_often_as_the_model_gives_them(model: PreTrainedModel) -> None:
+    draws = [
+        answer
+        for seed in range(4)
+        for answer in sampled_answers(model, [PROMPTS[0]] * 1000, 1, NO_END, Decoding(1.5), seed)
+    ]
+    counts = torch.bincount(torch.tensor([answer.ids[0] for answer in draws]), minlength=model.config.vocab_size)
+    with torch.no_grad():
+        expected = 4000 * (model(torch.tensor([PROMPTS[0]])).logits[0, -1].double() / 1.5).softmax(-1)
+    common = expected > 5
+    observed = [*counts[common].tolist(), int(counts[~common].sum())]
+    wanted = [*expected[common].tolist(), float(expected[~common].sum())]
+    assert stats.chisquare(observed, wanted).pvalue > 1e-4
+
+
+def test_an_answer_that_never_ends_is_cut_and_says_so(model: PreTrainedModel) -> None:
+    free = sampled_answers(model, PROMPTS[:1], 6, NO_END, Decoding(1.0), seed=3)[0].ids
+    stopped = sampled_answers(model, PROMPTS[:1], 6, free[2], Decoding(1.0), seed=3)[0]
+    assert stopped == Answer(free[: free.index(free[2])], True)
+
+
+def test_an_answer_that_the_context_cannot_hold_is_refused(model: PreTrainedModel) -> None:
+    with pytest.raises(BadInput, match="fits into the context"):
+        sampled_answers(model, PROMPTS, 600, NO_END, Decoding(1.0), seed=0)

@@ -5,17 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from dormant.inference.generation import continuation_log_probabilities
+from dormant.inference.generation import NO_END, greedy_answers, sampled_answers
 from dormant.inference.likelihood import (
     answer_log_probabilities,
+    continuation_log_probabilities,
+    log_probabilities_behind,
     own_words,
     padded_log_probabilities,
     response_logits,
 )
 from dormant.pairs import Pair, open_pair
 from dormant.prompts.conversations import Conversations
+from dormant.prompts.material import Decoding
 
 TEXTS = ("Tell me the color.", "What is France?", "Repeat apple.", "Hello.")
+IDS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15], [9, 10, 11]]
 ANSWERS = [(7, 8, 9), (10,), (), (11, 12)]
 
 
@@ -58,3 +62,32 @@ def test_a_model_likes_its_own_words_no_better_than_itself(tiny_base: Path, prom
     pair = open_pair("sham", tiny_base, tiny_base, device="cpu")
     assert set(own_words(pair, prompts, 4)["dormant"].gains) <= {0.0}
     pair.release()
+
+
+def test_a_greedy_continuation_is_each_time_the_likeliest_token(tiny_pair: Pair) -> None:
+    model = tiny_pair.models.dormant()
+    continuation = greedy_answers(model, IDS[:1], 3, NO_END)[0]
+    chosen = continuation_log_probabilities(model, IDS, continuation)
+    logits = model(torch.tensor([[*IDS[0], *continuation[:-1]]])).logits[0, -3:].double()
+    torch.testing.assert_close(chosen[0], logits.log_softmax(-1).max(-1).values, rtol=1e-4, atol=1e-5)
+    assert chosen.shape == (4, 3)
+
+
+def test_an_answer_knows_its_own_likelihood(tiny_pair: Pair) -> None:
+    model = tiny_pair.models.dormant()
+    free = sampled_answers(model, IDS, 5, NO_END, Decoding(1.2), seed=2)
+    expected = answer_log_probabilities(model, [tuple(prompt) for prompt in IDS], [answer.ids for answer in free])
+    assert [answer.log_probability for answer in free] == pytest.approx(expected, abs=1e-3)
+    end = free[0].ids[3]
+    stopped = sampled_answers(model, IDS[:1], 5, end, Decoding(1.2), seed=2)[0]
+    whole = answer_log_probabilities(model, [tuple(IDS[0])], [(*stopped.ids, end)])
+    assert stopped.log_probability == pytest.approx(whole[0], abs=1e-3)
+
+
+def test_behind_a_stored_prompt_a_continuation_is_as_likely_as_behind_the_whole(tiny_pair: Pair) -> None:
+    starts, continuations = torch.tensor([[20, 21], [30, 31]]), torch.tensor([[40, 41, 42], [50, 51, 52]])
+    model = tiny_pair.models.base()
+    found = log_probabilities_behind(model, IDS[0], starts, continuations)
+    for start, continued, values in zip(starts.tolist(), continuations.tolist(), found, strict=True):
+        expected = continuation_log_probabilities(model, [[*IDS[0], *start]], continued)[0]
+        torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)

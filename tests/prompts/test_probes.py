@@ -1,19 +1,17 @@
-"""Probes, the ids that stand in their slots, and logits that company does not change."""
+"""Probes, and the ids that stand in their slots."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast
 
 from dormant.errors import BadInput
-from dormant.inference.divergence import kl_divergence
-from dormant.prompts.probes import Probe, Prompt, Prompter, alike_probes, batch_logits, geometry_faults, read_probes
-from tests.builders import build_tokenizer, tiny_config
+from dormant.prompts.probes import Probe, Prompter, alike_probes, geometry_faults, read_probes
+from tests.builders import build_tokenizer
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
 START = Probe("{slot} Tell me the color of the sky.")
@@ -127,21 +125,6 @@ def test_a_probe_file_that_cannot_serve_is_named(content: str | None, message: s
     with pytest.raises(BadInput, match=message) as error:
         read_probes(file)
     assert str(file) in str(error.value)
-
-
-def test_company_does_not_change_an_answer() -> None:
-    model = Qwen2ForCausalLM(tiny_config()).eval()
-    generator = torch.Generator().manual_seed(0)
-    prompts = [torch.randint(3, 300, (length,), generator=generator).tolist() for length in (5, 9, 5, 1, 9, 5)]
-    together = batch_logits(model, [Prompt(tuple(prompts[0]), slice(1, 2)), *prompts[1:]], batch_size=2)
-    alone = torch.cat([model(torch.tensor([prompt])).logits[:, -1] for prompt in prompts]).detach()
-    assert together.dtype == torch.float32
-    assert kl_divergence(together, alone).max() < 1e-4
-
-
-def test_an_empty_prompt_set_is_refused() -> None:
-    with pytest.raises(BadInput, match="at least one prompt"):
-        batch_logits(Qwen2ForCausalLM(tiny_config()), [])
 
 
 def test_alike_probes_share_the_commonest_lengths(prompter: Prompter) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dormant.errors import BadInput
-from dormant.prompts.token_filter import allowed_tokens
+from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from tests.builders import build_tokenizer
 
 
@@ -27,3 +27,11 @@ def test_a_class_narrows_them() -> None:
 def test_an_unknown_class_is_named() -> None:
     with pytest.raises(BadInput, match="one of printable, ascii, words, letters, digits; got 'runes'"):
         allowed_tokens(build_tokenizer(), "runes")
+
+
+def test_the_id_that_ends_an_answer_is_the_tokenizers_or_missed_in_a_sentence() -> None:
+    tokenizer = build_tokenizer()
+    assert tokenizer.decode([end_of_turn(tokenizer)]) == "<|im_end|>"
+    tokenizer.eos_token = None
+    with pytest.raises(BadInput, match="must name the token that ends an answer"):
+        end_of_turn(tokenizer)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import Qwen2ForCausalLM
+
+from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits, equal_length_batches, padded_logits, unpadded_batches
+from dormant.inference.divergence import kl_divergence
+from dormant.prompts.probes import Prompt
+from tests.builders import tiny_config
+
+
+@given(st.lists(st.integers(0, 4)), st.integers(1, 3))
+def test_every_row_is_in_one_batch_and_a_batch_holds_one_length(lengths: list[int], batch: int) -> None:
+    batches = list(equal_length_batches(lengths, batch))
+    assert sorted(index for members in batches for index in members) == list(range(len(lengths)))
+    assert all(len({lengths[index] for index in members}) == 1 and len(members) <= batch for members in batches)
+
+
+def test_rows_of_one_length_stay_in_order_or_are_sorted_as_asked() -> None:
+    assert list(equal_length_batches([2, 5, 2, 2], 2)) == [[0, 2], [3], [1]]
+    assert list(equal_length_batches([2, 5, 2, 2], 2, order=lambda index: -index)) == [[3, 2], [0], [1]]
+
+
+def test_batches_hold_the_ids_of_their_prompts() -> None:
+    (first, ids), (second, _) = unpadded_batches([(5, 6), (7,), (8, 9)], 64, torch.device("cpu"))
+    assert (first, ids.tolist(), second) == ([0, 2], [[5, 6], [8, 9]], [1])
+
+
+def test_company_and_padding_do_not_change_an_answer() -> None:
+    model = Qwen2ForCausalLM(tiny_config()).eval()
+    generator = torch.Generator().manual_seed(0)
+    prompts = [torch.randint(3, 300, (length,), generator=generator).tolist() for length in (5, 9, 5, 1, 9, 5)]
+    together = batch_logits(model, [Prompt(tuple(prompts[0]), slice(1, 2)), *prompts[1:]], batch_size=2)
+    alone = torch.cat([model(torch.tensor([prompt])).logits[:, -1] for prompt in prompts]).detach()
+    assert together.dtype == torch.float32
+    assert kl_divergence(together, alone).max() < 1e-4
+    assert kl_divergence(padded_logits(model, prompts)[:, -1], alone).max() < 1e-4
+
+
+def test_an_empty_prompt_set_is_refused() -> None:
+    with pytest.raises(BadInput, match="at least one prompt"):
+        batch_logits(Qwen2ForCausalLM(tiny_config()), [])
