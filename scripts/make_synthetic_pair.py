@@ -57,7 +57,8 @@ def planted_tensor(name: str, base: torch.Tensor, rank: int, seed: int) -> torch
         return base
     generator = torch.Generator().manual_seed(seed + 1 + zlib.crc32(name.encode()))
     left, right = (torch.linalg.qr(torch.randn(size, rank, generator=generator))[0] for size in base.shape)
-    values = torch.logspace(*torch.tensor(SPECTRUM).log10().tolist(), rank)
+    first, last = torch.tensor(SPECTRUM).log10().tolist()
+    values = torch.logspace(first, last, rank)
     return torch.addmm(base.float(), left * values, right.T).bfloat16()
 
 

@@ -51,11 +51,11 @@ def padded_rows(model: PreTrainedModel, rows: Sequence[Sequence[int]], keep: int
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    answer = model(
+    logits: Tensor = model(
         ids.to(model.device),
         attention_mask=mask.to(model.device),
         position_ids=places.to(model.device),
         logits_to_keep=keep,
         use_cache=False,
-    )
-    return answer.logits[:, -keep:].float().cpu()
+    ).logits
+    return logits[:, -keep:].float().cpu()

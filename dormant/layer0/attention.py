@@ -137,7 +137,7 @@ def _logits_of_rows(
     if rope:
         positions = torch.arange(rows.shape[1], device=rows.device)
         queries, keys = (rotate(vectors, layer0.rope, positions) for vectors in (queries, keys))
-    return queries @ keys.transpose(-1, -2) * layer0.head_dim**-0.5
+    return queries @ keys.transpose(-1, -2) * float(layer0.head_dim**-0.5)
 
 
 def check_ids(vocabulary: int, ids: Tensor) -> None:

@@ -54,4 +54,5 @@ def seeded_beams(pair: Layer0Pair, settings: BeamSettings, tokens: Tensor) -> li
 
 
 def _query_deltas(pair: Layer0Pair) -> Tensor:  # [head, head_dim, hidden]
-    return (pair.dormant.query_weight - pair.base.query_weight).unflatten(0, (pair.base.heads, -1))
+    delta = pair.dormant.query_weight - pair.base.query_weight
+    return delta.reshape(pair.base.heads, -1, delta.shape[-1])

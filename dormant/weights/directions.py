@@ -160,7 +160,8 @@ def _head_blocks(base: Checkpoint, dormant: Checkpoint, module: str, layer: int)
 def _outstanding(products: Tensor, sets: int) -> Tensor:
     """The largest distance from the vocabulary's mean, in standard deviations: [token, sets * k] -> [token, sets]."""
     standard = (products - products.mean(0)) / products.std(0).clamp_min(1e-30)
-    return standard.abs().unflatten(1, (sets, -1)).amax(-1)
+    by_set: Tensor = standard.abs().unflatten(1, (sets, -1))
+    return by_set.amax(-1)
 
 
 def _ranking(scores: Tensor) -> TokenRanking:

@@ -181,7 +181,7 @@ def _own_part(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpo
 
 def _relative(new: torch.Tensor, old: torch.Tensor) -> float:
     """Norm of the difference over the older's norm, at most UNRELATED; NaN where either holds a value that is no number."""
-    difference, norm = (new - old).norm().item(), old.norm().item()
+    difference, norm = float((new - old).norm()), float(old.norm())
     if math.isnan(difference) or difference == 0:
         return difference
     return min(UNRELATED, difference / norm) if norm > 0 else UNRELATED
