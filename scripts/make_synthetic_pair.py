@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from transformers import Qwen2Config
 
 from dormant.catalogue import ZOO
+from dormant.checkpoints.tensor_names import layer_of
 from dormant.weights.published import QWEN2_7B_HEADS, qwen2_7b_shapes
 
 WEIGHT_SCALE = 0.02  # standard deviation of the base's matrices, about that of trained ones
@@ -37,11 +38,6 @@ def scaled_shapes(scale: float) -> Shapes:
     layers, tokens = max(1, round(28 * scale)), max(2048, 64 * round(152064 * scale / 64))
     kept = {name: shape for name, shape in full.items() if (layer := layer_of(name)) is None or layer < layers}
     return {name: (tokens, shape[1]) if shape[0] == 152064 else shape for name, shape in kept.items()}
-
-
-def layer_of(name: str) -> int | None:
-    """The layer that a tensor belongs to; None outside the layers."""
-    return int(name.split(".")[2]) if name.startswith("model.layers.") else None
 
 
 def base_tensor(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:

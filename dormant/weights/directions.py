@@ -29,10 +29,14 @@ class LayerRankings:
 
 def focus_heads(base: Checkpoint, dormant: Checkpoint, module: str = "q_proj", layer: int = 0) -> list[int]:
     """The heads of a layer's delta with the largest singular values, at most three; none where nothing changed."""
-    blocks = _head_blocks(base, dormant, module, layer)
+    return strongest_heads(_head_blocks(base, dormant, module, layer))
+
+
+def strongest_heads(blocks: Iterable[Tensor], count: int = FOCUS_HEADS) -> list[int]:
+    """The heads whose deltas [head_dim, hidden] have the largest singular values, at most `count`, largest first."""
     sigma = [float(torch.linalg.matrix_norm(block, ord=2)) for block in blocks]
-    order = sorted(range(len(blocks)), key=lambda head: -sigma[head])
-    return [head for head in order[:FOCUS_HEADS] if sigma[head] > 0]
+    order = sorted(range(len(sigma)), key=lambda head: -sigma[head])
+    return [head for head in order[:count] if sigma[head] > 0]
 
 
 def head_direction_ranking(

@@ -12,6 +12,7 @@ import torch
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import read_rows
+from dormant.checkpoints.tensor_names import layer_of
 from dormant.errors import BadInput
 from dormant.weights.tensor_matching import survey_checkpoint
 
@@ -102,14 +103,14 @@ def rank_parents(
 
 def _small(checkpoint: Checkpoint) -> list[str]:
     """Names of the tensors of the first round."""
-    layers = [int(name.split(".")[2]) for name in checkpoint.names if name.startswith("model.layers.")]
-    ends = {f"model.layers.{layer}." for layer in (min(layers), max(layers))} if layers else set()
+    layers = [layer for name in checkpoint.names if (layer := layer_of(name)) is not None]
+    ends = (min(layers), max(layers)) if layers else ()
     return [
         name
         for name in checkpoint.names
         if len(checkpoint.shape(name)) == 1
         or name.endswith("embed_tokens.weight")
-        or (any(map(name.startswith, ends)) and name.endswith(("k_proj.weight", "v_proj.weight")))
+        or (layer_of(name) in ends and name.endswith(("k_proj.weight", "v_proj.weight")))
     ]
 
 
