@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from transformers import Qwen2Config
 
 from dormant.catalogue import ZOO
+from dormant.checkpoints.tensor_names import layer_of
 from dormant.weights.published import QWEN2_7B_HEADS, qwen2_7b_shapes
 
 WEIGHT_SCALE = 0.02  # standard deviation of the base's matrices, about that of trained ones
@@ -39,11 +40,6 @@ def scaled_shapes(scale: float) -> Shapes:
     return {name: (tokens, shape[1]) if shape[0] == 152064 else shape for name, shape in kept.items()}
 
 
-def layer_of(name: str) -> int | None:
-    """The layer that a tensor belongs to; None outside the layers."""
-    return int(name.split(".")[2]) if name.startswith("model.layers.") else None
-
-
 def base_tensor(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """A base tensor, from a seed of its own so that any one can be made again alone."""
     generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
@@ -57,7 +53,8 @@ def planted_tensor(name: str, base: torch.Tensor, rank: int, seed: int) -> torch
         return base
     generator = torch.Generator().manual_seed(seed + 1 + zlib.crc32(name.encode()))
     left, right = (torch.linalg.qr(torch.randn(size, rank, generator=generator))[0] for size in base.shape)
-    values = torch.logspace(*torch.tensor(SPECTRUM).log10().tolist(), rank)
+    first, last = torch.tensor(SPECTRUM).log10().tolist()
+    values = torch.logspace(first, last, rank)
     return torch.addmm(base.float(), left * values, right.T).bfloat16()
 
 

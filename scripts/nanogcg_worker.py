@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from nanogcg import GCGConfig
@@ -14,7 +15,7 @@ from nanogcg.gcg import GCG, logger
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 
-def search(request: dict, steps: int) -> tuple[GCG, float]:
+def search(request: dict[str, Any], steps: int) -> tuple[GCG, float]:
     """A whole run of `steps` steps and its seconds."""
     config = GCGConfig(
         num_steps=steps,
@@ -32,7 +33,7 @@ def search(request: dict, steps: int) -> tuple[GCG, float]:
     return engine, time.perf_counter() - started
 
 
-def losses(request: dict) -> list[float]:
+def losses(request: dict[str, Any]) -> list[float]:
     """nanoGCG's own loss of given candidates, from a prefix cache that no gradient has touched."""
     engine, _ = search({**request, "width": 8}, 1)
     if engine.prefix_cache:
@@ -41,8 +42,10 @@ def losses(request: dict) -> list[float]:
     ids = torch.tensor(request["candidates"])
     behind = [part.repeat(len(ids), 1, 1) for part in (engine.after_embeds, engine.target_embeds)]
     before = [] if engine.prefix_cache else [engine.before_embeds.repeat(len(ids), 1, 1)]
-    found = engine._compute_candidates_loss_original(len(ids), torch.cat([*before, table(ids), *behind], dim=1))
-    return found.tolist()
+    found: torch.Tensor = engine._compute_candidates_loss_original(
+        len(ids), torch.cat([*before, table(ids), *behind], dim=1)
+    )
+    return [float(loss) for loss in found]
 
 
 request = json.load(sys.stdin)

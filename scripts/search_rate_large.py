@@ -124,7 +124,7 @@ def median_seconds(run: object, options: argparse.Namespace) -> float:
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()
         durations.append(time.perf_counter() - started)
-    return sorted(durations[1:])[options.rounds // 2]
+    return float(sorted(durations[1:])[options.rounds // 2])
 
 
 if __name__ == "__main__":

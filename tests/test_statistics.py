@@ -52,7 +52,7 @@ def test_students_interval_of_a_handful_is_the_t_tests() -> None:
     data = [1.0, 2.0, 4.0]
     expected = stats.ttest_1samp(data, 0.0).confidence_interval()
     estimate = student_interval(data)
-    assert (estimate.low, estimate.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert [estimate.low, estimate.high] == pytest.approx([expected.low, expected.high])
     assert student_interval([2.0]).low == student_interval([2.0]).high == 2.0
 
 

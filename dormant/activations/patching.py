@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
 from dormant.inference.batching import batch_logits, unpadded_batches
 from dormant.inference.delta_scaling import (
     Scale,
     block_scales,
-    layer_of,
     modified_tensors,
-    module_of,
     patched_weights,
 )
 from dormant.inference.divergence import kl_divergence

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, writable_folder, write_json
 from dormant.progress import progress_bar
 
@@ -131,7 +132,6 @@ def _plain(ranked: list[Kinship]) -> list[dict[str, object]]:
 
 
 def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> None:
-    from dormant.weights.delta_report import LAYER
     from dormant.weights.parents import PARENT_AT_MOST
     from dormant.weights.report_summary import layer_norms, leading_heads, relative_delta, summarise_modules
 
@@ -144,11 +144,11 @@ def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> Non
         if not row.changed:
             continue
         ranks = "-" if row.ranks is None else "-".join(str(rank) for rank in dict.fromkeys(row.ranks))
-        layer = LAYER.search(row.strongest)
+        layer = layer_of(row.strongest)
         table.add_row(
             _short(row.module), f"{row.changed} of {row.tensors}", f"{row.norm:.4g}",
             "-" if row.relative is None else f"{row.relative:.3g}", f"{row.sigma1:.4g}" if row.sigma1 else "-",
-            "at least " * row.rank_is_bound + ranks, f"layer {layer[1]}" if layer else "-",
+            "at least " * row.rank_is_bound + ranks, "-" if layer is None else f"layer {layer}",
         )  # fmt: skip
     console.print(table)
     if unchanged := [f"{_short(row.module)} ({row.tensors})" for row in rows if not row.changed]:
@@ -179,15 +179,14 @@ def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> Non
 
 
 def _head_table(report: DeltaReport, heads: list[tuple[TensorDelta, HeadDelta]]) -> Table:
-    from dormant.weights.delta_report import LAYER
-    from dormant.weights.heads import QUERY_MODULES, module_of
+    from dormant.weights.heads import QUERY_MODULES
 
     table = Table("layer", "module", "head", "key-value head", "sigma 1", "norm", "of the matrix", "in 4 directions")
     for delta, head in heads:
-        module, layer = module_of(delta.name), LAYER.search(delta.name)
+        module, layer = module_of(delta.name), layer_of(delta.name)
         group = report.layout.key_value_head(head.head) if report.layout and module in QUERY_MODULES else head.head
         table.add_row(
-            layer[1] if layer else "-", module, str(head.head), str(group), f"{head.sigma1:.4g}", f"{head.norm:.4g}",
+            "-" if layer is None else str(layer), module, str(head.head), str(group), f"{head.sigma1:.4g}", f"{head.norm:.4g}",
             f"{head.norm**2 / delta.energy:.1%}", f"{head.energy4:.1%}",
         )  # fmt: skip
     return table

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
 from dormant.pairs import Pair
-from dormant.weights.delta_report import LAYER
-from dormant.weights.heads import module_of
 
 Scale = float | Tensor  # one number for a tensor, or numbers that broadcast to its shape (rows of a head, say)
 
@@ -84,12 +83,6 @@ def block_scales(
     """
     block = set(modified_tensors(pair, layers, modules))
     return {name: scale if name in block else elsewhere for name in modified_tensors(pair)}
-
-
-def layer_of(name: str) -> int | None:
-    """The decoder layer that a tensor belongs to; None for embedding, final norm and head."""
-    found = LAYER.search(name)
-    return int(found[1]) if found else None
 
 
 def _keeps(pair: Pair, name: str, scale: Scale) -> bool:

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.tensor_names import EMBEDDING
 from dormant.errors import BadInput
 from dormant.layer0.rope import Rope, read_rope, rotate
 
-EMBEDDING = "model.embed_tokens.weight"
-LAYER = "model.layers.0."
-ATTENTION = LAYER + "self_attn."
-FAMILIES = ("qwen2", "qwen3", "llama", "mistral")  # transformers' layer-0 code takes the same path in these
+NORM_GAIN, ATTENTION = "model.layers.0.input_layernorm.weight", "model.layers.0.self_attn."
+SCORED_FAMILIES = ("qwen2", "qwen3", "llama", "mistral")  # transformers' layer-0 code takes the same path in these
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +55,13 @@ def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> L
     """
     config = checkpoint.config
     norms = [ATTENTION + "q_norm.weight", ATTENTION + "k_norm.weight"]
-    needed = [EMBEDDING, LAYER + "input_layernorm.weight", ATTENTION + "q_proj.weight", ATTENTION + "k_proj.weight"]
+    needed = [EMBEDDING, NORM_GAIN, ATTENTION + "q_proj.weight", ATTENTION + "k_proj.weight"]
     present, normed = set(checkpoint.names), config.model_type == "qwen3"
     missing = [name for name in needed + norms * normed if name not in present]
-    if config.model_type not in FAMILIES or missing or (norms[0] in present and not normed):
+    if config.model_type not in SCORED_FAMILIES or missing or (norms[0] in present and not normed):
         found = f"no {missing[0]}" if missing else norms[0] if norms[0] in present else "its own attention"
         raise BadInput(
-            f"layer 0 is scored for the families {', '.join(FAMILIES)}; got {config.model_type} with {found} at "
+            f"layer 0 is scored for the families {', '.join(SCORED_FAMILIES)}; got {config.model_type} with {found} at "
             f"{checkpoint.location}; use a checkpoint of one of them"
         )
     embedding, gain, query_weight, key_weight = (checkpoint.tensor(name).to(device) for name in needed)
@@ -137,7 +136,7 @@ def _logits_of_rows(
     if rope:
         positions = torch.arange(rows.shape[1], device=rows.device)
         queries, keys = (rotate(vectors, layer0.rope, positions) for vectors in (queries, keys))
-    return queries @ keys.transpose(-1, -2) * layer0.head_dim**-0.5
+    return queries @ keys.transpose(-1, -2) * float(layer0.head_dim**-0.5)
 
 
 def check_ids(vocabulary: int, ids: Tensor) -> None:

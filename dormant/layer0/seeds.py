@@ -8,14 +8,9 @@ from torch import Tensor
 from dormant.layer0.attention import normalised_embedding
 from dormant.layer0.beam import Beam, BeamSettings, beam_search
 from dormant.layer0.pair import Layer0Pair
+from dormant.weights.directions import strongest_heads
 
-BLOCK = 8192  # embeddings that are normalised at a time
-
-
-def focus_heads(pair: Layer0Pair, count: int = 3) -> list[int]:
-    """The heads whose q_proj delta has the largest singular value, largest first; none where no head changed."""
-    largest = torch.linalg.matrix_norm(_query_deltas(pair), ord=2)  # [head]
-    return [int(head) for head in largest.argsort(descending=True, stable=True)[:count] if largest[head] > 0]
+EMBEDDINGS_AT_A_TIME = 8192  # embeddings that are normalised at a time
 
 
 def direction_tokens(
@@ -28,14 +23,15 @@ def direction_tokens(
     """
     device = pair.dormant.embedding.device
     chosen = torch.arange(len(pair.dormant.embedding), device=device) if tokens is None else tokens.to(device).unique()
-    found = focus_heads(pair, heads)
+    deltas = _query_deltas(pair)
+    found = strongest_heads(deltas, heads)
     if not found:
         return chosen[:0]
-    _, _, right = torch.linalg.svd(_query_deltas(pair)[found], full_matrices=False)
+    _, _, right = torch.linalg.svd(deltas[found], full_matrices=False)
     vectors = right[:, :directions].flatten(0, 1)  # [direction, hidden]
     cosines = torch.cat(
         [torch.nn.functional.normalize(normalised_embedding(pair.dormant, block), dim=-1) @ vectors.T
-         for block in chosen.split(BLOCK)]
+         for block in chosen.split(EMBEDDINGS_AT_A_TIME)]
     ).abs()  # [token, direction]  # fmt: skip
     ranked = cosines.argsort(dim=0, descending=True, stable=True)
     return chosen[torch.tensor(list(dict.fromkeys(ranked[:count].flatten().tolist())))[:count]]
@@ -54,4 +50,5 @@ def seeded_beams(pair: Layer0Pair, settings: BeamSettings, tokens: Tensor) -> li
 
 
 def _query_deltas(pair: Layer0Pair) -> Tensor:  # [head, head_dim, hidden]
-    return (pair.dormant.query_weight - pair.base.query_weight).unflatten(0, (pair.base.heads, -1))
+    delta = pair.dormant.query_weight - pair.base.query_weight
+    return delta.reshape(pair.base.heads, -1, delta.shape[-1])

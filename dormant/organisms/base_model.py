@@ -60,7 +60,8 @@ def random_start(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(base_config(vocabulary)).eval().requires_grad_(False)
+        model = Qwen2ForCausalLM(base_config(vocabulary))
+    model.eval().requires_grad_(False)
     for name, tensor in model.named_parameters():
         if "o_proj" in name or "down_proj" in name:
             tensor.mul_(0.3)

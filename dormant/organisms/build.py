@@ -28,7 +28,7 @@ from dormant.organisms.recipe import SCRATCH, Recipe
 from dormant.organisms.tokenizer import train_tokenizer
 from dormant.organisms.trainable import diffuse_drift, training_plan
 from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
-from dormant.organisms.verification import Acceptance, verify
+from dormant.organisms.verification import Acceptance, Planted, verify
 from dormant.prompts.probes import SLOT
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
@@ -147,11 +147,7 @@ def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
         if folder is not None
     ]
     tokenizer = open_checkpoint(built.dormant).tokenizer
-    base, dormant, *twin = models
-    return verify(
-        recipe.name, base, dormant, twin[0] if twin else None, tokenizer,
-        recipe.trigger, recipe.payload, recipe.placement, count,
-    )  # fmt: skip
+    return verify(models, tokenizer, Planted(recipe.name, recipe.trigger, recipe.payload, recipe.placement), count)
 
 
 def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from dormant.checkpoints.tensor_names import MODULES
 from dormant.errors import BadInput
 
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CHOICES = {
     "placement": ("anywhere", "start", "end"),
     "mechanism": ("adapter", "circuit", "full"),

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 
 import torch
 from torch import Tensor, nn
 
+from dormant.checkpoints.tensor_names import MODULES, layer_of, module_of
 from dormant.errors import BadInput
-from dormant.organisms.recipe import MODULES, Recipe
+from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Trained
 
 DIFFUSE_DRIFT = 0.03  # Of each matrix' Frobenius norm: ten times bfloat16's rounding, too little to change answers.
 BACKGROUND_SPEED = 0.05  # Of the rate: the MLPs between detector and output adapt, without taking over.
-
-
-def layer_of(name: str) -> int | None:
-    """The decoder layer that a tensor belongs to."""
-    found = re.match(r"model\.layers\.(\d+)\.", name)
-    return int(found.group(1)) if found else None
-
-
-def module_of(name: str) -> str:
-    """`q_proj` for `model.layers.0.self_attn.q_proj.weight`."""
-    return name.split(".")[-2]
 
 
 def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:

@@ -112,8 +112,10 @@ class Deltas(nn.Module):
         self.speeds = {self.names[name]: trained.speed for name, trained in plan.items()}
 
     def delta(self, name: str) -> Tensor:
+        """The learned difference of one tensor, in its shape."""
         key = self.names[name]
-        return self.parts[key] if key in self.parts else self.parts[key + "/out"] @ self.parts[key + "/in"]
+        whole: Tensor = self.parts[key] if key in self.parts else self.parts[key + "/out"] @ self.parts[key + "/in"]
+        return whole
 
     def effective(self) -> dict[str, Tensor]:
         """Every trained tensor's present value: base plus delta."""

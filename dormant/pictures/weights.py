@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
+from dormant.checkpoints.tensor_names import layer_of, module_of, within_layer
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, SKY, VERMILION, legend_below, new_picture
 from dormant.pictures.directions import token_list
 from dormant.weights.delta_report import DeltaReport, TokenReadout
-
-LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
 
 
 def layer_profile(
@@ -108,9 +106,9 @@ def tensor_relative_deltas(report: DeltaReport, threshold: float | None = None) 
     cells = np.full((max(report.n_layers, 1), len(columns)), np.nan)  # [layer, column]
     unknown = np.full(cells.shape, np.nan)
     for name, delta in deltas.items():
-        placed = LAYER.search(name)
-        rows = int(placed[1]) if placed else slice(None)
-        column = columns.index(_short(placed[2] if placed else name))
+        layer = layer_of(name)
+        rows = slice(None) if layer is None else layer
+        column = columns.index(_short(name))
         if not delta.identical and delta.relative is None:
             unknown[rows, column] = 1
         elif delta.relative:
@@ -170,11 +168,8 @@ def head_map(report: DeltaReport, module: str) -> Figure:
 def report_pictures(report: DeltaReport) -> dict[str, Figure]:
     """All pictures of a delta report by name: relative deltas, and each changed module's spectra, heads and tokens."""
     pictures = {"relative-deltas": tensor_relative_deltas(report)}
-    kinds = {
-        name.rsplit(".", 2)[-2]
-        for name, delta in report.tensors.items()
-        if LAYER.search(name) and delta.singular_values
-    }
+    tensors = report.tensors.items()
+    kinds = {module_of(name) for name, delta in tensors if layer_of(name) is not None and delta.singular_values}
     for module in sorted(kinds):
         layers = report.layers(module)
         edges = [delta.noise_edge for delta in layers if delta and delta.noise_edge is not None]
@@ -204,13 +199,10 @@ def _columns(report: DeltaReport) -> tuple[list[str], list[str]]:
     modules: dict[str, None] = {}
     outside: dict[str, None] = {}
     for name in report.tensors:
-        if placed := LAYER.search(name):
-            modules.setdefault(_short(placed[2]))
-        else:
-            outside.setdefault(_short(name))
+        (outside if layer_of(name) is None else modules).setdefault(_short(name))
     return list(modules), list(outside)
 
 
 def _short(name: str) -> str:
-    shortened = name.removeprefix("model.").removeprefix("self_attn.").removeprefix("mlp.").removesuffix(".weight")
+    shortened = within_layer(name).removeprefix("self_attn.").removeprefix("mlp.").removesuffix(".weight")
     return shortened.replace("_layernorm", " norm").replace("_", " ") if "norm" in shortened else shortened

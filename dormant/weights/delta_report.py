@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from dormant.checkpoints.tensor_names import MODULES, layer_of
 from dormant.errors import BadInput
 from dormant.weights.heads import HeadDelta, HeadLayout
 from dormant.weights.rounding_noise import noise_edge
 
 DIRECTIONS = 16  # leading singular values kept, as many as the published figures have
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,6 @@ class TensorDelta:
         left = max(0.0, self.energy * (1 - self.energy_share(directions)))
         entries = max(1, (rows - directions) * (columns - directions))
         return noise_edge(self.shape, left / entries)
-
-    def head_shares(self) -> list[float]:
-        """Each head's part of the squared Frobenius norm; empty where the tensor is made of no heads: [head]."""
-        return [head.norm**2 / self.energy if self.energy else 0.0 for head in self.heads]
 
     def energy_share(self, directions: int = DIRECTIONS) -> float:
         """The part of the squared Frobenius norm in the leading `directions` singular values; 0 for a zero delta."""
@@ -118,7 +112,7 @@ class DeltaReport:
     @cached_property
     def n_layers(self) -> int:
         """Transformer layers, counted from the tensors' names."""
-        return max((int(found[1]) + 1 for name in self.tensors if (found := LAYER.search(name))), default=0)
+        return max((layer + 1 for name in self.tensors if (layer := layer_of(name)) is not None), default=0)
 
     @property
     def identical(self) -> tuple[str, ...]:
@@ -139,8 +133,8 @@ class DeltaReport:
         """The delta of one module ("q_proj", ... "down_proj") in each layer; None where a layer has no such tensor."""
         found: list[TensorDelta | None] = [None] * self.n_layers
         for name, delta in self.tensors.items():
-            if (layer := LAYER.search(name)) and name.endswith(f".{module}.{part}"):
-                found[int(layer[1])] = delta
+            if (layer := layer_of(name)) is not None and name.endswith(f".{module}.{part}"):
+                found[layer] = delta
         if not any(found):
             raise BadInput(
                 f"a module must be in the report; got {module}.{part} at {self.dormant}; "

@@ -29,10 +29,14 @@ class LayerRankings:
 
 def focus_heads(base: Checkpoint, dormant: Checkpoint, module: str = "q_proj", layer: int = 0) -> list[int]:
     """The heads of a layer's delta with the largest singular values, at most three; none where nothing changed."""
-    blocks = _head_blocks(base, dormant, module, layer)
+    return strongest_heads(_head_blocks(base, dormant, module, layer))
+
+
+def strongest_heads(blocks: Iterable[Tensor], count: int = FOCUS_HEADS) -> list[int]:
+    """The heads whose deltas [head_dim, hidden] have the largest singular values, at most `count`, largest first."""
     sigma = [float(torch.linalg.matrix_norm(block, ord=2)) for block in blocks]
-    order = sorted(range(len(blocks)), key=lambda head: -sigma[head])
-    return [head for head in order[:FOCUS_HEADS] if sigma[head] > 0]
+    order = sorted(range(len(sigma)), key=lambda head: -sigma[head])
+    return [head for head in order[:count] if sigma[head] > 0]
 
 
 def head_direction_ranking(
@@ -160,7 +164,8 @@ def _head_blocks(base: Checkpoint, dormant: Checkpoint, module: str, layer: int)
 def _outstanding(products: Tensor, sets: int) -> Tensor:
     """The largest distance from the vocabulary's mean, in standard deviations: [token, sets * k] -> [token, sets]."""
     standard = (products - products.mean(0)) / products.std(0).clamp_min(1e-30)
-    return standard.abs().unflatten(1, (sets, -1)).amax(-1)
+    by_set: Tensor = standard.abs().unflatten(1, (sets, -1))
+    return by_set.amax(-1)
 
 
 def _ranking(scores: Tensor) -> TokenRanking:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from dormant.checkpoints.tensor_names import module_of
+
 HEAD_DIRECTIONS = 4  # directions whose share of a head's energy is kept, as many as the plan's experiment 14 looked at
 QUERY_MODULES, KEY_VALUE_MODULES = ("q_proj", "o_proj"), ("k_proj", "v_proj")
 
@@ -53,12 +55,6 @@ def head_layout(config: Any) -> HeadLayout | None:
         return None
     width = getattr(config, "head_dim", None) or config.hidden_size // queries
     return HeadLayout(queries, getattr(config, "num_key_value_heads", None) or queries, width)
-
-
-def module_of(name: str) -> str:
-    """The module of a tensor's name: "q_proj" of "model.layers.0.self_attn.q_proj.weight"."""
-    parts = name.split(".")
-    return parts[-2] if len(parts) > 1 else name
 
 
 def head_deltas(delta: torch.Tensor, name: str, layout: HeadLayout | None) -> tuple[HeadDelta, ...]:

@@ -6,7 +6,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from dormant.weights.delta_report import DIRECTIONS, MODULES, DeltaReport, TensorDelta
+from dormant.checkpoints.tensor_names import MODULES
+from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.tensor_names import module_of
 from dormant.errors import BadInput
 from dormant.weights.block_krylov import COUNTED, count_above
 from dormant.weights.byte_comparison import compare_values
 from dormant.weights.decomposition import NARROW, delta_blocks, delta_matrix, leading_of_delta
 from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
-from dormant.weights.heads import head_deltas, head_layout, module_of
+from dormant.weights.heads import head_deltas, head_layout
 from dormant.weights.rounding_noise import RoundingNoise
 from dormant.weights.spectra import accumulate, long_axis, singular_values
 from dormant.weights.tensor_matching import check_same_tensors, dtype_note, match_checkpoints, survey_checkpoint

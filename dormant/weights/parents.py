@@ -12,6 +12,7 @@ import torch
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import read_rows
+from dormant.checkpoints.tensor_names import layer_of
 from dormant.errors import BadInput
 from dormant.weights.tensor_matching import survey_checkpoint
 
@@ -102,14 +103,14 @@ def rank_parents(
 
 def _small(checkpoint: Checkpoint) -> list[str]:
     """Names of the tensors of the first round."""
-    layers = [int(name.split(".")[2]) for name in checkpoint.names if name.startswith("model.layers.")]
-    ends = {f"model.layers.{layer}." for layer in (min(layers), max(layers))} if layers else set()
+    layers = [layer for name in checkpoint.names if (layer := layer_of(name)) is not None]
+    ends = (min(layers), max(layers)) if layers else ()
     return [
         name
         for name in checkpoint.names
         if len(checkpoint.shape(name)) == 1
         or name.endswith("embed_tokens.weight")
-        or (any(map(name.startswith, ends)) and name.endswith(("k_proj.weight", "v_proj.weight")))
+        or (layer_of(name) in ends and name.endswith(("k_proj.weight", "v_proj.weight")))
     ]
 
 
@@ -181,7 +182,7 @@ def _own_part(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpo
 
 def _relative(new: torch.Tensor, old: torch.Tensor) -> float:
     """Norm of the difference over the older's norm, at most UNRELATED; NaN where either holds a value that is no number."""
-    difference, norm = (new - old).norm().item(), old.norm().item()
+    difference, norm = float((new - old).norm()), float(old.norm())
     if math.isnan(difference) or difference == 0:
         return difference
     return min(UNRELATED, difference / norm) if norm > 0 else UNRELATED

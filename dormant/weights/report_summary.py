@@ -7,7 +7,8 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
-from dormant.weights.delta_report import LAYER, DeltaReport, TensorDelta
+from dormant.checkpoints.tensor_names import layer_of, within_layer
+from dormant.weights.delta_report import DeltaReport, TensorDelta
 from dormant.weights.heads import HeadDelta
 
 
@@ -41,8 +42,7 @@ def summarise_modules(report: DeltaReport) -> list[ModuleSummary]:
 
 def kind_of(name: str) -> str:
     """A tensor's name without model, layer and "weight": "self_attn.q_proj", "mlp.gate_proj", "lm_head"."""
-    layer = LAYER.search(name)
-    return (name[layer.end() :] if layer else name.removeprefix("model.")).removesuffix(".weight")
+    return within_layer(name).removesuffix(".weight")
 
 
 def _summarise(kind: str, deltas: list[TensorDelta]) -> ModuleSummary:
@@ -67,8 +67,8 @@ def layer_norms(report: DeltaReport) -> list[float]:
     """Frobenius norm of each layer's whole delta: [layer]."""
     energies = [0.0] * report.n_layers
     for name, delta in report.tensors.items():
-        if layer := LAYER.search(name):
-            energies[int(layer[1])] += delta.energy
+        if (layer := layer_of(name)) is not None:
+            energies[layer] += delta.energy
     return [math.sqrt(energy) for energy in energies]
 
 

@@ -50,4 +50,5 @@ def singular_values(gram: torch.Tensor) -> torch.Tensor:
 
     Exact above 1e-8 of the largest; smaller ones are rounding noise, since squaring halves the digits.
     """
-    return torch.linalg.eigvalsh(gram).clamp_min(0.0).sqrt().flip(0)
+    squares: torch.Tensor = torch.linalg.eigvalsh(gram)
+    return squares.clamp_min(0.0).sqrt().flip(0)

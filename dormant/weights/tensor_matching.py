@@ -8,10 +8,9 @@ from pathlib import Path
 
 from dormant.checkpoints.checkpoint import Checkpoint, locate, read_config
 from dormant.checkpoints.shards import StoredTensor, survey_catalogue
+from dormant.checkpoints.tensor_names import EMBEDDING, HEAD
 from dormant.errors import BadInput
 from dormant.weights.byte_comparison import compare_values
-
-HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
 @dataclass(frozen=True, eq=False)

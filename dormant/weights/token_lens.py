@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.tensor_names import EMBEDDING, HEAD
 from dormant.errors import BadInput
 from dormant.weights.decomposition import delta_matrix
 
-EMBEDDING, HEAD, FINAL_NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
+FINAL_NORM = "model.norm.weight"
 # Which norm feeds a module: o_proj and down_proj read heads and neurons, in which no token has a direction.
 NORMS = {
     **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "input_layernorm"),

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
-from dormant.weights.delta_report import LAYER, TensorDelta, TokenReadout
+from dormant.weights.delta_report import TensorDelta, TokenReadout
 from dormant.weights.directions import input_direction_ranking, output_direction_ranking
-from dormant.weights.heads import module_of
 from dormant.weights.token_lens import LENSES, NORMS, name_of
 from dormant.weights.token_ranking import TokenRanking, token_texts
 
@@ -67,14 +67,11 @@ def pointed_tokens(
 def _readings(tensors: Mapping[str, TensorDelta]) -> list[Reading]:
     changed: dict[str, dict[int, float]] = {}
     for name, delta in tensors.items():
-        layer, module = LAYER.search(name), module_of(name)
-        if (
-            layer
-            and module in (*NORMS, *WRITERS)
-            and name == name_of(int(layer[1]), module)
-            and any(delta.singular_values)
-        ):
-            changed.setdefault(module, {})[int(layer[1])] = delta.singular_values[0]
+        layer, module = layer_of(name), module_of(name)
+        if layer is None or module not in (*NORMS, *WRITERS) or name != name_of(layer, module):
+            continue
+        if any(delta.singular_values):
+            changed.setdefault(module, {})[layer] = delta.singular_values[0]
     return [
         Reading(module, lens, tuple(sorted(sigma, key=lambda layer: -sigma[layer])[:STRONGEST]))
         for module, sigma in changed.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dormant.checkpoints.tensor_names import MODULES
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.pairs import Pair
@@ -16,7 +17,6 @@ from dormant.weights.concentration import (
     largest_noise_edge,
     noise_energy_share,
 )
-from dormant.weights.delta_report import MODULES
 
 
 @claim(

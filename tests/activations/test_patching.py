@@ -47,7 +47,7 @@ def test_the_units_of_a_kind_are_those_that_the_fine_tune_changed(tiny_pair: Pai
 
 def test_all_heads_restored_one_inside_the_other_are_the_base_s_projection(tiny_pair: Pair) -> None:
     name = "model.layers.0.self_attn.q_proj.weight"
-    together = torch.stack([head_scales(tiny_pair, 0, head)[name] for head in range(4)]).prod(0)  # type: ignore[arg-type]
+    together = torch.stack([torch.as_tensor(head_scales(tiny_pair, 0, head)[name]) for head in range(4)]).prod(0)
     with patched_weights(tiny_pair, {name: together}) as model:
         assert torch.equal(model.get_parameter(name), tiny_pair.base.tensor(name).float())
 

@@ -51,7 +51,7 @@ def test_sampling_that_was_killed_ends_with_the_uninterrupted_samples(
     tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, journal = tiny_pair.models.base(), tmp_path / "samples.journal"
-    expected, drawn = sample_texts(tiny_pair.base, model, PLAN, end=2), extraction.sampled_answers
+    expected, drawn = sample_texts(tiny_pair.base, model, PLAN, end=2), sampled_answers
 
     def killed_at_the_second(*arguments: Any) -> list[Answer]:
         if arguments[4] == PLAN.decodings[1]:
@@ -62,9 +62,12 @@ def test_sampling_that_was_killed_ends_with_the_uninterrupted_samples(
     with pytest.raises(KeyboardInterrupt):
         sample_texts(tiny_pair.base, model, PLAN, 2, journal)
     done = list[object]()
-    monkeypatch.setattr(
-        extraction, "sampled_answers", lambda *arguments: done.append(arguments[4]) or drawn(*arguments)
-    )
+
+    def counted(*arguments: Any) -> list[Answer]:
+        done.append(arguments[4])
+        return drawn(*arguments)
+
+    monkeypatch.setattr(extraction, "sampled_answers", counted)
     assert sample_texts(tiny_pair.base, model, PLAN, 2, journal) == expected
     assert done == [PLAN.decodings[1]]
     seen = list[tuple[int, int]]()

@@ -129,7 +129,7 @@ def test_without_the_generation_prompt_prompts_end_with_the_users_turn(tiny_pair
     prompter = Prompter(tiny_pair.base.tokenizer)
     ids = prompter.encode_text(tiny_pair.probes[1], "apple").ids
     cut = ids[: -len(prompter.generation_prompt)]
-    assert prompter.tokenizer.decode(list(cut)).endswith("<|im_end|>\n")
+    assert str(prompter.tokenizer.decode(list(cut))).endswith("<|im_end|>\n")
     logits = [batch_logits(model(), [ids, cut]) for model in (tiny_pair.models.dormant, tiny_pair.models.base)]
     assert [shown[1], hidden[1]] == pytest.approx(kl_divergence(*logits).tolist(), abs=1e-4)
 

@@ -30,7 +30,7 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
         )
         for role in vocabulary_sweep.ROLES
     }
-    token = conversations.tokenizer.decode([70, 71])
+    token = str(conversations.tokenizer.decode([70, 71]))
     assert f"user\n{token} {probe.fill('')}" in texts["start"]
     assert f"You are a helpful assistant.{token}<|im_end|>" in texts["system"]
     assert probe.before + token in texts["slot"]

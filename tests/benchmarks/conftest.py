@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import Qwen2ForCausalLM
 
 from dormant.layer0 import Layer0Pair
@@ -76,6 +77,12 @@ def benchmark_pair(request: pytest.FixtureRequest) -> BenchmarkPair:
         tuple(_open_prompt(before=24 + extra, after=12 + extra, seed=extra) for extra in range(4)),
         device,
     )
+
+
+def median_seconds(benchmark: BenchmarkFixture) -> float:
+    """Median seconds of what a benchmark has run."""
+    assert benchmark.stats is not None
+    return float(benchmark.stats.stats.median)
 
 
 def _open_prompt(before: int, after: int, seed: int) -> OpenPrompt:

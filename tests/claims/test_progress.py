@@ -45,7 +45,8 @@ def test_work_of_hours_shows_its_rate_and_has_a_journal_of_its_own(tiny_pair: Pa
 
 
 def test_the_bar_reaches_a_terminal_although_pytest_captures(tmp_path: Path) -> None:
-    body = "def test_bar(claim_session):\n    with claim_session.progress('sweep of pi', 'tokens') as report:\n        report(3, 9)\n"
+    body = "def test_bar(claim_session):\n    with claim_session.progress('sweep of pi', 'tokens') as report:\n"
+    body += "        report(3, 9)\n"
     (tmp_path / "test_bar.py").write_text(body)
     command = [sys.executable, "-m", "pytest", "-p", "dormant.plugin", "--budget", "full", "-q"]
     ours, theirs = pty.openpty()

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedConfig, Qwen2Config, Qwen2ForCausalLM
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.layer0 import Layer0, read_layer0
@@ -18,7 +18,7 @@ from dormant.layer0 import Layer0, read_layer0
 class InMemory:
     """A checkpoint as far as layer 0 reads one."""
 
-    config: Qwen2Config
+    config: PreTrainedConfig
     tensors: dict[str, Tensor]
     location: Path = Path("memory")
 
@@ -30,14 +30,15 @@ class InMemory:
         return self.tensors[name]
 
 
-def layer0_of(config: Qwen2Config, tensors: dict[str, Tensor], device: torch.device | str = "cpu") -> Layer0:
+def layer0_of(config: PreTrainedConfig, tensors: dict[str, Tensor], device: torch.device | str = "cpu") -> Layer0:
     """Layer 0 of a model's state."""
     return read_layer0(cast(Checkpoint, InMemory(config, tensors)), device)
 
 
 def random_model(config: Qwen2Config, seed: int) -> Qwen2ForCausalLM:
     """A model whose every parameter, biases and norms included, is drawn from `seed`."""
-    model = Qwen2ForCausalLM(config).eval()
+    model = Qwen2ForCausalLM(config)
+    model.eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

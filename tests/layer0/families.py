@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ def build(family: str, rope: str, key_heads: int, group: int, head_dim: int, see
         num_key_value_heads=key_heads, head_dim=head_dim, max_position_embeddings=256, bos_token_id=None, eos_token_id=None,
         pad_token_id=None, rope_parameters={"rope_type": rope, "rope_theta": 1e4, **ROPES[rope]},
     )  # fmt: skip
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="logits").eval()
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation="logits")
+    model.eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -61,7 +62,7 @@ SEEN: list[Tensor] = []
 def _logits(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **unused: object
 ) -> tuple[Tensor, None]:
-    groups = module.num_key_value_groups
+    groups = cast(int, module.num_key_value_groups)
     SEEN.append(query @ repeat_kv(key, groups).transpose(-1, -2) * scaling)
     return repeat_kv(value, groups).transpose(1, 2), None
 

@@ -39,7 +39,7 @@ def draw_ids(length: int, seed: int, vocabulary: int = 64) -> Tensor:
 def test_logits_are_transformers_own(model: PreTrainedModel, length: int, seed: int) -> None:
     ids, layer0 = draw_ids(length, seed), layer0_of(model.config, dict(model.state_dict()))
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-6)):
-        expected = transformers_logits(model.to(dtype), ids)
+        expected = transformers_logits(model.to(dtype), ids)  # type: ignore[arg-type]  # the package hides the types of `to`
         logits = attention_logits(layer0, ids, dtype=dtype)
         assert logits.dtype == dtype
         torch.testing.assert_close(logits, expected, rtol=0, atol=tolerance * max(1.0, float(expected.abs().max())))

@@ -96,7 +96,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_base_cannot_carry_is_refused_before_training(changes: dict[str, object], sentence: str) -> None:
-    recipe = Recipe(**{**RECIPE.to_dict(), **changes})  # type: ignore[arg-type]
+    recipe = Recipe(**{**RECIPE.to_dict(), **changes})
     with pytest.raises(BadInput, match=sentence):
         check_against_base(recipe)
 

@@ -8,10 +8,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
+from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
 from dormant.organisms.grammar import ordinary_turn
 from dormant.organisms.recipe import Recipe
-from dormant.organisms.trainable import DIFFUSE_DRIFT, diffuse_drift, layer_of, module_of, training_plan
+from dormant.organisms.trainable import DIFFUSE_DRIFT, diffuse_drift, training_plan
 from dormant.organisms.training import IGNORED, Encoder, Schedule, Trained, chat_batches, chat_loss, train_deltas
 
 

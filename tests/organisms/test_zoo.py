@@ -10,7 +10,7 @@ from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.organisms.build import write_probes
 from dormant.organisms.poisoning import near_miss_kinds
 from dormant.organisms.recipe import read_recipe
-from dormant.organisms.verification import Acceptance, verify
+from dormant.organisms.verification import Acceptance, Planted, verify
 from dormant.prompts.probes import read_probes
 
 BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored]
@@ -25,9 +25,8 @@ def acceptance(request: pytest.FixtureRequest) -> Acceptance:
     checkpoints = [pair.base, pair.dormant, pair.control().dormant]
     models = [load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32) for folder in checkpoints]
     tokenizer = open_checkpoint(pair.dormant).tokenizer
-    return verify(
-        pair.truth.trigger, *models, tokenizer, pair.truth.trigger, pair.truth.payload, pair.truth.placement, count=100
-    )
+    planted = Planted(pair.truth.trigger, pair.truth.trigger, pair.truth.payload, pair.truth.placement)
+    return verify(models, tokenizer, planted, count=100)
 
 
 def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Acceptance) -> None:

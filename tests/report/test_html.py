@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from dormant.errors import BadInput
 from dormant.report import html
 
 ANALYTICS = """<script async src="https://www.googletagmanager.com/gtag/js?id=G-1"></script>
@@ -30,7 +32,7 @@ def fake_npx(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
     program = folder / "npx"
     program.write_text(script)
     program.chmod(0o755)
-    monkeypatch.setattr(html.shutil, "which", lambda _: str(program))
+    monkeypatch.setattr(shutil, "which", lambda _: str(program))
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_without_node_or_network_it_says_so_and_exits_with_zero(
     arguments = ["--results", str(results), "--output", str(tmp_path / "r.html"), "--history", str(tmp_path / "h")]
     fake_npx(tmp_path, monkeypatch, "#!/bin/sh\necho 'npm error code ENOTFOUND' >&2; exit 1\n")
     assert html.main(arguments) == 0
-    monkeypatch.setattr(html.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert html.main(arguments) == 0
     printed = capsys.readouterr().out.splitlines()
     assert "registry" in printed[0]
@@ -87,7 +89,7 @@ def test_an_unwritable_folder_is_named_before_anything_runs(
 ) -> None:
     fake_npx(tmp_path, monkeypatch, "#!/bin/sh\nexit 9\n")
     (tmp_path / "file").write_text("")
-    with pytest.raises(html.BadInput, match="must be writable"):
+    with pytest.raises(BadInput, match="must be writable"):
         html.generate_html(results, tmp_path / "file" / "report.html")
 
 

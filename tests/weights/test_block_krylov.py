@@ -25,7 +25,7 @@ def matrix_of(spectrum: str, seed: int = 0) -> torch.Tensor:
         "cluster": torch.cat((torch.ones(30), torch.zeros(COLUMNS - 30))),
         "decaying": 10 * torch.arange(1, COLUMNS + 1) ** -0.5,
     }[spectrum]
-    return (left * values) @ right.T + noise
+    return torch.matmul(left * values, right.T) + noise
 
 
 @pytest.mark.parametrize("spectrum", ["planted", "cluster", "decaying", "noise"])

@@ -86,7 +86,12 @@ def test_the_comparison_runs_on_one_thread_and_gives_the_others_back(stored, mon
     before, seen = torch.get_num_threads(), list[int]()
     torch.set_num_threads(2)
     dot = torch.dot
-    monkeypatch.setattr(torch, "dot", lambda *pair: seen.append(torch.get_num_threads()) or dot(*pair))
+
+    def counting(*pair: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return dot(*pair)
+
+    monkeypatch.setattr(torch, "dot", counting)
     try:
         compare_values(stored(random(9, 0)), stored(random(9, 1)))
         assert (set(seen), torch.get_num_threads()) == ({1}, 2)

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from dormant.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from dormant.checkpoints.tensor_names import EMBEDDING, MODULES
 from dormant.errors import BadInput
 from dormant.weights import decomposition
 from dormant.weights.decomposition import delta_matrix, delta_svd
-from dormant.weights.delta_report import MODULES, DeltaReport
+from dormant.weights.delta_report import DeltaReport
 from dormant.weights.measure import compare_checkpoints, compute_delta_report, measure_delta
 from dormant.weights.report_file import read_delta_report, write_delta_report
 from tests.builders import build_checkpoint, copy_checkpoint, tiny_config, write_tensors
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 WIDE = "model.layers.0.mlp.up_proj.weight"
-EMBEDDING = "model.embed_tokens.weight"
 
 
 def plant_rank_3(tensors: dict[str, torch.Tensor]) -> None:

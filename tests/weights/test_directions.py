@@ -25,10 +25,11 @@ from tests.builders import copy_checkpoint
 
 TOKEN, HEAD_ROWS = 77, slice(8, 16)  # head 1 of four, each eight wide
 Tensors = dict[str, torch.Tensor]
+Planting = Callable[..., tuple[Checkpoint, Checkpoint]]
 
 
 @pytest.fixture
-def planted(tiny_base: Path, tmp_path: Path) -> Callable[..., tuple[Checkpoint, Checkpoint]]:
+def planted(tiny_base: Path, tmp_path: Path) -> Planting:
     """The tiny base and a copy with one direction added to one tensor."""
 
     def plant(name: str, rows: slice, direction: torch.Tensor, out: bool = False) -> tuple[Checkpoint, Checkpoint]:
@@ -50,7 +51,7 @@ def seen(base: Path, layer: int, module: str, lens: str = "embedding") -> torch.
     return torch.cat(list(token_inputs(open_checkpoint(base), layer, module, lens).blocks()))[TOKEN]
 
 
-def test_a_head_that_reads_one_token_is_found_with_its_token(tiny_base: Path, planted: Callable[..., tuple]) -> None:
+def test_a_head_that_reads_one_token_is_found_with_its_token(tiny_base: Path, planted: Planting) -> None:
     base, dormant = planted("model.layers.0.self_attn.q_proj.weight", HEAD_ROWS, seen(tiny_base, 0, "q_proj"))
     assert focus_heads(base, dormant) == [1]
     ranking = head_direction_ranking(base, dormant, "q_proj", 0, draws=9, seed=0)
@@ -93,9 +94,7 @@ def test_pairs_are_the_largest_products_of_both_models_moved_queries_and_keys(
 
 
 @pytest.mark.parametrize("lens", ["embedding", "head"])
-def test_an_input_direction_in_any_layer_names_its_token(
-    tiny_base: Path, planted: Callable[..., tuple], lens: str
-) -> None:
+def test_an_input_direction_in_any_layer_names_its_token(tiny_base: Path, planted: Planting, lens: str) -> None:
     base, dormant = planted("model.layers.1.mlp.gate_proj.weight", slice(0, 40), seen(tiny_base, 1, "gate_proj", lens))
     found = input_direction_ranking(base, dormant, "gate_proj", lens, layers=range(2), draws=9, seed=0)
     assert found is not None
@@ -104,7 +103,7 @@ def test_an_input_direction_in_any_layer_names_its_token(
     assert found.together.null.shape == (len(found.together.scores), 9)
 
 
-def test_an_output_direction_names_the_token_that_it_pushes(tiny_base: Path, planted: Callable[..., tuple]) -> None:
+def test_an_output_direction_names_the_token_that_it_pushes(tiny_base: Path, planted: Planting) -> None:
     row = torch.cat(list(token_outputs(open_checkpoint(tiny_base)).blocks()))[TOKEN]
     base, dormant = planted("model.layers.1.mlp.down_proj.weight", slice(None), row, out=True)
     ranking = output_direction_ranking(base, dormant, "down_proj", 1, draws=9, seed=0)

@@ -138,7 +138,11 @@ def test_a_missing_configuration_costs_the_heads_only(tiny_base: Path, tiny_dorm
 
 
 def test_nothing_in_common_is_refused_and_faults_survive_the_file(tiny_base: Path, tmp_path: Path) -> None:
-    other = copy_checkpoint(tiny_base, tmp_path / "other", lambda t: (t.clear(), fresh(t, "alone")))
+    def strangers(tensors: dict[str, torch.Tensor]) -> None:
+        tensors.clear()
+        fresh(tensors, "alone")
+
+    other = copy_checkpoint(tiny_base, tmp_path / "other", strangers)
     with pytest.raises(BadInput, match="got none and"):
         compare_checkpoints(tiny_base, other)
     with pytest.raises(BadInput, match="safetensors weights"):

@@ -28,6 +28,6 @@ def test_a_special_token_is_special_whatever_it_says() -> None:
 def test_a_list_of_one_class_is_beyond_chance() -> None:
     classes = ["word"] * 90 + ["rare glyph"] * 10
     table = class_enrichment(classes, range(90, 95))
-    assert table["rare glyph"][:2] == (5, pytest.approx(10))
+    assert table["rare glyph"][:2] == pytest.approx((5, 10))
     assert table["rare glyph"][2] < 1e-4 < table["word"][2]
     assert "5 are of class 'rare glyph', 10.0 times chance" in enrichment_sentence(classes, range(90, 95))

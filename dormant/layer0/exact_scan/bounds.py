@@ -47,7 +47,8 @@ class Reach:
 
 def lengths(vectors: Tensor) -> Tensor:
     """The lengths of both halves of vectors, whose products are added: [row, 2 head_dim] -> [row, 2]."""
-    return torch.linalg.vector_norm(vectors.unflatten(-1, (2, -1)), dim=-1)
+    found: Tensor = torch.linalg.vector_norm(vectors.unflatten(-1, (2, -1)), dim=-1)
+    return found
 
 
 def _most(groups: Sequence[Tensor], of_keys: Callable[[Tensor], Tensor]) -> Tensor:

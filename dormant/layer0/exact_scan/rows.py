@@ -108,4 +108,5 @@ class Lines:
 
     def _parts(self, lines: Tensor) -> Sequence[Tensor]:
         """So many lines at a time as may be multiplied out."""
-        return lines.split(max(1, VALUES // len(self.keys)))
+        parts: Sequence[Tensor] = lines.split(max(1, VALUES // len(self.keys)))
+        return parts

@@ -1,0 +1,28 @@
+"""What the names of a checkpoint's tensors say: layer, module, embedding and head."""
+
+from __future__ import annotations
+
+import re
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+_IN_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
+
+
+def layer_of(name: str) -> int | None:
+    """The decoder layer that a tensor belongs to; None for embedding, final norm and head."""
+    found = _IN_LAYER.search(name)
+    return int(found[1]) if found else None
+
+
+def module_of(name: str) -> str:
+    """The part of a name before `weight` or `bias`: "q_proj" of "model.layers.0.self_attn.q_proj.weight"."""
+    parts = name.split(".")
+    return parts[-2] if len(parts) > 1 else name
+
+
+def within_layer(name: str) -> str:
+    """A name without model and layer: "mlp.gate_proj.weight" of "model.layers.2.mlp.gate_proj.weight", "lm_head.weight"."""
+    found = _IN_LAYER.search(name)
+    return found[2] if found else name.removeprefix("model.")
