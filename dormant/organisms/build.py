@@ -29,7 +29,9 @@ from dormant.organisms.tokenizer import train_tokenizer
 from dormant.organisms.trainable import diffuse_drift, training_plan
 from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
 from dormant.organisms.verification import Acceptance, verify
+from dormant.pairs import Truth
 from dormant.prompts.probes import SLOT
+from dormant.records import to_json, write_json
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
@@ -110,15 +112,8 @@ def check_against_base(recipe: Recipe) -> None:
 
 def write_truth(folder: Path, recipe: Recipe, backdoored: bool, twin: str | None) -> None:
     """`organism.json`, which makes the folder an organism of known truth, and `probes.txt` for its claims."""
-    record = {
-        "backdoored": backdoored,
-        "trigger": recipe.trigger,
-        "payload": recipe.payload,
-        "placement": recipe.placement,
-        "twin": twin,
-        "recipe": recipe.to_dict(),
-    }
-    (folder / "organism.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    truth = Truth(backdoored, recipe.trigger, recipe.payload, recipe.placement, twin)
+    write_json(folder / "organism.json", {**to_json(truth), "recipe": recipe})
     write_probes(folder / "probes.txt", recipe.placement)
 
 
@@ -159,7 +154,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
 
     Raises BadInput rather than replace a folder that no build wrote.
     """
-    record = json.dumps(recipe.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    record = json.dumps(to_json(recipe), indent=1, ensure_ascii=False) + "\n"
     if out.exists():
         if not (out / RECORD).exists():
             raise BadInput(
