@@ -19,7 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from dormant.errors import BadInput
 
 T = TypeVar("T")
-KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
+JSON_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 
 
 def to_json(value: Any) -> Any:
@@ -95,7 +95,7 @@ def _read(kind: Any, data: Any, name: str, where: object) -> Any:
             pass
     elif origin is float and isinstance(data, int) and not isinstance(data, bool):
         return data  # as it stands: a whole number read and written again is the same text
-    elif origin in KINDS and type(data) is origin:
+    elif origin in JSON_KINDS and type(data) is origin:
         return data
     raise _misfit(_described(kind), data, name, where)
 
@@ -138,7 +138,7 @@ def _described(kind: Any) -> str:
     origin = get_origin(kind) or kind
     if isinstance(origin, type) and issubclass(origin, Enum):
         return f"one of {', '.join(str(member.value) for member in origin)}"
-    return KINDS.get(origin, "a list" if origin in (tuple, list) else "a text" if origin is Path else "an object")
+    return JSON_KINDS.get(origin, "a list" if origin in (tuple, list) else "a text" if origin is Path else "an object")
 
 
 def _misfit(must: str, data: Any, name: str, where: object) -> BadInput:

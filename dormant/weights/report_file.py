@@ -14,7 +14,13 @@ from dormant.weights.delta_report import DeltaReport, TensorDelta
 SCHEMA = 1
 # Left out of the file where they are not known: what a later version measures leaves older reports as they were.
 OPTIONAL_PARTS = ("layout", "faults", "tokens")
-OPTIONAL: dict[str, Any] = {"spectrum_error": 0.0, "noise_edge": None, "rank": None, "rank_is_bound": False, "heads": []}
+OPTIONAL: dict[str, Any] = {
+    "spectrum_error": 0.0,
+    "noise_edge": None,
+    "rank": None,
+    "rank_is_bound": False,
+    "heads": [],
+}
 
 
 def report_to_json(report: DeltaReport) -> dict[str, Any]:
