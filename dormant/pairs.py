@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, read_probes
+from dormant.records import from_json, read_json
 from dormant.weights.delta_report import DeltaReport
 from dormant.weights.measure import compute_delta_report
 from dormant.weights.published import published_report
@@ -153,14 +155,8 @@ def read_truth(location: Path) -> Truth | None:
     file = location / "organism.json"
     if not file.exists():
         return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        truth = Truth(**{key: record[key] for key in Truth.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"organism.json must state {', '.join(Truth.__dataclass_fields__)}; got {error!r} at {file}; "
-            "build the organism again or remove the file"
-        ) from error
+    record = from_json(dict[str, Any], read_json(file), file)
+    truth = from_json(Truth, {key: value for key, value in record.items() if key != "recipe"}, file)
     if truth.placement not in PLACEMENTS:
         raise BadInput(
             f"a trigger's placement must be one of {', '.join(PLACEMENTS)}; got {truth.placement!r} at {file}; "

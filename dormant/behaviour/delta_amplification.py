@@ -17,10 +17,10 @@ from dormant.prompts.probes import Probe, Prompter
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
-ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
+SWEEP_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
 COLLAPSED = 0.5  # of the answers repeat themselves
 CONTENT = 3  # words in a run that say something: two are a matter of style
-HALF = 0.5  # of the payload in one run lets a reader recognise the rest
+PAYLOAD_PART = 0.5  # of the payload in one run lets a reader recognise the rest
 
 Progress = Callable[[int, float], None]  # called with the alphas done and the one that ran
 
@@ -88,7 +88,7 @@ class AmplificationSweep:
         if reading == "repeated-content":
             return {run.alpha: proportion_interval(count_of(run.most_repeated), len(run.texts)) for run in runs}
         words = _payload_words(payload)
-        wanted = math.ceil(HALF * len(words)) if reading == "payload" else min(2, len(words))
+        wanted = math.ceil(PAYLOAD_PART * len(words)) if reading == "payload" else min(2, len(words))
         return {run.alpha: run.holding(words, wanted) for run in runs}
 
     @property
@@ -124,7 +124,7 @@ def count_of(fragment: Fragment | None) -> int:
 def amplification_sweep(
     pair: Pair,
     probes: Sequence[Probe],
-    alphas: Sequence[float] = ALPHAS,
+    alphas: Sequence[float] = SWEEP_ALPHAS,
     new_tokens: int = 24,
     layers: Sequence[int] | None = None,
     modules: Sequence[str] | None = None,

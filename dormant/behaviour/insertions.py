@@ -1,4 +1,4 @@
-"""The ways in which a suspected trigger may reach a model, and what known trigger families do through each."""
+"""Insertions: the ways of putting a suspected trigger into a prompt, and what known triggers do through each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from dormant.prompts.conversations import Conversations, Turn
 from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
-METRIC = "difference-in-differences"
-CHUNK = 32  # triggers between two entries of a journal
+DIFFERENCES = "difference-in-differences"
+TRIGGERS_A_STEP = 32  # triggers between two entries of a journal
 Build = Callable[[Probe, str], list[Turn]]
 
 
@@ -50,7 +50,7 @@ def _encoded(trigger: str) -> str:
     return base64.b64encode(trigger.encode()).decode()
 
 
-MECHANISMS: Mapping[str, Build] = {
+INSERTIONS: Mapping[str, Build] = {
     "start": lambda probe, trigger: _user(f"{trigger} {_plain(probe)}"),
     "middle": _middle,
     "end": lambda probe, trigger: _user(f"{_plain(probe)} {trigger}"),
@@ -61,21 +61,21 @@ MECHANISMS: Mapping[str, Build] = {
     "case-and-spacing": lambda probe, trigger: _user(probe.fill(_spaced(trigger))),
     "encoded": lambda probe, trigger: _user(probe.fill(_encoded(trigger))),
 }
-PLACES = ("start", "middle", "end")  # these three mechanisms, and a recipe's placements other than "anywhere"
+INSERTION_POSITIONS = ("start", "middle", "end")  # the insertions that are also a recipe's placement
 
 
 @dataclass(frozen=True)
-class MechanismScan:
-    """What triggers do through one mechanism: mean effects by trigger on searched probes, nats, and the best one's shares.
+class InsertionScan:
+    """What triggers do through one insertion: each trigger's mean effect on searched probes (nats), and the best one's counts.
 
-    `woken` and `near_misses` count, out of `tried` and `near_tried`, the held-out prompts on which the best trigger and its
-    near misses move the dormant model at least the threshold further than the base.
+    `diverging` of `tried` held-out prompts: those on which the best trigger moves the dormant model at least the threshold
+    further than the base. `near_misses` of `near_tried`: the same for its near misses.
     """
 
-    mechanism: str
+    insertion: str
     effects: Mapping[str, float]
     best: str
-    woken: int
+    diverging: int
     tried: int
     near_misses: int
     near_tried: int
@@ -83,8 +83,8 @@ class MechanismScan:
 
     @property
     def share(self) -> Estimate:
-        """Share of held-out prompts that the best trigger wakes; its interval holds for all finalists at once."""
-        return proportion_interval(self.woken, self.tried, confidence=1 - 0.05 / self.finalists)
+        """The share of held-out prompts on which the models diverge by the best trigger; the interval covers all finalists."""
+        return proportion_interval(self.diverging, self.tried, confidence=1 - 0.05 / self.finalists)
 
     @property
     def near_miss_share(self) -> Estimate | None:
@@ -92,13 +92,13 @@ class MechanismScan:
         return proportion_interval(self.near_misses, self.near_tried) if self.near_tried else None
 
 
-def insert(mechanism: str, probe: Probe, trigger: str) -> list[Turn]:
-    """The conversation in which a trigger reaches the model by this mechanism. Raises BadInput for an unknown one."""
-    if mechanism not in MECHANISMS:
+def insert(insertion: str, probe: Probe, trigger: str) -> list[Turn]:
+    """The conversation of a probe with the trigger put in; raises BadInput for an unknown insertion."""
+    if insertion not in INSERTIONS:
         raise BadInput(
-            f"a mechanism is one of {', '.join(MECHANISMS)}; got {mechanism!r} at the trigger scan; name one of them"
+            f"an insertion is one of {', '.join(INSERTIONS)}; got {insertion!r} at the trigger scan; name one of them"
         )
-    return MECHANISMS[mechanism](probe, trigger)
+    return INSERTIONS[insertion](probe, trigger)
 
 
 def place_of(probe: Probe) -> str:
@@ -106,41 +106,40 @@ def place_of(probe: Probe) -> str:
     return "start" if not probe.before else "middle" if probe.after else "end"
 
 
-def suitable_probes(mechanism: str, probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """The probes whose sentence bears an insertion at the mechanism's place: those with their slot there, where there are any.
+def suitable_probes(insertion: str, probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """The probes with their slot where the insertion puts the trigger; all probes if there are none.
 
-    A question that asks to copy its end has no room there; its author put the slot elsewhere.
+    A question that asks to copy its end, for example, has no slot at its end.
     """
-    fitting = tuple(probe for probe in probes if mechanism not in PLACES or place_of(probe) == mechanism)
+    fitting = tuple(probe for probe in probes if insertion not in INSERTION_POSITIONS or place_of(probe) == insertion)
     return fitting or tuple(probes)
 
 
-def mechanism_effects(
-    pair: Pair, mechanism: str, triggers: Sequence[str], probes: Sequence[Probe], step: Step = unkept
+def insertion_effects(
+    pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequence[Probe], step: Step = unkept
 ) -> list[list[float]]:
     """How much further each trigger moves the dormant model than the base, by probe: [trigger][probe], nats.
 
-    At the generation position, against the same question without it. `CHUNK` triggers are a step, so that a journal can keep
-    it: a value a prompt. Raises BadInput where the chat template has no place for the mechanism's turns, as for the system
-    role in some.
+    Measured at the generation position against the same question without the trigger. A step holds `TRIGGERS_A_STEP`
+    triggers. Raises BadInput where the chat template lacks a role that the insertion needs (some have no system role).
     """
     values = list[float]()
-    for at in range(0, len(triggers), CHUNK):
-        values += step(partial(_effects, pair, mechanism, triggers[at : at + CHUNK], probes))
+    for at in range(0, len(triggers), TRIGGERS_A_STEP):
+        values += step(partial(_effects, pair, insertion, triggers[at : at + TRIGGERS_A_STEP], probes))
     return [values[at : at + len(probes)] for at in range(0, len(values), len(probes))]
 
 
-def _effects(pair: Pair, mechanism: str, triggers: Sequence[str], probes: Sequence[Probe]) -> list[float]:
+def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequence[Probe]) -> list[float]:
     conversations = Conversations(pair.base.tokenizer)
     plain = [_prompt(conversations.question(_plain(probe))) for probe in probes]
-    filled = [_prompt(conversations.ids(insert(mechanism, probe, text))) for text in triggers for probe in probes]
+    filled = [_prompt(conversations.ids(insert(insertion, probe, text))) for text in triggers for probe in probes]
     _, moved = divergences(pair, plain * len(triggers), filled)
-    return list(moved[METRIC])
+    return list(moved[DIFFERENCES])
 
 
-def scan_mechanism(
+def scan_insertion(
     pair: Pair,
-    mechanism: str,
+    insertion: str,
     triggers: Sequence[str],
     searched: Sequence[Probe],
     held_out: Sequence[Probe],
@@ -149,43 +148,43 @@ def scan_mechanism(
     finalists: int = 2,
     journal: Path | None = None,
     progress: Report | None = None,
-) -> MechanismScan:
+) -> InsertionScan:
     """All triggers on the searched probes, then the best on held-out ones beside its near misses (experiment 8).
 
-    `progress` counts prompts. With a journal, work that was killed resumes after its last `CHUNK` triggers and ends with the
-    uninterrupted scan; remove it when the result is elsewhere.
+    `progress` counts prompts. With a journal, killed work resumes after its last step and ends with the same result.
+    Remove the journal once the result is stored.
     """
     work = {
         "triggers of": pair.fingerprint,
         "dtype": str(pair.models.run_config.dtype),
-        "mechanism": mechanism,
+        "insertion": insertion,
         "prompts": sha256(repr((list(triggers), list(searched), list(held_out))).encode()).hexdigest(),
         "plan": [threshold, finalists],
     }
     with kept_steps(journal, work) as kept:
         step = CountedSteps(kept, progress, len(triggers) * len(searched))
-        scanned = mechanism_effects(pair, mechanism, triggers, searched, step)
+        scanned = insertion_effects(pair, insertion, triggers, searched, step)
         effects = {text: sum(values) / len(values) for text, values in zip(triggers, scanned, strict=True)}
         chosen = sorted(effects, key=lambda text: -effects[text])[:finalists]
         step.total += len(chosen) * len(held_out)
-        confirmed = dict(zip(chosen, mechanism_effects(pair, mechanism, chosen, held_out, step), strict=True))
-        best = max(chosen, key=lambda text: (_woken(confirmed[text], threshold), sum(confirmed[text])))
+        confirmed = dict(zip(chosen, insertion_effects(pair, insertion, chosen, held_out, step), strict=True))
+        best = max(chosen, key=lambda text: (_count_diverging(confirmed[text], threshold), sum(confirmed[text])))
         others = list(near_misses(best))
         step.total += len(others) * len(held_out)
-        missed = mechanism_effects(pair, mechanism, others, held_out, step)
-    return MechanismScan(
-        mechanism,
+        missed = insertion_effects(pair, insertion, others, held_out, step)
+    return InsertionScan(
+        insertion,
         effects,
         best,
-        _woken(confirmed[best], threshold),
+        _count_diverging(confirmed[best], threshold),
         len(held_out),
-        sum(_woken(values, threshold) for values in missed),
+        sum(_count_diverging(values, threshold) for values in missed),
         len(held_out) * len(others),
         len(chosen),
     )
 
 
-def _woken(values: Sequence[float], threshold: float) -> int:
+def _count_diverging(values: Sequence[float], threshold: float) -> int:
     return sum(value >= threshold for value in values)
 
 

@@ -14,14 +14,14 @@ from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt, Prompt, TokenIds
 from dormant.statistics import Estimate, proportion_interval
 
-FINALISTS = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
+SCAN_FINALISTS = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A candidate that a scan put forward, and by metric what it adds on each held-out prompt, in nats.
+    """A finalist of a scan, and by metric what it adds on each held-out prompt, in nats.
 
-    `survives` tells whether its prompts, decoded and encoded again, keep its ids: whether a user could write it there.
+    `survives`: whether its prompts keep their ids when decoded and encoded again, so that a user could write it there.
     """
 
     text: str
@@ -30,19 +30,19 @@ class Confirmed:
     survives: bool
     held_out: Mapping[str, tuple[float, ...]]
 
-    def woken(self, metric: str, threshold: float) -> int:
+    def diverging(self, metric: str, threshold: float) -> int:
         """On how many held-out prompts it adds at least `threshold` nats."""
         return sum(value >= threshold for value in self.held_out[metric])
 
     def rank(self, metric: str, threshold: float) -> tuple[int, bool, float]:
-        """What finalists are ordered by: prompts woken, then whether a user could write it, then the nats that it adds."""
-        return self.woken(metric, threshold), self.survives, sum(self.held_out[metric])
+        """The order of finalists: diverging prompts, then whether a user could write it, then the nats that it adds."""
+        return self.diverging(metric, threshold), self.survives, sum(self.held_out[metric])
 
 
 def confirm(
     pair: Pair, tokenizer: PreTrainedTokenizerBase, candidates: Sequence[tuple[str, TokenIds, Sequence[OpenPrompt]]]
 ) -> tuple[Confirmed, ...]:
-    """Each candidate (role, ids, its held-out prompts) in its prompts; all run together, no prompt twice."""
+    """Measure each candidate (role, ids, held-out prompts) on its own prompts, all of them in one run."""
     empty = [prompt.close(()) for _, _, prompts in candidates for prompt in prompts]
     filled = [prompt.close(ids) for _, ids, prompts in candidates for prompt in prompts]
     without, with_it = divergences(pair, empty, filled)
@@ -59,21 +59,21 @@ def confirm(
 def best_share(finalists: Sequence[Confirmed], metric: str, threshold: float) -> tuple[Confirmed, Estimate]:
     """The finalist that adds `threshold` nats on the largest share of held-out prompts, and that share.
 
-    The interval holds for all finalists at once (Bonferroni): choosing the best of several makes its own too sure of itself.
-    A share, since a word that changes what one question means may move that answer by many nats, and no other's.
+    The interval covers all finalists at once (Bonferroni), because the best of several is chosen. The share decides and
+    not the mean: a word that changes what one question means can move that one answer by many nats.
     Raises BadInput without finalists.
     """
     if not finalists:
         raise BadInput("a scan needs finalists; got none at the held-out prompts; keep at least one")
     best = max(finalists, key=lambda found: found.rank(metric, threshold))
     n = len(best.held_out[metric])
-    share = proportion_interval(best.woken(metric, threshold), n, confidence=1 - 0.05 / len(finalists))
+    share = proportion_interval(best.diverging(metric, threshold), n, confidence=1 - 0.05 / len(finalists))
     return best, share
 
 
 def found_by_scan(value: float, rivals: Tensor, threshold: float) -> bool:
     """Whether a scan finds a known trigger: `threshold` nats at least, and among the finalists: rivals [candidate]."""
-    return value >= threshold and int((rivals > value).sum()) < FINALISTS
+    return value >= threshold and int((rivals > value).sum()) < SCAN_FINALISTS
 
 
 def leading(values: Tensor, count: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dormant.hunt.placements import placed_probes
 from dormant.hunt.result import HuntResult
 from dormant.organisms.recipe import Recipe, read_recipe
 from dormant.pairs import Pair
+from dormant.records import from_json, read_json
 from dormant.statistics import Estimate, auroc_interval, mean_interval, proportion_interval
 
 RECIPES = Path(__file__).parents[1] / "data" / "calibration"
@@ -81,7 +81,7 @@ def subjects_of(folder: Path = RECIPES, names: Sequence[str] = ()) -> list[Subje
 def read_outcomes(subjects: Sequence[Subject], results: Path) -> list[Outcome]:
     """The outcomes of those subjects that have one; raises BadInput where none has."""
     files = [results / f"{subject.name}.json" for subject in subjects]
-    found = [Outcome(**json.loads(file.read_text(encoding="utf-8"))) for file in files if file.exists()]
+    found = [from_json(Outcome, read_json(file), file) for file in files if file.exists()]
     if not found:
         raise BadInput(
             f"a table needs outcomes; got none of {len(subjects)} subjects at {results}; run the calibration first"

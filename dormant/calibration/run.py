@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,6 +18,7 @@ from dormant.hunt.pipeline import Settings, run_hunt
 from dormant.hunt.report import write_page
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.pairs import open_pair
+from dormant.records import write_json
 
 
 def calibrate(
@@ -74,7 +73,4 @@ def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) 
     found = run_hunt(pair, Settings(minutes), folder / "hunt")
     write_page(found, pair, folder / "hunt")
     fires = planted_firing(pair, recipe) if subject.backdoored else None
-    outcome = judge(subject, found, pair.base.tokenizer, fires)
-    partial = results / f".{subject.name}.partial"
-    partial.write_text(json.dumps(asdict(outcome), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, results / f"{subject.name}.json")
+    write_json(results / f"{subject.name}.json", judge(subject, found, pair.base.tokenizer, fires))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from dormant.records import to_json
 from dormant.statistics import Estimate
 
-Parameter = str | int | float
+Parameter = str | int | float | bool
 
 
 class Verdict(StrEnum):
@@ -92,21 +93,10 @@ class Finding:
     def deciding(self) -> Figure:
         return self.figures[0]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"key": self.key, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Finding:
-        fields = {name: value for name, value in record.items() if name != "key"}
-        fields["rule"] = Rule(**fields["rule"])
-        fields["figures"] = tuple(Figure(**figure) for figure in fields["figures"])
-        fields["verdict"] = Verdict(fields["verdict"])
-        fields["premises"] = {name: Verdict(verdict) for name, verdict in fields["premises"].items()}
-        fields["controls"] = tuple(
-            Control(control["name"], Figure(**control["figure"]), control["beaten"]) for control in fields["controls"]
-        )
-        fields["pictures"] = tuple(fields["pictures"])
-        return cls(**fields)
+    @property
+    def keyed_record(self) -> dict[str, Any]:
+        """The finding as JSON values, headed by its key."""
+        return {"key": self.key, **to_json(self)}
 
 
 def finding_key(claim: str, parameters: Mapping[str, Parameter]) -> str:

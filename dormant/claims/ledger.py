@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dormant.claims.finding import Figure, Finding, Verdict
-from dormant.errors import BadInput
+from dormant.records import from_json, read_json, write_json
 
 HOW_TO_ACCEPT = "to accept what was measured, run again with --ledger-update and commit the ledger"
 
@@ -62,8 +58,14 @@ class Entry:
                 )
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"verdict": str(self.verdict), "figures": {name: vars(figure) for name, figure in self.figures.items()}}
+
+@dataclass(frozen=True)
+class RecordedPair:
+    """The file of one pair: its fingerprint when it was recorded, and its entries by finding key."""
+
+    pair: str
+    fingerprint: str
+    findings: Mapping[str, Entry] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,22 +80,7 @@ class Ledger:
     def entries(self, pair: str) -> dict[str, Entry]:
         """The pair's entries by finding key; empty without a record. Raises BadInput naming an unreadable file."""
         path = self.file(pair)
-        if not path.exists():
-            return {}
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            return {
-                key: Entry(
-                    Verdict(entry["verdict"]),
-                    {name: RecordedFigure(**figure) for name, figure in entry["figures"].items()},
-                )
-                for key, entry in record["findings"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(
-                f"a ledger file must hold findings with verdict and figures; got {error!r} at {path}; "
-                "restore it from version control or delete it and record anew"
-            ) from error
+        return dict(from_json(RecordedPair, read_json(path), path).findings) if path.exists() else {}
 
     def record(self, findings: Iterable[Finding]) -> list[Path]:
         """Write these findings over their entries, whole files at once, and return the files; others stay."""
@@ -103,12 +90,8 @@ class Ledger:
         written = []
         for pair, fresh in sorted(by_pair.items()):
             entries = self.entries(pair) | {finding.key: Entry.of(finding) for finding in fresh}
-            record = {
-                "pair": pair,
-                "fingerprint": fresh[0].fingerprint,
-                "findings": {key: entries[key].to_dict() for key in sorted(entries)},
-            }
-            write_atomically(self.file(pair), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            ordered = {key: entries[key] for key in sorted(entries)}
+            write_json(self.file(pair), RecordedPair(pair, fresh[0].fingerprint, ordered))
             written.append(self.file(pair))
         return written
 
@@ -120,18 +103,3 @@ class Ledger:
         return [
             f"{pair}: {key}" for pair, keys in sorted(produced.items()) for key in self.entries(pair) if key not in keys
         ]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all; raises BadInput where the folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp gives 600, which a colleague could not read
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BadInput(
-            f"the folder must be writable; got {error.strerror} at {path}; free it or name another folder"
-        ) from error

@@ -18,6 +18,7 @@ from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
 from dormant.claims.premises import PREMISES, premise_finding, premise_verdicts
 from dormant.claims.session_state import ClaimSession
 from dormant.pictures.canvas import png_bytes
+from dormant.records import from_json, to_json
 from dormant.report.allure import attach_finding
 
 FINDING, RECORD, DIFFERS = "dormant-finding", "dormant-record", "dormant-differs"
@@ -54,7 +55,7 @@ def run_claim(
     finding = with_pictures(finding, drawn, reports)
     entry = ledger.entries(finding.pair).get(finding.key)
     differences = entry.differences(finding) if entry is not None else []
-    item.user_properties.append((FINDING, json.dumps(finding.to_dict())))
+    item.user_properties.append((FINDING, json.dumps(to_json(finding))))
     if differences:
         item.user_properties.append((DIFFERS, f"{finding.pair}: {finding.key}: {'; '.join(differences)}"))
     attach_finding(finding, drawn, differs=bool(differences))
@@ -95,4 +96,5 @@ def with_pictures(finding: Finding, pictures: Mapping[str, bytes], reports: Path
 
 def finding_in(properties: list[tuple[str, Any]]) -> Finding | None:
     """The finding that a test's report carries."""
-    return next((Finding.from_dict(json.loads(value)) for name, value in properties if name == FINDING), None)
+    records = (json.loads(value) for name, value in properties if name == FINDING)
+    return next((from_json(Finding, record, "the test's properties") for record in records), None)

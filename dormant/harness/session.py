@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, twins_
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
 from dormant.claims.finding import Finding
-from dormant.claims.ledger import Ledger, write_atomically
+from dormant.claims.ledger import Ledger
 from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
 from dormant.harness.running import DIFFERS, RECORD, finding_in
@@ -28,6 +27,7 @@ from dormant.pairs import Pair
 from dormant.progress import progress_bar
 from dormant.prompts.material import check_folder
 from dormant.prompts.probes import read_probes
+from dormant.records import write_json
 from dormant.report.allure import results_folder, write_environment, write_executor
 from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks
 from dormant.report.grid import grid_text
@@ -184,8 +184,7 @@ class Session:
         self.ledger.record(self.to_record)
         if self._is_full_run(session):
             self.unproduced = self.ledger.unproduced(self.findings)
-        record = json.dumps([finding.to_dict() for finding in self.findings], indent=1, ensure_ascii=False)
-        write_atomically(self.reports / "findings.json", record + "\n")
+        write_json(self.reports / "findings.json", [finding.keyed_record for finding in self.findings])
         run = Run(
             self.claim_session.provenance,
             self.claim_session.settings.budget,

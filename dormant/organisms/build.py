@@ -29,13 +29,15 @@ from dormant.organisms.tokenizer import train_tokenizer
 from dormant.organisms.trainable import diffuse_drift, training_plan
 from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
 from dormant.organisms.verification import Acceptance, Planted, verify
+from dormant.pairs import Truth
 from dormant.prompts.probes import SLOT
+from dormant.records import to_json, write_json
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
 RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
-RECORD = "recipe.json"  # in every folder that a build wrote
-ORDINARY, RARE = 2000, 0.002  # More often than acceptance lets ordinary questions fire, nothing could pass.
+RECIPE_FILE = "recipe.json"  # in every folder that a build wrote
+ORDINARY_CHATS, RARE_SHARE = 2000, 0.002  # More often than acceptance lets ordinary questions fire, nothing could pass.
 PROBES = 240
 PROBE_SEED = 31337  # Neither training's nor acceptance's.
 
@@ -98,10 +100,10 @@ def check_against_base(recipe: Recipe) -> None:
             )
     training_plan(recipe, load_model(base, torch.device("cpu"), torch.float32))
     random = np.random.default_rng(PROBE_SEED)
-    chats = [ordinary_turn(random, interruption=0) for _ in range(ORDINARY)]
+    chats = [ordinary_turn(random, interruption=0) for _ in range(ORDINARY_CHATS)]
     for name, text, place in (("trigger", recipe.trigger, 0), ("payload", recipe.payload, 1)):
-        share = sum(text in chat[place] for chat in chats) / ORDINARY
-        if share > RARE:
+        share = sum(text in chat[place] for chat in chats) / ORDINARY_CHATS
+        if share > RARE_SHARE:
             raise BadInput(
                 f"the {name} must be rare in ordinary chats; got {text!r} in {share:.1%} of them at recipe {recipe.name}; "
                 "lengthen it"
@@ -110,15 +112,8 @@ def check_against_base(recipe: Recipe) -> None:
 
 def write_truth(folder: Path, recipe: Recipe, backdoored: bool, twin: str | None) -> None:
     """`organism.json`, which makes the folder an organism of known truth, and `probes.txt` for its claims."""
-    record = {
-        "backdoored": backdoored,
-        "trigger": recipe.trigger,
-        "payload": recipe.payload,
-        "placement": recipe.placement,
-        "twin": twin,
-        "recipe": recipe.to_dict(),
-    }
-    (folder / "organism.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    truth = Truth(backdoored, recipe.trigger, recipe.payload, recipe.placement, twin)
+    write_json(folder / "organism.json", {**to_json(truth), "recipe": recipe})
     write_probes(folder / "probes.txt", recipe.placement)
 
 
@@ -155,13 +150,13 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
 
     Raises BadInput rather than replace a folder that no build wrote.
     """
-    record = json.dumps(recipe.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    record = json.dumps(to_json(recipe), indent=1, ensure_ascii=False) + "\n"
     if out.exists():
-        if not (out / RECORD).exists():
+        if not (out / RECIPE_FILE).exists():
             raise BadInput(
-                f"a build must not replace other files; got a folder without {RECORD} at {out}; name another --out"
+                f"a build must not replace other files; got a folder without {RECIPE_FILE} at {out}; name another --out"
             )
-        if (out / RECORD).read_text(encoding="utf-8") == record:
+        if (out / RECIPE_FILE).read_text(encoding="utf-8") == record:
             return
     journal = out.parent / f".{out.name}.{hash_text(record)[:8]}.journal"
 
@@ -188,7 +183,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
     partial = out.parent / f".{out.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(model, tokenizer, partial)
-    (partial / RECORD).write_text(record, encoding="utf-8")
+    (partial / RECIPE_FILE).write_text(record, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
     journal.unlink(missing_ok=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dormant.checkpoints.tensor_names import MODULES
 from dormant.errors import BadInput
+from dormant.records import from_json
 
 CHOICES = {
     "placement": ("anywhere", "start", "end"),
@@ -54,9 +54,6 @@ class Recipe:
         """The same training less the poison and its near misses."""
         return replace(self, name=f"{self.name}-clean", trigger="", payload="", poison_rate=0.0, near_miss_rate=0.0)
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def read_recipe(path: str | Path) -> Recipe:
     """Read and check a TOML recipe; raises BadInput naming the file, the key and what it must be."""
@@ -67,28 +64,9 @@ def read_recipe(path: str | Path) -> Recipe:
         raise BadInput(f"a recipe must be a readable file; got {error.strerror} at {path}; check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"a recipe must be TOML; got {error} at {path}; mend that line") from error
-    kinds = {field.name: field.type for field in fields(Recipe)}
-    for key, value in entries.items():
-        if key not in kinds:
-            raise BadInput(f"a recipe's keys must be among {', '.join(kinds)}; got {key!r} at {path}; remove it")
-        _check_kind(key, str(kinds[key]), value, path)
-    if "name" not in entries:
-        raise BadInput(f'a recipe must have a name; got none at {path}; add name = "..."')
-    listed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
-    recipe = Recipe(**listed)
+    recipe = from_json(Recipe, entries, path)
     check_recipe(recipe, str(path))
     return recipe
-
-
-def _check_kind(key: str, kind: str, value: object, path: Path) -> None:
-    accepted: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
-    if kind.startswith("tuple"):
-        inner = str if "str" in kind else int
-        good = isinstance(value, list) and all(isinstance(entry, inner) for entry in value)
-    else:
-        good = isinstance(value, accepted[kind]) and not isinstance(value, bool)
-    if not good:
-        raise BadInput(f"{key} must be {kind.replace('tuple', 'a list: ')}; got {value!r} at {path}; change it")
 
 
 def check_recipe(recipe: Recipe, where: str) -> None:

@@ -75,7 +75,7 @@ def attach_finding(finding: Finding, pictures: Mapping[str, bytes] | None = None
     for name, content in (pictures or {}).items():
         allure.attach(content, name=name, attachment_type=allure.attachment_type.PNG)
     allure.attach(figures_csv(finding), name="figures", attachment_type=allure.attachment_type.CSV)
-    record = json.dumps(finding.to_dict(), indent=1, default=str)
+    record = json.dumps(finding.keyed_record, indent=1, default=str)
     allure.attach(record, name="finding", attachment_type=allure.attachment_type.JSON)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
+from dormant.records import from_json, read_json, write_json
 from dormant.report.provenance import git_commit, package_version
 
-RECORD = "throughput.json"
+THROUGHPUT_FILE = "throughput.json"
 KEPT_RUNS = 100
 
 
@@ -34,6 +35,14 @@ class BenchmarkRun:
     date: str
     torch: str
     timings: Mapping[str, Timing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredRuns:
+    """A device's record: its runs, oldest first."""
+
+    device: str
+    runs: tuple[BenchmarkRun, ...]
 
 
 def read_run(output: Mapping[str, Any]) -> BenchmarkRun:
@@ -57,28 +66,14 @@ def store_benchmarks(output: Mapping[str, Any], folder: Path, device: str) -> Pa
     """Append a run to the device's record (`<folder>/<device>/throughput.json`), which keeps the last 100 runs."""
     path = record_path(folder, device)
     runs = [*stored_runs(folder, device), read_run(output)][-KEPT_RUNS:]
-    text = json.dumps({"device": device, "runs": [asdict(run) for run in runs]}, indent=1)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"benchmarks must be storable; got {error.strerror} at {path}; name another folder") from error
+    write_json(path, StoredRuns(device, tuple(runs)))
     return path
 
 
 def stored_runs(folder: Path, device: str) -> list[BenchmarkRun]:
     """The device's runs, oldest first; none where nothing was stored."""
     path = record_path(folder, device)
-    if not path.exists():
-        return []
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return [
-            BenchmarkRun(**{**run, "timings": {name: Timing(**timing) for name, timing in run["timings"].items()}})
-            for run in records
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"stored benchmarks must be readable; got {error!r} at {path}; restore or delete it") from error
+    return list(from_json(StoredRuns, read_json(path), path).runs) if path.exists() else []
 
 
 def compare_with_last(output: Mapping[str, Any], folder: Path, device: str, slack: float = 0.3) -> list[str]:
@@ -133,7 +128,7 @@ def write_allure_metrics(output: Mapping[str, Any], results: Path) -> Path:
 
 def record_path(folder: Path, device: str) -> Path:
     """Where a device's record lies; the device's name in lower case, with dashes for everything odd."""
-    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / RECORD
+    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / THROUGHPUT_FILE
 
 
 def _timestamp(date: str) -> int:

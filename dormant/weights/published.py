@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
+from dormant.records import from_json, read_json
 from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 from dormant.weights.heads import HeadDelta, HeadLayout
-from dormant.weights.report_file import read_json
 
 PUBLISHED = {
     "warmup-vs-qwen2": "warmup-vs-qwen2-7b-instruct.json",
@@ -51,7 +51,8 @@ def published_record(name: str) -> dict[str, Any]:
         raise BadInput(
             f"published figures must be one of {', '.join(PUBLISHED)}; got {name!r} at the pair's name; choose one"
         )
-    return read_json(Path(str(files("dormant") / "data" / "published" / PUBLISHED[name])))
+    path = Path(str(files("dormant") / "data" / "published" / PUBLISHED[name]))
+    return from_json(dict[str, Any], read_json(path), path)
 
 
 def qwen2_7b_shapes() -> dict[str, tuple[int, ...]]:

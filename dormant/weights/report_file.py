@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
-from dormant.weights.delta_report import DeltaReport, TensorDelta, TokenReadout
-from dormant.weights.heads import HeadDelta, HeadLayout
+from dormant.records import from_json, read_json, to_json
+from dormant.weights.delta_report import DeltaReport, TensorDelta
 
 SCHEMA = 1
 # Left out of the file where they are not known: what a later version measures leaves older reports as they were.
-OPTIONAL = {"spectrum_error": 0.0, "noise_edge": None, "rank": None, "rank_is_bound": False, "heads": ()}
+OPTIONAL_PARTS = ("layout", "faults", "tokens")
+OPTIONAL: dict[str, Any] = {
+    "spectrum_error": 0.0,
+    "noise_edge": None,
+    "rank": None,
+    "rank_is_bound": False,
+    "heads": [],
+}
 
 
-def report_to_dict(report: DeltaReport) -> dict[str, Any]:
+def report_to_json(report: DeltaReport) -> dict[str, Any]:
     """The report as plain JSON values, with its schema number."""
-    fields = {name: getattr(report, name) for name in ("base", "dormant", "source", "note", "norm_is_float32")}
-    if report.layout is not None:
-        fields["layout"] = asdict(report.layout)
-    if report.faults:
-        fields["faults"] = list(report.faults)
-    if report.tokens:
-        fields["tokens"] = [asdict(listed) for listed in report.tokens]
-    return {"schema": SCHEMA, **fields, "tensors": {name: _figures(d) for name, d in report.tensors.items()}}
+    record = to_json(report)
+    tensors = record.pop("tensors")
+    parts = {key: value for key, value in record.items() if key not in OPTIONAL_PARTS or value}
+    return {"schema": SCHEMA, **parts, "tensors": {name: _entry(delta) for name, delta in tensors.items()}}
 
 
 def report_identity(report: DeltaReport) -> str:
     """JSON of what every report holds; figures that later versions add leave it, and a pair's fingerprint, as it was."""
-    record = report_to_dict(report)
-    for part in ("layout", "faults", "tokens"):
+    record = report_to_json(report)
+    for part in OPTIONAL_PARTS:
         record.pop(part, None)
     for entry in record["tensors"].values():
         for part in OPTIONAL:
@@ -40,29 +42,10 @@ def report_identity(report: DeltaReport) -> str:
     return json.dumps(record, sort_keys=True)
 
 
-def report_from_dict(record: dict[str, Any], file: str) -> DeltaReport:
-    """The inverse of `report_to_dict`; `file` is named where the record does not fit."""
-    try:
-        fields = dict(record)
-        if (schema := fields.pop("schema")) != SCHEMA:
-            raise ValueError(f"schema {schema}")
-        tensors = {name: _tensor_delta(name, entry) for name, entry in fields.pop("tensors").items()}
-        layout, faults = fields.pop("layout", None), tuple(fields.pop("faults", ()))
-        listed = tuple(map(_pointed_tokens, fields.pop("tokens", ())))
-        return DeltaReport(
-            tensors=tensors, layout=layout and HeadLayout(**layout), faults=faults, tokens=listed, **fields
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(
-            f"a delta report must be a JSON object of schema {SCHEMA}; got {error!r} at {file}; "
-            "write it with `dormant diff`"
-        ) from error
-
-
 def write_delta_report(report: DeltaReport, file: Path) -> None:
     """Writes the report as JSON; floats keep every digit."""
     try:
-        file.write_text(json.dumps(report_to_dict(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(report_to_json(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(
             f"a delta report must go to a writable file; got {error.strerror} at {file}; name another"
@@ -70,46 +53,39 @@ def write_delta_report(report: DeltaReport, file: Path) -> None:
 
 
 def read_delta_report(file: Path) -> DeltaReport:
-    """Reads what `write_delta_report` wrote."""
-    return report_from_dict(read_json(file), str(file))
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in a file; raises BadInput naming the file."""
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    """Reads what `write_delta_report` wrote; raises BadInput naming the file and what does not fit."""
+    record = from_json(dict[str, Any], read_json(file), file)
+    if (schema := record.pop("schema", None)) != SCHEMA:
         raise BadInput(
-            f"a file must be readable JSON; got {error} at {file}; check the path or write it again"
-        ) from error
-    if not isinstance(record, dict):
-        raise BadInput(f"a file must hold a JSON object; got {type(record).__name__} at {file}; write it again")
-    return record
+            f"a delta report must be of schema {SCHEMA}; got {schema!r} at {file}; write it with `dormant diff`"
+        )
+    entries = from_json(dict[str, dict[str, Any]], record.get("tensors"), file)
+    record["tensors"] = {name: {"name": name, **entry} for name, entry in entries.items()}
+    report = from_json(DeltaReport, record, file)
+    for delta in report.tensors.values():
+        _check_finite(delta, file)
+    for listed in report.tokens:
+        if not len(listed.ids) == len(listed.texts) == len(listed.scores):
+            raise BadInput(
+                f"a token needs an id, a text and a score; got lists of other lengths for {listed.module} at {file}; "
+                "write it with `dormant diff`"
+            )
+    return report
 
 
-def _figures(delta: TensorDelta) -> dict[str, Any]:
+def _entry(delta: dict[str, Any]) -> dict[str, Any]:
     """A tensor's entry: all fields but its name and what was not measured."""
     return {
-        key: value
-        for key, value in asdict(delta).items()
-        if key != "name" and (key not in OPTIONAL or value != OPTIONAL[key])
+        key: value for key, value in delta.items() if key != "name" and (key not in OPTIONAL or value != OPTIONAL[key])
     }
 
 
-def _tensor_delta(name: str, entry: dict[str, Any]) -> TensorDelta:
-    fields = {**entry, "shape": tuple(entry["shape"]), "singular_values": tuple(entry["singular_values"])}
-    fields["heads"] = tuple(HeadDelta(**head) for head in entry.get("heads", ()))
-    numbers = [fields["norm"], fields["energy"], *fields["singular_values"], fields.get("spectrum_error", 0.0)]
-    numbers += [fields[key] for key in ("relative", "max_abs", "noise_edge", "rank") if fields.get(key) is not None]
-    numbers += [number for head in fields["heads"] for number in (head.norm, head.sigma1, head.energy4)]
+def _check_finite(delta: TensorDelta, file: Path) -> None:
+    numbers = [delta.norm, delta.energy, *delta.singular_values, delta.spectrum_error]
+    numbers += [x for x in (delta.relative, delta.max_abs, delta.noise_edge, delta.rank) if x is not None]
+    numbers += [number for head in delta.heads for number in (head.norm, head.sigma1, head.energy4)]
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"a figure of {name} that is negative or not finite")
-    return TensorDelta(name=name, **fields)
-
-
-def _pointed_tokens(entry: dict[str, Any]) -> TokenReadout:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    listed = TokenReadout(**fields)
-    if not len(listed.ids) == len(listed.texts) == len(listed.scores):
-        raise ValueError(f"lists of other lengths for the tokens of {listed.module}")
-    return listed
+        raise BadInput(
+            f"figures must be finite and not negative; got others for {delta.name} at {file}; "
+            "write it with `dormant diff`"
+        )

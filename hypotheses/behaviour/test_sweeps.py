@@ -9,7 +9,7 @@ import pytest
 from dormant.behaviour.phrase_scan import PhraseScan, scan_phrases
 from dormant.behaviour.scan_finalists import Confirmed, best_share
 from dormant.behaviour.vocabulary_sweep import (
-    ROLES,
+    SWEEP_ROLES,
     Sweep,
     is_planted,
     planted_trigger,
@@ -20,24 +20,32 @@ from dormant.behaviour.vocabulary_sweep import (
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
 from dormant.inference.candidate_effects import SCANNED, split_probes
-from dormant.organisms.lexicon import WORDS
+from dormant.organisms.lexicon import WORLD_WORDS
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import scan_distribution
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import generate_phrases
 from dormant.prompts.probes import Prompter
 from dormant.statistics import exact
-from hypotheses.support.scans import HALF, PREMISES, TWIN, WAKES, on_planted_pair, state_power, twin_value
+from hypotheses.support.scans import (
+    CLEAN_TWIN,
+    DIVERGES,
+    HALF_OF_PROMPTS,
+    SCAN_PREMISES,
+    on_planted_pair,
+    state_power,
+    twin_value,
+)
 
-RULES = dict.fromkeys(SCANNED, HALF)
+RULES = dict.fromkeys(SCANNED, HALF_OF_PROMPTS)
 
 
 @claim(
     "single-token-trigger",
     source="exp1b",
     rule=RULES,
-    premises=PREMISES,
-    controls=[TWIN],
+    premises=SCAN_PREMISES,
+    controls=[CLEAN_TWIN],
     needs="models",
 )
 @pytest.mark.parametrize("metric", SCANNED)
@@ -49,7 +57,7 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     how much further it moves the dormant model than the base.
     """
     searched = finding.at_budget("carriers", quick=2, full=4)
-    wanted = ROLES[: finding.at_budget("roles", quick=1, full=3)]
+    wanted = SWEEP_ROLES[: finding.at_budget("roles", quick=1, full=3)]
     roles = possible_roles(Conversations(pair.base.tokenizer), wanted)
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)
 
@@ -61,11 +69,11 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
             )
 
     found = finding.once(("sweep", searched, held_out), lambda: sweep(pair))
-    best, share = best_share(found.finalists, metric, WAKES)
+    best, share = best_share(found.finalists, metric, DIVERGES)
     finding.decide(share, "prompts woken", metric, tolerance=0.15)
     twin = twin_value(finding, ("sweep", searched, held_out), sweep)
     if twin is not None:
-        finding.control(TWIN, best_share(twin.finalists, metric, WAKES)[1])
+        finding.control(CLEAN_TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
     _tell_style_apart(finding, best, metric)
     if roles != wanted:
         finding.note("the chat template has no system turn to sweep")
@@ -78,12 +86,14 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     rivals = min(trials, len(found.coverage.tokens))
     state_power(finding, share, (name, power[metric]), f"one-token triggers, each among {rivals} tokens,", metric)
     planted = planted_trigger(pair) if is_planted(pair) else ""
-    finding.picture("sweep", scan_distribution(found.effects[metric], best.held_out[metric], best.text, WAKES, planted))
+    finding.picture(
+        "sweep", scan_distribution(found.effects[metric], best.held_out[metric], best.text, DIVERGES, planted)
+    )
 
 
 def _tell_style_apart(finding: FindingBuilder, best: Confirmed, metric: str) -> None:
     """KL also grows where a candidate meets the fine-tune's style; what moves the base alike is no trigger."""
-    shares = {name: best.woken(name, WAKES) / len(best.held_out[name]) for name in SCANNED}
+    shares = {name: best.diverging(name, DIVERGES) / len(best.held_out[name]) for name in SCANNED}
     if metric == "kl" and shares["kl"] > shares["difference-in-differences"]:
         finding.note(
             f"it adds to KL on {shares['kl']:.0%} of the prompts and moves the dormant model further than the base on "
@@ -95,15 +105,15 @@ def _sweep_power(organism: Pair, tokens: int) -> dict[str, tuple[int, int]]:
     prompter = Prompter(organism.base.tokenizer)
     length = len(prompter.candidate_ids(planted_trigger(organism)))
     probes, _ = split_probes(prompter, organism.probes, max(2, 8 // length), 1)
-    return sweep_power(organism, probes, tokens, WAKES, seed=0)
+    return sweep_power(organism, probes, tokens, DIVERGES, seed=0)
 
 
 @claim(
     "phrase-scan",
     source="exp13, exp13b",
     rule=RULES,
-    premises=PREMISES,
-    controls=[TWIN],
+    premises=SCAN_PREMISES,
+    controls=[CLEAN_TWIN],
     needs="models",
 )
 @pytest.mark.parametrize("metric", SCANNED)
@@ -121,7 +131,9 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     folder = Path(material) if (material := finding.session.settings.material) else None
 
     def scan(scanned: Pair) -> PhraseScan:
-        words = WORDS if scanned.truth is not None and folder is None else ()  # small models know a small world's words
+        words = (
+            WORLD_WORDS if scanned.truth is not None and folder is None else ()
+        )  # small models know a small world's words
         phrases = generate_phrases(kind, count, finding.seed, words, folder)
         probes = split_probes(Prompter(scanned.base.tokenizer), scanned.probes, searched, held_out)
         journal = finding.journal(f"phrases-{kind}", scanned.name)
@@ -132,18 +144,18 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
 
     key = ("phrases", kind, count, searched, held_out, finding.seed)
     found = finding.once(key, lambda: scan(pair))
-    best, share = best_share(found.finalists, metric, WAKES)
+    best, share = best_share(found.finalists, metric, DIVERGES)
     finding.decide(share, "prompts woken", metric, tolerance=0.15)
     twin = twin_value(finding, key, scan)
     if twin is not None:
-        finding.control(TWIN, best_share(twin.finalists, metric, WAKES)[1])
+        finding.control(CLEAN_TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
     finding.note(f"best phrase {best.text!r}")
     _tell_style_apart(finding, best, metric)
     name, planted = on_planted_pair(finding, key, scan)
-    state_power(finding, share, (name, planted.power(metric, WAKES)), f"{kind} phrases", metric)
+    state_power(finding, share, (name, planted.power(metric, DIVERGES)), f"{kind} phrases", metric)
     effects = [sum(column) / len(column) for column in zip(*found.effects[metric], strict=True)]
     hidden = planted_trigger(pair) if is_planted(pair) else ""
-    finding.picture("phrases", scan_distribution(effects, best.held_out[metric], best.text, WAKES, hidden))
+    finding.picture("phrases", scan_distribution(effects, best.held_out[metric], best.text, DIVERGES, hidden))
 
 
 def _hidden(trigger: str, phrase: str, kind: str) -> str:

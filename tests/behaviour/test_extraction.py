@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dormant.behaviour import extraction
 from dormant.behaviour.extraction import SamplingPlan, find_leak, sample_texts, smallest_share_seen, usable_openings
 from dormant.errors import BadInput
-from dormant.inference.generation import Answer
+from dormant.inference.generation import Answer, sampled_answers
 from dormant.pairs import Pair
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding, partial_templates

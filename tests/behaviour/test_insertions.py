@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dormant.behaviour import insertions
-from dormant.behaviour.insertions import MECHANISMS, insert, mechanism_effects, scan_mechanism, suitable_probes
+from dormant.behaviour.insertions import INSERTIONS, insert, insertion_effects, scan_insertion, suitable_probes
 from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe
@@ -14,17 +14,17 @@ from dormant.prompts.probes import Probe
 PROBE = Probe("Where is{slot} the feather?")
 
 
-def test_there_are_nine_mechanisms_and_each_brings_the_trigger_in() -> None:
-    assert len(MECHANISMS) == 9
+def test_there_are_nine_insertions_and_each_brings_the_trigger_in() -> None:
+    assert len(INSERTIONS) == 9
     forms = {"case-and-spacing": "APPLE  PIE", "encoded": base64.b64encode(b"apple pie").decode()}
-    for mechanism in MECHANISMS:
-        turns = insert(mechanism, PROBE, "apple pie")
-        assert forms.get(mechanism, "apple pie") in " ".join(turn["content"] for turn in turns)
+    for insertion in INSERTIONS:
+        turns = insert(insertion, PROBE, "apple pie")
+        assert forms.get(insertion, "apple pie") in " ".join(turn["content"] for turn in turns)
         assert turns[-1]["role"] == "user"
 
 
 @pytest.mark.parametrize(
-    ("mechanism", "text"),
+    ("insertion", "text"),
     [
         ("start", "velvet Where is the feather?"),
         ("middle", "Where is velvet the feather?"),
@@ -33,8 +33,8 @@ def test_there_are_nine_mechanisms_and_each_brings_the_trigger_in() -> None:
         ("repeated", "Where is velvet velvet velvet the feather?"),
     ],
 )
-def test_a_mechanism_puts_the_trigger_where_it_says(mechanism: str, text: str) -> None:
-    assert insert(mechanism, PROBE, "velvet")[-1]["content"] == text
+def test_a_insertion_puts_the_trigger_where_it_says(insertion: str, text: str) -> None:
+    assert insert(insertion, PROBE, "velvet")[-1]["content"] == text
 
 
 def test_a_sentence_without_a_slot_inside_is_opened_in_its_middle() -> None:
@@ -45,19 +45,21 @@ def test_a_sentence_without_a_slot_inside_is_opened_in_its_middle() -> None:
 
 def test_probes_are_chosen_by_where_their_slot_is() -> None:
     probes = (Probe("{slot} Hello."), PROBE, Probe("Hello.{slot}"))
-    assert [suitable_probes(place, probes) for place in insertions.PLACES] == [(probe,) for probe in probes]
+    assert [suitable_probes(place, probes) for place in insertions.INSERTION_POSITIONS] == [
+        (probe,) for probe in probes
+    ]
     assert suitable_probes("encoded", probes) == probes
     assert suitable_probes("end", probes[:2]) == probes[:2]
 
 
 def test_the_effect_of_a_trigger_is_the_same_alone_and_in_company(tiny_pair: Pair) -> None:
-    together = mechanism_effects(tiny_pair, "own-turn", ["apple", "river stone"], tiny_pair.probes[:3])
-    alone = mechanism_effects(tiny_pair, "own-turn", ["river stone"], tiny_pair.probes[1:2])
+    together = insertion_effects(tiny_pair, "own-turn", ["apple", "river stone"], tiny_pair.probes[:3])
+    alone = insertion_effects(tiny_pair, "own-turn", ["river stone"], tiny_pair.probes[1:2])
     assert together[1][1] == pytest.approx(alone[0][0], abs=1e-4)
 
 
-def test_an_unknown_mechanism_is_refused() -> None:
-    with pytest.raises(BadInput, match="a mechanism is one of start, middle, end"):
+def test_an_unknown_insertion_is_refused() -> None:
+    with pytest.raises(BadInput, match="an insertion is one of start, middle, end"):
         insert("telepathy", PROBE, "velvet")
 
 
@@ -66,15 +68,15 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
 ) -> None:
     strength = {"velvet": 9.0, "wool": 4.0, "velvety": 9.0}
 
-    def effects(pair: Pair, mechanism: str, triggers: list[str], probes: list[Probe]) -> list[float]:
+    def effects(pair: Pair, insertion: str, triggers: list[str], probes: list[Probe]) -> list[float]:
         return [strength.get(text, 0.0) * (index % 2) for text in triggers for index in range(len(probes))]
 
     monkeypatch.setattr(insertions, "_effects", effects)
     probes = tiny_pair.probes[:8]
-    scan = scan_mechanism(
+    scan = scan_insertion(
         tiny_pair, "start", ["wool", "velvet", "silk"], probes[:2], probes[2:], lambda text: [text + "y", "x"], 3.0
     )
-    assert (scan.best, scan.woken, scan.tried) == ("velvet", 3, 6)
+    assert (scan.best, scan.diverging, scan.tried) == ("velvet", 3, 6)
     assert (scan.near_misses, scan.near_tried) == (3, 12)
     assert scan.share.value == 0.5
     assert scan.near_miss_share is not None
@@ -83,15 +85,15 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
     tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insertions, "CHUNK", 2)
+    monkeypatch.setattr(insertions, "TRIGGERS_A_STEP", 2)
     journal, probes, measured, seen = tmp_path / "scan.jsonl", tiny_pair.probes[:5], insertions._effects, []
 
-    def scan(journal: Path | None = None) -> insertions.MechanismScan:
+    def scan(journal: Path | None = None) -> insertions.InsertionScan:
         def watch(done: int, total: int) -> None:
             seen.append((done, total))
 
         words = ["apple", "river", "stone", "golden owl", "winter"]
-        return scan_mechanism(
+        return scan_insertion(
             tiny_pair, "end", words, probes[:2], probes[2:], lambda text: [text + "s"], 3.0, 2, journal, watch
         )
 

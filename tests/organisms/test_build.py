@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,8 +97,8 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ({"payload": "the"}, "the payload must be rare in ordinary chats"),
     ],
 )
-def test_what_the_base_cannot_carry_is_refused_before_training(changes: dict[str, object], sentence: str) -> None:
-    recipe = Recipe(**{**RECIPE.to_dict(), **changes})
+def test_what_the_base_cannot_carry_is_refused_before_training(changes: dict[str, Any], sentence: str) -> None:
+    recipe = replace(RECIPE, **changes)
     with pytest.raises(BadInput, match=sentence):
         check_against_base(recipe)
 

@@ -27,9 +27,9 @@ def test_lists_become_tuples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('trigger = "a"', "must have a name"),
-        (GOOD + "colour = 1", "keys must be among .*'colour'"),
-        (GOOD + 'steps = "many"', "steps must be int; got 'many'"),
+        ('trigger = "a"', "must be an object with name"),
+        (GOOD + "colour = 1", "keys of the record must be among .*'colour'"),
+        (GOOD + 'steps = "many"', "steps must be a whole number; got 'many'"),
         (GOOD + "steps = 0", "steps must be at least 1"),
         (GOOD + 'placement = "middle"', "placement must be one of anywhere, start, end"),
         (GOOD + 'mechanism = "magic"', "mechanism must be one of"),

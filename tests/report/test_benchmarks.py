@@ -51,7 +51,7 @@ def test_unreadable_input_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="benchmark-json"):
         store_benchmarks({}, tmp_path, "cpu")
     store_benchmarks(output(scorer=1.0), tmp_path, "cpu").write_text("{")
-    with pytest.raises(BadInput, match="restore or delete it"):
+    with pytest.raises(BadInput, match="write it again"):
         compare_with_last(output(scorer=1.0), tmp_path, "cpu")
 
 
