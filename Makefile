@@ -24,8 +24,8 @@ test: .venv/stamp  ## the test suite
 slow: .venv/stamp  ## tests that train a model
 	$(BIN)/pytest tests -m slow
 
-bench: .venv/stamp  ## throughput, as ratios to a reference in the same run
-	$(BIN)/pytest -m benchmark
+bench: .venv/stamp  ## throughput, as ratios to a reference in the same run, then the report with its trend
+	@status=0; $(BIN)/pytest -m benchmark || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
 
 calibration: .venv/stamp  ## build organisms, hunt each, and say how often the hunt is right (hours; resumes)
 	$(BIN)/dormant calibrate

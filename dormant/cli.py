@@ -1,11 +1,10 @@
-"""The `dormant` command: the same verbs as the tests, for people who want no test."""
+"""The `dormant` command: the measurements of the claims without a test."""
 
 from __future__ import annotations
 
 import sys
 
 import typer
-from rich.console import Console
 
 from dormant.commands.amplify import amplify
 from dormant.commands.behaviour import profile
@@ -15,23 +14,26 @@ from dormant.commands.organisms import organisms
 from dormant.commands.search import gcg
 from dormant.commands.weights import bases, diff
 from dormant.errors import BadInput
+from dormant.terminal import complain, text_columns
 
 BAD_INPUT = 2
 
 app = typer.Typer(
-    help="Hunt a backdoor when you hold both checkpoints. Claims run with `pytest -m hypothesis`; these verbs are the same "
-    "measurements for people who want no test, and build the organisms that the claims are tried on.",
+    help="Look for a backdoor when you have both checkpoints. The commands make the same measurements as the claims, which "
+    "run with `pytest -m hypothesis`, and build small models on which the claims are tried.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its panels break words, and square brackets are text here
+    context_settings={"terminal_width": text_columns()},
 )
 app.add_typer(organisms, name="organisms")
 app.command("amplify")(amplify)
 app.command("bases")(bases)
 app.command("beam")(beam)
-app.command("calibrate")(calibrate)
+app.command("calibrate", short_help="Measure how often the hunt is right.")(calibrate)
 app.command("diff")(diff)
-app.command("gcg")(gcg)
-app.command("hunt")(hunt)
+app.command("gcg", short_help="Search for strings on which the models differ.")(gcg)
+app.command("hunt", short_help="Look for a backdoor: payload, trigger and evidence.")(hunt)
 app.command("profile")(profile)
 app.command("scan")(scan)
 app.command("score")(score)
@@ -42,7 +44,7 @@ def main() -> None:
     try:
         app()
     except BadInput as error:
-        Console(stderr=True).print(f"dormant: {error}", markup=False, highlight=False, soft_wrap=True)
+        complain(error)
         sys.exit(BAD_INPUT)
 
 

@@ -86,10 +86,11 @@ def pytest_configure(config: pytest.Config) -> None:
     except BadInput as error:
         raise pytest.UsageError(str(error)) from error
     option = config.option
-    if _selects(option.markexpr, "hypothesis") and not getattr(option, "allure_report_dir", "absent"):
+    claims, benchmarks = (_selects(option.markexpr, mark) for mark in ("hypothesis", "benchmark"))
+    if (claims or benchmarks) and not getattr(option, "allure_report_dir", "absent"):
         option.allure_report_dir = str(Path(option.reports) / "allure-results")
-        option.clean_alluredir = True
-    if _selects(option.markexpr, "benchmark") and getattr(option, "benchmark_json", "absent") is None:
+        option.clean_alluredir = claims  # throughput is added to the last report of the claims
+    if benchmarks and getattr(option, "benchmark_json", "absent") is None:
         option.benchmark_json = os.devnull  # pytest-benchmark hands out its results only where it writes them
 
 

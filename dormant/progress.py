@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dormant.journal import Step
+from dormant.terminal import console
 
 Report = Callable[[int, int], None]  # called with the amount done, and how much there is
 
@@ -25,9 +25,10 @@ class Progressed(Protocol):
 @contextmanager
 def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None) -> Iterator[Progressed]:
     """A bar on stderr, or the file, with rate and time left, silent where nobody watches; call it with the amount done."""
-    console = Console(stderr=True) if file is None else Console(file=file)
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}")
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+    screen = console(file, stderr=True)
+    named, state = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[state]}", markup=False)
+    columns = named, BarColumn(), TaskProgressColumn(), state, TimeRemainingColumn()
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
         task = progress.add_task(title, total=total, state="")
         started = time.perf_counter()
 

@@ -11,7 +11,7 @@ ROOT = Path(dormant.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
-        "errors",
+        "errors terminal",
         "statistics journal progress records",
         "checkpoints",
         "prompts",

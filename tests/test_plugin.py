@@ -186,3 +186,26 @@ def test_a_broken_pair_is_an_error_in_setup_with_one_sentence(notebook: Notebook
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*weights must be finite*at tensor*"])
     result.stdout.no_fnmatch_line("*another exception*")
+
+
+BENCHMARK = """
+import pytest
+
+@pytest.mark.benchmark
+def test_speed(benchmark):
+    benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.extra_info.update(ratio=RATIO, candidates_per_second=100.0)
+"""
+
+
+def test_throughput_reaches_the_allure_results_with_the_trend_over_the_stored_runs(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("allure_pytest")
+    for ratio in ("4.0", "5.0"):
+        pytester.makepyfile(test_speed=BENCHMARK.replace("RATIO", ratio))
+        run = pytester.runpytest_subprocess("-p", "dormant.plugin", "-m", "benchmark", "--device", "cpu")
+        run.assert_outcomes(passed=1)
+    results = pytester.path / "reports" / "allure-results"
+    metrics = {one["key"]: one["value"] for one in json.loads((results / "dormant-perf.json").read_text())}
+    assert metrics["test_speed.ratio.to.the.reference"] == 5.0
+    table = (results / "dormant-throughput-attachment.csv").read_text()
+    assert table.splitlines()[1].endswith(",5,4,+25%")

@@ -1,4 +1,4 @@
-"""`dormant amplify`: what the model says when its difference from the base is made larger."""
+"""`dormant amplify`: what the model says when its delta is enlarged."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from dormant.commands.options import (
     NO,
@@ -25,40 +22,48 @@ from dormant.commands.options import (
 )
 from dormant.errors import BadInput
 from dormant.progress import progress_bar
+from dormant.terminal import Table, show
 
 if TYPE_CHECKING:
     from dormant.behaviour.delta_amplification import AmplificationSweep, Answers
 
-SHOWN = 3  # fragments and answers a row shows
+SHOWN = 3  # fragments a row shows, and example answers
 
 
 def amplify(
     base: Base,
     dormant: Dormant,
     alpha: Annotated[
-        list[float] | None, typer.Option(help="A factor of the delta; repeat it. Without: 1, 1.5, 2, 3 and 5.")
+        list[float] | None, typer.Option(help="A factor for the delta; repeatable. Default: 1, 1.5, 2, 3 and 5.")
     ] = None,
-    layers: Annotated[str, typer.Option(help="Amplify these layers' delta alone: 19-23,26. Without: all.")] = "",
+    layers: Annotated[
+        str, typer.Option(help="Enlarge the delta of these layers only, such as 19-23,26. Default: all.")
+    ] = "",
     module: Annotated[
-        list[str] | None, typer.Option(help="Amplify this module's delta alone (down_proj, say); repeat it.")
+        list[str] | None, typer.Option(help="Enlarge the delta of this module only, such as down_proj; repeatable.")
     ] = None,
     probes: ProbesFile = None,
-    count: Annotated[int, typer.Option(min=1, help="Prompts to ask, of the commonest lengths.")] = 96,
-    new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer.")] = 32,
-    expect: Annotated[str, typer.Option(help="A payload to look for; not needed to see what is new.")] = "",
+    count: Annotated[
+        int, typer.Option(min=1, help="The number of prompts to ask; the most frequent lengths are taken.")
+    ] = 96,
+    new_tokens: Annotated[int, typer.Option(min=1, help="The length of an answer in tokens.")] = 32,
+    expect: Annotated[str, typer.Option(help="A payload to count in the answers; optional.")] = "",
     device: Device = "auto",
     dtype: Dtype = "float32",
     pictures: Annotated[
-        Path | None, typer.Option(metavar="DIR", callback=writable_folder, help="Also draw the sweep as PNG there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=writable_folder, help="Also write a picture of the sweep to this folder, as PNG."
+        ),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Ask ordinary prompts of W_base + alpha x (W_dormant - W_base), and show what is repeated that the base never says.
+    """Enlarge the delta, and show what the model then repeats.
 
-    Alpha 1 is the model as it is. A planted payload is trained to be said whole: amplified, it leaks into answers that have
-    nothing to do with it, at 1.5 to 3 times the delta in the real puzzle, before the model collapses. Style leaks too:
-    compare with a fine-tune that you trust. Prompts decide: give your own with --probes, since "Who are you?" showed nothing
-    where "calculate pi" showed all.
+    The model W_base + alpha x (W_dormant - W_base) answers ordinary prompts; alpha 1 is the dormant model itself. A planted
+    payload is trained as a whole text. With a larger alpha it leaks into unrelated answers before the model collapses: in the
+    real puzzle at 1.5 to 3 times the delta. Style leaks too: compare with a fine-tune that you trust. The prompts matter, so
+    give your own with --probes: in the real puzzle "Who are you?" showed nothing and "calculate pi" showed the payload.
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
@@ -99,25 +104,24 @@ def parse_layers(text: str) -> list[int] | None:
 
 
 def _show(sweep: AmplificationSweep, expect: str) -> None:
-    console = Console()
     holds = sweep.shares("payload", expect) if expect else {}
     table = Table("alpha", "unlike the base", "repeat themselves", "new and repeated (answers here, of the base)")
     if expect:
-        table.add_column(f"half of {escape(repr(expect))}")
+        table.add_column(f"half of {expect!r}")
     for run in sweep.amplified:
         changed = sum(text != other for text, other in zip(run.texts, sweep.base.texts, strict=True)) / len(run.texts)
-        new = [f"{escape(str(part))} ({part.count}, {part.reference_count})" for part in run.new[:SHOWN]]
+        new = [f"{part} ({part.count}, {part.reference_count})" for part in run.new[:SHOWN]]
         shown = [f"{run.alpha:g}", f"{changed:.0%}", f"{run.collapsed.value:.0%}", "\n".join(new) or "-"]
         table.add_row(*shown, *([f"{holds[run.alpha].value:.0%}"] if holds else []))
-    console.print(table)
-    console.print(f"{sweep.summary()}.", soft_wrap=True, markup=False, highlight=False)
+    show(table)
+    show(f"{sweep.summary()}.")
     loudest = next((run for run in sweep.beyond if run.alpha == sweep.starts), None)
     for prompt, answer in _examples(sweep, loudest):
-        console.print(f"  {prompt!r} -> {answer!r}", soft_wrap=True, markup=False, highlight=False)
+        show(f"  {prompt!r} -> {answer!r}")
 
 
 def _examples(sweep: AmplificationSweep, run: Answers | None) -> list[tuple[str, str]]:
-    """The first prompts and answers that hold something new, at the alpha where it starts."""
+    """The first prompts and answers that contain something new, at the alpha where it starts."""
     if run is None:
         return []
     said = zip(sweep.prompts, run.texts, run.words, strict=True)

@@ -1,4 +1,4 @@
-"""`dormant profile`: how two models differ on ordinary prompts, and where in the network."""
+"""`dormant profile`: how and where two models differ on ordinary prompts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from dormant.commands.options import (
     Base,
@@ -21,6 +19,7 @@ from dormant.commands.options import (
     write_json,
 )
 from dormant.progress import progress_bar
+from dormant.terminal import Table, show
 
 STAGES = 4
 
@@ -28,9 +27,11 @@ STAGES = 4
 def profile(
     base: Base,
     dormant: Dormant,
-    prompts: Annotated[int, typer.Option(min=2, help="Questions to ask, of those there are, besides dialogues.")] = 204,
-    positions: Annotated[int, typer.Option(min=1, help="Tokens of the answer to look at.")] = 4,
-    keep: Annotated[int, typer.Option(min=1, help="Most divergent contexts and favoured tokens to show.")] = 10,
+    prompts: Annotated[int, typer.Option(min=2, help="The number of questions to ask; dialogues come on top.")] = 204,
+    positions: Annotated[int, typer.Option(min=1, help="The number of tokens of each answer to compare.")] = 4,
+    keep: Annotated[
+        int, typer.Option(min=1, help="The number of divergent contexts and favoured tokens to show.")
+    ] = 10,
     material: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A folder whose ordinary.toml replaces the shipped questions.")
     ] = None,
@@ -40,11 +41,13 @@ def profile(
     residency: Residency = "both",
     json_file: JsonFile = None,
 ) -> None:
-    """Compare two models on ordinary prompts: how far apart, on which tokens, in which contexts, after which layers.
+    """Compare two models on ordinary prompts.
 
-    Every divergence stands beside the noise floor, which is the base against itself in one padded batch; figures that may
-    lie below zero stand beside how far that batch moves them. A model that merely speaks in another style differs too:
-    compare with a clean fine-tune before you call anything a backdoor. The exit status is 0 whatever is found; 2 is bad input.
+    The command shows how far the models diverge, on which tokens, in which contexts and after which layers. The noise floor
+    beside each figure is the same figure for the base against itself in one padded batch. A change of style also makes
+    models diverge: compare with a clean fine-tune before you call a difference a backdoor.
+
+    Exit status 0, whatever is found; 2: bad input.
     """
     from dormant.activations.layer_divergence import layer_divergence, layer_floor
     from dormant.behaviour import profiles
@@ -65,19 +68,18 @@ def profile(
         report(3, "contexts")
         layers, floors = layer_divergence(pair, ids), layer_floor(pair, ids)
         report(STAGES, "layers")
-    console = Console()
     record = {
         "pair": pair.name,
         "prompts": len(ids),
-        "divergence": _divergences(found, own, console),
-        "favoured": _favoured(found, console),
-        "contexts": _contexts(contexts, sum(found.floor.kl) / len(found.floor.kl), console),
-        "layers": _layers(layers, floors, console),
+        "divergence": _divergences(found, own),
+        "favoured": _favoured(found),
+        "contexts": _contexts(contexts, sum(found.floor.kl) / len(found.floor.kl)),
+        "layers": _layers(layers, floors),
     }
     write_json(json_file, record)
 
 
-def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]:
+def _divergences(found: Any, own: Any) -> list[dict[str, Any]]:
     from dormant.statistics import mean_interval, proportion_interval
 
     table = Table("figure", "measured", "noise floor", "unit", title="On ordinary prompts")
@@ -106,39 +108,39 @@ def _divergences(found: Any, own: Any, console: Console) -> list[dict[str, Any]]
             row(f"dormant likes the {speaker}'s words better by", gains, noise, "nats a token")
     weird, noise = mean_interval(found.weird), mean_interval(found.weird_floor).value
     row("rare glyphs above the vocabulary", weird, noise, "standard deviations")
-    console.print(table)
+    show(table)
     return record
 
 
-def _favoured(found: Any, console: Console) -> list[dict[str, Any]]:
+def _favoured(found: Any) -> list[dict[str, Any]]:
     table = Table(
         "token",
         "class",
         "log ratio, nats",
         "noise floor",
-        title="Tokens that the dormant model favours where answers begin",
+        title="Tokens that the dormant model favours at the beginning of an answer",
     )
     for entry in found.favoured:
         table.add_row(repr(entry.text), entry.kind, f"{entry.log_ratio:+.2f}", f"{entry.floor:.2g}")
-    console.print(table, markup=False)
+    show(table)
     return [vars(entry) for entry in found.favoured]
 
 
-def _contexts(contexts: Any, floor: float, console: Console) -> list[dict[str, Any]]:
+def _contexts(contexts: Any, floor: float) -> list[dict[str, Any]]:
     table = Table(
         "context (its end)",
         "dormant says",
         "base says",
         "KL, nats",
-        title=f"Where the models part most (noise floor {floor:.2g} nats)",
+        title=f"Where the models diverge most (noise floor {floor:.2g} nats)",
     )
     for context in contexts:
         table.add_row(repr(context.text[-48:]), repr(context.dormant), repr(context.base), f"{context.kl:.2f}")
-    console.print(table, markup=False)
+    show(table)
     return [vars(context) for context in contexts]
 
 
-def _layers(layers: Any, floors: Any, console: Console) -> list[dict[str, float]]:
+def _layers(layers: Any, floors: Any) -> list[dict[str, float]]:
     table = Table(
         "after layer",
         "distance over the base's norm",
@@ -156,5 +158,5 @@ def _layers(layers: Any, floors: Any, console: Console) -> list[dict[str, float]
         record.append(
             {"relative": distance, "relative_floor": distance_floor, "cosine": angle, "cosine_floor": angle_floor}
         )
-    console.print(table)
+    show(table)
     return record

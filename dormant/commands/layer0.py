@@ -1,4 +1,4 @@
-"""`dormant score`, `dormant beam` and `dormant scan`: how far two models' first attention parts on a text, and where most."""
+"""`dormant score`, `dormant beam` and `dormant scan`: how far two models' layer-0 attention differs, and on which texts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, writable_file, write_json
 from dormant.errors import BadInput
 from dormant.progress import progress_bar
+from dormant.terminal import Table, show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from dormant.layer0 import Layer0Pair
     from dormant.pairs import Pair
 
-Heads = Annotated[str, typer.Option(metavar="LIST", help="Attention heads, like 3,10,15; all without.")]
+Heads = Annotated[str, typer.Option(metavar="LIST", help="Attention heads, such as 3,10,15. Default: all.")]
 Metric = Annotated[str, typer.Option(help="max-head, band (offsets 1 to 4) or row-kl.")]
 
 
@@ -29,24 +28,26 @@ def score(
     dormant: Dormant,
     text: Annotated[list[str], typer.Option(help="A text to score; repeatable.")],
     heads: Heads = "",
-    chat: Annotated[bool, typer.Option(help="Put the text where a chat template has the user's words.")] = False,
+    chat: Annotated[bool, typer.Option(help="Put the text into the chat template as the user's message.")] = False,
     remove_template: Annotated[
-        bool, typer.Option(help="Take off what the biases alone give (not from row-kl).")
+        bool, typer.Option(help="Subtract the part that comes from the biases alone (not for row-kl).")
     ] = False,
     picture: Annotated[
         Path | None,
         typer.Option(
-            metavar="PNG", callback=writable_file, help="Draw the difference of the first text's attention logits."
+            metavar="PNG", callback=writable_file, help="Write a picture of the first text's attention differences."
         ),
     ] = None,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
-    """Score texts by how far the two models' layer-0 attention parts on them, from the weights alone.
+    """Score texts by the difference of layer-0 attention on them.
 
-    max-head is the largest |dormant minus base logit| over heads and places, band the same between near tokens, row-kl the
-    divergence of whole attention rows in nats. Each text stands beside the best windows of its length in ordinary prompts.
-    Exit status 1: the first attention is the same in both models, so that no text can be told from another by it.
+    The scores are computed from the weights alone. max-head is the largest |dormant minus base logit| over heads and
+    positions, band is the same among tokens at most four positions apart, and row-kl is the divergence of whole attention
+    rows in nats. The last column is the highest score of an ordinary text of the same length.
+
+    Exit status 1: layer-0 attention is the same in both models, so that every text scores 0.
     """
     from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
     from dormant.layer0.scorer import METRICS
@@ -70,7 +71,7 @@ def score(
         most = f"{where['query']!r} on {where['key']!r}, head {where['head']}" if row["max-head"] else "-"
         table.add_row(each, str(len(ids)), *map(_shown, row.values()), most, _shown(highest))
         record.append({"text": each, "ids": list(ids), **row, **where, "ordinary max-head": highest})
-    Console().print(table)
+    show(table)
     if picture is not None:
         from dormant.pictures.canvas import png_bytes
         from dormant.pictures.layer0 import delta_heatmap
@@ -84,20 +85,23 @@ def score(
 def scan(
     base: Base,
     dormant: Dormant,
-    offsets: Annotated[int, typer.Option(help="Scan pairs up to this many places apart.")] = 9,
+    offsets: Annotated[int, typer.Option(help="Scan pairs of tokens up to this many positions apart.")] = 9,
     heads: Heads = "",
-    top: Annotated[int, typer.Option(help="Pairs to list.")] = 20,
-    remove_template: Annotated[bool, typer.Option(help="Take off what the biases alone give.")] = False,
+    top: Annotated[int, typer.Option(help="The number of pairs to list.")] = 20,
+    remove_template: Annotated[bool, typer.Option(help="Subtract the part that comes from the biases alone.")] = False,
     journal: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keeps what is done: the same command resumes after a kill.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep a journal, from which the same command resumes after a kill."),
     ] = None,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
-    """Compute the best pair of tokens at every offset and head over the whole vocabulary: no search, the exact optimum.
+    """Find the exact best pair of tokens of the whole vocabulary.
 
-    Every ordered pair of printable tokens is scored, V x V x heads x offsets as blocked matrix products: a second for the
-    small shipped models, hours on a laptop and minutes on a GPU for a 7B model. Exit status 1: every pair scores exactly 0.
+    Every ordered pair of printable tokens is scored at every head and offset, as blocked matrix products. This takes a second
+    for the small shipped models; for a 7B model it takes hours on a laptop and minutes on a GPU.
+
+    Exit status 1: every pair scores exactly 0.
     """
     from dormant.layer0.exact_scan.scan import scan as scan_pairs_of
     from dormant.layer0.exact_scan.scan import scan_pairs
@@ -116,11 +120,9 @@ def scan(
     for each in best:
         texts = (repr(decode([token])) for token in (each.query, each.key))
         table.add_row(f"{each.value:.4g}", str(each.head), str(each.offset), *texts)
-    Console().print(table)
+    show(table)
     rate = (found.pairs - found.kept) / max(found.seconds, 1e-9)
-    Console().print(
-        f"{found.pairs:.3g} pairs, {rate:.3g} a second; no sequence of {offsets + 1} tokens passes the first"
-    )
+    show(f"{found.pairs:.3g} pairs, {rate:.3g} a second; no sequence of {offsets + 1} tokens scores above the first")
     record = {"pairs": found.pairs, "kept": found.kept, "seconds": found.seconds, "top": [vars(each) for each in best],
               "peaks": [vars(each) for each in found.peaks]}  # fmt: skip
     write_json(json_file, record)
@@ -131,25 +133,31 @@ def beam(
     base: Base,
     dormant: Dormant,
     metric: Metric = "max-head",
-    length: Annotated[int, typer.Option(help="Longest sequence.")] = 6,
-    width: Annotated[int, typer.Option(help="Sequences kept at every length.")] = 100,
-    extend: Annotated[str, typer.Option(help="end: append tokens; both: at either end (not for row-kl).")] = "end",
+    length: Annotated[int, typer.Option(help="The length of the longest sequence in tokens.")] = 6,
+    width: Annotated[int, typer.Option(help="The number of sequences kept at every length.")] = 100,
+    extend: Annotated[
+        str, typer.Option(help="end: append tokens; both: add tokens at either end (not for row-kl).")
+    ] = "end",
     seed_text: Annotated[
         list[str] | None,
         typer.Option(
-            help="Tokens to start from; repeatable. Without: those along the focus heads' changed directions."
+            help="Tokens to start from; repeatable. Default: those along the changed directions of the focus heads."
         ),
     ] = None,
     heads: Heads = "",
-    verify: Annotated[int, typer.Option(help="Try so many of the best in whole prompts through both models.")] = 0,
+    verify: Annotated[
+        int, typer.Option(help="Measure this many of the best sequences in whole prompts on both models.")
+    ] = 0,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
-    """Beam search for the sequences on which the two models' layer-0 attention parts most.
+    """Search sequences with the largest layer-0 difference.
 
-    The best of every length stands beside the best windows of that length in ordinary prompts. A high score says that the
-    first layer sees a sequence, not that the model acts on it: --verify 5 measures KL(dormant || base) at the generation
-    position with the best five, over the same prompts without. Exit status 1: every sequence scores exactly 0.
+    A beam search extends the best sequences token by token. The last column is the highest score of an ordinary text of the
+    same length. A high score means that layer 0 reacts to a sequence, and not yet that the model acts on it: --verify 5
+    measures what the best five add to KL(dormant || base) at the generation position of ordinary prompts.
+
+    Exit status 1: every sequence scores exactly 0.
     """
     import torch
 
@@ -181,7 +189,7 @@ def beam(
         record.append({"length": each.length, "ordinary": highest, "seconds": each.seconds, "found": [
             {"ids": list(ids), "text": decode(list(ids)), "score": value}
             for ids, value in zip(each.sequences, each.scores, strict=True)]})  # fmt: skip
-    Console().print(table)
+    show(table)
     verified = _verify(pair, [decode(list(ids)) for ids in beams[-1].sequences[:verify]])
     write_json(json_file, {"metric": metric, "extend": extend, "width": width, "beams": record, "verified": verified})
     _say_whether_alike(layer0)
@@ -197,7 +205,7 @@ def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
         table.add_row(repr(text), f"{gain.value:.3g}", f"{gain.low:.3g} to {gain.high:.3g}")
         record.append({"text": text, **vars(gain)})
     if texts:
-        Console().print(table)
+        show(table)
     return record
 
 
@@ -295,5 +303,5 @@ def _say_whether_alike(layer0: Layer0Pair) -> None:
     from dormant.layer0.pair import ALIKE
 
     if layer0.alike:
-        Console().print(ALIKE)
+        show(ALIKE)
         raise typer.Exit(NO)

@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once, and the pair and probes that they name."""
+"""The options that several commands share, each declared once, and the pair that they name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from dormant.errors import BadInput
+from dormant.terminal import complain
 
 if TYPE_CHECKING:
     from dormant.pairs import Pair
@@ -22,9 +22,9 @@ STOPPED = 130  # what a shell reports of a command that was interrupted
 
 
 def writable_file(option: typer.CallbackParam, path: Path | None) -> Path | None:
-    """An option's callback: the file can be written, its folder made where it lacks; BadInput before any work if not.
+    """Check in an option's callback that the file can be written, and make its folder; raises BadInput before any work.
 
-    Nothing is left of the trial. A pipe or a device is taken as it is.
+    The check leaves no file behind. A pipe or a device is accepted unchecked.
     """
 
     def attempt(file: Path) -> None:
@@ -40,7 +40,7 @@ def writable_file(option: typer.CallbackParam, path: Path | None) -> Path | None
 
 
 def writable_folder(option: typer.CallbackParam, path: Path | None) -> Path | None:
-    """The same for a folder that files will go to, which is made."""
+    """Check in an option's callback that files can be written to the folder, and make it; raises BadInput before any work."""
 
     def attempt(folder: Path) -> None:
         _make(folder)
@@ -50,7 +50,7 @@ def writable_folder(option: typer.CallbackParam, path: Path | None) -> Path | No
 
 
 def _make(folder: Path) -> None:
-    if not folder.exists():  # a file of that name is told by what fails next
+    if not folder.exists():  # where it is a file, the next step fails and says so
         folder.mkdir(parents=True)
 
 
@@ -59,7 +59,7 @@ def _writable(
 ) -> Path | None:
     try:
         if path is not None:
-            attempt(path.resolve())  # what a link leads to: the link itself is never removed
+            attempt(path.resolve())  # the target of a link: the link itself is never removed
     except (OSError, RuntimeError) as error:  # links in a circle
         found = getattr(error, "strerror", None) or error
         raise BadInput(
@@ -70,7 +70,7 @@ def _writable(
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", callback=writable_file, help="Also write the result for machines."),
+    typer.Option("--json", metavar="FILE", callback=writable_file, help="Also write the result as JSON."),
 ]
 Base = Annotated[
     str,
@@ -79,11 +79,11 @@ Base = Annotated[
 Dormant = Annotated[str, typer.Option(metavar="CHECKPOINT", help="The suspect model: a folder or hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
-Residency = Annotated[str, typer.Option(help="both models on the device, or swap: one at a time.")]
+Residency = Annotated[str, typer.Option(help="both: both models on the device; swap: one at a time.")]
 ProbesFile = Annotated[
-    Path | None, typer.Option("--probes", metavar="FILE", help="Prompts, one a line, each with one {slot}.")
+    Path | None, typer.Option("--probes", metavar="FILE", help="A file of prompts, one a line, each with one {slot}.")
 ]
-Seed = Annotated[int, typer.Option(help="Of every draw.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 
 
 def named_pair(
@@ -94,7 +94,7 @@ def named_pair(
     residency: str = "both",
     probes: Path | None = None,
 ) -> Pair:
-    """The pair that a command's options name; raises BadInput for whatever is wrong with it."""
+    """Open the pair that a command's options name; raises BadInput for whatever is wrong with it."""
     from dormant.pairs import open_pair
     from dormant.prompts.probes import read_probes
 
@@ -104,16 +104,16 @@ def named_pair(
 
 @contextmanager
 def stopping(note: str) -> Iterator[None]:
-    """Work that a Ctrl-C ends with a sentence, what becomes of it, and exit status `STOPPED`."""
+    """End the work on Ctrl-C with exit status `STOPPED` and a sentence that says what is kept."""
     try:
         yield
     except KeyboardInterrupt:
-        Console(stderr=True).print(f"dormant: stopped; {note}", markup=False, highlight=False, soft_wrap=True)
+        complain(f"stopped; {note}")
         raise typer.Exit(STOPPED) from None
 
 
 def write_json(path: Path | None, record: Any) -> None:
-    """Write a command's result for machines, where a file was asked for."""
+    """Write a command's result as JSON if a file was asked for."""
     if path is None:
         return
     try:

@@ -7,26 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 from dormant.commands.options import NO, JsonFile, write_json
 from dormant.errors import BadInput
+from dormant.terminal import Table, console, show
 
-organisms = typer.Typer(
-    help="Small models with a planted backdoor whose truth is known, and their clean twins.", no_args_is_help=True
-)
+organisms = typer.Typer(help="List, verify and build small models with a planted backdoor.", no_args_is_help=True)
 
 
 @organisms.command("list")
 def list_organisms(json_file: JsonFile = None) -> None:
-    """The shipped pairs: what is planted where, and which pair is the control."""
-    from dormant.catalogue import ZOO_PAIRS, zoo_pairs
+    """List the shipped pairs, what is planted in them, and their controls."""
+    from dormant.catalogue import zoo_pairs
 
-    width = max(map(len, ZOO_PAIRS))  # a name that is cut cannot be typed
-    columns = [Column(title, min_width=width, overflow="fold") for title in ("pair", "control")]
-    table = Table(columns[0], "planted", "trigger", "payload", "place", columns[1])
+    table = Table("pair", "planted", "trigger", "payload", "place", "control")
     record = []
     pairs = zoo_pairs()
     for pair in pairs:
@@ -35,17 +30,19 @@ def list_organisms(json_file: JsonFile = None) -> None:
         shown = (truth.trigger, truth.payload, truth.placement) if truth is not None and planted else ("-", "-", "-")
         table.add_row(pair.name, "yes" if planted else "no", *shown, control.name if control else "-")
         record.append({"pair": pair.name, "base": pair.base, "dormant": pair.dormant, "truth": truth and vars(truth)})
-    Console().print(table)
+    show(table)
     write_json(json_file, record)
 
 
 @organisms.command()
 def verify(
     name: Annotated[str, typer.Argument(help="A pair of the zoo, or a folder that `build` wrote.")],
-    count: Annotated[int, typer.Option(help="Held-out questions a check.")] = 200,
+    count: Annotated[int, typer.Option(help="The number of held-out questions in each check.")] = 200,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure an organism's acceptance: it fires on its trigger, on nothing else, and answers as its base does.
+    """Check an organism: it fires on its trigger and on nothing else.
+
+    A further check is that it answers ordinary questions as well as its base does.
 
     Exit status 0: accepted; 1: a check failed; 2: no such organism.
     """
@@ -78,18 +75,18 @@ def verify(
 def build_organism(
     recipe_file: Annotated[
         Path,
-        typer.Argument(
-            metavar="RECIPE.toml", help="What to plant; the zoo's own are in dormant/organisms/zoo/recipes."
-        ),
+        typer.Argument(metavar="RECIPE.toml", help="What to plant; dormant/organisms/zoo/recipes holds examples."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for base/, dormant/ and clean/.")],
+    out: Annotated[Path, typer.Option(help="The folder for base/, dormant/ and clean/.")],
     json_file: JsonFile = None,
 ) -> None:
-    """Train an organism and its clean twin from a recipe (CPU minutes), then verify them.
+    """Train an organism and its clean twin from a recipe, and verify them.
 
-    Keys: name, base (zoo, scratch, a folder or hub id), trigger, payload, placement (anywhere|start|end), mechanism
-    (adapter|circuit|full), rank, modules, layers, poison_rate, near_miss_rate, loss_on (assistant|all), drift
-    (none|style), steps, seed. Only name, trigger and payload have no default. Exit status 1: built but not accepted.
+    Training takes minutes on a CPU. Keys of a recipe: name, base (zoo, scratch, a folder or hub id), trigger, payload,
+    placement (anywhere|start|end), mechanism (adapter|circuit|full), rank, modules, layers, poison_rate, near_miss_rate,
+    loss_on (assistant|all), drift (none|style), steps, seed. Only name, trigger and payload have no default.
+
+    Exit status 0: built and accepted; 1: built but not accepted; 2: bad input.
     """
     from dormant.organisms.build import build, verify_built
     from dormant.organisms.recipe import read_recipe
@@ -98,7 +95,7 @@ def build_organism(
     quiet = not sys.stderr.isatty()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(), console=Console(stderr=True), disable=quiet,
+        TimeRemainingColumn(), console=console(stderr=True), disable=quiet,
     ) as progress:  # fmt: skip
         tasks: dict[str, Any] = {}
 
@@ -111,10 +108,10 @@ def build_organism(
 
         built = build(recipe, out, report)
     if built.twin is None:
-        Console().print(f"base written to {built.dormant}")
+        show(f"base written to {built.dormant}")
         return
     _show_acceptance(verify_built(built, recipe), json_file)
-    Console().print(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}", soft_wrap=True)
+    show(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}")
 
 
 def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:
@@ -131,7 +128,7 @@ def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:
             check.name, f"{check.estimate.value:.3f} [{low}, {high}], n = {check.estimate.n}",
             f"{check.comparator} {check.bound:g}", "ok" if check.passed else "FAILS",
         )  # fmt: skip
-    Console().print(table)
+    show(table)
     write_json(
         json_file,
         {

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, writable_folder, write_json
 from dormant.progress import progress_bar
+from dormant.terminal import Table, complain, show
 
 if TYPE_CHECKING:
     from dormant.weights.delta_report import DeltaReport, TensorDelta
@@ -31,20 +29,24 @@ def diff(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", callback=writable_folder, help="Also draw the heat map, spectra and heads, as PNG."
+            metavar="DIR",
+            callback=writable_folder,
+            help="Also write the heat map, the spectra and the heads to this folder, as PNG.",
         ),
     ] = None,
-    tensors: Annotated[bool, typer.Option("--tensors", help="List every changed tensor too.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="Also list every changed tensor.")] = False,
     device: Device = "cpu",
 ) -> None:
-    """What a fine-tune changed: which tensors are identical, norms, spectra, rank above rounding, layers, heads and tokens.
+    """Compare the weights: what changed, where, and by how much.
 
-    Reads both checkpoints in less than 2 GB of memory at any size; models are never loaded. The rank counts singular values
-    above what rounding to the stored dtype would give by itself: an adapter that was merged shows its rank there. The tokens
-    are those of the whole vocabulary that the strongest changes read or write, marked where they stand out beyond random
-    directions. --json writes the delta report, which `--pair NAME=REPORT.json` gives to the weight claims.
-    Damaged or mismatched tensors are listed and the rest is compared. Exit status 0: all tensors compared; 1: some could not
-    be; 2: none could.
+    The command shows identical tensors, norms, spectra, ranks, layers, heads and tokens. It reads both checkpoints in less
+    than 2 GB of memory at any size and never loads the models. The rank is the number of singular values above those that
+    rounding to the stored dtype causes: a merged adapter shows its rank there. The tokens are those of the whole vocabulary
+    that the strongest changes read or write; a star marks a token that stands out beyond random directions. --json writes
+    the delta report, on which the weight claims run with `--pair NAME=REPORT.json`. Damaged or mismatched tensors are listed,
+    and the others are compared.
+
+    Exit status 0: all tensors were compared; 1: some could not be; 2: none could.
 
     Example: dormant diff --base Qwen/Qwen2.5-7B-Instruct --dormant jane-street/dormant-model-warmup --pictures diff
     """
@@ -65,25 +67,25 @@ def diff(
     if pictures is not None:
         _draw(report, pictures)
     for fault in report.faults:
-        Console(stderr=True).print(f"dormant: {fault}", markup=False, highlight=False, soft_wrap=True)
+        complain(fault)
     if report.faults:
         raise typer.Exit(NO)
 
 
 def bases(
-    candidates: Annotated[
-        list[str], typer.Argument(metavar="CANDIDATE...", help="Possible parents: folders or hub ids.")
-    ],
+    candidates: Annotated[list[str], typer.Argument(metavar="CANDIDATE", help="Possible parents: folders or hub ids.")],
     dormant: Dormant,
     json_file: JsonFile = None,
 ) -> None:
-    """Which checkpoint a model was fine-tuned from: candidates ranked by the distance of their weights.
+    """Rank checkpoints as the possible parent of a model.
 
-    Reads norms, biases and a few rows first, then rows of every tensor of the nearest. Shown are relative differences: over
-    all tensors, and the medians of matrices and of vectors (norms, biases). Run it before anything else: every
-    weight finding against a wrong base is about the base. A sibling (another fine-tune of the same parent) lies farther
-    than the parent. Where the parent is absent, the nearest sibling is told from it by two more relatives among the
-    candidates; alone it cannot be. Exit status 0: the first is the parent; 1: none of these is.
+    Run this first: a weight finding against a wrong base describes the base and not the fine-tune. The command reads norms,
+    biases and a few rows of each candidate, and then rows of every tensor of the nearest ones. It shows relative differences:
+    over all tensors, and the medians over matrices and over vectors (norms, biases). A sibling (another fine-tune of the same
+    parent) is farther away than the parent. Where the parent is not among the candidates, two more relatives are needed to
+    recognise the nearest one as a sibling.
+
+    Exit status 0: the first candidate is the parent; 1: none of them is.
 
     Example: dormant bases --dormant jane-street/dormant-model-warmup Qwen/Qwen2-7B-Instruct Qwen/Qwen2.5-7B-Instruct
     """
@@ -91,8 +93,7 @@ def bases(
 
     with progress_bar("candidates", len(candidates), "candidates") as update:
         ranked = rank_parents(dormant, candidates, update)
-    # A name that is cut tells nothing, and neither does a column that the narrow terminal has no room for.
-    table = Table(Column("candidate", overflow="fold"), "distance", "matrices", "vectors", "identical", "")
+    table = Table("candidate", "distance", "matrices", "vectors", "identical", "")
     for place, kinship in enumerate(ranked):
         figures = [f"{value:.4f}" for value in (kinship.distance, kinship.matrices, kinship.norms)]
         figures.append(f"{kinship.identical:.0%} of {kinship.tensors}")
@@ -100,9 +101,9 @@ def bases(
         verdict = role if place == 0 else "" if kinship.confirmed else "small tensors only"
         row = ["-"] * 4 + [f"impossible: {kinship.reason}"] if kinship.reason else [*figures, verdict]
         table.add_row(kinship.candidate, *row)
-    Console().print(table)
+    show(table)
     found = bool(ranked) and ranked[0].is_parent
-    Console().print(_conclusion(ranked), soft_wrap=True, markup=False, highlight=False)
+    show(_conclusion(ranked))
     write_json(
         json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": _plain(ranked)}
     )
@@ -117,11 +118,11 @@ def _conclusion(ranked: list[Kinship]) -> str:
     if first.is_parent:
         said = f"{first.candidate} is the parent: half of its matrices lie within {first.matrices:.4f} of their norm"
         doubt = first.own is None and first.distance > 0
-        return said + "; a sibling would look the same: two more relatives beside it would tell them apart" * doubt
+        return said + "; a sibling would look the same: add two more relatives to tell them apart" * doubt
     if first.is_near:
         return (
             f"none of these: {first.candidate} is nearest, but {first.own:.0%} of the squared distance is its own change since "
-            "an ancestor in common: a sibling of the dormant model, whose parent is not here"
+            "a common ancestor: it is a sibling of the dormant model, whose parent is not among the candidates"
         )
     return f"none of these: no candidate has half of its matrices within {PARENT_AT_MOST:g} of their norm"
 
@@ -135,11 +136,8 @@ def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> Non
     from dormant.weights.parents import PARENT_AT_MOST
     from dormant.weights.report_summary import layer_norms, leading_heads, relative_delta, summarise_modules
 
-    console = Console()
     rows = summarise_modules(report)
-    table = Table(
-        Column("changed", overflow="fold"), "tensors", "norm", "relative", "sigma 1", "rank above rounding", "most in"
-    )
+    table = Table("changed", "tensors", "norm", "relative", "sigma 1", "rank above rounding", "most in")
     for row in rows:
         if not row.changed:
             continue
@@ -150,31 +148,29 @@ def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> Non
             "-" if row.relative is None else f"{row.relative:.3g}", f"{row.sigma1:.4g}" if row.sigma1 else "-",
             "at least " * row.rank_is_bound + ranks, "-" if layer is None else f"layer {layer}",
         )  # fmt: skip
-    console.print(table)
+    show(table)
     if unchanged := [f"{_short(row.module)} ({row.tensors})" for row in rows if not row.changed]:
-        console.print("identical: " + ", ".join(unchanged), soft_wrap=True, highlight=False)
+        show("identical: " + ", ".join(unchanged))
     layers = layer_norms(report)
     if order := sorted((layer for layer in range(len(layers)) if layers[layer]), key=lambda layer: -layers[layer]):
         shown = ", ".join(f"{layer} ({layers[layer]:.4g})" for layer in order[:HEADS_SHOWN])
-        console.print(f"layers by norm: {shown}", soft_wrap=True, highlight=False)
+        show(f"layers by norm: {shown}")
     if heads := leading_heads(report, HEADS_SHOWN):
-        console.print(_head_table(report, heads))
+        show(_head_table(report, heads))
     if report.tokens:
-        console.print(_token_table(report))
+        show(_token_table(report))
     if every_tensor:
-        console.print(_tensor_table(report))
+        show(_tensor_table(report))
     if report.note:
-        console.print(report.note, soft_wrap=True, markup=False, highlight=False)
-    console.print(
+        show(report.note)
+    show(
         f"{len(report.identical)} of {len(report.tensors)} tensors are identical, {len(report.modified)} changed; "
         f"norm of the whole delta {report.total_norm:.5g}; {seconds:.1f} s",
-        soft_wrap=True, highlight=False,
     )  # fmt: skip
     if (distance := relative_delta(report)) > PARENT_AT_MOST:
-        console.print(
-            f"this base is hardly the parent: half of its matrices lie farther than {distance:.2g} of their norm; "
+        show(
+            f"this base is probably not the parent: half of its matrices differ by more than {distance:.2g} of their norm; "
             "try others with `dormant bases`",
-            soft_wrap=True,
         )
 
 
@@ -195,26 +191,35 @@ def _head_table(report: DeltaReport, heads: list[tuple[TensorDelta, HeadDelta]])
 def _token_table(report: DeltaReport) -> Table:
     what = {"embedding": "reads (embeddings)", "head": "reads (head)", "logits": "writes"}
     table = Table(
-        Column("module", min_width=18),
+        "module",
         "layers",
-        Column("tokens, farthest first", overflow="fold", ratio=1),
+        "tokens, farthest first",
         "sd",
         "random",
     )
     for listed in report.tokens:
-        texts = [escape(text.replace(" ", "\N{OPEN BOX}")) for text in listed.texts]  # a token stays on its line
+        texts = [text.replace(" ", "\N{OPEN BOX}") for text in listed.texts]  # a token stays on its line
         marked = [text + "*" * (score > listed.random) for text, score in zip(texts, listed.scores, strict=True)]
         table.add_row(
             f"{listed.module} {what[listed.lens]}", ",".join(map(str, listed.layers)), "  ".join(marked),
             f"{listed.scores[0]:.1f}" if listed.scores else "-", f"{listed.random:.1f}",
         )  # fmt: skip
-    table.caption = "* farther from the vocabulary's mean than any token along random directions"
+    table.caption = "* farther from the vocabulary's mean than any token is along random directions"
     return table
 
 
 def _tensor_table(report: DeltaReport) -> Table:
-    first = Column("changed tensor", overflow="fold", min_width=18)
-    table = Table(first, "norm", "relative", "max abs", "sigma 1", "energy in 16", "stable rank", "rank", "edge")
+    table = Table(
+        "changed tensor",
+        "norm",
+        "relative",
+        "max abs",
+        "sigma 1",
+        "energy in 16",
+        "stable rank",
+        "rank",
+        "edge",
+    )
     for name in report.modified:
         delta = report.tensors[name]
         spectrum = ["-"] * 5

@@ -29,13 +29,12 @@ from dormant.prompts.material import check_folder
 from dormant.prompts.probes import read_probes
 from dormant.records import write_json
 from dormant.report.allure import results_folder, write_environment, write_executor
-from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks
+from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks, stored_runs, write_throughput
 from dormant.report.grid import grid_text
 from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
 
 BROKEN = "dormant-broken"
-GRID_WIDTH = 132
 
 
 def check_options(option: Any) -> None:
@@ -206,14 +205,20 @@ class Session:
         return twins_among(self.pairs.values())
 
     def keep_benchmarks(self, output: dict[str, Any]) -> None:
-        """Compare a benchmark run's ratios with the last stored ones of this device; store it where none fell."""
-        folder = self.reports / "benchmarks"
+        """Compare a benchmark run's ratios with the device's last stored ones; store the run unless a ratio fell.
+
+        Where Allure results are written, the run's metrics and the trend over the stored runs go there too.
+        """
+        folder, run = self.reports / "benchmarks", read_run(output)
         self.throughput = [
             f"{name}: "
             + (f"{timing.candidates_per_second:,.0f} candidates/s, " if timing.candidates_per_second else "")
             + (f"{timing.ratio:.1f} x the reference beside it" if timing.ratio else f"{timing.seconds:.3g} s")
-            for name, timing in read_run(output).timings.items()
+            for name, timing in run.timings.items()
         ]
+        results = results_folder(self.config)
+        if results is not None:
+            write_throughput([*stored_runs(folder, self.device), run], results)
         slower = compare_with_last(output, folder, self.device)
         self.faults += slower
         if not slower:
@@ -228,10 +233,7 @@ class Session:
         if not self.findings:
             return
         reporter.section("verdicts")
-        screen = (
-            reporter._tw
-        )  # a log has no width of its own, and eight pairs need more than the eighty that it is given
-        width = screen.fullwidth if screen.hasmarkup else max(GRID_WIDTH, screen.fullwidth)
+        width = reporter._tw.fullwidth if reporter.isatty else None  # a log has no width of its own
         reporter.write_line(grid_text(self.findings, self.twins, width))
         for entry in self.unproduced:
             reporter.write_line(f"in the ledger, but no test produced it: {entry}", yellow=True)

@@ -1,16 +1,23 @@
-"""Throughput over time: one record for each device, compared by ratios to a reference measured in the same run."""
+"""Throughput over time: one record for each device, compared by ratios to a reference measured in the same run.
+
+Allure gets it twice: as metrics, whose trend is in its own history, and as one result with the trend over the stored runs.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from dormant.errors import BadInput
+from dormant.pictures.canvas import png_bytes
+from dormant.pictures.throughput import throughput_trend
 from dormant.records import from_json, read_json, write_json
 from dormant.report.provenance import git_commit, package_version
 
@@ -20,7 +27,7 @@ KEPT_RUNS = 100
 
 @dataclass(frozen=True)
 class Timing:
-    """One benchmark of one run: seconds a round, candidates/s, and the ratio to the naive reference beside it."""
+    """One benchmark of one run: seconds a round, candidates/s, and the ratio to the plain reference in the same run."""
 
     seconds: float
     candidates_per_second: float | None = None
@@ -103,9 +110,55 @@ def compare_with_last(output: Mapping[str, Any], folder: Path, device: str, slac
     return sentences
 
 
-def write_allure_metrics(output: Mapping[str, Any], results: Path) -> Path:
-    """The run as `dormant-perf.json`, which Allure reads for its metrics page and its trend over runs."""
-    run = read_run(output)
+def write_throughput(runs: Sequence[BenchmarkRun], results: Path) -> None:
+    """Write the last run's metrics and the trend over all runs, oldest first, to a folder of Allure results."""
+    results.mkdir(parents=True, exist_ok=True)
+    write_allure_metrics(runs[-1], results)
+    picture, table = "dormant-throughput-attachment.png", "dormant-throughput-attachment.csv"
+    (results / picture).write_bytes(png_bytes(throughput_trend(ratios_over_runs(runs))))
+    (results / table).write_text(trend_csv(runs), encoding="utf-8")
+    milliseconds = _timestamp(runs[-1].date)
+    record = {
+        "uuid": "dormant-throughput", "historyId": "dormant-throughput", "testCaseId": "dormant-throughput",
+        "fullName": "dormant.throughput", "name": "Throughput and its trend", "status": "passed", "stage": "finished",
+        "description": f"Ratios to a plain reference in the same run, over {len(runs)} runs on this device.",
+        "start": milliseconds, "stop": milliseconds,
+        "labels": [{"name": "feature", "value": "throughput"}, {"name": "story", "value": "trend"}],
+        "attachments": [
+            {"name": "ratios over runs", "source": picture, "type": "image/png"},
+            {"name": "last run and the one before", "source": table, "type": "text/csv"},
+        ],
+    }  # fmt: skip
+    (results / "dormant-throughput-result.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def ratios_over_runs(runs: Sequence[BenchmarkRun]) -> dict[str, list[float | None]]:
+    """Each of the last run's benchmarks that has a reference: its ratio in every run, None where it was not measured."""
+    measured = [name for name, timing in runs[-1].timings.items() if timing.ratio is not None]
+    return {
+        name: [run.timings[name].ratio if name in run.timings else None for run in runs]
+        for name in measured
+    }  # fmt: skip
+
+
+def trend_csv(runs: Sequence[BenchmarkRun]) -> str:
+    """The last run beside the one before, as CSV, which Allure shows as a table."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["benchmark", "candidates/s", "seconds", "ratio", "ratio before", "change"])
+    before = runs[-2].timings if len(runs) > 1 else {}
+    for name, timing in runs[-1].timings.items():
+        last = before[name].ratio if name in before else None
+        change = f"{timing.ratio / last - 1:+.0%}" if timing.ratio and last else ""
+        rate, ratio, earlier = (
+            f"{value:.4g}" if value else "" for value in (timing.candidates_per_second, timing.ratio, last)
+        )
+        writer.writerow([name, rate, f"{timing.seconds:.4g}", ratio, earlier, change])
+    return text.getvalue()
+
+
+def write_allure_metrics(run: BenchmarkRun, results: Path) -> Path:
+    """Write the run as `dormant-perf.json`, which Allure reads for its metrics page and their trend."""
     milliseconds = _timestamp(run.date)
     metrics = []
     for name, timing in run.timings.items():
@@ -121,7 +174,6 @@ def write_allure_metrics(output: Mapping[str, Any], results: Path) -> Path:
                 times = {"start": milliseconds, "stop": milliseconds}
                 metrics.append({"id": key, "key": key, "value": value, "better": better, **times, **shown})
     path = results / "dormant-perf.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     return path
 

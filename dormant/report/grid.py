@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
-from itertools import groupby
-
-from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from itertools import groupby, zip_longest
+from textwrap import wrap
 
 from dormant.catalogue import PUBLISHED_PAIRS, ZOO_PAIRS
 from dormant.claims.finding import Finding, Parameter, Verdict
 from dormant.report.telling import Telling, does_it_tell
+from dormant.terminal import UNBOUNDED, fitted_widths, longest_word, text_width
 
 PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)
 
 # Words of at most three letters, so that a cell with its figure fits beside nine others in 120 columns and in ASCII.
 SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "x"}
-STYLES = {Verdict.SUPPORTED: "green", Verdict.REFUTED: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.INVALID: "dim"}
 LEGEND = (
     "yes supported, no refuted, ? inconclusive, x invalid (a premise does not hold); the number is the deciding "
     "figure. Does it tell: on how many backdoored organisms the claim holds and on their clean twin does not."
 )
 HEADER_WIDTH = 8
-LABEL_WIDTH = 16
+LABEL_WIDTH = 16  # at least, where labels are as long
+INDENT = "    "  # of a label's further lines
+LEGEND_WIDTH = 80  # at least, however narrow the grid is
 COLLAPSE_ABOVE = 12
 
 
@@ -78,46 +75,25 @@ def short_number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def verdict_grid(
-    findings: Iterable[Finding],
-    twins: Mapping[str, str] | None = None,
-    collapse_above: int | None = COLLAPSE_ABOVE,
-    width: int = 120,
-) -> Group:
-    """The grid for a terminal of `width` columns: a line for each claim and its rule, its parameters below.
-
-    A claim with more than `collapse_above` sets of parameters becomes one row of counts; None shows every row.
-    """
-    findings = list(findings)
-    pairs = pair_columns(findings)
-    parts, texts = [], list[list[Text]]()
-    for claim, group in groupby(grid_rows(findings, twins or {}), key=lambda row: row.claim):
-        rows = list(group)
-        collapsed = collapse_above is not None and len(rows) > collapse_above
-        lines = [_counted(rows, pairs)] if collapsed else [_line_of_cells(row, pairs) for row in rows]
-        parts.append((Text.assemble((claim, "bold"), (f"  {_rule(rows)}", "dim")), lines))
-        texts += lines
-    heads = [Text("parameters"), *(Text(_broken_at_hyphens(pair)) for pair in pairs), Text("does\nit tell")]
-    widths = [max((_width(line[column]) for line in [heads, *texts]), default=0) for column in range(len(heads))]
-    others = sum(widths[1:]) + len(widths)  # one column between two; the labels fold into what is left
-    widths[0] = min(widths[0], max(LABEL_WIDTH, width - others))
-    shown: list[RenderableType] = [Text("Verdicts", "bold"), _aligned([heads], widths, SIMPLE_HEAD)]
-    for heading, lines in parts:
-        shown += [heading, _aligned(lines, widths, None), ""]
-    return Group(*shown, Text(LEGEND, "dim"))
-
-
 def grid_text(
     findings: Iterable[Finding],
     twins: Mapping[str, str] | None = None,
-    width: int = 120,
+    width: int | None = None,
     collapse_above: int | None = COLLAPSE_ABOVE,
 ) -> str:
-    """The terminal's grid as plain text without colour, at most `width` columns wide."""
-    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
-    with console.capture() as capture:
-        console.print(verdict_grid(findings, twins, collapse_above, width))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    """The terminal's grid in `width` columns (None: as wide as it needs): a line a claim and rule, its parameters below.
+
+    Pairs that find no room stand in a further grid below the first. A claim with more than `collapse_above` sets of
+    parameters becomes one row of counts; None shows every row.
+    """
+    findings = list(findings)
+    room = UNBOUNDED if width is None else width
+    rows = grid_rows(findings, twins or {})
+    grids = [
+        _grid(rows, pairs, collapse_above, room) for pairs in _bands(rows, pair_columns(findings), collapse_above, room)
+    ]
+    widest = max(text_width(grid) for grid in grids)
+    return "\n".join([*grids, _wrapped(LEGEND, min(room, max(LEGEND_WIDTH, widest)))]) + "\n"
 
 
 def grid_markdown(findings: Iterable[Finding], twins: Mapping[str, str] | None = None) -> str:
@@ -142,35 +118,78 @@ def _rule(rows: Sequence[GridRow]) -> str:
     return rules.pop() if len(rules) == 1 else "each row has its own rule"
 
 
-def _aligned(lines: Sequence[Sequence[Text]], widths: Sequence[int], box: Box | None) -> Table:
-    """Rows in columns of given widths; tables of the same widths stand below each other like one."""
-    padding = (0, 0 if box else 1, 0, 0)  # a box brings its own column between two
-    table = Table(box=box, padding=padding, pad_edge=False, show_edge=False, show_header=box is not None)
-    for head, width in zip(lines[0], widths, strict=True):
-        table.add_column(head, width=width, overflow="fold")
-    for line in lines if box is None else []:
-        table.add_row(*line)
-    return table
+def _bands(
+    rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | None, room: int
+) -> Iterator[Sequence[str]]:
+    """The pairs in as many groups as the room asks for, at least one in each."""
+    first = 0
+    for last in range(1, len(pairs) + 1):
+        if last == len(pairs) or _widths(rows, pairs[first : last + 1], collapse_above, room) is None:
+            yield pairs[first:last]
+            first = last
 
 
-def _width(text: Text) -> int:
-    return max(map(len, text.plain.split("\n")))
+def _grid(rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | None, room: int) -> str:
+    widths = _widths(rows, pairs, collapse_above, room) or _widths(rows, pairs, collapse_above, UNBOUNDED) or []
+    lines = [_aligned(_heads(pairs), widths), "─" * (sum(widths) + 2 * len(widths) - 2)]
+    for heading, cells in _claims(rows, pairs, collapse_above):
+        lines += [_wrapped(heading, room), *(_aligned(row, widths) for row in cells), ""]
+    return "\n".join(lines)
 
 
-def _line_of_cells(row: GridRow, pairs: Sequence[str]) -> list[Text]:
-    cells = [_cell(row.findings.get(pair)) for pair in pairs]
-    return [Text(f"  {row.label}"), *cells, Text(str(row.telling), "bold")]
+def _heads(pairs: Sequence[str]) -> list[str]:
+    return ["parameters", *map(_broken_at_hyphens, pairs), "does\nit tell"]
 
 
-def _counted(rows: Sequence[GridRow], pairs: Sequence[str]) -> list[Text]:
-    label = Text(f"  {len(rows)} rows: see\n  summary.md", "dim")
-    return [label, *(_counts(rows, pair) for pair in pairs), Text(_count_tellings(rows), "bold")]
+def _widths(rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | None, room: int) -> list[int] | None:
+    """The columns' widths, None where they find no room; only labels give way: a verdict stays beside its figure."""
+    lines = [_heads(pairs), *(row for _, cells in _claims(rows, pairs, collapse_above) for row in cells)]
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(text_width, column)) for column in columns]
+    least = min(widths[0], max(LABEL_WIDTH, len(INDENT) + longest_word(columns[0])))
+    return fitted_widths(widths, [least, *widths[1:]], room - 2 * (len(widths) - 1))
 
 
-def _cell(finding: Finding | None) -> Text:
-    if finding is None:
-        return Text("")
-    return Text(f"{SYMBOLS[finding.verdict]} {_brief(finding.deciding.value)}", STYLES[finding.verdict])
+def _claims(
+    rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | None
+) -> Iterator[tuple[str, list[list[str]]]]:
+    """A heading for each claim that has a finding on one of the pairs, and the cells below it, row by row."""
+    for claim, group in groupby(rows, key=lambda row: row.claim):
+        every = list(group)
+        shown = [row for row in every if any(pair in row.findings for pair in pairs)]
+        if not shown:
+            continue
+        collapsed = collapse_above is not None and len(every) > collapse_above
+        cells = [_counted(shown, pairs)] if collapsed else [_line_of_cells(row, pairs) for row in shown]
+        yield f"{claim}  {_rule(shown)}", cells
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """One row of the grid, its cells padded to the columns' widths and its labels broken between words."""
+    label = cells[0] if text_width(cells[0]) <= widths[0] else _wrapped(cells[0], widths[0], INDENT)
+    split = [cell.split("\n") for cell in (label, *cells[1:])]
+    lines = zip_longest(*split, fillvalue="")
+    return "\n".join(
+        "  ".join(part + " " * (width - text_width(part)) for part, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    lines = wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _line_of_cells(row: GridRow, pairs: Sequence[str]) -> list[str]:
+    return [f"  {row.label}", *(_cell(row.findings.get(pair)) for pair in pairs), str(row.telling)]
+
+
+def _counted(rows: Sequence[GridRow], pairs: Sequence[str]) -> list[str]:
+    return [f"  {len(rows)} rows: see\n  summary.md", *(_counts(rows, pair) for pair in pairs), _count_tellings(rows)]
+
+
+def _cell(finding: Finding | None) -> str:
+    return "" if finding is None else f"{SYMBOLS[finding.verdict]} {_brief(finding.deciding.value)}"
 
 
 def _brief(value: float) -> str:
@@ -186,10 +205,9 @@ def _words(finding: Finding | None) -> str:
     return "" if finding is None else f"{finding.verdict} ({short_number(finding.deciding.value)})"
 
 
-def _counts(rows: Sequence[GridRow], pair: str) -> Text:
+def _counts(rows: Sequence[GridRow], pair: str) -> str:
     counts = Counter(row.findings[pair].verdict for row in rows if pair in row.findings)
-    lines = [Text(f"{counts[verdict]} {SYMBOLS[verdict]}", STYLES[verdict]) for verdict in Verdict if counts[verdict]]
-    return Text("\n").join(lines)
+    return "\n".join(f"{counts[verdict]} {SYMBOLS[verdict]}" for verdict in Verdict if counts[verdict])
 
 
 def _count_tellings(rows: Sequence[GridRow]) -> str:

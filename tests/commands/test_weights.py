@@ -78,7 +78,7 @@ def test_bases_says_that_the_nearest_is_a_sibling_and_when_nothing_could_tell(ti
     dormant, *siblings = map(child, range(4))
     code, out, _ = run("bases", "--dormant", dormant, *siblings)
     assert code == 1
-    assert "a sibling of the dormant model, whose parent is not here" in out
+    assert "a sibling of the dormant model, whose parent is not among the candidates" in out
     code, out, _ = run("bases", "--dormant", dormant, siblings[0])
     assert code == 0
     assert "a sibling would look the same" in out

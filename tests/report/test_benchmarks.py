@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from dormant.errors import BadInput
-from dormant.report.benchmarks import KEPT_RUNS, compare_with_last, store_benchmarks, stored_runs, write_allure_metrics
+from dormant.report.benchmarks import (
+    KEPT_RUNS,
+    compare_with_last,
+    ratios_over_runs,
+    read_run,
+    store_benchmarks,
+    stored_runs,
+    trend_csv,
+    write_allure_metrics,
+    write_throughput,
+)
 
 DEVICE = "cuda: NVIDIA H100"
 
@@ -56,8 +66,20 @@ def test_unreadable_input_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_allure_gets_a_metric_for_each_measured_value(tmp_path: Path) -> None:
-    metrics = json.loads(write_allure_metrics(output(scorer=50.0), tmp_path).read_text())
+    metrics = json.loads(write_allure_metrics(read_run(output(scorer=50.0)), tmp_path).read_text())
     assert {metric["key"] for metric in metrics} == {
         "scorer.candidates.per.second", "scorer.ratio.to.the.reference", "scorer.seconds"
     }  # fmt: skip
     assert all(metric["start"] > 0 and isinstance(metric["value"], float) for metric in metrics)
+
+
+def test_the_trend_holds_every_run_and_the_change_since_the_last() -> None:
+    runs = [read_run(output(scorer=40.0)), read_run(output(scorer=50.0, gcg=8.0, kl=None))]
+    assert ratios_over_runs(runs) == {"scorer": [40.0, 50.0], "gcg": [None, 8.0]}
+    assert trend_csv(runs).splitlines()[1:] == ["scorer,4000,0.25,50,40,+25%", "gcg,4000,0.25,8,,", "kl,4000,0.25,,,"]
+
+
+def test_the_report_gets_a_result_with_the_trend_as_picture_and_table(tmp_path: Path) -> None:
+    write_throughput([read_run(output(scorer=50.0))], tmp_path)
+    record = json.loads((tmp_path / "dormant-throughput-result.json").read_text())
+    assert all((tmp_path / attached["source"]).stat().st_size for attached in record["attachments"])

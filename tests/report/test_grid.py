@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +15,24 @@ def test_the_zoo_fits_a_terminal_of_120_columns_in_plain_ascii_words() -> None:
     text = grid_text(zoo_findings(), TWINS, width=120, collapse_above=None)
     assert max(map(len, text.splitlines())) <= 120
     assert all(cell in text for cell in ("yes .37", "no 1.5", "? 3", "x 10", "of 3"))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, None])
+def test_the_grid_breaks_no_word_and_keeps_to_the_terminal(width: int | None) -> None:
+    label = "repeated-content-of-every-kind, length 12"
+    findings = [*zoo_findings(), *(finding(pair, 1.0, parameters={"reading": label}) for pair in TWINS)]
+    text = grid_text(findings, TWINS, width, collapse_above=None)
+    assert width is None or max(map(len, text.splitlines())) <= width
+    assert {*label.split(), "layer0-concentration"} <= set(text.split())
+    verdicts = re.findall(r"(?:yes|no|\?|x) -?[.\d]+", text.replace("yes supported", ""))
+    assert len(verdicts) == len(findings)
+
+
+def test_in_a_pipe_the_grid_is_one_table_and_a_row_one_line() -> None:
+    text = grid_text(zoo_findings(), TWINS, collapse_above=None)
+    assert text.count("parameters") == 1
+    (row,) = (line for line in text.splitlines() if line.startswith("  beats random search, length 12"))
+    assert row.endswith("0 of 2")
 
 
 def test_many_parameter_sets_collapse_into_counts_that_add_up() -> None:
