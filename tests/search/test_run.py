@@ -96,7 +96,9 @@ def test_a_search_killed_at_any_byte_resumes_to_the_same_end(journal: bytes, par
         found = search(resumed, step=step, progress=lambda done, remark="", total=None: seen.append(done))
     assert found == expected
     assert seen == sorted(seen)
-    assert resumed.asked == whole.asked[len(whole.asked) - len(resumed.asked) :]  # what the journal holds is not asked again
+    assert (
+        resumed.asked == whole.asked[len(whole.asked) - len(resumed.asked) :]
+    )  # what the journal holds is not asked again
 
 
 Pieces = tuple[str, ...]
