@@ -19,7 +19,7 @@ from dormant.search.diagnostics import (
     rank_correlation,
     transfers,
 )
-from dormant.search.restarts import FoundString, SearchPlan, SearchReport
+from dormant.search.restarts import FoundString, SearchPlan, SearchReport, candidate_tokens
 
 PROBES = (Probe("Tell me{slot} the color of the sky."), Probe("{slot} What is the capital?"))
 PLAN = SearchPlan(length=2, restarts=1, steps=1, candidates=1, probes=1, held_out=1, seed=0)
@@ -49,13 +49,15 @@ def test_late_gain_is_a_quarter_for_a_search_that_never_slows_down(curve: tuple[
     assert late_gain(curve) == share
 
 
-def test_the_last_gap_counts_as_closed_where_every_token_is_listed(tiny_pair: Pair) -> None:
+def test_the_last_gap_counts_as_closed_where_every_allowed_token_is_listed(tiny_pair: Pair) -> None:
     truth = Truth(True, "apple river", "one two", "anywhere", None)
     organism = replace(tiny_pair.with_probes(PROBES), truth=truth)
-    gaps = 3 * len(Prompter(organism.base.tokenizer).candidate_ids(truth.trigger))
-    assert one_token_away(organism, replace(PLAN, top=10_000), draws=3) == (gaps, gaps)
-    hits, _ = one_token_away(organism, replace(PLAN, top=1), draws=3) or (gaps, gaps)
-    assert hits < gaps
+    planted = Prompter(organism.base.tokenizer).candidate_ids(truth.trigger)
+    allowed = candidate_tokens(organism, PLAN).tolist()
+    closed = 3 * sum(token in allowed for token in planted)
+    assert one_token_away(organism, replace(PLAN, top=10_000), draws=3) == (closed, 3 * len(planted))
+    hits, _ = one_token_away(organism, replace(PLAN, top=1), draws=3) or (closed, 0)
+    assert hits < closed
     assert one_token_away(replace(organism, truth=None), PLAN) is None
 
 

@@ -43,7 +43,7 @@ class Nearness:
 
     def value_and_slopes(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         away = {role: rows[role] - self.table(role)[self.target] for role in ROLES}
-        value = -sum(part.pow(2).sum((-1, -2)) for part in away.values()).double()
+        value = -torch.stack([part.pow(2).sum((-1, -2)) for part in away.values()]).sum(0).double()
         value = torch.where(value > self.broken_at, torch.nan, value)
         return value, {role: -2 * part for role, part in away.items()}
 
