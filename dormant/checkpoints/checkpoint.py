@@ -214,7 +214,8 @@ def locate(reference: str | Path) -> Path:
     """The folder of a checkpoint given as a directory or a hub id, downloaded where it is not cached; else BadInput."""
     path = Path(reference).expanduser()
     if path.is_dir():
-        return path.resolve()
+        here = path.absolute()
+        return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
     if path.exists() or isinstance(reference, Path) or not HUB_ID.fullmatch(reference):
         found = "a file" if path.exists() else "no such folder"
         raise BadInput(f"a checkpoint must be a folder or a hub id (owner/name); got {found} at {path}; check the path")
