@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dormant.checkpoints.hub_cache import is_inside
+from dormant.checkpoints.text_files import read_text
 from dormant.errors import BadInput, first_line
 
 SINGLE = "model.safetensors"
@@ -292,7 +293,7 @@ def _shard_names(location: Path) -> list[str]:
 
 def _read_weight_map(index: Path) -> Mapping[str, str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = json.loads(read_text(index))["weight_map"]
         if not all(isinstance(value, str) for value in weight_map.values()):
             raise TypeError("weight_map names files by strings")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
