@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
+from dormant.checkpoints.configuration import SettingDifference, compare_settings
 from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, read_probes
@@ -52,6 +54,7 @@ class Weights:
     base: Checkpoint
     dormant: Checkpoint
     run_config: RunConfig
+    differences: tuple[SettingDifference, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,11 @@ class Pair:
     def dormant(self) -> Checkpoint:
         """The suspect checkpoint; BadInput for a figures-only pair."""
         return self._weights.dormant
+
+    @property
+    def setting_differences(self) -> tuple[SettingDifference, ...]:
+        """Settings of the two that change what is computed; empty for a figures-only pair, of which none are known."""
+        return self.content.differences if isinstance(self.content, Weights) else ()
 
     @cached_property
     def models(self) -> Models:
@@ -125,17 +133,23 @@ def open_pair(
     Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
     """
     run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
-    checkpoints = open_checkpoint(base), open_checkpoint(dormant)
-    check_same_tensors(*checkpoints)
-    _check_same_vocabulary(*checkpoints)
-    notes = _check_same_prompts(*checkpoints) + _dtype_notes(*checkpoints)
+    opened = open_checkpoint(base), open_checkpoint(dormant)
+    *aligned, notes = align(*opened)
+    check_same_tensors(*aligned)
+    notes = opened[0].notes + opened[1].notes + notes + _check_same_vocabulary(*aligned)
+    *checkpoints, template_notes = _share_template(*aligned)
+    differences = compare_settings(checkpoints[0].settings, checkpoints[1].settings)
+    notes += template_notes + _check_same_prompts(*checkpoints) + _settings_note(differences)
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
         list(pool.map(Checkpoint.check_finite, checkpoints))
-    fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in checkpoints))
+    # Settings that agree are left out, so that a pair keeps the fingerprint that ledgers know it by.
+    fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in opened), *map(str, differences))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
     probes = read_probes(own if own.exists() else DEFAULT_PROBES)
-    return Pair(name, fingerprint, Weights(*checkpoints, run_config), truth, notes, probes)
+    return Pair(
+        name, fingerprint, Weights(checkpoints[0], checkpoints[1], run_config, differences), truth, notes, probes
+    )
 
 
 def figures_pair(name: str, report: DeltaReport) -> Pair:
@@ -165,39 +179,75 @@ def read_truth(location: Path) -> Truth | None:
     return truth
 
 
-def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> None:
+def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
+    """Tokenizers may differ in tokens that were added after training (a note), in nothing else that gives ids."""
     ours, theirs = base.tokenizer.get_vocab(), dormant.tokenizer.get_vocab()
-    if ours != theirs:
-        token = min(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    added = base.tokenizer.get_added_vocab().keys() ^ dormant.tokenizer.get_added_vocab().keys()
+    differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+    alone = {token for token in differing & added if token not in ours or token not in theirs}
+    ids = [{found[token] for token in alone if token in found} for found in (ours, theirs)]
+    taken = (ids[0] & set(theirs.values())) | (ids[1] & set(ours.values()))
+    if others := differing - alone | {token for token in alone if ours.get(token, theirs.get(token)) in taken}:
+        token = min(others)
         raise _other_tokenizer(f"ids {ours.get(token)} and {theirs.get(token)} for token {token!r}", base, dormant)
     texts = [json.loads(model.tokenizer.backend_tokenizer.to_str()) for model in (base, dormant)]
     for part in ("normalizer", "pre_tokenizer", "model"):
         if texts[0][part] != texts[1][part]:
             raise _other_tokenizer(f"two settings of its {part}", base, dormant)
+    return tuple(
+        f"only the tokenizer of {model.reference} has {', '.join(f'{token!r} (id {found[token]})' for token in only)}: "
+        "other texts get the same ids from both, and prompts use the base's"
+        for model, found in ((base, ours), (dormant, theirs))
+        if (only := sorted(token for token in alone if token in found))
+    )
+
+
+def _share_template(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Checkpoint, tuple[str, ...]]:
+    """Where only one of the two has a chat template, it serves both; what needs none works where neither has one."""
+    ours, theirs = base.stored_template, dormant.stored_template
+    if (ours is None) == (theirs is None):
+        return base, dormant, ()
+    lacking, giving = (base, dormant) if ours is None else (dormant, base)
+    note = f"{lacking.reference} has no chat template: that of {giving.reference} serves both"
+    served = replace(lacking, template=giving.chat_template)
+    return (served, dormant, (note,)) if lacking is base else (base, served, (note,))
 
 
 def _check_same_prompts(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
-    """Templates may differ in text (a note) but not in the ids of a prompt, which both models must see alike."""
-    if base.chat_template == dormant.chat_template:
+    """Templates may differ in text (a note) but not in the ids of a prompt, which both models must see alike.
+
+    A conversation that both refuse (a system turn, say) counts as alike.
+    """
+    if base.stored_template == dormant.stored_template:
         return ()
+    rendered = 0
     for conversation in CONVERSATIONS:
         ours, theirs = (_render(model, conversation) for model in (base, dormant))
+        if isinstance(ours, BadInput) and isinstance(theirs, BadInput):
+            continue
+        for prompt in (ours, theirs):
+            if isinstance(prompt, BadInput):
+                raise prompt
+        rendered += 1
         if ours != theirs:
             raise BadInput(
                 f"both models must see the same ids; got prompts {ours!r} and {theirs!r} at the chat templates of "
                 f"{base.location} and {dormant.location}; give both folders one chat_template.jinja"
             )
+    if not rendered and isinstance(ours, BadInput):
+        raise ours
     return (f"the chat templates of {base.reference} and {dormant.reference} differ in text but give the same prompts",)
 
 
-def _render(checkpoint: Checkpoint, conversation: list[dict[str, str]]) -> str:
+def _render(checkpoint: Checkpoint, conversation: list[dict[str, str]]) -> str | BadInput:
+    """The prompt, or the error that says why there is none."""
     try:
         text: str = checkpoint.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # a template is a program: jinja passes on whatever it raises
-        raise BadInput(
+        return BadInput(
             f"a chat template must render a conversation; got {error!r} at {checkpoint.location}; "
             "use the template of the base"
-        ) from error
+        )
     return text
 
 
@@ -208,9 +258,7 @@ def _other_tokenizer(found: str, base: Checkpoint, dormant: Checkpoint) -> BadIn
     )
 
 
-def _dtype_notes(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
-    differing = [name for name in base.names if base.dtype(name) != dormant.dtype(name)]
-    if not differing:
+def _settings_note(differences: tuple[SettingDifference, ...]) -> tuple[str, ...]:
+    if not differences:
         return ()
-    stored = f"{base.dtype(differing[0])} and {dormant.dtype(differing[0])}"
-    return (f"{len(differing)} tensors are stored as {stored}: rounding is part of their delta",)
+    return (f"their settings differ, which changes what is computed: {'; '.join(map(str, differences))}",)

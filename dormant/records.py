@@ -44,7 +44,7 @@ def from_json(kind: type[T], data: Any, where: object) -> T:
 def read_json(path: Path) -> Any:
     """The JSON in a file; raises BadInput naming the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is no fault
     except (OSError, ValueError) as error:
         raise BadInput(
             f"a file must be readable JSON; got {error} at {path}; check the path or write it again"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
+from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
+from dormant.checkpoints.text_files import read_text, without_marks
+from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.errors import BadInput, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -42,6 +45,9 @@ class Checkpoint:
     location: Path
     config: Any
     catalogue: Mapping[str, StoredTensor] = field(repr=False)
+    notes: tuple[str, ...] = ()  # how it is read where that is not as usual, a sentence each
+    template: str | None = None  # a chat template from elsewhere, which replaces the folder's own
+    rows: int | None = None  # of embedding and head, where fewer are used than are stored
     _digests: dict[str, Digest] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -50,9 +56,11 @@ class Checkpoint:
         return tuple(sorted(self.catalogue))
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The tensor's shape, from the file's header."""
         return self._stored(name).shape
 
     def dtype(self, name: str) -> torch.dtype:
+        """The dtype that the tensor is stored in."""
         return self._stored(name).dtype
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -83,10 +91,8 @@ class Checkpoint:
             # Without this transformers makes an empty tokenizer of the configuration's class.
             if not any((self.location / name).is_file() for name in TOKENIZER_FILES):
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
-            with quiet_transformers():
-                tokenizer = AutoTokenizer.from_pretrained(
-                    str(self.location), local_files_only=True, trust_remote_code=False
-                )
+            with without_marks(self.location) as folder, quiet_transformers():
+                tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # a damaged tokenizer makes transformers and tokenizers raise nearly anything
             raise BadInput(
                 f"a checkpoint must hold a tokenizer that transformers reads; got {first_line(error)!r} "
@@ -97,29 +103,42 @@ class Checkpoint:
                 f"the tokenizer must be a fast one; got {type(tokenizer).__name__} at {self.location}; "
                 "save it with its tokenizer.json"
             )
+        tokenizer.name_or_path = str(self.location)
+        tokenizer.chat_template = self.template or _one_template(tokenizer.chat_template, self.location)
         return tokenizer
 
-    @cached_property
-    def chat_template(self) -> str:
-        """The template that turns a conversation into a prompt."""
-        if not isinstance(template := self.tokenizer.chat_template, str):
-            raise BadInput(
-                f"a checkpoint must hold one chat template; got {'none' if template is None else 'several'} "
-                f"at {self.location}; add chat_template.jinja of its base"
-            )
+    @property
+    def stored_template(self) -> str | None:
+        """The chat template that is used with the tokenizer; None where the checkpoint has none."""
+        template: str | None = self.tokenizer.chat_template
         return template
+
+    @property
+    def chat_template(self) -> str:
+        """The template that turns a conversation into a prompt; BadInput where there is none."""
+        if self.stored_template is None:
+            raise BadInput(
+                f"a checkpoint must hold one chat template; got none at {self.location}; "
+                "add chat_template.jinja of its instruction-tuned relative"
+            )
+        return self.stored_template
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that change with any tensor, the tokenizer or the chat template; reads every tensor once."""
         parts = [f"{name} {self.digest(name)}" for name in self.names]
-        return hash_text(*parts, self._tokenizer_text, self.chat_template)
+        return hash_text(*parts, self._tokenizer_text, self.stored_template or "")
+
+    @cached_property
+    def settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What config.json and generation_config.json state that changes what is computed (see `configuration`)."""
+        return model_settings(self.config), generation_settings(self.location, self.config)
 
     @property
     def _tokenizer_text(self) -> str:
         # The file rather than the loaded tokenizer: what transformers makes of it changes between versions.
         file = self.location / "tokenizer.json"
-        return file.read_text(encoding="utf-8") if file.exists() else self.tokenizer.backend_tokenizer.to_str()
+        return read_text(file) if file.exists() else self.tokenizer.backend_tokenizer.to_str()
 
     def _stored(self, name: str) -> StoredTensor:
         try:
@@ -149,7 +168,14 @@ def open_checkpoint(reference: str | Path) -> Checkpoint:
     """
     location = locate(reference)
     config = read_config(location)
-    checkpoint = Checkpoint(str(reference), location, config, read_catalogue(location))
+    named = name_tensors(read_catalogue(location))
+    kept = {name: stored for name, stored in named.catalogue.items() if not is_of_other_module(name)}
+    notes = list(named.notes)
+    if left := len(named.catalogue) - len(kept):
+        notes.append(
+            f"{left} tensors of vision, audio or projector modules are left aside: the language model runs alone"
+        )
+    checkpoint = Checkpoint(str(reference), location, config, kept, tuple(f"{reference}: {note}" for note in notes))
     rows = _check_architecture(checkpoint)
     _check_tokenizer(checkpoint, rows)
     return checkpoint
@@ -162,10 +188,13 @@ def load_model(
 
     Raises BadInput for an architecture that transformers does not know, or does not run with this attention.
     """
+    renamed = any(name != stored.name for name, stored in checkpoint.catalogue.items())
     try:
-        with quiet_transformers():
+        with without_marks(checkpoint.location) as folder, quiet_transformers():
             model = AutoModelForCausalLM.from_pretrained(
-                str(checkpoint.location),
+                str(folder),
+                config=copy.deepcopy(checkpoint.config),
+                state_dict={name: checkpoint.tensor(name) for name in checkpoint.names} if renamed else None,
                 dtype=dtype,
                 attn_implementation=attention,
                 use_safetensors=True,
@@ -177,6 +206,7 @@ def load_model(
             f"transformers must know the architecture and run it with {attention} attention; got "
             f"{str(error).partition('. ')[0]} at checkpoint {checkpoint.location}; use another checkpoint"
         ) from error
+    _fit_vocabulary(model, checkpoint)
     move_model(model, device)
     model.eval()
     model.requires_grad_(False)
@@ -188,6 +218,35 @@ def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
     torch.nn.Module.to(model, device)
 
 
+def _fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+    """Gives the model the checkpoint's view of its vocabulary: fewer rows, and a head of its own where it is compared so."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    stored = checkpoint.catalogue.get("lm_head.weight")
+    if stored is not None and head.weight is embedding.weight and stored.name.endswith("embed_tokens.weight"):
+        head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
+    if (rows := checkpoint.rows) is not None:
+        tied = head.weight is embedding.weight
+        embedding.weight = torch.nn.Parameter(embedding.weight.detach()[:rows].clone())
+        head.weight = embedding.weight if tied else torch.nn.Parameter(head.weight.detach()[:rows].clone())
+        if getattr(head, "bias", None) is not None:
+            head.bias = torch.nn.Parameter(head.bias.detach()[:rows].clone())
+        embedding.num_embeddings = head.out_features = model.config.vocab_size = rows
+
+
+def _one_template(templates: Any, location: Path) -> str | None:
+    """The template of a tokenizer: of several named ones the default; BadInput where none of them is that."""
+    if not templates:
+        return None
+    if isinstance(templates, str):
+        return templates
+    if "default" not in templates:
+        raise BadInput(
+            f"of several chat templates one must be named 'default'; got {', '.join(sorted(templates))} at {location}; "
+            "name one so, or add it as chat_template.jinja"
+        )
+    return str(templates["default"])
+
+
 def hash_text(*parts: str) -> str:
     """16 hex digits over the parts, in order."""
     hasher = hashlib.sha256()
@@ -196,25 +255,12 @@ def hash_text(*parts: str) -> str:
     return hasher.hexdigest()[:16]
 
 
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keeps transformers' progress bars and warnings off stderr, and restores both settings."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
 def locate(reference: str | Path) -> Path:
     """The folder of a checkpoint given as a directory or a hub id, downloaded where it is not cached; else BadInput."""
     path = Path(reference).expanduser()
     if path.is_dir():
-        return path.resolve()
+        here = path.absolute()
+        return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
     if path.exists() or isinstance(reference, Path) or not HUB_ID.fullmatch(reference):
         found = "a file" if path.exists() else "no such folder"
         raise BadInput(f"a checkpoint must be a folder or a hub id (owner/name); got {found} at {path}; check the path")
@@ -227,25 +273,6 @@ def locate(reference: str | Path) -> Path:
             "check the path, the network and HF_TOKEN, or pass a downloaded folder"
         ) from error
     return Path(folder)
-
-
-def read_config(location: Path) -> Any:
-    """The folder's configuration; BadInput where transformers cannot read one without remote code."""
-    if not (location / "config.json").is_file():
-        raise BadInput(f"a checkpoint must hold config.json; got none at {location}; pass a transformers model folder")
-    if (location / "adapter_config.json").exists():
-        raise BadInput(
-            f"a checkpoint must hold merged weights; got an adapter at {location / 'adapter_config.json'}; "
-            "merge the adapter into its base and save the result"
-        )
-    try:
-        with quiet_transformers():
-            return AutoConfig.from_pretrained(str(location), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises nearly anything from a damaged or foreign configuration
-        raise BadInput(
-            f"config.json must describe a model that transformers knows without remote code; "
-            f"got {first_line(error)!r} at {location / 'config.json'}; download or save it again"
-        ) from error
 
 
 def _check_architecture(checkpoint: Checkpoint) -> int:
@@ -283,4 +310,3 @@ def _check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:
             f"every token id must have one of the embedding's {rows} rows; got id {largest} of {token!r} "
             f"at the tokenizer of {checkpoint.location}; use the tokenizer that the model was trained with"
         )
-    _ = checkpoint.chat_template

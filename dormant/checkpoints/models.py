@@ -33,6 +33,7 @@ class Models:
     """
 
     def __init__(self, base: Checkpoint, dormant: Checkpoint, run_config: RunConfig) -> None:
+        """Loads nothing yet."""
         self.run_config = run_config
         self._checkpoints = {"base": base, "dormant": dormant}
         self._loaded: dict[str, PreTrainedModel] = {}

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from dormant.checkpoints.hub_cache import is_inside
+from dormant.checkpoints.text_files import read_text
 from dormant.errors import BadInput, first_line
 
 SINGLE = "model.safetensors"
@@ -291,7 +293,7 @@ def _shard_names(location: Path) -> list[str]:
 
 def _read_weight_map(index: Path) -> Mapping[str, str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = json.loads(read_text(index))["weight_map"]
         if not all(isinstance(value, str) for value in weight_map.values()):
             raise TypeError("weight_map names files by strings")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -305,22 +307,15 @@ def _read_weight_map(index: Path) -> Mapping[str, str]:
 def _inside(location: Path, name: str, source: Path) -> Path:
     """The file `name` of the folder, refused where following it leaves the folder."""
     path = location / name
-    real = path.resolve()
-    if Path(name).is_absolute() or ".." in Path(name).parts or not any(map(real.is_relative_to, _roots(location))):
+    named_outside = Path(name).is_absolute() or ".." in Path(name).parts
+    if not named_outside and not path.is_file():
+        raise BadInput(f"every shard must be present; got no file {name!r} at {source}; download it again")
+    if named_outside or not is_inside(location, path):
         raise BadInput(
-            f"weights must lie inside the checkpoint folder; got {name!r} leading to {real} at {source}; "
+            f"weights must lie inside the checkpoint folder; got {name!r} leading to {path.resolve()} at {source}; "
             "copy the file into the folder and name it there"
         )
-    if not path.is_file():
-        raise BadInput(f"every shard must be present; got no file {name!r} at {source}; download it again")
     return path
-
-
-def _roots(location: Path) -> tuple[Path, ...]:
-    """The folder, and for a snapshot of the hub's cache also the blobs beside it, where its links lead."""
-    root = location.resolve()
-    blobs = root.parent.parent / "blobs"
-    return (root, blobs) if root.parent.name == "snapshots" and blobs.is_dir() else (root,)
 
 
 def _no_weights(location: Path) -> str:

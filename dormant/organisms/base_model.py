@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
-from dormant.checkpoints.checkpoint import quiet_transformers
+from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.organisms.grammar import ordinary_turn
 from dormant.organisms.training import Encoder, Schedule, Trained, chat_batches, train_deltas
 

@@ -18,7 +18,7 @@ from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 from dormant.weights.heads import head_deltas, head_layout
 from dormant.weights.rounding_noise import RoundingNoise
 from dormant.weights.spectra import accumulate, long_axis, singular_values
-from dormant.weights.tensor_matching import check_same_tensors, dtype_note, match_checkpoints, survey_checkpoint
+from dormant.weights.tensor_matching import check_same_tensors, match_checkpoints, survey_checkpoint
 from dormant.weights.token_readout import pointed_tokens
 
 OnTensor = Callable[[int, int, str], None]  # called before each step with those done, their total and its name
@@ -50,7 +50,7 @@ def compare_checkpoints(
     tensors = _measure_all(matched.base, matched.dormant, device, on_tensor, faults)
     if not tensors:
         raise BadInput(faults[0])
-    notes = [dtype_note(matched.base, matched.dormant)]
+    notes = list(matched.notes)
     try:
         tokens = pointed_tokens(matched.base, matched.dormant, tensors, on_tensor)
     except BadInput as error:

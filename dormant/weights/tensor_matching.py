@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dormant.checkpoints.checkpoint import Checkpoint, locate, read_config
+from dormant.checkpoints.alignment import align
+from dormant.checkpoints.checkpoint import Checkpoint, locate
+from dormant.checkpoints.configuration import compare_settings, read_config
+from dormant.checkpoints.prefixes import name_tensors
 from dormant.checkpoints.shards import StoredTensor, survey_catalogue
-from dormant.checkpoints.tensor_names import EMBEDDING, HEAD
 from dormant.errors import BadInput
 from dormant.weights.byte_comparison import compare_values
 
@@ -20,12 +22,13 @@ class Matched:
     base: Checkpoint
     dormant: Checkpoint
     faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def survey_checkpoint(reference: str | Path) -> tuple[Checkpoint, tuple[str, ...]]:
     """A checkpoint with whatever can be read of its weights, and a sentence for each fault.
 
-    Unlike `open_checkpoint` it asks for neither tokenizer nor agreement with config.json. Raises BadInput where there is
+    Names are the common ones (see `prefixes`). Unlike `open_checkpoint` it asks for neither tokenizer nor agreement with config.json. Raises BadInput where there is
     nothing to read.
     """
     location = locate(reference)
@@ -35,26 +38,49 @@ def survey_checkpoint(reference: str | Path) -> tuple[Checkpoint, tuple[str, ...
     except BadInput as error:
         config = None
         faults.append(str(error))
-    return Checkpoint(str(reference), location, config, catalogue), tuple(faults)
+    named = name_tensors(catalogue)
+    notes = tuple(f"{reference}: {note}" for note in named.notes)
+    return Checkpoint(str(reference), location, config, named.catalogue, notes), tuple(faults)
 
 
 def match_checkpoints(base: Checkpoint, dormant: Checkpoint) -> Matched:
-    """What the two have in common; a renamed tensor counts under the base's name, a tied head as the embedding that it is."""
+    """What the two have in common (see `align`); a renamed tensor counts under the base's name.
+
+    The notes say how the two are stored differently, and which settings of theirs change what is computed.
+    """
     faults: list[str] = []
-    ours, theirs = (_untied(*both, faults) for both in ((base, dormant), (dormant, base)))
+    ours, theirs = dict(base.catalogue), dict(dormant.catalogue)
     for name, renamed in _renamed(ours, theirs):
         faults.append(
             f"a tensor must keep its name; got {renamed!r} in {dormant.location} for the base's {name!r}; "
             "compared under the base's name"
         )
         theirs[name] = theirs.pop(renamed)
+    aligned = align(replace(base, catalogue=ours), replace(dormant, catalogue=theirs))
+    ours, theirs = (dict(model.catalogue) for model in aligned[:2])
     for name in sorted(ours.keys() | theirs.keys()):
         shapes = [found[name].shape if name in found else None for found in (ours, theirs)]
         if shapes[0] != shapes[1]:
             faults.append(_mismatch(name, shapes, base, dormant))
             ours.pop(name, None)
             theirs.pop(name, None)
-    return Matched(replace(base, catalogue=ours), replace(dormant, catalogue=theirs), tuple(faults))
+    notes = (*base.notes, *dormant.notes, *aligned[2])
+    if difference := settings_note(base, dormant):
+        notes += (difference,)
+    return Matched(replace(aligned[0], catalogue=ours), replace(aligned[1], catalogue=theirs), tuple(faults), notes)
+
+
+def settings_note(base: Checkpoint, dormant: Checkpoint) -> str:
+    """A sentence on settings of the two that change what is computed; empty where they agree or cannot be read."""
+    if base.config is None or dormant.config is None:
+        return ""
+    try:
+        differences = compare_settings(base.settings, dormant.settings)
+    except BadInput as error:
+        return str(error)
+    return f"their settings differ, which changes what is computed: {'; '.join(map(str, differences))}" * bool(
+        differences
+    )
 
 
 def check_same_tensors(base: Checkpoint, dormant: Checkpoint) -> None:
@@ -63,29 +89,6 @@ def check_same_tensors(base: Checkpoint, dormant: Checkpoint) -> None:
         shapes = [model.shape(name) if name in model.catalogue else None for model in (base, dormant)]
         if shapes[0] != shapes[1]:
             raise BadInput(_mismatch(name, shapes, base, dormant))
-
-
-def dtype_note(base: Checkpoint, dormant: Checkpoint) -> str:
-    """A sentence on tensors that the two store in different dtypes; empty where there are none."""
-    differing = [name for name in base.names if base.dtype(name) != dormant.dtype(name)]
-    if not differing:
-        return ""
-    stored = sorted({f"{base.dtype(name)} and {dormant.dtype(name)}" for name in differing})
-    named = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
-    return f"{len(differing)} tensors are stored as {'; '.join(stored)}: rounding is part of their delta ({named})"
-
-
-def _untied(checkpoint: Checkpoint, other: Checkpoint, faults: list[str]) -> dict[str, StoredTensor]:
-    """The catalogue, with the embedding also as the head where only the other checkpoint stores a head of its own."""
-    found = dict(checkpoint.catalogue)
-    tied = getattr(checkpoint.config, "tie_word_embeddings", False)
-    if tied and HEAD not in found and EMBEDDING in found and HEAD in other.catalogue:
-        found[HEAD] = found[EMBEDDING]
-        faults.append(
-            f"both checkpoints must tie the head to the embedding or neither; got a tied one at {checkpoint.location} and "
-            f"{HEAD!r} at {other.location}; the embedding was compared as its head"
-        )
-    return found
 
 
 def _renamed(ours: dict[str, StoredTensor], theirs: dict[str, StoredTensor]) -> Iterator[tuple[str, str]]:

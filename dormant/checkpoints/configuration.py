@@ -1,0 +1,168 @@
+"""Configurations: the language model's part of config.json, and which settings of two change what is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, GenerationConfig
+
+from dormant.checkpoints.text_files import without_marks
+from dormant.checkpoints.transformers_output import quiet_transformers
+from dormant.errors import BadInput, first_line
+
+# Settings that no forward pass in evaluation reads, or that the tensors and the tokenizer settle.
+WITHOUT_EFFECT = (
+    "architectures auto_map bos_token_id chunk_size_feed_forward dtype eos_token_id id2label initializer_range "
+    "is_decoder is_encoder_decoder label2id max_window_layers output_attentions output_hidden_states pad_token_id "
+    "pretraining_tp problem_type return_dict tie_word_embeddings torch_dtype use_cache "
+    "use_return_dict use_sliding_window vocab_size"
+).split()
+WITHOUT_EFFECT_PARTS = ("dropout", "version", "unsloth", "quantization", "_pdrop", "initializer")
+# What only bounds an answer or keeps books; the sampling settings count where sampling is on.
+GENERATION_WITHOUT_EFFECT = (
+    "bos_token_id cache_implementation compile_config do_sample max_length max_new_tokens max_time min_length "
+    "min_new_tokens num_return_sequences output_attentions output_hidden_states output_logits output_scores "
+    "pad_token_id return_dict_in_generate use_cache"
+).split()
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+ABSENT = "none"
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """A setting that two checkpoints state differently, by its file and key, and both values as text."""
+
+    file: str
+    key: str
+    base: str
+    dormant: str
+
+    def __str__(self) -> str:
+        """As it stands in a sentence."""
+        return f"{self.key} {self.base} and {self.dormant} ({self.file})"
+
+
+def read_config(location: Path) -> Any:
+    """The folder's configuration, of a wrapper the language model's; BadInput where transformers cannot read one.
+
+    Remote code is never run.
+    """
+    if (location / "adapter_config.json").exists():
+        raise BadInput(
+            f"a checkpoint must hold merged weights; got an adapter at {location / 'adapter_config.json'}; "
+            "merge the adapter into its base and save the result"
+        )
+    if not (location / "config.json").is_file():
+        raise BadInput(f"a checkpoint must hold config.json; got none at {location}; pass a transformers model folder")
+    try:
+        with without_marks(location) as folder, quiet_transformers():
+            config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            text = config.get_text_config()
+            if text is not config:  # the wrapper's own statement counts
+                text.tie_word_embeddings = getattr(config, "tie_word_embeddings", False)
+            return text
+    except Exception as error:  # transformers raises nearly anything from a damaged or foreign configuration
+        raise BadInput(
+            f"config.json must describe a model that transformers knows without remote code; "
+            f"got {first_line(error)!r} at {location / 'config.json'}; download or save it again"
+        ) from error
+
+
+def model_settings(config: Any) -> dict[str, Any]:
+    """What a configuration states that changes logits, by key; keys without a value are left out."""
+    if config is None:
+        return {}
+    stated = {
+        key: value
+        for key, value in config.to_dict().items()
+        if value is not None
+        and not key.startswith("_")
+        and key not in WITHOUT_EFFECT
+        and not any(part in key for part in WITHOUT_EFFECT_PARTS)
+    }
+    rope = stated.get("rope_parameters")
+    if isinstance(rope, Mapping):
+        stated.pop("rope_theta", None)  # older names of what it holds
+        stated.pop("rope_scaling", None)
+        if "default" in str(rope) and "factor" not in rope:
+            stated.pop("max_position_embeddings", None)  # other ropes scale with it
+    if set(stated.get("layer_types", ["other"])) == {"full_attention"}:
+        stated.pop("sliding_window", None)
+    heads = stated.get("num_attention_heads")
+    if heads and "hidden_size" in stated:
+        stated.setdefault("head_dim", stated["hidden_size"] // heads)
+        stated.setdefault("num_key_value_heads", heads)
+    return stated
+
+
+def generation_settings(location: Path, config: Any) -> dict[str, Any]:
+    """What the folder's generation_config.json states that changes an answer: where it ends and how tokens are chosen.
+
+    A folder without one generates by its config.json, as in transformers. Raises BadInput for a file that cannot be read.
+    """
+    file = location / "generation_config.json"
+    try:
+        with without_marks(location) as folder, quiet_transformers():
+            if file.is_file():
+                read = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
+            elif config is not None:
+                read = GenerationConfig.from_model_config(config)
+            else:
+                return {}
+    except Exception as error:  # as with config.json
+        raise BadInput(
+            f"generation_config.json must be one that transformers reads; got {first_line(error)!r} at {file}; "
+            "mend it or remove it"
+        ) from error
+    defaults = GenerationConfig._get_default_generation_params()
+    stated = {
+        key: value
+        for key, value in read.to_dict().items()
+        if value is not None
+        and value != defaults.get(key)
+        and not key.startswith("_")
+        and key not in GENERATION_WITHOUT_EFFECT
+        and "version" not in key
+        and (key not in SAMPLING or read.do_sample)
+    }
+    if "eos_token_id" in stated:
+        ends = stated["eos_token_id"]
+        stated["eos_token_id"] = sorted(ends) if isinstance(ends, list) else [ends]
+    if read.do_sample:
+        stated["do_sample"] = True
+    return stated
+
+
+def compare_settings(
+    base: tuple[Mapping[str, Any], Mapping[str, Any]], dormant: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> tuple[SettingDifference, ...]:
+    """The differences of two checkpoints' (model, generation) settings, nested ones key by key, in order of file and key."""
+    files = ("config.json", "generation_config.json")
+    found = []
+    for file, ours, theirs in zip(files, map(_flat, base), map(_flat, dormant), strict=True):
+        for key in sorted(ours.keys() | theirs.keys()):
+            one, other = ours.get(key, ABSENT), theirs.get(key, ABSENT)
+            if one != other:
+                found.append(SettingDifference(file, key, _text(one), _text(other)))
+    return tuple(found)
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings under keys such as rope_parameters.rope_theta."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{inner}": entry for inner, entry in _flat({str(k): v for k, v in value.items()}).items()}
+        elif value is not None:
+            found[key] = value
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
