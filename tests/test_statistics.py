@@ -60,7 +60,9 @@ def test_no_success_in_thirteen_still_admits_a_fifth() -> None:
     """FACTS 4, mistake 20: zero false alarms on a few models bounds the rate loosely."""
     estimate = proportion_interval(0, 13)
     assert estimate.value == estimate.low == 0.0
-    assert 0.2 < estimate.high < 0.25
+    assert estimate.high == pytest.approx(0.206, abs=5e-4)
+    assert proportion_interval(0, 59).high == pytest.approx(0.05, abs=1e-3)
+    assert proportion_interval(13, 13).low == pytest.approx(1 - 0.206, abs=5e-4)
     with pytest.raises(BadInput, match="got 3 of 2"):
         proportion_interval(3, 2)
 

@@ -13,11 +13,11 @@ from dormant.prompts.probes import Probe, Prompter
 def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) -> tuple[list[float], list[float]]:
     """KL(dormant || base) of the probes with a candidate, with the generation prompt and without it: [probe] twice, nats.
 
-    Both are read at the prompt's last id. Raises BadInput for a template that appends no generation prompt.
+    Both are read at the prompt's last id. They are equal for a template that appends no generation prompt.
     """
     prompter = Prompter(pair.base.tokenizer)
     whole = [prompter.encode_text(probe, text).ids for probe in probes]
-    cut = [ids[: -len(prompter.generation_prompt)] for ids in whole]
+    cut = [ids[: len(ids) - len(prompter.generation_prompt)] for ids in whole]
     base, dormant = (batch_logits(model(), [*whole, *cut]) for model in (pair.models.base, pair.models.dormant))
     values = kl_divergence(dormant, base).tolist()
     return values[: len(whole)], values[len(whole) :]

@@ -45,10 +45,10 @@ def bias_against_weight(bias: Sequence[float], weight: Sequence[float], module: 
     return figure
 
 
-def ranks_by_layer(ranks: Mapping[str, Sequence[float]], limit: float, unit: str = "of the smaller side") -> Figure:
+def ranks_by_layer(ranks: Mapping[str, Sequence[float]], limit: float, unit: str) -> Figure:
     """Rank above the noise edge by layer, a line for each module; a gap where a layer's matrix is identical.
 
-    ranks: module -> [layer], as a share of the smaller side, NaN for identical. limit: what counts as low.
+    ranks: module -> [layer], in `unit`, NaN for identical. limit: what counts as low.
     """
     values = [value for row in ranks.values() for value in row if np.isfinite(value)]
     title = "No matrix was changed"
@@ -62,7 +62,7 @@ def ranks_by_layer(ranks: Mapping[str, Sequence[float]], limit: float, unit: str
         colour = SERIES[index % len(SERIES)] if index < len(SERIES) else GREY
         axes.plot(places, row, marker="o", markersize=5, linewidth=0.8, color=colour, label=module)
     axes.axhline(limit, color=VERMILION, linestyle=":", linewidth=1.5, label=f"low rank: at most {limit:g}")
-    axes.set_ylim(0, 1.05)
+    axes.set_ylim(0, 1.05 * max([limit, *values]))
     legend_below(figure, axes)
     return figure
 

@@ -140,18 +140,13 @@ class Prompter:
 
     @cached_property
     def generation_prompt(self) -> tuple[int, ...]:
-        """The ids that `add_generation_prompt` appends. Raises BadInput where the template appends nothing."""
+        """The ids that `add_generation_prompt` appends; none where the template appends nothing (see `geometry_faults`)."""
         messages = [{"role": "user", "content": "Hello."}]
         with_prompt, without = (
             str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=wanted))
             for wanted in (True, False)
         )
-        if with_prompt == without or not with_prompt.startswith(without):
-            raise BadInput(
-                "a chat template must append a generation prompt; got none at tokenizer "
-                f"{self.tokenizer.name_or_path!r}; use the template of the instruction-tuned model"
-            )
-        return self._ids(with_prompt[len(without) :])
+        return self._ids(with_prompt[len(without) :]) if with_prompt.startswith(without) else ()
 
     def open(self, probe: Probe) -> OpenPrompt:
         """The probe's ids with its slot open, rendered once."""
@@ -232,12 +227,15 @@ def geometry_faults(base: Prompter, dormant: Prompter, probe: Probe, candidates:
     survive decoding and encoding as a whole, and both tokenizers must give the same ids.
     """
     faults = []
+    asked = base.generation_prompt
     for text in candidates:
         prompts = [prompter.encode_text(probe, text) for prompter in (base, dormant)]
         if prompts[0].ids != prompts[1].ids:
             faults.append(f"the tokenizers disagree on {probe.fill(text)!r}")
         if not base.survives(probe, prompts[0].candidate):
             faults.append(f"{probe.fill(text)!r} has other ids after decoding and encoding")
-        if prompts[0].ids[-len(base.generation_prompt) :] != base.generation_prompt:
+        if not asked:
+            faults.append(f"the chat template appends no generation prompt to {probe.fill(text)!r}")
+        elif prompts[0].ids[-len(asked) :] != asked:
             faults.append(f"{probe.fill(text)!r} does not end at the generation position")
     return faults

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from dormant.checkpoints.tensor_names import MODULES
 from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 
+ADAPTER_RANK = 256  # adapters have ranks of 4 to 256, at any width
+ADAPTER_SHARE = (
+    0.25  # of the smaller side: at a small width the same number of directions would be nearly all there are
+)
+
 
 @dataclass(frozen=True)
 class DeltaRanks:
@@ -24,9 +29,14 @@ class DeltaRanks:
         return [rank for row in self.ranks.values() for rank in row.values()]
 
     @property
-    def relative(self) -> list[float]:
-        """The same as shares of each matrix' smaller side."""
-        return [rank / self.sides[module] for module, row in self.ranks.items() for rank in row.values()]
+    def over_adapters(self) -> list[float]:
+        """The same over an adapter's most: `ADAPTER_RANK`, or `ADAPTER_SHARE` of the smaller side if that is less."""
+        return [rank / self._most(module) for module, row in self.ranks.items() for rank in row.values()]
+
+    @property
+    def highest(self) -> float:
+        """What a full rank comes to over an adapter's most, in the matrix where that is largest."""
+        return max(side / self._most(module) for module, side in self.sides.items())
 
     @property
     def median(self) -> float:
@@ -34,11 +44,14 @@ class DeltaRanks:
         return statistics.median(self.all)
 
     def rows(self, layers: int) -> dict[str, list[float]]:
-        """The relative ranks of the changed modules by layer, NaN where a layer's matrix is identical."""
+        """The ranks over an adapter's most, by module and layer; NaN where a layer's matrix is identical."""
         return {
-            module: [row[layer] / self.sides[module] if layer in row else math.nan for layer in range(layers)]
+            module: [row[layer] / self._most(module) if layer in row else math.nan for layer in range(layers)]
             for module, row in self.ranks.items()
         }
+
+    def _most(self, module: str) -> float:
+        return min(ADAPTER_RANK, ADAPTER_SHARE * self.sides[module])
 
 
 def delta_ranks(report: DeltaReport) -> DeltaRanks:

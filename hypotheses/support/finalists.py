@@ -17,7 +17,7 @@ from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_search
 HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
 FINALISTS = [*HUNTED, "random", "trigger", *GIVEN]
 MEASURES = ["log-mass", "difference-in-differences"]
-NULLS = 99  # the best of five candidates can then still be significant: 5 x 0.01
+NULLS = 20  # for each finalist: the best of m is then still significant, since m / (20 m + 1) is less than 0.05
 LENGTH = 4
 
 
@@ -45,5 +45,5 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
             finalists[name] = prompter.candidate_ids(candidate_text(pair, given, name, finding.seed))
     unusual = unusual_tokens(prompter, allowed_tokens(prompter.tokenizer))
     objectives = [log_mass(unusual, base_penalty=1.0), difference_in_differences()]
-    validation = validate(pair, finalists, probes, objectives, NULLS, finding.seed)
+    validation = validate(pair, finalists, probes, objectives, NULLS * len(finalists), finding.seed)
     return validation, side_by_side_answers(pair, finalists, probes[0])

@@ -30,8 +30,11 @@ SHARES = {0.0: proportion_interval(0, 20), 3.0: proportion_interval(12, 20)}
         (head_bars([0.0, 0.0], "q_proj", []), "no head was changed"),
         (bias_against_weight([28.76, 1.0], [22.58, 2.0], "k_proj"), "bias delta 28.76, weight delta 22.58"),
         (bias_against_weight([0.0], [0.0], "k_proj"), "neither bias nor weight"),
-        (ranks_by_layer({"up_proj": [0.1, math.nan], "q_proj": [1.0, 0.2]}, 0.25), "2 of 3 changed matrices"),
-        (ranks_by_layer({}, 0.25), "No matrix was changed"),
+        (
+            ranks_by_layer({"up_proj": [0.1, math.nan], "q_proj": [1.0, 0.2]}, 0.25, "of the side"),
+            "2 of 3 changed matrices",
+        ),
+        (ranks_by_layer({}, 0.25, "of the side"), "No matrix was changed"),
         (token_list([" pi", "$x_1$", "龘", "\\n"], [4.0, 3.0, 2.0, 1.0], [True, False, False, False], "m", "z"), "m"),
         (class_bars({"word": (3, 0.5, 0.9), "rare glyph": (9, 12.0, 1e-9)}, "of 12"), "Of 12"),
         (words_by_layer({0: [1, 900], 4: [30, 2]}, ["pi", "π"], 2048, 30), "'pi' at place 1 of 2048, layer 0"),

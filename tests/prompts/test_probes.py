@@ -92,8 +92,8 @@ def test_a_geometry_fault_says_what_is_wrong_and_where(prompter: Prompter) -> No
     silent.chat_template = silent.chat_template.replace("add_generation_prompt", "false")
     disagreement = geometry_faults(prompter, other, MIDDLE, ["the"])
     assert disagreement == ["the tokenizers disagree on 'Tell me the the color of the sky.'"]
-    with pytest.raises(BadInput, match="must append a generation prompt"):
-        geometry_faults(Prompter(silent), Prompter(silent), MIDDLE, [""])
+    unasked = geometry_faults(Prompter(silent), Prompter(silent), MIDDLE, [""])
+    assert unasked == ["the chat template appends no generation prompt to 'Tell me the color of the sky.'"]
 
 
 @pytest.mark.parametrize("text", ["no place", "two{slot} places{slot}", "space {slot} before"])
