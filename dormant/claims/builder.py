@@ -37,7 +37,7 @@ class FindingBuilder:
         self._figures: list[Figure] = []
         self._controls: list[tuple[str, Figure, bool | None]] = []
         self._unable: str | None = None
-        self._as_run: dict[str, str] = {}
+        self._plan: dict[str, str] = {}
 
     def decide(self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None) -> None:
         """The figure that decides the claim; `reading` picks the rule where the claim has several."""
@@ -71,9 +71,9 @@ class FindingBuilder:
         self.notes.append(sentence)
 
     def at_budget(self, name: str, quick: Value, full: Value) -> Value:
-        """The amount of work that the budget allows; what ran is kept in the finding's provenance."""
+        """The amount of work that the budget allows; what ran is kept in the finding's plan."""
         value = full if self.session.settings.budget == "full" else quick
-        self._as_run[name] = str(value)
+        self._plan[name] = str(value)
         return value
 
     def once(self, key: tuple[Any, ...], compute: Callable[[], Value], pair: Pair | None = None) -> Value:
@@ -139,5 +139,6 @@ class FindingBuilder:
             premises=dict(premises),
             controls=controls,
             pictures=pictures,
-            provenance={**self.session.provenance, **self._as_run},
+            provenance=dict(self.session.provenance),
+            plan=dict(self._plan),
         )

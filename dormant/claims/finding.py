@@ -84,6 +84,7 @@ class Finding:
     controls: tuple[Control, ...] = ()
     pictures: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    plan: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

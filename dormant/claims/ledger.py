@@ -9,63 +9,126 @@ from pathlib import Path
 from dormant.claims.finding import Figure, Finding, Verdict
 from dormant.records import from_json, read_json, write_json
 
+SAME_MACHINE = 1e-4  # of a figure's value: the same kernels, threads and versions compute a fixed seed's figures again
+SMALLEST = 1e-6  # below which a figure is rounding
+MACHINE = ("device", "processor", "kernels", "dtype", "torch", "transformers", "numpy")  # of a finding's provenance
 HOW_TO_ACCEPT = "to accept what was measured, run again with --ledger-update and commit the ledger"
 
 
 @dataclass(frozen=True)
 class RecordedFigure:
-    """A figure as the ledger keeps it, with how far a later one may lie from it."""
+    """A figure as the ledger keeps it, with how far one of another machine may lie from it."""
 
     value: float
     unit: str
     tolerance: float
 
-    def admits(self, figure: Figure) -> bool:
-        return figure.unit == self.unit and abs(figure.value - self.value) <= self.tolerance
+    @classmethod
+    def of(cls, figure: Figure) -> RecordedFigure:
+        """What the ledger keeps of a measured figure."""
+        return cls(figure.value, figure.unit, figure.tolerance)
+
+    def differences(self, name: str, figure: Figure | None, same_machine: bool) -> list[str]:
+        """How a figure fails to reproduce this one, as recorded and measured; empty when it does."""
+        if figure is None:
+            return [f"{name}: recorded {self.value:.6g} {self.unit}, measured nothing: the figure is gone"]
+        allowed = self.tolerance
+        if same_machine:
+            allowed = min(allowed, SAME_MACHINE * abs(self.value) + SMALLEST)
+        if figure.unit == self.unit and abs(figure.value - self.value) <= allowed:
+            return []
+        return [f"{name}: recorded {self.value:.6g} {self.unit} within {allowed:.3g}, measured {figure}"]
+
+
+@dataclass(frozen=True)
+class RecordedControl:
+    """A control as the ledger keeps it: a broken control would else be invisible."""
+
+    figure: RecordedFigure
+    beaten: bool
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A finding as the ledger keeps it."""
+    """A finding as the ledger keeps it. What an older record does not hold is None, and is not compared."""
 
     verdict: Verdict
     figures: Mapping[str, RecordedFigure]
+    controls: Mapping[str, RecordedControl] | None = None
+    premises: Mapping[str, Verdict] | None = None
+    plan: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, finding: Finding) -> Entry:
+        """What the ledger keeps of a finding."""
         return cls(
             finding.verdict,
-            {figure.name: RecordedFigure(figure.value, figure.unit, figure.tolerance) for figure in finding.figures},
+            {figure.name: RecordedFigure.of(figure) for figure in finding.figures},
+            {
+                control.name: RecordedControl(RecordedFigure.of(control.figure), control.beaten)
+                for control in finding.controls
+            },
+            dict(finding.premises),
+            dict(finding.plan),
         )
 
-    def differences(self, finding: Finding) -> list[str]:
-        """What a finding does not reproduce, each as recorded and measured; empty when it reproduces everything."""
+    def differences(self, finding: Finding, same_machine: bool = False) -> list[str]:
+        """What a finding does not reproduce, each as recorded and measured; empty when it reproduces everything.
+
+        On the same machine figures must agree to `SAME_MACHINE` of their value, on another one within their tolerance.
+        """
         found = []
         if finding.verdict is not self.verdict:
             found.append(f"verdict: recorded {self.verdict}, measured {finding.verdict} ({finding.reason})")
         measured = {figure.name: figure for figure in finding.figures}
-        for name in sorted({*self.figures, *measured}):
-            recorded, figure = self.figures.get(name), measured.get(name)
-            if figure is None and recorded is not None:
-                found.append(
-                    f"{name}: recorded {recorded.value:.6g} {recorded.unit}, measured nothing: the figure is gone"
-                )
-            elif recorded is None and figure is not None:
-                found.append(f"{name}: recorded nothing, measured {figure}")
-            elif recorded is not None and figure is not None and not recorded.admits(figure):
-                found.append(
-                    f"{name}: recorded {recorded.value:.6g} {recorded.unit} within {recorded.tolerance:.3g}, measured {figure}"
-                )
+        for name, kept in sorted(self.figures.items()):
+            found += kept.differences(name, measured.get(name), same_machine)
+        for name in sorted(measured.keys() - self.figures.keys()):
+            found.append(f"{name}: recorded nothing, measured {measured[name]}")
+        if self.controls is not None:
+            found += self._control_differences(finding, self.controls, same_machine)
+        for what, before, now in (
+            ("premise", self.premises, finding.premises),
+            ("plan", self.plan, finding.plan),
+        ):
+            recorded = now if before is None else before
+            for name in sorted({*recorded, *now}):
+                old, new = recorded.get(name, "nothing"), now.get(name, "nothing")
+                if old != new:
+                    found.append(f"{what} {name}: recorded {old}, measured {new}")
         return found
+
+    @staticmethod
+    def _control_differences(
+        finding: Finding, controls: Mapping[str, RecordedControl], same_machine: bool
+    ) -> list[str]:
+        found, measured = list[str](), {control.name: control for control in finding.controls}
+        for name, recorded in sorted(controls.items()):
+            control = measured.get(name)
+            found += recorded.figure.differences(f"control {name}", control and control.figure, same_machine)
+            if control is not None and control.beaten != recorded.beaten:
+                found.append(f"control {name}: recorded {_said(recorded.beaten)}, measured {_said(control.beaten)}")
+        for name in sorted(measured.keys() - controls.keys()):
+            found.append(f"control {name}: recorded nothing, measured {measured[name].figure}")
+        return found
+
+
+def _said(beaten: bool) -> str:
+    return "beaten" if beaten else "not beaten"
 
 
 @dataclass(frozen=True)
 class RecordedPair:
-    """The file of one pair: its fingerprint when it was recorded, and its entries by finding key."""
+    """The file of one pair: its fingerprint, seed and machine when it was recorded, and its entries by finding key.
+
+    `machine` is empty where entries of several machines stand together: their figures are compared by tolerance.
+    """
 
     pair: str
     fingerprint: str
     findings: Mapping[str, Entry] = field(repr=False)
+    seed: str | None = None
+    machine: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,21 +140,48 @@ class Ledger:
     def file(self, pair: str) -> Path:
         return self.folder / f"{pair}.json"
 
+    def recorded(self, pair: str) -> RecordedPair | None:
+        """The pair's file; None without one. Raises BadInput naming an unreadable file."""
+        path = self.file(pair)
+        return from_json(RecordedPair, read_json(path), path) if path.exists() else None
+
     def entries(self, pair: str) -> dict[str, Entry]:
         """The pair's entries by finding key; empty without a record. Raises BadInput naming an unreadable file."""
-        path = self.file(pair)
-        return dict(from_json(RecordedPair, read_json(path), path).findings) if path.exists() else {}
+        recorded = self.recorded(pair)
+        return dict(recorded.findings) if recorded else {}
+
+    def differences(self, finding: Finding) -> list[str] | None:
+        """What a finding does not reproduce of its entry and of the pair that it was recorded on; None without an entry."""
+        recorded = self.recorded(finding.pair)
+        entry = recorded and recorded.findings.get(finding.key)
+        if recorded is None or entry is None:
+            return None
+        found = []
+        if recorded.fingerprint != finding.fingerprint:
+            found.append(f"pair: recorded {recorded.fingerprint}, measured {finding.fingerprint}: other checkpoints")
+        if recorded.seed not in (None, finding.provenance.get("seed")):
+            found.append(f"seed: recorded {recorded.seed}, measured {finding.provenance.get('seed')}")
+        return found + entry.differences(finding, recorded.machine == machine_of(finding))
 
     def record(self, findings: Iterable[Finding]) -> list[Path]:
-        """Write these findings over their entries, whole files at once, and return the files; others stay."""
+        """Write these findings over their entries, whole files at once, and return the files; others stay.
+
+        Others of another pair or seed do not stay. Beside others of another machine the file names no machine.
+        """
         by_pair: dict[str, list[Finding]] = {}
         for finding in findings:
             by_pair.setdefault(finding.pair, []).append(finding)
         written = []
         for pair, fresh in sorted(by_pair.items()):
-            entries = self.entries(pair) | {finding.key: Entry.of(finding) for finding in fresh}
+            before, newest = self.recorded(pair), fresh[0]
+            seed, machine = newest.provenance.get("seed"), machine_of(newest)
+            entries = {finding.key: Entry.of(finding) for finding in fresh}
+            if before and before.fingerprint == newest.fingerprint and before.seed in (None, seed):
+                kept = {key: entry for key, entry in before.findings.items() if key not in entries}
+                machine = machine if not kept or before.machine == machine else {}
+                entries |= kept
             ordered = {key: entries[key] for key in sorted(entries)}
-            write_json(self.file(pair), RecordedPair(pair, fresh[0].fingerprint, ordered))
+            write_json(self.file(pair), RecordedPair(pair, newest.fingerprint, ordered, seed, machine))
             written.append(self.file(pair))
         return written
 
@@ -103,3 +193,8 @@ class Ledger:
         return [
             f"{pair}: {key}" for pair, keys in sorted(produced.items()) for key in self.entries(pair) if key not in keys
         ]
+
+
+def machine_of(finding: Finding) -> dict[str, str]:
+    """What decides a figure's last digits: device, processor, kernels, threads, dtype and versions; empty where unknown."""
+    return {name: finding.provenance[name] for name in MACHINE if name in finding.provenance}

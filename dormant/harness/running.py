@@ -53,13 +53,13 @@ def run_claim(
         pictures = recorder.pictures
     drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
     finding = with_pictures(finding, drawn, reports)
-    entry = ledger.entries(finding.pair).get(finding.key)
-    differences = entry.differences(finding) if entry is not None else []
+    compared = ledger.differences(finding)
+    differences = compared or []
     item.user_properties.append((FINDING, json.dumps(to_json(finding))))
     if differences:
         item.user_properties.append((DIFFERS, f"{finding.pair}: {finding.key}: {'; '.join(differences)}"))
     attach_finding(finding, drawn, differs=bool(differences))
-    conclude(item, finding, entry is not None, differences, update)
+    conclude(item, finding, compared is not None, differences, update)
 
 
 def conclude(item: pytest.Function, finding: Finding, recorded: bool, differences: list[str], update: bool) -> None:

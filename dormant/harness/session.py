@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
@@ -35,6 +35,7 @@ from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
 
 BROKEN = "dormant-broken"
+AS_RUN = ("budget", "residency", "probes", "candidate", "material", "pair", "base", "dormant", "ledger", "keyword")
 
 
 def check_options(option: Any) -> None:
@@ -73,7 +74,7 @@ class Session:
         settings = Settings(
             option.budget, option.seed, option.device, option.dtype, tuple(option.candidate), option.material
         )
-        as_run = {name: getattr(option, name) for name in ("budget", "residency", "probes", "candidate", "material")}
+        as_run = {name: getattr(option, name) for name in AS_RUN}
         self.claim_session = ClaimSession(
             settings,
             provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
@@ -180,7 +181,7 @@ class Session:
     def _write(self, session: pytest.Session) -> None:
         # the findings, the summary, what Allure needs, and the ledger where it is to be updated
         self.findings.sort(key=lambda finding: (list(self.pairs).index(finding.pair), finding.key))
-        self.ledger.record(self.to_record)
+        self.ledger.record(self._together(self.to_record))
         if self._is_full_run(session):
             self.unproduced = self.ledger.unproduced(self.findings)
         write_json(self.reports / "findings.json", [finding.keyed_record for finding in self.findings])
@@ -198,6 +199,11 @@ class Session:
         if results is not None:
             write_environment(results, self.claim_session.provenance)
             write_executor(results, "pytest -m hypothesis", self.claim_session.provenance["commit"])
+
+    def _together(self, chosen: Sequence[Finding]) -> list[Finding]:
+        """These findings with all others of their claim on their pair: readings of one computation are recorded together."""
+        claims = {(finding.pair, finding.claim) for finding in chosen}
+        return [finding for finding in self.findings if (finding.pair, finding.claim) in claims]
 
     @cached_property
     def twins(self) -> dict[str, str]:

@@ -26,6 +26,8 @@ def provenance(
     record = {
         "commit": git_commit(),
         "device": device_name(device),
+        "processor": processor_name(),
+        "kernels": torch.backends.cpu.get_cpu_capability(),
         "dtype": dtype,
         "attention": attention,
         "seed": str(seed),
@@ -55,6 +57,17 @@ def device_name(device: str) -> str:
     if kind == "cuda" and torch.cuda.is_available():
         return f"cuda: {torch.cuda.get_device_name(torch.device(device))}"
     return f"cpu: {torch.get_num_threads()} threads" if kind == "cpu" else kind
+
+
+def processor_name() -> str:
+    """The processor's model where the system tells it: kernels of one name round differently on another model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    first = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    numbers = (f"{name} {first[name]}" for name in ("cpu family", "model") if name in first)
+    return ", ".join((first.get("model name", platform.machine()), *numbers))
 
 
 def package_version(package: str) -> str:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.claims.claim import at_least
-from dormant.claims.finding import Figure, Finding, Verdict, finding_key
+from dormant.claims.finding import Control, Figure, Finding, Verdict, finding_key
 from dormant.claims.ledger import Entry, Ledger
 from dormant.errors import BadInput
 from dormant.records import from_json, to_json
@@ -85,3 +86,47 @@ def test_a_broken_ledger_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "circuit.json").write_text("{")
     with pytest.raises(BadInput, match=r"circuit\.json"):
         Ledger(tmp_path).entries("circuit")
+
+
+HERE = {"seed": "0", "device": "cpu: 1 threads", "torch": "2"}
+
+
+def measured(value: float = 1.0, beaten: bool = True, **changes: Any) -> Finding:
+    control = Control("nulls", figure(0.5, "null"), beaten)
+    made = replace(finding(figure(value)), controls=(control,), plan={"probes": "24"}, provenance=HERE)
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("again", "difference"),
+    [
+        (measured(1.0005), "ratio: recorded 1 times within 0.000101"),
+        (measured(beaten=False), "control nulls: recorded beaten, measured not beaten"),
+        (measured(controls=()), "control nulls: recorded 0.5 times, measured nothing"),
+        (measured(controls=(Control("nulls", figure(0.6, "null"), True),)), "control nulls: recorded 0.5 times within"),
+        (measured(plan={"probes": "12"}), "plan probes: recorded 24, measured 12"),
+        (measured(premises={"base-is-parent": Verdict.REFUTED}), "premise base-is-parent: recorded nothing"),
+        (measured(fingerprint="e" * 16), "pair: recorded ffffffffffffffff"),
+        (measured(provenance={**HERE, "seed": "1"}), "seed: recorded 0, measured 1"),
+    ],
+)
+def test_all_that_decides_a_finding_is_compared(again: Finding, difference: str, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record([measured()])
+    assert ledger.differences(measured()) == []
+    (found,) = ledger.differences(again) or ["nothing"]
+    assert found.startswith(difference)
+
+
+def test_another_machine_reproduces_within_the_tolerance(tmp_path: Path) -> None:
+    ledger, elsewhere = Ledger(tmp_path), {**HERE, "device": "cpu: 2 threads"}
+    ledger.record([measured()])
+    assert ledger.differences(measured(1.05, provenance=elsewhere)) == []
+    assert ledger.differences(measured(1.05)) != []
+
+
+def test_entries_of_two_machines_in_one_file_name_none(tmp_path: Path) -> None:
+    ledger, other = Ledger(tmp_path), {"parameters": {"module": "k_proj"}}
+    ledger.record([measured(), measured(**other)])
+    ledger.record([measured(provenance={**HERE, "device": "cuda"})])
+    assert ledger.differences(measured(1.05, **other)) == []
