@@ -153,7 +153,7 @@ class Ledger:
     def differences(self, finding: Finding) -> list[str] | None:
         """What a finding does not reproduce of its entry and of the pair that it was recorded on; None without an entry."""
         recorded = self.recorded(finding.pair)
-        entry = recorded and recorded.findings.get(finding.key)
+        entry = recorded.findings.get(finding.key) if recorded else None
         if recorded is None or entry is None:
             return None
         found = []

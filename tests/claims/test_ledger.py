@@ -126,7 +126,7 @@ def test_another_machine_reproduces_within_the_tolerance(tmp_path: Path) -> None
 
 
 def test_entries_of_two_machines_in_one_file_name_none(tmp_path: Path) -> None:
-    ledger, other = Ledger(tmp_path), {"parameters": {"module": "k_proj"}}
-    ledger.record([measured(), measured(**other)])
+    ledger, other = Ledger(tmp_path), {"module": "k_proj"}
+    ledger.record([measured(), measured(parameters=other)])
     ledger.record([measured(provenance={**HERE, "device": "cuda"})])
-    assert ledger.differences(measured(1.05, **other)) == []
+    assert ledger.differences(measured(1.05, parameters=other)) == []
