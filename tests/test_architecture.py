@@ -30,6 +30,8 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "cli",
     )
 )
+RUN_MODELS = ("dormant/inference/", "dormant/activations/patching.py", "dormant/organisms/training.py")
+OF_A_FORWARD_PASS = {"logits_to_keep", "past_key_values", "inputs_embeds", "use_cache", "DynamicCache"}
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 
 
@@ -54,3 +56,31 @@ def test_a_module_imports_only_from_the_floors_above_it() -> None:
         if FLOOR[name] >= FLOOR[place]
     }
     assert not upward
+
+
+def runs_a_model(node: ast.AST) -> bool:
+    """Whether it names an argument of a forward pass, generates, asks for the decoder, or reads the logits of a call."""
+    match node:
+        case ast.keyword(arg=name) | ast.Name(id=name) | ast.alias(name=name) | ast.Constant(value=name):
+            return name in OF_A_FORWARD_PASS
+        case ast.Attribute(attr="logits", value=value):
+            return isinstance(value, ast.Call)
+        case ast.Attribute(attr=name):
+            return name in ("generate", "get_decoder")
+    return False
+
+
+def test_only_the_floor_of_inference_runs_a_model() -> None:
+    files = {
+        str(file.relative_to(ROOT.parent)): file
+        for name in ("dormant", "hypotheses")
+        for file in (ROOT.parent / name).rglob("*.py")
+    }
+    running = {
+        f"{name}:{getattr(node, 'lineno', 0)}"
+        for name, file in files.items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if runs_a_model(node)
+    }
+    assert not {place for place in running if not place.startswith(RUN_MODELS)}
+    assert all(any(place.startswith(file) for place in running) for file in RUN_MODELS)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dormant.inference.residual_stream import Ids, capture
+from dormant.inference.batching import PromptLike
+from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 
 MEASURES = ("absolute", "relative", "cosine")
@@ -31,13 +32,13 @@ class LayerDivergence:
         return {"absolute": self.absolute, "relative": self.relative, "cosine": self.cosine}[measure]
 
 
-def layer_divergence(pair: Pair, prompts: Sequence[Ids]) -> LayerDivergence:
+def layer_divergence(pair: Pair, prompts: Sequence[PromptLike]) -> LayerDivergence:
     """Both models on the same ids, at the generation position, after every block (Phase 5, experiment 17)."""
     base, dormant = (capture(model(), prompts)[:, :, 0].double() for model in (pair.models.base, pair.models.dormant))
     return _parted(base, dormant)
 
 
-def layer_floor(pair: Pair, prompts: Sequence[Ids]) -> LayerDivergence:
+def layer_floor(pair: Pair, prompts: Sequence[PromptLike]) -> LayerDivergence:
     """What arithmetic alone does to the same measure: the base on all prompts in batches, and on each by itself."""
     model = pair.models.base()
     alone = torch.cat([capture(model, [ids])[:, :, 0].double() for ids in prompts])

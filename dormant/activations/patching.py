@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
-from dormant.inference.batching import batch_logits, unpadded_batches
+from dormant.inference.batching import batch_logits, checked_prompts, unpadded_batches
 from dormant.inference.delta_scaling import (
     Scale,
     block_scales,
@@ -20,7 +20,7 @@ from dormant.inference.delta_scaling import (
     patched_weights,
 )
 from dormant.inference.divergence import kl_divergence
-from dormant.inference.residual_stream import capture, check_prompts, decoder_blocks, edited
+from dormant.inference.residual_stream import capture, decoder_blocks, edited
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 
@@ -113,7 +113,7 @@ def patch_activations(pair: Pair, triggered: Sequence[Prompt], plain: Sequence[P
     base = batch_logits(pair.models.base(), triggered)
     model = pair.models.dormant()
     states = capture(model, plain)[:, :, 0].to(model.device, model.dtype)  # [prompt, layer, hidden]
-    rows = check_prompts(model, triggered)
+    rows = checked_prompts(model, triggered)
     left = torch.empty(len(decoder_blocks(model)), len(rows), dtype=torch.float64)
     for layer in range(len(left)):
         for members, ids in unpadded_batches(rows, 64, model.device):

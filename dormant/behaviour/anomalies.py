@@ -14,12 +14,13 @@ from pathlib import Path
 from scipy import stats
 
 from dormant.errors import BadInput
+from dormant.inference.batching import checked_prompts
 from dormant.inference.generation import Answer, sampled_answers
 from dormant.inference.likelihood import answer_log_probabilities
 from dormant.journal import Step, kept_steps
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Report
-from dormant.prompts.conversations import Conversations, check_context
+from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding
 from dormant.prompts.token_filter import end_of_turn
 
@@ -80,7 +81,7 @@ def scan_answers(
         )
     conversations = Conversations(pair.base.tokenizer)
     prompts = [conversations.question(text) for text in texts]
-    check_context(pair.models.base(), prompts, new_tokens)
+    checked_prompts(pair.models.base(), prompts, new_tokens)
     work = {
         "answers of": pair.fingerprint,
         "dtype": str(pair.models.run_config.dtype),

@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.batching import checked_prompts
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
-from dormant.prompts.conversations import check_context
 
 AMOUNTS = ("first-token", "half")
 
@@ -56,7 +56,7 @@ def prime(
     drawn = torch.randint(len(allowed), (len(prompts), len(forced)), generator=torch.Generator().manual_seed(seed))
     unrelated = [tuple(row) for row in allowed[drawn].tolist()]
     dormant, base = pair.models.dormant, pair.models.base
-    check_context(base(), [[*prompt, *forced] for prompt in prompts], len(payload) + 4)
+    checked_prompts(base(), [[*prompt, *forced] for prompt in prompts], len(payload) + 4)
     start = [forced] * len(prompts)
     by_base = completions(base(), prompts, start, payload, end)
     model = dormant()

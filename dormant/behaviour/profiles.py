@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.inference.batching import equal_length_batches, padded_logits
+from dormant.inference.batching import checked_prompts, equal_length_batches, padded_logits
 from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
-from dormant.prompts.conversations import Conversations, check_context, user_turns
+from dormant.prompts.conversations import Conversations, user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
 from dormant.prompts.probes import Prompter, alike_probes, read_probes
 from dormant.prompts.token_filter import end_of_turn
@@ -125,7 +125,7 @@ def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 2
     Raises BadInput without prompts and for prompts that the context cannot hold.
     """
     base_model = pair.models.base()
-    check_context(base_model, prompts, positions)
+    checked_prompts(base_model, prompts, positions)
     answers = greedy_answers(base_model, prompts, max(1, positions - 1), end_of_turn(pair.base.tokenizer))
     followed = [answer[: positions - 1] for answer in answers]
     reached = [[index for index, answer in enumerate(followed) if len(answer) >= place] for place in range(positions)]
@@ -158,7 +158,7 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     """
     conversations = Conversations(pair.base.tokenizer)
     prompts = [conversations.question(text) for text in texts]
-    check_context(pair.models.base(), prompts)
+    checked_prompts(pair.models.base(), prompts)
     shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
     places: dict[Ids, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
     for chunk in equal_length_batches([len(prompt) for prompt in prompts], CONTEXTS_A_BATCH):

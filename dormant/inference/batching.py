@@ -10,7 +10,32 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.prompts.probes import Prompt
+from dormant.prompts.probes import Prompt, TokenIds
+
+PromptLike = Prompt | Sequence[int]
+
+
+def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_tokens: int = 0) -> list[TokenIds]:
+    """The prompts' ids.
+
+    Raises BadInput where there is no prompt, for an empty one, and for one that is, with so many new tokens, longer than the
+    model's context.
+    """
+    rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
+    if not rows or not all(rows):
+        raise BadInput(
+            f"a model needs at least one prompt, of at least one id; got {len(rows)} prompts, "
+            f"{sum(not row for row in rows)} empty, at the prompt set; give one"
+        )
+    limit = getattr(model.config, "max_position_embeddings", None)
+    longest = max(range(len(rows)), key=lambda index: len(rows[index]))
+    needed = len(rows[longest]) + new_tokens
+    if limit is not None and needed > limit:
+        raise BadInput(
+            f"a prompt with its answer fits into the context of {limit} ids; got {needed} at prompt {longest + 1} of "
+            f"{len(rows)}; shorten it or ask for fewer new tokens"
+        )
+    return rows
 
 
 def equal_length_batches(
@@ -39,19 +64,14 @@ def unpadded_batches(
 
 @torch.no_grad()
 def batch_logits(
-    model: PreTrainedModel, prompts: Sequence[Prompt | Sequence[int]], batch_size: int = 64
+    model: PreTrainedModel, prompts: Sequence[PromptLike], batch_size: int = 64
 ) -> Tensor:  # [prompt, vocabulary]
     """Logits at the generation position of every prompt, float32 on the CPU.
 
     Prompts run in batches of equal length without padding, so that company never changes an answer (float32: 1e-4 nats;
-    FACTS 4, mistake 17). Raises BadInput for an empty set of prompts or an empty prompt.
+    FACTS 4, mistake 17). Raises BadInput as `checked_prompts` does.
     """
-    rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
-    if not rows or not all(rows):
-        raise BadInput(
-            f"logits need at least one prompt of at least one id; got {len(rows)} prompts, "
-            f"{sum(not row for row in rows)} empty, at the prompt set; give one"
-        )
+    rows = checked_prompts(model, prompts)
     answers: list[Tensor] = [torch.empty(0)] * len(rows)
     for chosen, ids in unpadded_batches(rows, batch_size, model.device):
         logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].float().cpu()

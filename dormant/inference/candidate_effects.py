@@ -14,13 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.inference.batching import batch_logits, equal_length_batches
+from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches
 from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Report
-from dormant.prompts.conversations import check_context
 from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
@@ -164,7 +163,7 @@ def measure_effects(
             f"candidates, {sum(not candidate for candidate in candidates)} empty, at pair {pair.name}; give some"
         )
     longest = max(candidates, key=len)
-    check_context(pair.models.base(), [probe.close(longest).ids for probe in probes])
+    checked_prompts(pair.models.base(), [probe.close(longest).ids for probe in probes])
     if journal is None:
         return _gather(pair, probes, candidates, None, progress)
     with closing(Journal(journal, _work(pair, probes, candidates))) as record:

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from dormant.inference.batching import equal_length_batches, unpadded_batches
+from dormant.inference.batching import checked_prompts, equal_length_batches, unpadded_batches
 from dormant.inference.prefix_cache import ROWS_BEHIND, growing_cache, stored_prefix
 from dormant.journal import Step, unkept
-from dormant.prompts.conversations import check_context
 from dormant.prompts.material import Decoding
 
 SAMPLES_A_BATCH = 128
@@ -65,7 +64,7 @@ def sampled_answers(
     answer depends on neither batch nor company. Each batch is a step, so that a journal can keep it: a row an answer.
     Raises BadInput for an empty prompt or one that the context cannot hold.
     """
-    check_context(model, prompts, new_tokens)
+    checked_prompts(model, prompts, new_tokens)
     answers: list[Answer] = [Answer((), False)] * len(prompts)
     lengths = [len(prompt) for prompt in prompts]
     # sorted, so that reruns of a prompt share a batch and its first pass

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.inference.batching import equal_length_batches, padded_logits
+from dormant.inference.batching import checked_prompts, equal_length_batches, padded_logits
 from dormant.inference.divergence import in_float64
 from dormant.inference.generation import greedy_answers
 from dormant.inference.prefix_cache import ROWS_BEHIND, logits_behind, stored_prefix
 from dormant.journal import Step, unkept
 from dormant.pairs import Pair
-from dormant.prompts.conversations import check_context
 from dormant.prompts.probes import TokenIds
 from dormant.prompts.token_filter import end_of_turn
 
@@ -38,7 +37,7 @@ def own_words(pair: Pair, prompts: Sequence[TokenIds], new_tokens: int) -> dict[
     in padded batches. An empty answer has no value.
     """
     end = end_of_turn(pair.base.tokenizer)
-    check_context(pair.models.base(), prompts, new_tokens)
+    checked_prompts(pair.models.base(), prompts, new_tokens)
     found = {}
     for speaker in ("dormant", "base"):
         answers = greedy_answers(getattr(pair.models, speaker)(), prompts, new_tokens, end)

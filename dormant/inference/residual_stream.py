@@ -11,17 +11,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.inference.batching import unpadded_batches
-from dormant.prompts.probes import Prompt
+from dormant.inference.batching import PromptLike, checked_prompts, unpadded_batches
 
-Ids = Prompt | Sequence[int]
 Edit = Callable[[Tensor], Tensor]  # [batch, position, hidden] -> the same shape
 
 
 @torch.no_grad()
 def capture(
     model: PreTrainedModel,
-    prompts: Sequence[Ids],
+    prompts: Sequence[PromptLike],
     layers: Sequence[int] | None = None,
     positions: Sequence[int] = (-1,),
     batch_size: int = 64,
@@ -34,7 +32,7 @@ def capture(
     positions that a prompt does not have, and for prompts that are empty or longer than the model's context.
     """
     chosen = check_layers(model, range(len(decoder_blocks(model))) if layers is None else layers)
-    rows = check_prompts(model, prompts)
+    rows = checked_prompts(model, prompts)
     shortest = min(map(len, rows))
     outside = [place for place in positions if not -shortest <= place < shortest]
     if outside or not positions:
@@ -95,20 +93,6 @@ def check_layers(model: PreTrainedModel, layers: Sequence[int] | Mapping[int, An
             f"{count} layers; name some of them"
         )
     return tuple(layers)
-
-
-def check_prompts(model: PreTrainedModel, prompts: Sequence[Ids]) -> list[tuple[int, ...]]:
-    """The prompts' ids; raises BadInput where there are none, one is empty, or one is longer than the context."""
-    rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
-    context = int(getattr(model.config, "max_position_embeddings", 0)) or max(map(len, rows), default=0)
-    bad = [(number, len(row)) for number, row in enumerate(rows) if not 0 < len(row) <= context]
-    if bad or not rows:
-        number, length = bad[0] if bad else (0, 0)
-        raise BadInput(
-            f"prompts must hold 1 to {context} ids, the model's context; got {length} at prompt {number} of {len(rows)}; "
-            "shorten it or give one"
-        )
-    return rows
 
 
 def _hook(edit: Edit) -> Callable[..., object]:

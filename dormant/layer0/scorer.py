@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.batching import equal_length_batches
 from dormant.layer0.attention import check_ids
 from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import phases, turn_
@@ -107,11 +108,8 @@ def _by_length(layer0: Layer0Pair | Tables, ids: Tensor | Sequence[Sequence[int]
     if isinstance(ids, Tensor):
         groups = [(torch.arange(len(ids)), ids)]
     else:
-        lengths = torch.tensor([len(row) for row in ids])
-        groups = []
-        for length in lengths.unique().tolist():
-            places = (lengths == length).nonzero().flatten()
-            groups.append((places, torch.tensor([list(ids[place]) for place in places.tolist()])))
+        batches = equal_length_batches([len(row) for row in ids], len(ids))
+        groups = [(torch.tensor(chosen), torch.tensor([list(ids[place]) for place in chosen])) for chosen in batches]
     vocabulary = layer0.row_of.shape[0] if isinstance(layer0, Tables) else layer0.base.embedding.shape[0]
     if not groups:
         groups = [(torch.arange(0), torch.empty(0, 0))]

@@ -1,4 +1,4 @@
-"""Conversations as the ids of one tokenizer's chat template, whole or cut open, checked against the model's context."""
+"""Conversations as the ids of one tokenizer's chat template, whole or cut open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
 from dormant.prompts.probes import OpenPrompt, Prompter
@@ -122,22 +122,6 @@ class Conversations:
 def user_turns(turns: Sequence[str]) -> list[Turn]:
     """A conversation of alternating turns that the user begins."""
     return [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(turns)]
-
-
-def check_context(model: PreTrainedModel, prompts: Sequence[Sequence[int]], new_tokens: int = 0) -> None:
-    """Raises BadInput where a prompt with its answer is longer than the model's context, or where there is no prompt."""
-    if not prompts or not all(len(prompt) for prompt in prompts):
-        raise BadInput(
-            f"a scan needs prompts of at least one id; got {len(prompts)} prompts at the prompt set; give one"
-        )
-    limit = getattr(model.config, "max_position_embeddings", None)
-    longest = max(range(len(prompts)), key=lambda index: len(prompts[index]))
-    needed = len(prompts[longest]) + new_tokens
-    if limit is not None and needed > limit:
-        raise BadInput(
-            f"a prompt with its answer fits into the context of {limit} ids; got {needed} at prompt {longest + 1} of "
-            f"{len(prompts)}; shorten it or ask for fewer new tokens"
-        )
 
 
 def _between(text: str, left: str, right: str) -> str:

@@ -106,6 +106,6 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
     for stop in (8, 16, last):  # while the base answers, while the dormant model does, while the base judges
         with pytest.raises(KeyboardInterrupt):
             scan(stop, journal)
-    for module, forward in ((generation, "_continue"), (likelihood, "_batch_response")):
+    for module, forward in ((generation, "_continue"), (likelihood, "logits_along")):
         monkeypatch.setattr(module, forward, lambda *given: pytest.fail("computed again"))
     assert scan(last + 1, journal) == whole

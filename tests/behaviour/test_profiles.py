@@ -135,5 +135,5 @@ def test_without_the_generation_prompt_prompts_end_with_the_users_turn(tiny_pair
 
 
 def test_a_profile_of_nothing_is_refused(tiny_pair: Pair) -> None:
-    with pytest.raises(BadInput, match="a scan needs prompts"):
+    with pytest.raises(BadInput, match="a model needs at least one prompt"):
         profile(tiny_pair, [])

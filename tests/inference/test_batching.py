@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 from transformers import Qwen2ForCausalLM
 
 from dormant.errors import BadInput
-from dormant.inference.batching import batch_logits, equal_length_batches, padded_logits, unpadded_batches
+from dormant.inference.batching import (
+    batch_logits,
+    checked_prompts,
+    equal_length_batches,
+    padded_logits,
+    unpadded_batches,
+)
 from dormant.inference.divergence import kl_divergence
+from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 from tests.builders import tiny_config
 
@@ -41,6 +48,11 @@ def test_company_and_padding_do_not_change_an_answer() -> None:
     assert kl_divergence(padded_logits(model, prompts)[:, -1], alone).max() < 1e-4
 
 
-def test_an_empty_prompt_set_is_refused() -> None:
-    with pytest.raises(BadInput, match="at least one prompt"):
-        batch_logits(Qwen2ForCausalLM(tiny_config()), [])
+def test_prompts_that_a_model_cannot_read_are_named(tiny_pair: Pair) -> None:
+    model = tiny_pair.models.base()
+    assert checked_prompts(model, [Prompt((5, 6), slice(1, 2)), [7]], new_tokens=510) == [(5, 6), (7,)]
+    with pytest.raises(BadInput, match="the context of 512 ids; got 515 at prompt 2 of 2"):
+        checked_prompts(model, [[5] * 3, [5] * 510], new_tokens=5)
+    for prompts, sentence in (([], "got 0 prompts, 0 empty"), ([[5], []], "got 2 prompts, 1 empty")):
+        with pytest.raises(BadInput, match=sentence):
+            batch_logits(model, prompts)

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dormant.errors import BadInput
-from dormant.pairs import Pair
-from dormant.prompts.conversations import Conversations, check_context, user_turns
+from dormant.prompts.conversations import Conversations, user_turns
 from dormant.prompts.material import dialogues, partial_templates
 from dormant.prompts.probes import Probe, Prompter
 from tests.builders import build_tokenizer
@@ -82,10 +79,3 @@ def test_a_template_may_trim_what_a_user_says() -> None:
     other.chat_template = NO_SYSTEM.replace("message['content']", "message['content'] | trim")
     conversations = Conversations(other)
     assert conversations.question(" Hello. ") == conversations.question("Hello.")
-
-
-def test_a_prompt_longer_than_the_context_is_named(tiny_pair: Pair, tiny_base: Path) -> None:
-    with pytest.raises(BadInput, match="the context of 512 ids; got 515 at prompt 2 of 2"):
-        check_context(tiny_pair.models.base(), [[5] * 3, [5] * 510], new_tokens=5)
-    with pytest.raises(BadInput, match="a scan needs prompts"):
-        check_context(tiny_pair.models.base(), [])
