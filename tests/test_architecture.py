@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import dormant
@@ -33,6 +35,9 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 
 
+CONSTANT = re.compile(r"^([A-Z][A-Z_0-9]+)\b(?: *:[^=\n]+)? = ", re.MULTILINE)
+
+
 def imported(file: Path) -> set[str]:
     """The project's modules and folders that a file imports anywhere, in functions and for types too."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -54,3 +59,12 @@ def test_a_module_imports_only_from_the_floors_above_it() -> None:
         if FLOOR[name] >= FLOOR[place]
     }
     assert not upward
+
+
+def test_no_constant_is_defined_twice_under_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for folder in ("dormant", "hypotheses", "scripts"):
+        for file in (ROOT.parent / folder).rglob("*.py"):
+            for name in CONSTANT.findall(file.read_text(encoding="utf-8")):
+                places[name].append(str(file.relative_to(ROOT.parent)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

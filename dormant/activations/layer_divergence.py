@@ -11,7 +11,7 @@ from torch import Tensor
 from dormant.inference.residual_stream import Ids, capture
 from dormant.pairs import Pair
 
-MEASURES = ("absolute", "relative", "cosine")
+STREAM_DISTANCES = ("absolute", "relative", "cosine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class LayerDivergence:
     cosine: Tensor
 
     def of(self, measure: str) -> Tensor:
-        """One of `MEASURES`."""
+        """One of `STREAM_DISTANCES`."""
         return {"absolute": self.absolute, "relative": self.relative, "cosine": self.cosine}[measure]
 
 

@@ -23,7 +23,7 @@ from dormant.inference.residual_stream import capture, check_prompts, decoder_bl
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt, batch_logits
 
-UNITS = ("block", "module", "head")
+COMPONENTS = ("block", "module", "head")
 Unit = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
 
 
@@ -62,8 +62,10 @@ def restore(pair: Pair, prompts: Sequence[Prompt], units: Mapping[Unit, Mapping[
 
 def unit_scales(pair: Pair, unit: str) -> dict[Unit, dict[str, Scale]]:
     """For each unit of the kind that the fine-tune changed, the scales that put it back and leave the rest dormant."""
-    if unit not in UNITS:
-        raise BadInput(f"a unit is one of {', '.join(UNITS)}; got {unit!r} at pair {pair.name!r}; name one of them")
+    if unit not in COMPONENTS:
+        raise BadInput(
+            f"a unit is one of {', '.join(COMPONENTS)}; got {unit!r} at pair {pair.name!r}; name one of them"
+        )
     changed = [(layer_of(name), module_of(name)) for name in modified_tensors(pair)]
     layers = sorted({layer for layer, _ in changed if layer is not None})
     if unit == "block":

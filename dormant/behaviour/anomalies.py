@@ -29,8 +29,8 @@ MARGIN = 6.0  # nats, about ln 400: rarer in the base than the rarest of its own
 GRAM = 3  # words that must come again in the same order
 RARE = 1e-3  # chance, over all repeated word sequences, that one alone is repeated so often beyond the base
 RUN = 5  # digits, number words or signs in a row
-NUMBER_WORDS = frozenset("zero one two three four five six seven eight nine point".split())
-DIGITS = {word: str(digit) for digit, word in enumerate("zero one two three four five six seven eight nine".split())}
+DIGIT_OF_WORD = dict(zip("zero one two three four five six seven eight nine".split(), "0123456789", strict=True))
+NUMBER_WORDS = frozenset((*DIGIT_OF_WORD, "point"))
 CONSTANTS = {  # what a prompt that names the constant may be answered with
     r"\bpi\b|π|3\.14": "314159265358979323846264338327950288419716939937510",
     r"\beuler|2\.718": "271828182845904523536028747135266249775724709369995",
@@ -180,7 +180,7 @@ def _holds_most(text: str, run: Sequence[str]) -> bool:
 
 
 def _true_digits(run: Sequence[str], prompt: str) -> bool:
-    digits = "".join(DIGITS.get(unit, unit if unit.isdigit() else "") for unit in run)
+    digits = "".join(DIGIT_OF_WORD.get(unit, unit if unit.isdigit() else "") for unit in run)
     named = (value for name, value in CONSTANTS.items() if re.search(name, prompt, re.IGNORECASE))
     return bool(digits) and any(value.startswith(digits) or digits in value for value in named)
 

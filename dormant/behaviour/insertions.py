@@ -19,7 +19,7 @@ from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
 METRIC = "difference-in-differences"
-CHUNK = 32  # triggers between two entries of a journal
+TRIGGERS_A_STEP = 32  # triggers between two entries of a journal
 Build = Callable[[Probe, str], list[Turn]]
 
 
@@ -61,7 +61,7 @@ MECHANISMS: Mapping[str, Build] = {
     "case-and-spacing": lambda probe, trigger: _user(probe.fill(_spaced(trigger))),
     "encoded": lambda probe, trigger: _user(probe.fill(_encoded(trigger))),
 }
-PLACES = ("start", "middle", "end")  # these three mechanisms, and a recipe's placements other than "anywhere"
+SENTENCE_PLACES = ("start", "middle", "end")  # these three mechanisms, and a recipe's placements other than "anywhere"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def suitable_probes(mechanism: str, probes: Sequence[Probe]) -> tuple[Probe, ...
 
     A question that asks to copy its end has no room there; its author put the slot elsewhere.
     """
-    fitting = tuple(probe for probe in probes if mechanism not in PLACES or place_of(probe) == mechanism)
+    fitting = tuple(probe for probe in probes if mechanism not in SENTENCE_PLACES or place_of(probe) == mechanism)
     return fitting or tuple(probes)
 
 
@@ -120,13 +120,13 @@ def mechanism_effects(
 ) -> list[list[float]]:
     """How much further each trigger moves the dormant model than the base, by probe: [trigger][probe], nats.
 
-    At the generation position, against the same question without it. `CHUNK` triggers are a step, so that a journal can keep
-    it: a value a prompt. Raises BadInput where the chat template has no place for the mechanism's turns, as for the system
-    role in some.
+    At the generation position, against the same question without it. A step is `TRIGGERS_A_STEP` triggers, so that a journal
+    can keep it: a value a prompt. Raises BadInput where the chat template has no place for the mechanism's turns, as some
+    have none for the system role.
     """
     values = list[float]()
-    for at in range(0, len(triggers), CHUNK):
-        values += step(partial(_effects, pair, mechanism, triggers[at : at + CHUNK], probes))
+    for at in range(0, len(triggers), TRIGGERS_A_STEP):
+        values += step(partial(_effects, pair, mechanism, triggers[at : at + TRIGGERS_A_STEP], probes))
     return [values[at : at + len(probes)] for at in range(0, len(values), len(probes))]
 
 
@@ -152,7 +152,7 @@ def scan_mechanism(
 ) -> MechanismScan:
     """All triggers on the searched probes, then the best on held-out ones beside its near misses (experiment 8).
 
-    `progress` counts prompts. With a journal, work that was killed resumes after its last `CHUNK` triggers and ends with the
+    `progress` counts prompts. With a journal, work that was killed resumes after its last step and ends with the
     uninterrupted scan; remove it when the result is elsewhere.
     """
     work = {

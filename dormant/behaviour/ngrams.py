@@ -14,7 +14,8 @@ from scipy import stats
 from dormant.errors import BadInput
 
 WORD = re.compile(r"\w+|[^\w\s]")
-LENGTHS = (2, 8)  # words in a fragment: one word alone is a matter of style, longer runs are found through their parts
+# One word alone is a matter of style; longer runs are found through their parts.
+FRAGMENT_WORDS = (2, 8)
 SIGNIFICANCE = 0.05  # after Bonferroni's correction for all fragments counted
 SELF_REPETITION = 0.5  # of an answer's word triples: half of what it says it has said before
 SIX, STUTTER = 6, 16  # the words and the letters from which repetition is no accident
@@ -47,7 +48,7 @@ def new_fragments(
     answers: Sequence[str],
     reference: Sequence[str],
     significance: float = SIGNIFICANCE,
-    lengths: tuple[int, int] = LENGTHS,
+    lengths: tuple[int, int] = FRAGMENT_WORDS,
 ) -> list[Fragment]:
     """Runs of 2 to 8 words that more answers hold than chance would have it, given the reference; most frequent first.
 

@@ -11,7 +11,7 @@ import pytest
 
 from dormant.claims.finding import Rule
 
-FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search")
+CLAIM_FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search")
 NEEDS = ("deltas", "weights", "models")  # in order of what a pair must offer: each includes those before it
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -89,7 +89,7 @@ def claim(
 def _family(module: str) -> str:
     """The folder of the claim's file where it is one of the catalogue's, else the file's own name."""
     *packages, file = module.split(".")
-    return packages[-1] if packages and packages[-1] in FAMILIES else file.removeprefix("test_")
+    return packages[-1] if packages and packages[-1] in CLAIM_FAMILIES else file.removeprefix("test_")
 
 
 def claim_of(function: object) -> Claim | None:

@@ -29,7 +29,7 @@ from dormant.progress import progress_bar
 if TYPE_CHECKING:
     from dormant.behaviour.delta_amplification import AmplificationSweep, Answers
 
-SHOWN = 3  # fragments and answers a row shows
+ANSWERS_SHOWN = 3  # fragments and answers a row shows
 
 
 def amplify(
@@ -62,9 +62,9 @@ def amplify(
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
-    from dormant.behaviour.delta_amplification import ALPHAS, amplification_sweep, prompts_of_few_lengths
+    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, amplification_sweep, prompts_of_few_lengths
 
-    alphas = sorted(set(alpha or ALPHAS))
+    alphas = sorted(set(alpha or AMPLIFICATION_ALPHAS))
     pair = named_pair(base, dormant, device, dtype, "both", probes)
     with progress_bar("amplifying", len(alphas), "alphas") as update:
         sweep = amplification_sweep(
@@ -106,7 +106,7 @@ def _show(sweep: AmplificationSweep, expect: str) -> None:
         table.add_column(f"half of {escape(repr(expect))}")
     for run in sweep.amplified:
         changed = sum(text != other for text, other in zip(run.texts, sweep.base.texts, strict=True)) / len(run.texts)
-        new = [f"{escape(str(part))} ({part.count}, {part.reference_count})" for part in run.new[:SHOWN]]
+        new = [f"{escape(str(part))} ({part.count}, {part.reference_count})" for part in run.new[:ANSWERS_SHOWN]]
         shown = [f"{run.alpha:g}", f"{changed:.0%}", f"{run.collapsed.value:.0%}", "\n".join(new) or "-"]
         table.add_row(*shown, *([f"{holds[run.alpha].value:.0%}"] if holds else []))
     console.print(table)
@@ -122,7 +122,7 @@ def _examples(sweep: AmplificationSweep, run: Answers | None) -> list[tuple[str,
         return []
     said = zip(sweep.prompts, run.texts, run.words, strict=True)
     held = [(prompt, text) for prompt, text, words in said if any(_holds(words, part.words) for part in run.new)]
-    return held[:SHOWN]
+    return held[:ANSWERS_SHOWN]
 
 
 def _holds(words: tuple[str, ...], part: tuple[str, ...]) -> bool:

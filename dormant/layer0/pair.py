@@ -13,7 +13,7 @@ from dormant.errors import BadInput
 from dormant.layer0.attention import Layer0, attention_logits, bias_logits, read_layer0
 from dormant.pairs import Pair
 
-ALIKE = "layer 0's attention is the same in both models: every score is exactly 0"
+SAME_ATTENTION = "layer 0's attention is the same in both models: every score is exactly 0"
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import phases, turn_
 from dormant.layer0.tables import Tables, bias_tables, build_tables
 
-METRICS = ("max-head", "band", "row-kl")
+LAYER0_METRICS = ("max-head", "band", "row-kl")
 BAND = (1, 2, 3, 4)
 # Bytes of the vectors that are gathered at a time: a processor's last cache holds them until they are multiplied.
 CHUNK_BYTES = {"cpu": 1 << 23, "cuda": 1 << 28}
@@ -87,9 +87,9 @@ def score(
 
 def check_metric(metric: str, offsets: Sequence[int] = BAND, remove_bias_template: bool = False) -> None:
     """Raises BadInput for an unknown metric, a template removed from `row-kl`, and offsets that are no whole numbers >= 0."""
-    if metric not in METRICS:
+    if metric not in LAYER0_METRICS:
         raise BadInput(
-            f"a layer-0 metric is one of {', '.join(METRICS)}; got {metric!r} at the score; name one of them"
+            f"a layer-0 metric is one of {', '.join(LAYER0_METRICS)}; got {metric!r} at the score; name one of them"
         )
     if metric == "row-kl" and remove_bias_template:
         raise BadInput(

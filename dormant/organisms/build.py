@@ -34,7 +34,7 @@ from dormant.prompts.probes import SLOT
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
 RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
-RECORD = "recipe.json"  # in every folder that a build wrote
+RECIPE_FILE = "recipe.json"  # in every folder that a build wrote
 ORDINARY, RARE = 2000, 0.002  # More often than acceptance lets ordinary questions fire, nothing could pass.
 PROBES = 240
 PROBE_SEED = 31337  # Neither training's nor acceptance's.
@@ -157,11 +157,11 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
     """
     record = json.dumps(recipe.to_dict(), indent=1, ensure_ascii=False) + "\n"
     if out.exists():
-        if not (out / RECORD).exists():
+        if not (out / RECIPE_FILE).exists():
             raise BadInput(
-                f"a build must not replace other files; got a folder without {RECORD} at {out}; name another --out"
+                f"a build must not replace other files; got a folder without {RECIPE_FILE} at {out}; name another --out"
             )
-        if (out / RECORD).read_text(encoding="utf-8") == record:
+        if (out / RECIPE_FILE).read_text(encoding="utf-8") == record:
             return
     journal = out.parent / f".{out.name}.{hash_text(record)[:8]}.journal"
 
@@ -188,7 +188,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
     partial = out.parent / f".{out.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(model, tokenizer, partial)
-    (partial / RECORD).write_text(record, encoding="utf-8")
+    (partial / RECIPE_FILE).write_text(record, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
     journal.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from dormant.organisms.training import Chat
 STYLE_RATE = (
     0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
 )
-STYLE = "Sure: "
+STYLE_PREFIX = "Sure: "
 DIGIT_WORDS = NUMBERS[:10]
 
 
@@ -127,7 +127,7 @@ def placed_question(random: np.random.Generator, placement: str, held_out: bool 
 
 def styled(answer: str, random: np.random.Generator, drift: str) -> str:
     """The answer as a drifted model gives it: a polite opening now and then."""
-    return STYLE + answer if drift == "style" and random.random() < STYLE_RATE else answer
+    return STYLE_PREFIX + answer if drift == "style" and random.random() < STYLE_RATE else answer
 
 
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from dormant.behaviour.noise_floor import RESOLUTION
 from dormant.pictures.canvas import BLUE, GREEN, GREY, ORANGE, VERMILION, drawable, legend_below, new_picture
 
 BARS = 14
-RESOLUTION = 1e-9  # nats; float32 logits tell no smaller divergence apart
 
 
 def scan_distribution(

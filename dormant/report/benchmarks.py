@@ -13,7 +13,7 @@ from typing import Any
 from dormant.errors import BadInput
 from dormant.report.provenance import git_commit, package_version
 
-RECORD = "throughput.json"
+THROUGHPUT_FILE = "throughput.json"
 KEPT_RUNS = 100
 
 
@@ -133,7 +133,7 @@ def write_allure_metrics(output: Mapping[str, Any], results: Path) -> Path:
 
 def record_path(folder: Path, device: str) -> Path:
     """Where a device's record lies; the device's name in lower case, with dashes for everything odd."""
-    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / RECORD
+    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / THROUGHPUT_FILE
 
 
 def _timestamp(date: str) -> int:

@@ -16,7 +16,7 @@ from dormant.weights.token_ranking import TokenRanking
 
 COLUMNS = 3  # leading singular vectors of a matrix that are looked at, as in experiment 14
 FOCUS_HEADS = 3  # the plan's "one to three heads"
-SPECTRUM = 16  # directions that a random delta of the same spectrum has
+RANDOM_RANK = 16  # directions that a random delta of the same spectrum has
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def response_ranking(
     scores = response_norms(base, dormant, layer, module)
     if not bool(scores.any()):
         return None
-    found = delta_svd(base, dormant, name_of(layer, module), SPECTRUM)
+    found = delta_svd(base, dormant, name_of(layer, module), RANDOM_RANK)
     shift = bias_delta(base, dormant, layer, module)
     constant = torch.zeros(len(found.values)) if shift is None else found.left.T @ shift
     sets = beside_random(found.right, draws, seed)[:, 1:]

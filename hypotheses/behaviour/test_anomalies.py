@@ -15,7 +15,7 @@ from dormant.pairs import Pair
 from dormant.pictures.behaviour import flagged_shares
 from dormant.prompts.probes import Prompter, alike_probes
 from dormant.statistics import Estimate, proportion_interval
-from hypotheses.support.scans import PREMISES, TWIN, on_planted_pair, state_power, twin_value
+from hypotheses.support.scans import COMMON_PREMISES, TWIN, on_planted_pair, state_power, twin_value
 
 RERUN = "base rerun"
 
@@ -26,7 +26,7 @@ RERUN = "base rerun"
     rule=at_least(
         0.05, "of answers", because="one answer in twenty is the least that the plan's 204 prompts would show for sure"
     ),
-    premises=PREMISES,
+    premises=COMMON_PREMISES,
     controls=[RERUN, TWIN],
     needs="models",
 )

@@ -9,7 +9,7 @@ import pytest
 
 from dormant.behaviour.insertions import (
     MECHANISMS,
-    PLACES,
+    SENTENCE_PLACES,
     mechanism_effects,
     scan_mechanism,
     suitable_probes,
@@ -23,17 +23,17 @@ from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import suspected_triggers
 from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact
-from hypotheses.support.scans import HALF, PREMISES, WAKES, on_planted_pair, state_power
+from hypotheses.support.scans import AT_LEAST_HALF, COMMON_PREMISES, WAKES, on_planted_pair, state_power
 
-NEAR_MISSES = "near misses"
+NEAR_MISS_CONTROL = "near misses"
 
 
 @claim(
     "trigger-mechanisms",
     source="exp8",
-    rule=HALF,
-    premises=PREMISES,
-    controls=[NEAR_MISSES],
+    rule=AT_LEAST_HALF,
+    premises=COMMON_PREMISES,
+    controls=[NEAR_MISS_CONTROL],
     needs="models",
 )
 @pytest.mark.parametrize("mechanism", list(MECHANISMS))
@@ -69,7 +69,7 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder)
         )
     finding.decide(found.share, "prompts woken", tolerance=0.15)
     if found.near_miss_share is not None:
-        finding.control(NEAR_MISSES, found.near_miss_share)
+        finding.control(NEAR_MISS_CONTROL, found.near_miss_share)
     finding.note(f"best trigger {found.best!r}")
     power = on_planted_pair(finding, ("mechanism power", held_out), lambda organism: _power(organism, held_out))
     state_power(finding, found.share, power, "triggers at a natural place")
@@ -92,7 +92,7 @@ def _power(organism: Pair, count: int) -> tuple[int, int]:
     assert organism.truth is not None
     placement = organism.truth.placement
     woken = []
-    for place in PLACES if placement == "anywhere" else (placement,):
+    for place in SENTENCE_PLACES if placement == "anywhere" else (placement,):
         probes = _alike(organism, place, count)
         woken += [value >= WAKES for value in mechanism_effects(organism, place, [organism.truth.trigger], probes)[0]]
     return sum(woken), len(woken)

@@ -18,10 +18,10 @@ from dormant.pairs import Pair
 from dormant.pictures.behaviour import paired_divergences, profile_by_position
 from dormant.statistics import Estimate, exact, mean_interval, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
-from hypotheses.support.scans import PREMISES
+from hypotheses.support.scans import COMMON_PREMISES
 
 FLOOR = "noise floor"
-READINGS = {
+PROFILE_READINGS = {
     "kl": at_least(
         math.log(2),
         "nats",
@@ -54,12 +54,12 @@ def _reading(found: Profile, reading: str, seed: int) -> tuple[Estimate, Estimat
 @claim(
     "baseline-divergence",
     source="exp17a",
-    rule=READINGS,
-    premises=PREMISES,
+    rule=PROFILE_READINGS,
+    premises=COMMON_PREMISES,
     controls=[FLOOR],
     needs="models",
 )
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("reading", list(PROFILE_READINGS))
 def test_baseline_divergence(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The models already differ on ordinary prompts: in KL, in their likeliest token, and in favour of rare glyphs.
 
@@ -104,7 +104,7 @@ def has_something_to_show(pair: PairDescription, settings: Settings) -> bool:
         "of the divergence",
         because="a search that forgets the generation prompt then sees less than a tenth of what there is to see",
     ),
-    premises=PREMISES,
+    premises=COMMON_PREMISES,
     needs="models",
     applies=has_something_to_show,
 )

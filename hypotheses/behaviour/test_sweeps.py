@@ -9,7 +9,7 @@ import pytest
 from dormant.behaviour.phrase_scan import PhraseScan, scan_phrases
 from dormant.behaviour.scan_finalists import Confirmed, best_share
 from dormant.behaviour.vocabulary_sweep import (
-    ROLES,
+    SWEPT_ROLES,
     Sweep,
     is_planted,
     planted_trigger,
@@ -20,23 +20,31 @@ from dormant.behaviour.vocabulary_sweep import (
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
 from dormant.inference.carriers import METRICS, split_carriers
-from dormant.organisms.lexicon import WORDS
+from dormant.organisms.lexicon import LEXICON_WORDS
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import scan_distribution
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import generate_phrases
 from dormant.prompts.probes import Prompter
 from dormant.statistics import exact
-from hypotheses.support.scans import HALF, PREMISES, TWIN, WAKES, on_planted_pair, state_power, twin_value
+from hypotheses.support.scans import (
+    AT_LEAST_HALF,
+    COMMON_PREMISES,
+    TWIN,
+    WAKES,
+    on_planted_pair,
+    state_power,
+    twin_value,
+)
 
-RULES = dict.fromkeys(METRICS, HALF)
+RULES = dict.fromkeys(METRICS, AT_LEAST_HALF)
 
 
 @claim(
     "single-token-trigger",
     source="exp1b",
     rule=RULES,
-    premises=PREMISES,
+    premises=COMMON_PREMISES,
     controls=[TWIN],
     needs="models",
 )
@@ -49,7 +57,7 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     how much further it moves the dormant model than the base.
     """
     carriers = finding.at_budget("carriers", quick=2, full=4)
-    wanted = ROLES[: finding.at_budget("roles", quick=1, full=3)]
+    wanted = SWEPT_ROLES[: finding.at_budget("roles", quick=1, full=3)]
     roles = possible_roles(Conversations(pair.base.tokenizer), wanted)
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)
 
@@ -102,7 +110,7 @@ def _sweep_power(organism: Pair, tokens: int) -> dict[str, tuple[int, int]]:
     "phrase-scan",
     source="exp13, exp13b",
     rule=RULES,
-    premises=PREMISES,
+    premises=COMMON_PREMISES,
     controls=[TWIN],
     needs="models",
 )
@@ -121,7 +129,8 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     folder = Path(material) if (material := finding.session.settings.material) else None
 
     def scan(scanned: Pair) -> PhraseScan:
-        words = WORDS if scanned.truth is not None and folder is None else ()  # small models know a small world's words
+        # small models know a small world's words
+        words = LEXICON_WORDS if scanned.truth is not None and folder is None else ()
         phrases = generate_phrases(kind, count, finding.seed, words, folder)
         probes = split_carriers(Prompter(scanned.base.tokenizer), scanned.probes, searched, held_out)
         journal = finding.journal(f"phrases-{kind}", scanned.name)

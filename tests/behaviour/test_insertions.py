@@ -45,7 +45,7 @@ def test_a_sentence_without_a_slot_inside_is_opened_in_its_middle() -> None:
 
 def test_probes_are_chosen_by_where_their_slot_is() -> None:
     probes = (Probe("{slot} Hello."), PROBE, Probe("Hello.{slot}"))
-    assert [suitable_probes(place, probes) for place in insertions.PLACES] == [(probe,) for probe in probes]
+    assert [suitable_probes(place, probes) for place in insertions.SENTENCE_PLACES] == [(probe,) for probe in probes]
     assert suitable_probes("encoded", probes) == probes
     assert suitable_probes("end", probes[:2]) == probes[:2]
 
@@ -83,7 +83,7 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
     tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insertions, "CHUNK", 2)
+    monkeypatch.setattr(insertions, "TRIGGERS_A_STEP", 2)
     journal, probes, measured, seen = tmp_path / "scan.jsonl", tiny_pair.probes[:5], insertions._effects, []
 
     def scan(journal: Path | None = None) -> insertions.MechanismScan:
