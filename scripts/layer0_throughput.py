@@ -30,6 +30,7 @@ SEQUENCE_LENGTH = 8
 
 
 def main() -> None:
+    """Prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--shapes", choices=list(ATTENTION_SHAPES), default="zoo")

@@ -25,6 +25,7 @@ class RecordedFigure:
     tolerance: float
 
     def admits(self, figure: Figure) -> bool:
+        """Whether a figure measured now agrees with the one recorded."""
         return figure.unit == self.unit and abs(figure.value - self.value) <= self.tolerance
 
 
@@ -37,6 +38,7 @@ class Entry:
 
     @classmethod
     def of(cls, finding: Finding) -> Entry:
+        """What the ledger keeps of a finding."""
         return cls(
             finding.verdict,
             {figure.name: RecordedFigure(figure.value, figure.unit, figure.tolerance) for figure in finding.figures},
@@ -73,6 +75,7 @@ class Ledger:
     folder: Path
 
     def file(self, pair: str) -> Path:
+        """The file of a pair."""
         return self.folder / f"{pair}.json"
 
     def entries(self, pair: str) -> dict[str, Entry]:

@@ -25,6 +25,7 @@ HALF_OF_EFFECT = 0.5
 
 
 def applies(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """There must be a trigger or a suspect to look at."""
     return has_suspect(pair.truth, settings.candidates)
 
 

@@ -29,10 +29,12 @@ AGAINST = ("plain", "near-misses")
 
 
 def applies(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """There must be a trigger or a suspect to look at."""
     return has_suspect(pair.truth, settings.candidates)
 
 
 def has_payload(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """There must be a payload to release."""
     return pair.truth is not None and bool(pair.truth.payload)
 
 

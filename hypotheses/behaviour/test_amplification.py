@@ -28,6 +28,7 @@ NULL_CANDIDATES = 19  # beating all of them has one chance in twenty
 
 
 def applies(pair: PairDescription, settings: Settings, candidate: str, metric: str) -> bool:
+    """The pair must have the kind of candidate that the test is about."""
     return has_candidate(pair.truth, settings.candidates, candidate)
 
 

@@ -41,6 +41,7 @@ QUICK_DECODINGS = (Decoding(0.8), Decoding(1.1))  # times 56: none in 448 sample
 
 
 def applies(pair: PairDescription, settings: Settings) -> bool:
+    """There must be a trigger or a suspect to look for."""
     return has_suspect(pair.truth, settings.candidates)
 
 

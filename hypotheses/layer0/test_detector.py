@@ -55,15 +55,18 @@ def is_planted(pair: PairDescription, settings: Settings, **parameters: str) -> 
 
 
 def trigger_of(pair: Pair) -> tuple[int, ...]:
+    """The ids of the planted trigger."""
     return Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
 
 
 def beams_of(pair: Pair, layer0: Layer0Pair, settings: BeamSettings, finding: FindingBuilder) -> list[Beam]:
+    """The beams of a pair, searched once a session."""
     allowed = allowed_tokens(pair.dormant.tokenizer)
     return finding.once(("layer0-beams", settings), lambda: seeded_beams(layer0, settings, allowed))
 
 
 def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: FindingBuilder) -> Scan:
+    """The exact scan of a pair, run once a session."""
     allowed = allowed_tokens(pair.dormant.tokenizer)
     return finding.once(("layer0-scan", length), lambda: scan(layer0, range(length), allowed, top=400))
 

@@ -44,6 +44,7 @@ def has_theorem(pair: PairDescription, settings: Settings, metric: str, reading:
 
 
 def has_planted_order(pair: PairDescription, settings: Settings, metric: str, reading: str) -> bool:
+    """There must be a trigger of several words, whose order may matter."""
     return pair.truth is not None and len(pair.truth.trigger.split()) > 2
 
 

@@ -50,6 +50,7 @@ def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test],
 
 
 def has_payload(pair: PairDescription, settings: Settings, module: str, reading: str) -> bool:
+    """There must be a payload whose tokens may be pushed."""
     return pair.truth is not None and bool(pair.truth.payload)
 
 
