@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -105,7 +106,9 @@ def head_scales(pair: Pair, layer: int, head: int) -> dict[str, Scale]:
 
 
 @torch.no_grad()
-def patch_activations(pair: Pair, triggered: Sequence[Prompt], plain: Sequence[Prompt]) -> Tensor:  # [layer, prompt]
+def patch_activations(
+    pair: Pair, triggered: Sequence[Prompt], plain: Sequence[Prompt]
+) -> Float[Tensor, "layer prompt"]:
     """KL(patched || base) with the candidate where one layer's state at the generation position is the plain prompt's.
 
     The earliest layer after which little is left is the one whose output carries the decision: what the candidate did

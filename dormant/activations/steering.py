@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -53,7 +54,11 @@ def steered(model: PreTrainedModel, push: Push, last: int = 1) -> Iterator[None]
         yield
 
 
-def pushes(directions: Tensor, states: Tensor, alphas: Sequence[float] = STEERING_ALPHAS) -> list[Push]:
+def pushes(
+    directions: Float[Tensor, "layer hidden"],
+    states: Float[Tensor, "prompt layer hidden"],
+    alphas: Sequence[float] = STEERING_ALPHAS,
+) -> list[Push]:
     """Every layer's direction at every strength: directions [layer, hidden] of norm one, states [prompt, layer, hidden].
 
     One alpha is the mean norm that the plain prompts' stream has after that layer.

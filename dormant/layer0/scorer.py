@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -27,9 +28,9 @@ class Vectors:
     of one place side by side, keys [group, batch, length, 2 head_dim] and those of the prefix [group, prefix, 2 head_dim].
     """
 
-    queries: Tensor
-    keys: Tensor
-    prefix: Tensor
+    queries: Float[Tensor, "group batch query twice_head_dim"]
+    keys: Float[Tensor, "group batch length twice_head_dim"]
+    prefix: Float[Tensor, "group prefix twice_head_dim"]
 
 
 def score(
@@ -42,7 +43,7 @@ def score(
     offsets: Sequence[int] = BAND,
     heads: Sequence[int] | None = None,
     prefix: Sequence[int] = (),
-) -> Tensor:  # [batch]
+) -> Float[Tensor, " batch"]:
     """One score a sequence: ids [batch, length], or sequences of any lengths, -> [batch], float32, on the CPU.
 
     `max-head`: largest |delta logit| over heads and places; `band`: the same at relative `offsets` only; `row-kl`:
@@ -247,7 +248,7 @@ def _distances(length: int, offsets: Iterable[int] | None) -> list[int]:
     return distances
 
 
-def score_places(length: int, before: int, causal: bool, offsets: Iterable[int] | None) -> Tensor:
+def score_places(length: int, before: int, causal: bool, offsets: Iterable[int] | None) -> Bool[Tensor, "query key"]:
     """The places that count, [query, key]: queries are the sequence's, keys those `before` it and its own."""
     distance = before + torch.arange(length)[:, None] - torch.arange(before + length)
     places = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 BLOCK_EXTRA = 8  # vectors a Krylov block holds beyond the directions asked for: clusters among them converge together
 TOLERANCE = 1e-3  # relative, of each singular value asked for
@@ -88,7 +90,7 @@ def krylov(
     return Leading(left, values, space @ chosen, errors, found, step)
 
 
-def count_above(found: torch.Tensor, edge: float) -> int:
+def count_above(found: Float[Tensor, " rank"], edge: float) -> int:
     """How many singular values, given largest first, lie above the edge and above what float32 tells from nothing."""
     return int((found > max(edge, RELATIVE_RESOLUTION * float(found[:1].sum()))).sum())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
@@ -32,7 +33,7 @@ def focus_heads(base: Checkpoint, dormant: Checkpoint, module: str = "q_proj", l
     return strongest_heads(_head_blocks(base, dormant, module, layer))
 
 
-def strongest_heads(blocks: Iterable[Tensor], count: int = FOCUS_HEADS) -> list[int]:
+def strongest_heads(blocks: Iterable[Float[Tensor, "head_dim hidden"]], count: int = FOCUS_HEADS) -> list[int]:
     """The heads whose deltas [head_dim, hidden] have the largest singular values, at most `count`, largest first."""
     sigma = [float(torch.linalg.matrix_norm(block, ord=2)) for block in blocks]
     order = sorted(range(len(sigma)), key=lambda head: -sigma[head])
@@ -146,7 +147,7 @@ def output_direction_ranking(
     return _ranking(_outstanding(token_outputs(dormant).project(sets.flatten(1)), sets.shape[1]))
 
 
-def beside_random(directions: Tensor, draws: int, seed: int) -> Tensor:
+def beside_random(directions: Float[Tensor, "hidden rank"], draws: int, seed: int) -> Float[Tensor, "hidden sets rank"]:
     """The directions [hidden, k] and `draws` random orthonormal sets of as many: [hidden, 1 + draws, k]."""
     hidden, count = directions.shape
     generator = torch.Generator().manual_seed(seed)
