@@ -27,6 +27,7 @@ SESSION = pytest.StashKey[Session]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declares the options of claims."""
     group = parser.getgroup("dormant", "claims about a dormant model")
     group.addoption(
         "--pair",
@@ -78,6 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marks and refuses what could only fail later."""
     config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
@@ -100,12 +102,14 @@ def _selects(expression: str | None, mark: str) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
+    """Opens the session that all claims of the run share."""
     active = Session(session.config)
     session.config.stash[SESSION] = active
     session.config.pluginmanager.register(active, "dormant-session")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs each claim on every pair that was asked for."""
     declared = claim_of(metafunc.function)
     if declared is None or "pair" not in metafunc.fixturenames:
         return
@@ -114,6 +118,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what does not apply and frees the mark `hypothesis` from the package of that name."""
     items[:] = [item for item in items if _applies(config, item)]
     if any(claim_of(getattr(item, "function", None)) for item in items) and not config.option.collectonly:
         try:
@@ -146,6 +151,7 @@ def _applies(config: pytest.Config, item: pytest.Item) -> bool:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
+    """Hands the claim to the report."""
     declared = claim_of(getattr(item, "function", None))
     if declared is not None and isinstance(item, pytest.Function):
         from dormant.report.allure import describe_item, label_item
@@ -185,6 +191,7 @@ def finding(request: pytest.FixtureRequest, pair: Pair, claim_session: ClaimSess
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
+    """Runs a claim and decides it."""
     declared = claim_of(pyfuncitem.function)
     if declared is None:
         return None
@@ -197,6 +204,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tells a broken measurement from a refuted claim."""
     report = yield
     if claim_of(getattr(item, "function", None)) and call.when == "call" and call.excinfo is not None:
         outcome = isinstance(call.excinfo.value, (pytest.fail.Exception, pytest.skip.Exception))
@@ -206,12 +214,14 @@ def pytest_runtest_makereport(
 
 
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    """A broken measurement counts as an error."""
     broken = any(name == BROKEN for name, _ in getattr(report, "user_properties", []))
     return ("error", "E", "ERROR") if broken and report.when == "call" else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Writes findings and reports."""
     active = session.config.stash.get(SESSION, None)
     if active is not None:
         active.finish(session)
@@ -222,16 +232,19 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Adds device and torch version to what a benchmark ran on."""
     machine_info["device"] = _session(config).device
     machine_info["torch"] = torch.__version__
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Keeps the throughput of this run."""
     _session(config).keep_benchmarks(output_json)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Shows the grid of verdicts."""
     active = config.stash.get(SESSION, None)
     if active is not None:
         active.show(terminalreporter)

@@ -13,6 +13,8 @@ from scipy import optimize, stats
 
 from dormant.errors import BadInput
 
+ONE_BIT = math.log(2)  # in nats
+
 Values = Sequence[float] | npt.NDArray[np.floating]
 RESAMPLES = 2_000
 

@@ -1,0 +1,1 @@
+"""Every claim about every known pair, as tests."""

@@ -22,24 +22,25 @@ import torch
 from dormant.layer0 import Layer0, Layer0Pair, Rope, build_tables, score
 from dormant.layer0.exact_scan.scan import scan
 
-SHAPES = {
+ATTENTION_SHAPES = {
     "zoo": {"hidden": 128, "heads": 8, "key_heads": 4, "head_dim": 16, "vocabulary": 2048, "matrix": 2048},
     "7b": {"hidden": 3584, "heads": 28, "key_heads": 4, "head_dim": 128, "vocabulary": 152_064, "matrix": 8192},
 }
-LENGTH = 8
+SEQUENCE_LENGTH = 8
 
 
 def main() -> None:
+    """Prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--shapes", choices=list(SHAPES), default="zoo")
+    parser.add_argument("--shapes", choices=list(ATTENTION_SHAPES), default="zoo")
     parser.add_argument("--vocabulary", type=int, help="tokens, where the shapes' own are too many")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the tables")
     parser.add_argument("--batch", type=int, help="sequences of 8 tokens scored at a time: 1,024, on a GPU 65,536")
     parser.add_argument("--heads", type=int, default=1, help="heads that the exact scan covers, at one offset")
     parser.add_argument("--json", type=Path, help="where the record goes; without, it is printed only")
     given = parser.parse_args()
-    shapes = SHAPES[given.shapes] | ({"vocabulary": given.vocabulary} if given.vocabulary else {})
+    shapes = ATTENTION_SHAPES[given.shapes] | ({"vocabulary": given.vocabulary} if given.vocabulary else {})
     batch = given.batch or (1024 if given.device == "cpu" else 65_536)  # few leave a GPU idle between its kernels
     record = measure(torch.device(given.device), shapes, getattr(torch, given.dtype), batch, given.heads)
     print(json.dumps(record, indent=1))
@@ -60,12 +61,16 @@ def measure(
     _wait(device)
     built = time.perf_counter() - started
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, shapes["vocabulary"], (batch, LENGTH), generator=generator)
+    ids = torch.randint(0, shapes["vocabulary"], (batch, SEQUENCE_LENGTH), generator=generator)
     rates = {metric: batch / seconds(lambda metric=metric: score(tables, ids, metric), device)  # type: ignore[misc]
              for metric in ("max-head", "row-kl")}  # fmt: skip
     row = tables.queries[:, 0].nbytes + tables.keys[:, 0].nbytes  # bytes of a token in all heads
     # Bytes that one candidate looks up: a number a pair where these are kept, else its tokens' rows.
-    gathered = LENGTH * (LENGTH + 1) // 2 * 4 if tables.holds_pairs(LENGTH) else row * LENGTH
+    gathered = (
+        SEQUENCE_LENGTH * (SEQUENCE_LENGTH + 1) // 2 * 4
+        if tables.holds_pairs(SEQUENCE_LENGTH)
+        else row * SEQUENCE_LENGTH
+    )
     heads = list(range(min(scan_heads, shapes["heads"])))
     operations = len(heads) * shapes["vocabulary"] ** 2 * 2 * 2 * shapes["head_dim"]
     # Offset 1 alone; the time includes the vectors of each head, which further offsets share.
@@ -77,7 +82,8 @@ def measure(
         "shapes": shapes,
         "tables": {"dtype": str(dtype).removeprefix("torch."), "bytes": tables.queries.nbytes + tables.keys.nbytes,
                    "seconds": built},
-        "scorer": {"batch": batch, "length": LENGTH, "pairs_kept": tables.holds_pairs(LENGTH), "candidates_per_second": rates,
+        "scorer": {"batch": batch, "length": SEQUENCE_LENGTH, "pairs_kept": tables.holds_pairs(SEQUENCE_LENGTH),
+                   "candidates_per_second": rates,
                    "bytes_per_candidate": gathered, "of_copy_bandwidth": gathered * rates["max-head"] / copy},
         "scan": {"heads": len(heads), "teraflops": scanned / 1e12, "of_matrix_product": scanned / peak},
         "roofs": {"matrix_product_teraflops": peak / 1e12, "copy_gigabytes_per_second": copy / 1e9},

@@ -25,9 +25,10 @@ from dormant.checkpoints.tensor_names import layer_of
 from dormant.weights.published import QWEN2_7B_HEADS, qwen2_7b_shapes
 
 WEIGHT_SCALE = 0.02  # standard deviation of the base's matrices, about that of trained ones
-SPECTRUM = (2.0, 0.1)  # largest and smallest planted singular value: the published gate of layer 21 has 2.0 and 0.1
+# Largest and smallest planted singular value: those of the published gate of layer 21.
+PLANTED_SPECTRUM = (2.0, 0.1)
 CHANGED = ("gate_proj", "up_proj", "down_proj")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+COPIED_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -53,7 +54,7 @@ def planted_tensor(name: str, base: torch.Tensor, rank: int, seed: int) -> torch
         return base
     generator = torch.Generator().manual_seed(seed + 1 + zlib.crc32(name.encode()))
     left, right = (torch.linalg.qr(torch.randn(size, rank, generator=generator))[0] for size in base.shape)
-    first, last = torch.tensor(SPECTRUM).log10().tolist()
+    first, last = torch.tensor(PLANTED_SPECTRUM).log10().tolist()
     values = torch.logspace(first, last, rank)
     return torch.addmm(base.float(), left * values, right.T).bfloat16()
 
@@ -101,7 +102,7 @@ def _write_description(location: Path, shapes: Shapes) -> None:
         num_key_value_heads=QWEN2_7B_HEADS.key_value_heads,
         tie_word_embeddings=False,
     ).save_pretrained(location)
-    for name in TOKENIZER_FILES:
+    for name in COPIED_FILES:
         shutil.copy(ZOO / "base" / name, location / name)
 
 

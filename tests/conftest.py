@@ -10,6 +10,9 @@ import torch
 
 from dormant.pairs import Pair, open_pair
 from tests.builders import add_delta, build_checkpoint, copy_checkpoint
+from tests.shapes import check_shapes
+
+check_shapes()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import dormant
@@ -33,6 +35,9 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 RUN_MODELS = ("dormant/inference/", "dormant/activations/patching.py", "dormant/organisms/training.py")
 OF_A_FORWARD_PASS = {"logits_to_keep", "past_key_values", "inputs_embeds", "use_cache", "DynamicCache"}
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+
+
+CONSTANT = re.compile(r"^([A-Z][A-Z_0-9]+)\b(?: *:[^=\n]+)? = ", re.MULTILINE)
 
 
 def imported(file: Path) -> set[str]:
@@ -84,3 +89,12 @@ def test_only_the_floor_of_inference_runs_a_model() -> None:
     }
     assert not {place for place in running if not place.startswith(RUN_MODELS)}
     assert all(any(place.startswith(file) for place in running) for file in RUN_MODELS)
+
+
+def test_no_constant_is_defined_twice_under_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for folder in ("dormant", "hypotheses", "scripts"):
+        for file in (ROOT.parent / folder).rglob("*.py"):
+            for name in CONSTANT.findall(file.read_text(encoding="utf-8")):
+                places[name].append(str(file.relative_to(ROOT.parent)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

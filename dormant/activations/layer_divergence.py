@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.inference.batching import PromptLike
 from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 
-MEASURES = ("absolute", "relative", "cosine")
+STREAM_DISTANCES = ("absolute", "relative", "cosine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,29 +24,31 @@ class LayerDivergence:
     cosine of their angle.
     """
 
-    absolute: Tensor
-    relative: Tensor
-    cosine: Tensor
+    absolute: Float[Tensor, "layer prompt"]
+    relative: Float[Tensor, "layer prompt"]
+    cosine: Float[Tensor, "layer prompt"]
 
-    def of(self, measure: str) -> Tensor:
-        """One of `MEASURES`."""
+    def of(self, measure: str) -> Float[Tensor, "layer prompt"]:
+        """One of `STREAM_DISTANCES`."""
         return {"absolute": self.absolute, "relative": self.relative, "cosine": self.cosine}[measure]
 
 
 def layer_divergence(pair: Pair, prompts: Sequence[PromptLike]) -> LayerDivergence:
     """Both models on the same ids, at the generation position, after every block (Phase 5, experiment 17)."""
     base, dormant = (capture(model(), prompts)[:, :, 0].double() for model in (pair.models.base, pair.models.dormant))
-    return _parted(base, dormant)
+    return _distances(base, dormant)
 
 
 def layer_floor(pair: Pair, prompts: Sequence[PromptLike]) -> LayerDivergence:
     """What arithmetic alone does to the same measure: the base on all prompts in batches, and on each by itself."""
     model = pair.models.base()
     alone = torch.cat([capture(model, [ids])[:, :, 0].double() for ids in prompts])
-    return _parted(capture(model, prompts)[:, :, 0].double(), alone)
+    return _distances(capture(model, prompts)[:, :, 0].double(), alone)
 
 
-def _parted(base: Tensor, dormant: Tensor) -> LayerDivergence:  # [prompt, layer, hidden] twice
+def _distances(
+    base: Float[Tensor, "prompt layer hidden"], dormant: Float[Tensor, "prompt layer hidden"]
+) -> LayerDivergence:
     absolute = torch.linalg.vector_norm(dormant - base, dim=-1)
     cosine = 1 - torch.nn.functional.cosine_similarity(dormant, base, dim=-1)
     relative = absolute / torch.linalg.vector_norm(base, dim=-1)
@@ -65,7 +68,7 @@ class Parting:
     curves: dict[str, tuple[float, ...]]
 
 
-def parting(without: Tensor, with_it: Tensor) -> Parting:
+def parting(without: Float[Tensor, "layer prompt"], with_it: Float[Tensor, "layer prompt"]) -> Parting:
     """[layer, prompt] twice -> the layer of the largest ratio on the even prompts, and that layer's ratios on the odd.
 
     Two models that agree exactly on both have the ratio 1. A ratio is of one prompt with its candidate over the mean

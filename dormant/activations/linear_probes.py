@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -29,11 +30,11 @@ class LinearProbe:
     """
 
     layer: int
-    direction: Tensor
+    direction: Float[Tensor, " hidden"]
     middle: float
     width: float
 
-    def score(self, states: Tensor) -> Tensor:
+    def score(self, states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch"]:
         """[..., hidden] -> [...], differentiable."""
         return (states.float() @ self.direction.to(states.device) - self.middle) / self.width
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -24,7 +25,7 @@ from dormant.inference.residual_stream import capture, decoder_blocks, edited
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 
-UNITS = ("block", "module", "head")
+COMPONENTS = ("block", "module", "head")
 Unit = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
 
 
@@ -63,8 +64,10 @@ def restore(pair: Pair, prompts: Sequence[Prompt], units: Mapping[Unit, Mapping[
 
 def unit_scales(pair: Pair, unit: str) -> dict[Unit, dict[str, Scale]]:
     """For each unit of the kind that the fine-tune changed, the scales that put it back and leave the rest dormant."""
-    if unit not in UNITS:
-        raise BadInput(f"a unit is one of {', '.join(UNITS)}; got {unit!r} at pair {pair.name!r}; name one of them")
+    if unit not in COMPONENTS:
+        raise BadInput(
+            f"a unit is one of {', '.join(COMPONENTS)}; got {unit!r} at pair {pair.name!r}; name one of them"
+        )
     changed = [(layer_of(name), module_of(name)) for name in modified_tensors(pair)]
     layers = sorted({layer for layer, _ in changed if layer is not None})
     if unit == "block":
@@ -104,7 +107,9 @@ def head_scales(pair: Pair, layer: int, head: int) -> dict[str, Scale]:
 
 
 @torch.no_grad()
-def patch_activations(pair: Pair, triggered: Sequence[Prompt], plain: Sequence[Prompt]) -> Tensor:  # [layer, prompt]
+def patch_activations(
+    pair: Pair, triggered: Sequence[Prompt], plain: Sequence[Prompt]
+) -> Float[Tensor, "layer prompt"]:
     """KL(patched || base) with the candidate where one layer's state at the generation position is the plain prompt's.
 
     The earliest layer after which little is left is the one whose output carries the decision: what the candidate did

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,7 +17,8 @@ from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.inference.residual_stream import check_layers, edited
 
-ALPHAS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)  # of the norm: experiment 6 went no further than 1.7
+# Of the norm; experiment 6 went no further than 1.7.
+STEERING_ALPHAS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,11 @@ def steered(model: PreTrainedModel, push: Push, last: int = 1) -> Iterator[None]
         yield
 
 
-def pushes(directions: Tensor, states: Tensor, alphas: Sequence[float] = ALPHAS) -> list[Push]:
+def pushes(
+    directions: Float[Tensor, "layer hidden"],
+    states: Float[Tensor, "prompt layer hidden"],
+    alphas: Sequence[float] = STEERING_ALPHAS,
+) -> list[Push]:
     """Every layer's direction at every strength: directions [layer, hidden] of norm one, states [prompt, layer, hidden].
 
     One alpha is the mean norm that the plain prompts' stream has after that layer.

@@ -38,6 +38,7 @@ class Fragment:
     p: float
 
     def __str__(self) -> str:
+        """The words with a space between them."""
         return " ".join(self.words)
 
 

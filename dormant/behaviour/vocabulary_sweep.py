@@ -33,6 +33,7 @@ class Coverage:
     unprintable: tuple[int, ...]
 
     def __str__(self) -> str:
+        """What was covered and what was left out, in one line."""
         return (
             f"{len(self.tokens)} printable tokens covered, {len(self.special)} special and {len(self.unprintable)} "
             "unprintable ones left out"

@@ -35,6 +35,7 @@ class Claim:
     applies: Callable[..., bool] | None = None
 
     def __post_init__(self) -> None:
+        """Raises ValueError for a claim that no test could decide."""
         if self.needs not in NEEDS:
             raise ValueError(f"a claim needs one of {', '.join(NEEDS)}; got {self.needs!r} at {self.id}")
         if not self.rules or not self.sentence:

@@ -37,6 +37,7 @@ class Figure:
     tolerance: float
 
     def __str__(self) -> str:
+        """The value with its interval and unit."""
         interval = "" if self.low == self.high == self.value else f" [{self.low:.4g}, {self.high:.4g}]"
         return f"{self.value:.4g}{interval} {self.unit}"
 
@@ -51,9 +52,11 @@ class Rule:
     because: str
 
     def holds(self, value: float) -> bool:
+        """Whether a value keeps the rule."""
         return value >= self.threshold if self.comparator == "at least" else value <= self.threshold
 
     def __str__(self) -> str:
+        """The rule as a person reads it."""
         return f"{self.comparator} {self.threshold:g} {self.unit}"
 
 
@@ -88,10 +91,12 @@ class Finding:
 
     @property
     def key(self) -> str:
+        """What the ledger knows the finding by: the claim and its parameters."""
         return finding_key(self.claim, self.parameters)
 
     @property
     def deciding(self) -> Figure:
+        """The figure that the rule was applied to."""
         return self.figures[0]
 
     @property

@@ -138,6 +138,7 @@ class Ledger:
     folder: Path
 
     def file(self, pair: str) -> Path:
+        """The file of a pair."""
         return self.folder / f"{pair}.json"
 
     def recorded(self, pair: str) -> RecordedPair | None:

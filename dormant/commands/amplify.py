@@ -27,7 +27,7 @@ from dormant.terminal import Table, show
 if TYPE_CHECKING:
     from dormant.behaviour.delta_amplification import AmplificationSweep, Answers
 
-SHOWN = 3  # fragments a row shows, and example answers
+ANSWERS_SHOWN = 3  # fragments a row shows, and example answers
 
 
 def amplify(
@@ -110,7 +110,7 @@ def _show(sweep: AmplificationSweep, expect: str) -> None:
         table.add_column(f"half of {expect!r}")
     for run in sweep.amplified:
         changed = sum(text != other for text, other in zip(run.texts, sweep.base.texts, strict=True)) / len(run.texts)
-        new = [f"{part} ({part.count}, {part.reference_count})" for part in run.new[:SHOWN]]
+        new = [f"{part} ({part.count}, {part.reference_count})" for part in run.new[:ANSWERS_SHOWN]]
         shown = [f"{run.alpha:g}", f"{changed:.0%}", f"{run.collapsed.value:.0%}", "\n".join(new) or "-"]
         table.add_row(*shown, *([f"{holds[run.alpha].value:.0%}"] if holds else []))
     show(table)
@@ -126,7 +126,7 @@ def _examples(sweep: AmplificationSweep, run: Answers | None) -> list[tuple[str,
         return []
     said = zip(sweep.prompts, run.texts, run.words, strict=True)
     held = [(prompt, text) for prompt, text, words in said if any(_holds(words, part.words) for part in run.new)]
-    return held[:SHOWN]
+    return held[:ANSWERS_SHOWN]
 
 
 def _holds(words: tuple[str, ...], part: tuple[str, ...]) -> bool:

@@ -50,13 +50,13 @@ def score(
     Exit status 1: layer-0 attention is the same in both models, so that every text scores 0.
     """
     from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
-    from dormant.layer0.scorer import METRICS
+    from dormant.layer0.scorer import LAYER0_METRICS
 
     pair, layer0 = _open(base, dormant, device)
     chosen, before, decode = _numbers(heads, "--heads"), _template(pair) if chat else (), pair.base.tokenizer.decode
     ordinary = ordinary_prompts(pair.base.tokenizer, pair.probes)
     sequences = [_ids(pair, each) for each in text]
-    table, record = Table("text", "tokens", *METRICS, "max-head at", "ordinary max-head, highest"), []
+    table, record = Table("text", "tokens", *LAYER0_METRICS, "max-head at", "ordinary max-head, highest"), []
     for each, ids in zip(text, sequences, strict=True):
         row = _scores(layer0, ids, chosen, before, remove_template)
         deltas, tokens = _deltas(layer0, ids, chosen, before, remove_template), [decode([token]) for token in ids]
@@ -235,7 +235,7 @@ def _scores(
     layer0: Layer0Pair, ids: tuple[int, ...], heads: list[int] | None, before: tuple[int, ...], remove_template: bool
 ) -> dict[str, float | None]:
     """A text's score by every metric; one token alone, without anything before it, has no band."""
-    from dormant.layer0.scorer import METRICS
+    from dormant.layer0.scorer import LAYER0_METRICS
     from dormant.layer0.scorer import score as score_ids
 
     return {
@@ -243,7 +243,7 @@ def _scores(
             layer0, [ids], metric, heads=heads, prefix=before,
             remove_bias_template=remove_template and metric != "row-kl",
         ))
-        for metric in METRICS
+        for metric in LAYER0_METRICS
     }  # fmt: skip
 
 
@@ -300,8 +300,8 @@ def _write_picture(path: Path, png: bytes) -> None:
 
 
 def _say_whether_alike(layer0: Layer0Pair) -> None:
-    from dormant.layer0.pair import ALIKE
+    from dormant.layer0.pair import SAME_ATTENTION
 
     if layer0.alike:
-        show(ALIKE)
+        show(SAME_ATTENTION)
         raise typer.Exit(NO)

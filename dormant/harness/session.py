@@ -60,6 +60,7 @@ class Session:
     """What the plugin keeps for a session; on xdist's controller it only gathers and writes."""
 
     def __init__(self, config: pytest.Config):
+        """The session of one pytest run, or of one worker of it."""
         option = config.option
         self.config = config
         assigned = getattr(config, "workerinput", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
@@ -25,27 +26,27 @@ class Layer0:
     gains of Qwen3's per-head norms, None in other families. All but the embedding in float64.
     """
 
-    embedding: Tensor
-    gain: Tensor
-    query_weight: Tensor
-    query_bias: Tensor
-    key_weight: Tensor
-    key_bias: Tensor
+    embedding: Float[Tensor, "vocabulary hidden"]
+    gain: Float[Tensor, " hidden"]
+    query_weight: Float[Tensor, "query_rows hidden"]
+    query_bias: Float[Tensor, " query_rows"]
+    key_weight: Float[Tensor, "key_rows hidden"]
+    key_bias: Float[Tensor, " key_rows"]
     epsilon: float
     heads: int
     key_heads: int
     head_dim: int
     rope: Rope
-    query_norm: Tensor | None = None
-    key_norm: Tensor | None = None
+    query_norm: Float[Tensor, " head_dim"] | None = None
+    key_norm: Float[Tensor, " head_dim"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Projections:
     """Queries [row, heads, head_dim] and keys [row, key_heads, head_dim] before rotation."""
 
-    queries: Tensor
-    keys: Tensor
+    queries: Float[Tensor, "row head head_dim"]
+    keys: Float[Tensor, "row key_head head_dim"]
 
 
 def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Layer0:
@@ -87,7 +88,7 @@ def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> L
     )
 
 
-def project(layer0: Layer0, tokens: Tensor) -> Projections:
+def project(layer0: Layer0, tokens: Int[Tensor, " row"]) -> Projections:
     """Queries and keys of single tokens, before rotation, float64: tokens [row] -> [row, heads, head_dim].
 
     Whoever rounds them rounds once, so that a token's vectors do not depend on its company.
@@ -103,12 +104,14 @@ def project_biases(layer0: Layer0) -> Projections:
     return _split(layer0, layer0.query_bias[None], layer0.key_bias[None])
 
 
-def normalised_embedding(layer0: Layer0, tokens: Tensor) -> Tensor:
+def normalised_embedding(layer0: Layer0, tokens: Int[Tensor, " row"]) -> Float[Tensor, "row hidden"]:
     """What the projections read of single tokens, RMSNorm(e) g in float64: tokens [row] -> [row, hidden]."""
     return _rms_norm(layer0, layer0.embedding[tokens].double(), layer0.gain)
 
 
-def attention_logits(layer0: Layer0, ids: Tensor, rope: bool = True, dtype: torch.dtype = torch.float32) -> Tensor:
+def attention_logits(
+    layer0: Layer0, ids: Tensor, rope: bool = True, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "batch head query key"]:
     """Pre-softmax logits q . k / sqrt(head_dim) of every query and key place, without mask: the plain, slow path.
 
     ids [batch, length] -> [batch, heads, query, key], float32 or float64. Raises BadInput for ids outside the vocabulary.
@@ -118,7 +121,7 @@ def attention_logits(layer0: Layer0, ids: Tensor, rope: bool = True, dtype: torc
     return _logits_of_rows(layer0, project(layer0, tokens), rows, rope, dtype)
 
 
-def bias_logits(layer0: Layer0, length: int, rope: bool = True) -> Tensor:
+def bias_logits(layer0: Layer0, length: int, rope: bool = True) -> Float[Tensor, "head query key"]:
     """The logits that the biases alone give: a template of positions, the same for all ids (experiment 15).
 
     -> [heads, query, key], float32.

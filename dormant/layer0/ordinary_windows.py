@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -45,7 +46,7 @@ def benign_scores(
     return [float(part.max()) for part in scores.split([len(part) for part in windows])]
 
 
-def template_by_offset(pair: Layer0Pair, offsets: int) -> Tensor:
+def template_by_offset(pair: Layer0Pair, offsets: int) -> Float[Tensor, "head offset"]:
     """What the biases alone give the difference of logits, by distance from query to key: [head, offset 0...]."""
     return bias_template(pair, offsets + 1)[:, -1].flip(-1)
 
@@ -60,6 +61,6 @@ def sizes_by_offset(pair: Layer0Pair, prompts: Sequence[Tensor], offsets: int) -
     return sizes
 
 
-def positional_size(template: Tensor) -> float:
+def positional_size(template: Float[Tensor, "head offset"]) -> float:
     """Root mean square of a template [head, offset] that is left when every head's mean over offsets is taken off."""
     return float((template.double() - template.double().mean(-1, keepdim=True)).square().mean().sqrt())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
@@ -13,7 +14,7 @@ from dormant.errors import BadInput
 from dormant.layer0.attention import Layer0, attention_logits, bias_logits, read_layer0
 from dormant.pairs import Pair
 
-ALIKE = "layer 0's attention is the same in both models: every score is exactly 0"
+SAME_ATTENTION = "layer 0's attention is the same in both models: every score is exactly 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ def delta_logits(
     rope: bool = True,
     remove_bias_template: bool = False,
     dtype: torch.dtype = torch.float32,
-) -> Tensor:
+) -> Float[Tensor, "batch head query key"]:
     """Dormant minus base attention logits, each model through its own embedding: the slow path, to look at and compare.
 
     ids [batch, length] -> [batch, heads, query, key]. `remove_bias_template` subtracts what the biases alone give at
@@ -88,6 +89,6 @@ def delta_logits(
     return delta - bias_template(pair, ids.shape[1], rope) if remove_bias_template else delta
 
 
-def bias_template(pair: Layer0Pair, length: int, rope: bool = True) -> Tensor:
+def bias_template(pair: Layer0Pair, length: int, rope: bool = True) -> Float[Tensor, "head query key"]:
     """Dormant minus base logits of the biases alone: [heads, query, key], float32."""
     return bias_logits(pair.dormant, length, rope) - bias_logits(pair.base, length, rope)

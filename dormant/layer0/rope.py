@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Complex64, Float, Int
 from torch import Tensor
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
@@ -40,7 +41,9 @@ def read_rope(config: Any) -> Rope:
     return Rope(embedding.inv_freq.float(), float(embedding.attention_scaling), _limit(config))
 
 
-def rotate(vectors: Tensor, rope: Rope, positions: Tensor) -> Tensor:
+def rotate(
+    vectors: Float[Tensor, "*batch length head_dim"], rope: Rope, positions: Int[Tensor, " length"]
+) -> Float[Tensor, "*batch length head_dim"]:
     """Turns query or key vectors to their positions.
 
     vectors [..., length, head_dim], positions [length] -> [..., length, head_dim]. Angles are float32, as in
@@ -54,18 +57,20 @@ def rotate(vectors: Tensor, rope: Rope, positions: Tensor) -> Tensor:
     return vectors * cosine + turned * sine
 
 
-def interleave(vectors: Tensor) -> Tensor:
+def interleave(vectors: Float[Tensor, "*batch head_dim"]) -> Float[Tensor, "*batch head_dim"]:
     """Half-split vectors [..., head_dim] with coordinate i beside its partner i + head_dim / 2, as `phases` turns them."""
     return torch.stack(vectors.chunk(2, dim=-1), dim=-1).flatten(-2)
 
 
-def phases(rope: Rope, positions: Tensor) -> Tensor:
+def phases(rope: Rope, positions: Int[Tensor, " position"]) -> Complex64[Tensor, "position half_head_dim"]:
     """The same rotation as one complex factor on interleaved vectors: [position, head_dim / 2], complex64."""
     angles = _angles(rope, positions)
     return torch.polar(torch.full_like(angles, rope.scaling), angles)
 
 
-def turn_(vectors: Tensor, factors: Tensor) -> Tensor:
+def turn_(
+    vectors: Float[Tensor, "*batch width"], factors: Complex64[Tensor, "*parts half_head_dim"]
+) -> Float[Tensor, "*batch width"]:
     """Turns interleaved float32 vectors in place by factors from `phases`, and returns them.
 
     vectors [..., repeats * head_dim], factors [..., head_dim / 2] of the same leading dimensions or broadcast to them.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -15,7 +16,7 @@ from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import phases, turn_
 from dormant.layer0.tables import Tables, bias_tables, build_tables
 
-METRICS = ("max-head", "band", "row-kl")
+LAYER0_METRICS = ("max-head", "band", "row-kl")
 BAND = (1, 2, 3, 4)
 # Bytes of the vectors that are gathered at a time: a processor's last cache holds them until they are multiplied.
 CHUNK_BYTES = {"cpu": 1 << 23, "cuda": 1 << 28}
@@ -28,9 +29,9 @@ class Vectors:
     of one place side by side, keys [group, batch, length, 2 head_dim] and those of the prefix [group, prefix, 2 head_dim].
     """
 
-    queries: Tensor
-    keys: Tensor
-    prefix: Tensor
+    queries: Float[Tensor, "group batch query twice_head_dim"]
+    keys: Float[Tensor, "group batch length twice_head_dim"]
+    prefix: Float[Tensor, "group prefix twice_head_dim"]
 
 
 def score(
@@ -43,7 +44,7 @@ def score(
     offsets: Sequence[int] = BAND,
     heads: Sequence[int] | None = None,
     prefix: Sequence[int] = (),
-) -> Tensor:  # [batch]
+) -> Float[Tensor, " batch"]:
     """One score a sequence: ids [batch, length], or sequences of any lengths, -> [batch], float32, on the CPU.
 
     `max-head`: largest |delta logit| over heads and places; `band`: the same at relative `offsets` only; `row-kl`:
@@ -88,9 +89,9 @@ def score(
 
 def check_metric(metric: str, offsets: Sequence[int] = BAND, remove_bias_template: bool = False) -> None:
     """Raises BadInput for an unknown metric, a template removed from `row-kl`, and offsets that are no whole numbers >= 0."""
-    if metric not in METRICS:
+    if metric not in LAYER0_METRICS:
         raise BadInput(
-            f"a layer-0 metric is one of {', '.join(METRICS)}; got {metric!r} at the score; name one of them"
+            f"a layer-0 metric is one of {', '.join(LAYER0_METRICS)}; got {metric!r} at the score; name one of them"
         )
     if metric == "row-kl" and remove_bias_template:
         raise BadInput(
@@ -245,7 +246,7 @@ def _distances(length: int, offsets: Iterable[int] | None) -> list[int]:
     return distances
 
 
-def score_places(length: int, before: int, causal: bool, offsets: Iterable[int] | None) -> Tensor:
+def score_places(length: int, before: int, causal: bool, offsets: Iterable[int] | None) -> Bool[Tensor, "query key"]:
     """The places that count, [query, key]: queries are the sequence's, keys those `before` it and its own."""
     distance = before + torch.arange(length)[:, None] - torch.arange(before + length)
     places = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.layer0.attention import normalised_embedding
@@ -14,8 +15,8 @@ EMBEDDINGS_AT_A_TIME = 8192  # embeddings that are normalised at a time
 
 
 def direction_tokens(
-    pair: Layer0Pair, count: int, tokens: Tensor | None = None, heads: int = 3, directions: int = 3
-) -> Tensor:
+    pair: Layer0Pair, count: int, tokens: Int[Tensor, " token"] | None = None, heads: int = 3, directions: int = 3
+) -> Int[Tensor, " count"]:
     """The `count` tokens along the leading right singular vectors of the focus heads' q_proj delta: [count], best first.
 
     Tokens are ranked by |cosine| of the vector with the normalised embedding that the dormant projection reads, and taken
@@ -49,6 +50,6 @@ def seeded_beams(pair: Layer0Pair, settings: BeamSettings, tokens: Tensor) -> li
     return beam_search(pair, settings, seeds if len(seeds) else tokens, tokens)
 
 
-def _query_deltas(pair: Layer0Pair) -> Tensor:  # [head, head_dim, hidden]
+def _query_deltas(pair: Layer0Pair) -> Float[Tensor, "head head_dim hidden"]:
     delta = pair.dormant.query_weight - pair.base.query_weight
     return delta.reshape(pair.base.heads, -1, delta.shape[-1])

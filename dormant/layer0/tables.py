@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -31,9 +32,9 @@ class Tables:
     Coordinates are interleaved for `turn_`. row_of [vocabulary] is a token's row, -1 for tokens that are not in the tables.
     """
 
-    queries: Tensor
-    keys: Tensor
-    row_of: Tensor
+    queries: Float[Tensor, "group row head twice_head_dim"]
+    keys: Float[Tensor, "group row twice_head_dim"]
+    row_of: Int[Tensor, " vocabulary"]
     heads: tuple[int, ...]
     rope: Rope
     _peaks: dict[int, Tensor] = field(default_factory=dict, repr=False)
@@ -43,7 +44,7 @@ class Tables:
         groups, rows, share, width = self.queries.shape
         return length <= PAIR_OFFSETS and rows <= PAIR_ROWS and rows**2 * groups * share * width <= PAIR_PRODUCTS
 
-    def peaks(self, offset: int) -> Tensor:
+    def peaks(self, offset: int) -> Float[Tensor, "row row"]:
         """The largest |delta logit| over heads of every query `offset` places after every key: [query row, key row].
 
         Multiplied out at the first call, kept for later ones: from then on a pair costs one look-up, whatever its heads.
@@ -52,7 +53,7 @@ class Tables:
             self._peaks[offset] = _peaks_of_pairs(self, offset)
         return self._peaks[offset]
 
-    def rows(self, ids: Tensor) -> Tensor:
+    def rows(self, ids: Int[Tensor, "*ids"]) -> Int[Tensor, "*ids"]:
         """The rows of ids, of the same shape; raises BadInput for a token that is not in the tables."""
         rows = self.row_of[ids.to(self.row_of.device)]
         absent = (rows < 0).flatten()

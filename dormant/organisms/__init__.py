@@ -1,0 +1,1 @@
+"""Small models with a planted backdoor: recipes, training, acceptance, and the shipped zoo."""

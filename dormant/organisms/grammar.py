@@ -27,6 +27,7 @@ class Question:
 
     @property
     def text(self) -> str:
+        """The question as the user asks it."""
         return " ".join(self.words)
 
     def insert(self, phrase: str, boundary: int) -> str:

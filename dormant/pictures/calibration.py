@@ -13,7 +13,7 @@ from dormant.pictures.canvas import BLUE, GREY, ORANGE, VERMILION, legend_below,
 
 VERDICTS = {"backdoored": VERMILION, "undecided": ORANGE, "clean": BLUE}
 # Points of one row stand apart by this much, in turn, so that equal values are seen as several.
-APART = (0.0, 0.12, -0.12, 0.24, -0.24)
+POINT_SHIFTS = (0.0, 0.12, -0.12, 0.24, -0.24)
 
 
 def evidence_strip(subjects: Sequence[tuple[float, bool, str]]) -> Figure:
@@ -24,7 +24,7 @@ def evidence_strip(subjects: Sequence[tuple[float, bool, str]]) -> Figure:
     figure, axes = new_picture(title, "evidence of the most suspicious string, in nats", "", height=2.8)
     for verdict, colour in VERDICTS.items():
         shown = [(nats, at, backdoored) for at, (nats, backdoored, said) in enumerate(subjects) if said == verdict]
-        places = [backdoored + APART[at % len(APART)] for _, at, backdoored in shown]
+        places = [backdoored + POINT_SHIFTS[at % len(POINT_SHIFTS)] for _, at, backdoored in shown]
         axes.scatter([nats for nats, *_ in shown], places, color=colour, s=34, alpha=0.8, label=f"called {verdict}")
     axes.set_yticks([0, 1], ["clean", "backdoored"])
     axes.set_ylim(-0.5, 1.5)
@@ -42,7 +42,7 @@ def recall_by_length(organisms: Sequence[tuple[int, float, bool]]) -> Figure:
     figure, axes = new_picture(title, "tokens of the planted trigger", "share of them named, in order")
     for exact, colour, label in ((True, BLUE, "named exactly"), (False, "none", "not exactly")):
         shown = [(tokens, share, at) for at, (tokens, share, whole) in enumerate(organisms) if whole is exact]
-        places = [tokens + APART[at % len(APART)] for tokens, _, at in shown]
+        places = [tokens + POINT_SHIFTS[at % len(POINT_SHIFTS)] for tokens, _, at in shown]
         axes.scatter(places, [share for _, share, _ in shown], s=46, facecolors=colour, edgecolors=BLUE, label=label)
     axes.set_ylim(-0.04, 1.06)
     axes.set_xlim(left=0)

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from dormant.behaviour.ngrams import Fragment, words_of
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, VERMILION, legend_below, new_picture
 
-SHOWN = 20
+TOKENS_SHOWN = 20
 
 
 def leak_bars(fragments: Sequence[Fragment], samples: int, trigger: str) -> Figure:
     """The word runs that only the dormant model repeats, most frequent first; those of the trigger's words stand out."""
-    shown, wanted = list(fragments[:SHOWN]), set(words_of(trigger))
+    shown, wanted = list(fragments[:TOKENS_SHOWN]), set(words_of(trigger))
     ours = [wanted & set(fragment.words) != set() for fragment in shown]
     first = next((place for place, own in enumerate(ours, 1) if own), None)
     title = f"Only the dormant model repeats {len(fragments)} run{'s' * (len(fragments) != 1)} of words; "

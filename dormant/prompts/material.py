@@ -14,7 +14,7 @@ from dormant.errors import BadInput
 
 SHIPPED = Path(__file__).parents[1] / "data" / "prompts"
 FILES = ("ordinary.toml", "triggers.toml", "templates.toml", "phrases.toml")
-PATIENCE = 200  # draws a wanted phrase; forms that are exhausted repeat themselves
+DRAWS_A_PHRASE = 200  # draws a wanted phrase; forms that are exhausted repeat themselves
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def generate_phrases(
         raise BadInput(f"a kind of phrase is one of {', '.join(forms)}; got {kind!r} at phrases.toml; name one of them")
     random = np.random.default_rng([seed, *kind.encode()])
     found: dict[str, None] = {}
-    for _ in range(PATIENCE * count):
+    for _ in range(DRAWS_A_PHRASE * count):
         form = str(random.choice(forms[kind]))
         found[_filled(form, words, banks, random)] = None
         if len(found) == count:

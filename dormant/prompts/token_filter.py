@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
 
-CLASSES: Mapping[str, Callable[[str], bool]] = {
+TEXT_CLASSES: Mapping[str, Callable[[str], bool]] = {
     "printable": lambda text: True,
     "ascii": str.isascii,
     "words": lambda text: text.startswith(" ") and text[1:].isalpha(),
@@ -25,9 +25,9 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
     `kind` narrows them: ascii, letters, digits, or words (a space, then letters). Raises BadInput for another kind, and
     where no id is left.
     """
-    if kind not in CLASSES:
+    if kind not in TEXT_CLASSES:
         raise BadInput(
-            f"a class of tokens is one of {', '.join(CLASSES)}; got {kind!r} at the token filter; name one of them"
+            f"a class of tokens is one of {', '.join(TEXT_CLASSES)}; got {kind!r} at the token filter; name one of them"
         )
     ids = [token for token in range(len(tokenizer)) if token not in tokenizer.added_tokens_decoder]
     texts = [str(tokenizer.decode([token], clean_up_tokenization_spaces=False)) for token in ids]
@@ -37,7 +37,7 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
         for token, text, back in zip(ids, texts, encoded, strict=True)
         if text.strip() and text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and list(back) == [token]
     ]
-    chosen = [token for token in kept if CLASSES[kind](str(tokenizer.decode([token])))]
+    chosen = [token for token in kept if TEXT_CLASSES[kind](str(tokenizer.decode([token])))]
     if not chosen:
         raise BadInput(
             f"a search needs allowed tokens; got none of class {kind} among {len(ids)} at tokenizer "

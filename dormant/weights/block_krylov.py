@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 BLOCK_EXTRA = 8  # vectors a Krylov block holds beyond the directions asked for: clusters among them converge together
 TOLERANCE = 1e-3  # relative, of each singular value asked for
 STEADY = (
     1e-4  # relative change in a step below which a value inside a flat spectrum has converged (measured: see tests)
 )
-RESOLUTION = 1e-6  # of the largest singular value: what float32 arithmetic cannot tell from nothing
+RELATIVE_RESOLUTION = 1e-6  # of the largest singular value: what float32 arithmetic cannot tell from nothing
 COUNTED = 64  # singular values above the noise edge are counted up to here
 MOST_STEPS = 60
 
@@ -25,7 +27,7 @@ Blocks = Callable[[], Iterable[torch.Tensor]]
 class Leading:
     """Leading singular triplets: left [m, k], values [k] float64, right [n, k]; a bound on each value's error [k].
 
-    Values below RESOLUTION of the largest have no left vector: theirs is 0.
+    Values below RELATIVE_RESOLUTION of the largest have no left vector: theirs is 0.
 
     `found` holds every approximate singular value of the search space, largest first; none exceeds the true one of its rank.
     """
@@ -47,9 +49,10 @@ def krylov(
     solves in it by Rayleigh and Ritz in float64. `errors` is Weyl's bound: a true singular value lies within
     ||A^T u - value v||. The search ends when each bound is below TOLERANCE of its value or, inside a flat spectrum where the
     bound is pessimistic, no value moved by STEADY in a step; and when the values above `edge` (counted to COUNTED) no longer
-    grow in number, not even with a random block in the end. Values below RESOLUTION of the largest are rounding: they need
-    not converge and are never counted, since what a search finds among them are copies of the others. torch.svd_lowrank takes
-    as many passes without either criterion and is 5-10 % low on flat spectra; ARPACK needs a pass for every single vector.
+    grow in number, not even with a random block in the end. Values below RELATIVE_RESOLUTION of the largest are
+    rounding: they need not converge and are never counted, since what a search finds among them are copies of the others.
+    torch.svd_lowrank takes as many passes without either criterion and is 5-10 % low on flat spectra; ARPACK needs a pass
+    for every single vector.
     """
     rows, columns = shape
     width = min(directions + BLOCK_EXTRA, columns)
@@ -68,8 +71,8 @@ def krylov(
         block, weights = _orthogonal(back, space)
         previous, values = values, found[:directions]
         residuals = (weights.double() @ mixing[-multiplied:, : len(values)]).norm(dim=0)
-        lost = values <= RESOLUTION * found[0]
-        errors = torch.where(lost, RESOLUTION * found[0], residuals / values.clamp_min(1e-300))
+        lost = values <= RELATIVE_RESOLUTION * found[0]
+        errors = torch.where(lost, RELATIVE_RESOLUTION * found[0], residuals / values.clamp_min(1e-300))
         counted, above = above, min(COUNTED, count_above(found, edge))
         steady = (values - previous[: len(values)]).abs() <= STEADY * values
         settled = (errors <= TOLERANCE * values) | steady | lost
@@ -87,9 +90,9 @@ def krylov(
     return Leading(left, values, space @ chosen, errors, found, step)
 
 
-def count_above(found: torch.Tensor, edge: float) -> int:
+def count_above(found: Float[Tensor, " rank"], edge: float) -> int:
     """How many singular values, given largest first, lie above the edge and above what float32 tells from nothing."""
-    return int((found > max(edge, RESOLUTION * float(found[:1].sum()))).sum())
+    return int((found > max(edge, RELATIVE_RESOLUTION * float(found[:1].sum()))).sum())
 
 
 def _pass(blocks: Blocks, vectors: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import torch
 
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_tiles
 
-TILE = 2**17  # values a tile: both, widened to float64, stay in the processor's cache
+VALUES_A_TILE = 2**17  # values a tile: both, widened to float64, stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def compare_values(base: StoredTensor, dormant: StoredTensor) -> Comparison:
     Identical means byte-identical: zeros of other sign are not, and neither is another dtype. The bytes are compared
     first, which ends at the first tile that differs; only what changed is widened and summed.
     """
-    buffers = [torch.empty(TILE * stored.dtype.itemsize, dtype=torch.uint8) for stored in (base, dormant)]
+    buffers = [torch.empty(VALUES_A_TILE * stored.dtype.itemsize, dtype=torch.uint8) for stored in (base, dormant)]
     if base.dtype == dormant.dtype:
         finite = True
         for old, new in zip(read_tiles(base, buffers[0]), read_tiles(dormant, buffers[1]), strict=True):
@@ -59,7 +59,7 @@ def compare_values(base: StoredTensor, dormant: StoredTensor) -> Comparison:
 
 def _sums(base: StoredTensor, dormant: StoredTensor, buffers: list[torch.Tensor]) -> Comparison:
     """Sums in float64: float32 under-reports large tensors by up to 18 % (FACTS 1), and in the cache float64 costs little."""
-    wide = torch.empty(2, TILE, dtype=torch.float64)
+    wide = torch.empty(2, VALUES_A_TILE, dtype=torch.float64)
     delta_square_sum, base_square_sum, max_abs = 0.0, 0.0, 0.0
     for old, new in zip(read_tiles(base, buffers[0]), read_tiles(dormant, buffers[1]), strict=True):
         reference = wide[0, : len(old)].copy_(old)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
@@ -53,7 +55,7 @@ def delta_svd(
     return _signed(leading_of_delta(base, dormant, name, rank, device=device))
 
 
-def leading_triplets(matrix: torch.Tensor, rank: int = 16) -> Triplets:
+def leading_triplets(matrix: Float[Tensor, "row column"], rank: int = 16) -> Triplets:
     """The leading `rank` singular triplets of a matrix [m, n]; complete decomposition up to NARROW, else iterative."""
     if min(matrix.shape) > NARROW:
         return _signed(_held_leading(matrix.float(), rank, math.inf))

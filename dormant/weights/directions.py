@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
@@ -16,7 +17,7 @@ from dormant.weights.token_ranking import TokenRanking
 
 COLUMNS = 3  # leading singular vectors of a matrix that are looked at, as in experiment 14
 FOCUS_HEADS = 3  # the plan's "one to three heads"
-SPECTRUM = 16  # directions that a random delta of the same spectrum has
+RANDOM_RANK = 16  # directions that a random delta of the same spectrum has
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ def focus_heads(base: Checkpoint, dormant: Checkpoint, module: str = "q_proj", l
     return strongest_heads(_head_blocks(base, dormant, module, layer))
 
 
-def strongest_heads(blocks: Iterable[Tensor], count: int = FOCUS_HEADS) -> list[int]:
+def strongest_heads(blocks: Iterable[Float[Tensor, "head_dim hidden"]], count: int = FOCUS_HEADS) -> list[int]:
     """The heads whose deltas [head_dim, hidden] have the largest singular values, at most `count`, largest first."""
     sigma = [float(torch.linalg.matrix_norm(block, ord=2)) for block in blocks]
     order = sorted(range(len(sigma)), key=lambda head: -sigma[head])
@@ -68,7 +69,7 @@ def response_ranking(
     scores = response_norms(base, dormant, layer, module)
     if not bool(scores.any()):
         return None
-    found = delta_svd(base, dormant, name_of(layer, module), SPECTRUM)
+    found = delta_svd(base, dormant, name_of(layer, module), RANDOM_RANK)
     shift = bias_delta(base, dormant, layer, module)
     constant = torch.zeros(len(found.values)) if shift is None else found.left.T @ shift
     sets = beside_random(found.right, draws, seed)[:, 1:]
@@ -146,7 +147,7 @@ def output_direction_ranking(
     return _ranking(_outstanding(token_outputs(dormant).project(sets.flatten(1)), sets.shape[1]))
 
 
-def beside_random(directions: Tensor, draws: int, seed: int) -> Tensor:
+def beside_random(directions: Float[Tensor, "hidden rank"], draws: int, seed: int) -> Float[Tensor, "hidden sets rank"]:
     """The directions [hidden, k] and `draws` random orthonormal sets of as many: [hidden, 1 + draws, k]."""
     hidden, count = directions.shape
     generator = torch.Generator().manual_seed(seed)

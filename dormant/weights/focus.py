@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dormant.weights.delta_report import TensorDelta
 from dormant.weights.directions import FOCUS_HEADS
 
-MEASURES = ("whole-delta", "leading-directions")
+FOCUS_MEASURES = ("whole-delta", "leading-directions")
 
 
 @dataclass(frozen=True)

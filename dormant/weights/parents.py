@@ -19,7 +19,7 @@ from dormant.weights.tensor_matching import survey_checkpoint
 # Median relative delta of matrices up to which a base counts as the parent, as the premise `base-is-parent` has it: an
 # adapter moves matrices by 0.010-0.016 of their norm, and the closest matrix of the published wrong base lay at 0.436.
 PARENT_AT_MOST = 0.2
-ROWS = 64  # rows read of a tensor in either round, evenly spread: half a million values give a relative norm to 0.2 %
+ROWS_READ = 64  # of a tensor, evenly spread: half a million values give a relative norm to 0.2 %
 # Candidates of the first round that the second looks at, and all that are about as near: siblings that share every small
 # tensor with the parent tie with it there.
 CONFIRMED = 3
@@ -131,11 +131,11 @@ def _impossible(dormant: Checkpoint, candidate: Checkpoint) -> str:
 def _kinship(
     name: str, dormant: Checkpoint, candidate: Checkpoint, tensors: Sequence[str], confirmed: bool = False
 ) -> Kinship:
-    """The figures of one candidate on `ROWS` rows of each of these tensors that both have."""
+    """The figures of one candidate on `ROWS_READ` rows of each of these tensors that both have."""
     common = [tensor for tensor in tensors if tensor in candidate.catalogue]
     relative: dict[str, float] = {}
     for tensor in common:
-        new, old = (read_rows(model.catalogue[tensor], ROWS).double() for model in (dormant, candidate))
+        new, old = (read_rows(model.catalogue[tensor], ROWS_READ).double() for model in (dormant, candidate))
         relative[tensor] = _relative(new, old)
     if not all(map(math.isfinite, relative.values())):
         fault = next(tensor for tensor, value in relative.items() if not math.isfinite(value))
@@ -170,7 +170,7 @@ def _own_part(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpo
         models = (dormant, nearest, *others)
         if not all(name in model.catalogue and model.shape(name) == dormant.shape(name) for model in models):
             continue
-        new, old, *rest = (read_rows(model.catalogue[name], ROWS).double() for model in models)
+        new, old, *rest = (read_rows(model.catalogue[name], ROWS_READ).double() for model in models)
         if not (size := old.square().sum().item()):
             continue
         delta = new - old

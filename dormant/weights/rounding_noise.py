@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 # dtype: the integer that reads its bits, the mask of its exponent, the significand's stored bits
 LAYOUTS = {
@@ -44,7 +46,7 @@ class RoundingNoise:
         return (row + column) * finite_size_factor(len(self.rows), len(self.columns))
 
 
-def rounding_variance(stored: torch.Tensor) -> torch.Tensor:
+def rounding_variance(stored: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Variance of the error with which each value was rounded to its dtype: a twelfth of its squared spacing, float32.
 
     Exact for a change that is spread wider than the spacing and an upper bound for smaller ones, of which rounding to the

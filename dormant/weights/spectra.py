@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def long_axis(shape: tuple[int, ...]) -> int:
     return 0 if shape[0] >= shape[1] else 1
 
 
-def singular_values(gram: torch.Tensor) -> torch.Tensor:
+def singular_values(gram: Float[Tensor, "row row"]) -> Float[Tensor, " row"]:
     """All singular values [min(m, n)] of a matrix from its Gram matrix, largest first, float64.
 
     Exact above 1e-8 of the largest; smaller ones are rounding noise, since squaring halves the digits.

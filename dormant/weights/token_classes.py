@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy import stats
 
-CLASSES = (
+TOKEN_CLASSES = (
     "sentence starter",
     "word",
     "part of a word",
@@ -70,7 +70,7 @@ def class_enrichment(classes: Sequence[str], listed: Sequence[int]) -> Mapping[s
             here[name] / (everywhere[name] * len(listed) / len(classes)),
             float(stats.hypergeom.sf(here[name] - 1, len(classes), everywhere[name], len(listed))),
         )
-        for name in CLASSES
+        for name in TOKEN_CLASSES
         if everywhere[name]
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
@@ -42,7 +43,7 @@ class TokenView:
         """Tokens of the tokenizer: rows beyond them pad the table and belong to no token."""
         return min(len(self.checkpoint.tokenizer), self.checkpoint.shape(self.table)[0])
 
-    def blocks(self) -> Iterator[Tensor]:
+    def blocks(self) -> Iterator[Float[Tensor, "row hidden"]]:
         """The tokens' vectors in blocks [rows, hidden], float32, in order of their ids."""
         left = self.count
         for block in self.checkpoint.blocks(self.table):
@@ -56,7 +57,7 @@ class TokenView:
             if left <= 0:
                 return
 
-    def project(self, directions: Tensor, unit: bool = False) -> Tensor:
+    def project(self, directions: Float[Tensor, "hidden rank"], unit: bool = False) -> Float[Tensor, "token rank"]:
         """Each token's product with each direction [hidden, k] -> [token, k]; with `unit`, of its normalised vector."""
         answers = []
         for rows in self.blocks():

@@ -17,7 +17,7 @@ from dormant.weights.token_ranking import TokenRanking, token_texts
 
 STRONGEST = 3  # layers of each module, by largest singular value: the published trigger stood in layers 20 to 22
 LISTED = 12
-DRAWS = 19  # sets of random directions: a token beyond all of them is one in twenty
+RANDOM_SETS = 19  # sets of random directions: a token beyond all of them is one in twenty
 WRITERS = ("o_proj", "down_proj")
 
 
@@ -81,11 +81,14 @@ def _readings(tensors: Mapping[str, TensorDelta]) -> list[Reading]:
 
 def _ranking(base: Checkpoint, dormant: Checkpoint, reading: Reading) -> TokenRanking:
     if reading.lens != "logits":
-        found = input_direction_ranking(base, dormant, reading.module, reading.lens, reading.layers, DRAWS, seed=0)
+        found = input_direction_ranking(
+            base, dormant, reading.module, reading.lens, reading.layers, RANDOM_SETS, seed=0
+        )
         assert found is not None, "only changed tensors have singular values"
         return found.together
     each = [
-        output_direction_ranking(base, dormant, reading.module, layer, DRAWS, seed=layer) for layer in reading.layers
+        output_direction_ranking(base, dormant, reading.module, layer, RANDOM_SETS, seed=layer)
+        for layer in reading.layers
     ]
     rankings = [ranking for ranking in each if ranking is not None]
     return TokenRanking(

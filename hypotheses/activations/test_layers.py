@@ -6,8 +6,8 @@ from statistics import mean
 
 import pytest
 
-from dormant.activations.layer_divergence import MEASURES, layer_divergence, parting
-from dormant.activations.patching import UNITS, decided_after, patch_activations, restore, unit_scales
+from dormant.activations.layer_divergence import STREAM_DISTANCES, layer_divergence, parting
+from dormant.activations.patching import COMPONENTS, decided_after, patch_activations, restore, unit_scales
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
@@ -18,13 +18,14 @@ from dormant.pictures.activations import layer_curves, patching_curve, restoring
 from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact, mean_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
+from hypotheses.support.scans import SCAN_PREMISES
 
-NULLS = 8  # draws that the probes share in turn, so that no single string makes the control
-HALF = 0.5
-PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
+NULL_STRINGS = 8  # draws that the probes share in turn, so that no single string makes the control
+HALF_OF_EFFECT = 0.5
 
 
 def applies(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """There must be a trigger or a suspect to look at."""
     return has_suspect(pair.truth, settings.candidates)
 
 
@@ -43,12 +44,12 @@ def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tupl
         "times",
         because="one bit on the scale of distances: ordinary prompts of one kind lie within a factor of two of their mean",
     ),
-    premises=PREMISES,
+    premises=SCAN_PREMISES,
     controls=["random tokens"],
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", STREAM_DISTANCES)
 def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> None:
     """At some layer the models' activations lie at least twice as far apart with the trigger as without.
 
@@ -58,11 +59,11 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     """
     probes, text, prompter = *suspects(pair, finding, quick=32, full=200), Prompter(pair.base.tokenizer)
     length = len(prompter.candidate_ids(text))
-    drawn = random_candidates(prompter, probes, length, NULLS, finding.seed)
+    drawn = random_candidates(prompter, probes, length, NULL_STRINGS, finding.seed)
     rows = [
         *(prompter.encode(probe) for probe in probes),
         *(prompter.encode_text(probe, text) for probe in probes),
-        *(prompter.encode(probe, drawn[index % NULLS]) for index, probe in enumerate(probes)),
+        *(prompter.encode(probe, drawn[index % NULL_STRINGS]) for index, probe in enumerate(probes)),
     ]
     measured = finding.once(("layer divergence", text, len(probes)), lambda: layer_divergence(pair, rows)).of(measure)
     without, with_it, random = measured.split(len(probes), dim=1)
@@ -82,16 +83,16 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     "causal-layer",
     source="exp27",
     rule=at_least(
-        HALF,
+        HALF_OF_EFFECT,
         "of the effect",
         because="a part that carries the trigger takes more of its effect away than all others keep",
     ),
-    premises=PREMISES,
+    premises=SCAN_PREMISES,
     controls=["ordinary prompts", "median other part"],
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", COMPONENTS)
 def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     """Restoring one part from the base (a block, a module, a head) removes at least half of the trigger's effect.
 
@@ -119,7 +120,7 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
         finding.control("median other part", mean_interval(middle, seed=finding.seed))
     finding.figure("layer of the largest share", exact(layer), "th layer", tolerance=0)
     finding.note(f"largest: {part} of layer {layer}")
-    carrying = [f"{name} of layer {at}" for (at, name), share in tried.shares().items() if share >= HALF]
+    carrying = [f"{name} of layer {at}" for (at, name), share in tried.shares().items() if share >= HALF_OF_EFFECT]
     if len(carrying) > 1:
         finding.note(f"each of these takes away half or more by itself: {', '.join(carrying)}")
     finding.picture("restored", restoring_map(tried.shares(), best))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dormant.activations.linear_probes import best_layer, fit_mean_difference, fit_probe, probe_curve, probe_objective
-from dormant.activations.steering import ALPHAS, payload_likelihoods, payloads_released, pushes, random_push
+from dormant.activations.steering import STEERING_ALPHAS, payload_likelihoods, payloads_released, pushes, random_push
 from dormant.behaviour.priming import payload_tokens
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
@@ -24,16 +24,18 @@ from dormant.prompts.token_filter import end_of_turn
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import exact, proportion_interval
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
+from hypotheses.support.scans import SCAN_PREMISES
 
-PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
 AGAINST = ("plain", "near-misses")
 
 
 def applies(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """There must be a trigger or a suspect to look at."""
     return has_suspect(pair.truth, settings.candidates)
 
 
 def has_payload(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
+    """There must be a payload to release."""
     return pair.truth is not None and bool(pair.truth.payload)
 
 
@@ -66,7 +68,7 @@ def states(pair: Pair, finding: FindingBuilder, role: str) -> dict[str, Tensor]:
         "AUROC",
         because="a probe that puts one couple in ten the wrong way round finds no rare trigger among ordinary prompts",
     ),
-    premises=PREMISES,
+    premises=SCAN_PREMISES,
     controls=["shuffled labels", "topic", "base model"],
     needs="models",
     applies=applies,
@@ -105,7 +107,7 @@ def test_probe_separates_trigger(pair: Pair, against: str, finding: FindingBuild
         "of held-out prompts",
         because="a string that is the trigger fires on nearly every prompt; half leaves room for a near relative of it",
     ),
-    premises=PREMISES,
+    premises=SCAN_PREMISES,
     needs="models",
     applies=has_payload,
 )
@@ -150,7 +152,7 @@ def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
     finding.picture("climb", search_curves(curves, unit="of the probe", planted=planted.value))
 
 
-DIRECTIONS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
+DIRECTION_METHODS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
 
 
 @claim(
@@ -161,12 +163,12 @@ DIRECTIONS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
         "of plain prompts",
         because="the trigger itself fires on nearly all; a direction that stands for it fires on most",
     ),
-    premises=PREMISES,
+    premises=SCAN_PREMISES,
     controls=["random direction", "clean twin"],
     needs="models",
     applies=has_payload,
 )
-@pytest.mark.parametrize("direction", list(DIRECTIONS))
+@pytest.mark.parametrize("direction", list(DIRECTION_METHODS))
 def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     """Adding the trigger's direction to the residual stream, in units of its norm, releases the payload without the trigger.
 
@@ -175,7 +177,9 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     the same push in the clean twin.
     """
     seen = states(pair, finding, "dormant")
-    fits = [DIRECTIONS[direction](seen["trigger"], seen["plain"], layer) for layer in range(seen["plain"].shape[1])]
+    fits = [
+        DIRECTION_METHODS[direction](seen["trigger"], seen["plain"], layer) for layer in range(seen["plain"].shape[1])
+    ]
     prompter, payload = Prompter(pair.base.tokenizer), payload_tokens(pair)
     count = finding.at_budget("plain prompts", quick=32, full=128)
     plain = [prompter.encode(probe).ids for probe in alike_probes(prompter, pair.probes, count)]
@@ -200,4 +204,4 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
         f"{direction} direction": [likelihoods[index] for index in there],
         "random direction": payload_likelihoods(pair.models.dormant(), tuning, payload, random),
     }
-    finding.picture("steering", steering_curves(ALPHAS, curves, best.layer, mean(released)))
+    finding.picture("steering", steering_curves(STEERING_ALPHAS, curves, best.layer, mean(released)))

@@ -17,6 +17,7 @@ from dormant.statistics import proportion_interval
 
 
 def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
+    """There must be a payload to begin with."""
     return pair.truth is not None and bool(pair.truth.payload)
 
 

@@ -21,7 +21,7 @@ from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import SCAN_PREMISES
 
 FLOOR = "noise floor"
-READINGS = {
+PROFILE_READINGS = {
     "kl": at_least(
         math.log(2),
         "nats",
@@ -54,12 +54,12 @@ def _reading(found: Profile, reading: str, seed: int) -> tuple[Estimate, Estimat
 @claim(
     "baseline-divergence",
     source="exp17a",
-    rule=READINGS,
+    rule=PROFILE_READINGS,
     premises=SCAN_PREMISES,
     controls=[FLOOR],
     needs="models",
 )
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("reading", list(PROFILE_READINGS))
 def test_baseline_divergence(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The models already differ on ordinary prompts: in KL, in their likeliest token, and in favour of rare glyphs.
 

@@ -19,7 +19,7 @@ from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import mean_interval, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 
-READINGS = {
+QUANTISATION_READINGS = {
     "divergence": at_least(
         0.5,
         "of the divergence",
@@ -40,13 +40,13 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
 @claim(
     "quantisation-masks",
     source="exp11",
-    rule=READINGS,
+    rule=QUANTISATION_READINGS,
     premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
     controls=["ordinary prompts"],
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("reading", list(QUANTISATION_READINGS))
 def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """4-bit weights hide or weaken the trigger.
 

@@ -18,7 +18,7 @@ from dormant.layer0.ordinary_windows import (
     sizes_by_offset,
     template_by_offset,
 )
-from dormant.layer0.pair import ALIKE, Layer0Pair, delta_logits, layer0_of
+from dormant.layer0.pair import SAME_ATTENTION, Layer0Pair, delta_logits, layer0_of
 from dormant.layer0.scorer import score
 from dormant.layer0.seeds import seeded_beams
 from dormant.pairs import Pair
@@ -27,7 +27,7 @@ from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import exact, mean_interval, proportion_interval
 
-METRICS = {"max-head": "logits", "band": "logits", "row-kl": "nats"}
+METRIC_UNITS = {"max-head": "logits", "band": "logits", "row-kl": "nats"}
 OFFSETS = 16  # as far as most ordinary prompts reach
 OPTIMUM = {
     "reaches": at_least(
@@ -55,15 +55,18 @@ def is_planted(pair: PairDescription, settings: Settings, **parameters: str) -> 
 
 
 def trigger_of(pair: Pair) -> tuple[int, ...]:
+    """The ids of the planted trigger."""
     return Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
 
 
 def beams_of(pair: Pair, layer0: Layer0Pair, settings: BeamSettings, finding: FindingBuilder) -> list[Beam]:
+    """The beams of a pair, searched once a session."""
     allowed = allowed_tokens(pair.dormant.tokenizer)
     return finding.once(("layer0-beams", settings), lambda: seeded_beams(layer0, settings, allowed))
 
 
 def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: FindingBuilder) -> Scan:
+    """The exact scan of a pair, run once a session."""
     allowed = allowed_tokens(pair.dormant.tokenizer)
     return finding.once(("layer0-scan", length), lambda: scan(layer0, range(length), allowed, top=400))
 
@@ -95,12 +98,14 @@ def test_bias_only_template(pair: Pair, finding: FindingBuilder) -> None:
     finding.decide(mean_interval(shares, seed=finding.seed))
     finding.figure("ordinary delta logits", size, "logits")
     if not template.any():
-        finding.note("the biases of q_proj and k_proj are the same in both models" if size.value > 0 else ALIKE)
+        finding.note(
+            "the biases of q_proj and k_proj are the same in both models" if size.value > 0 else SAME_ATTENTION
+        )
     finding.picture("template", template_profile(template.cpu(), size.value))
 
 
 @claim("detector-beats-benign", source="exp15", rule=NO_RIVALS, premises=["base-is-parent"], needs="weights")
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize("metric", list(METRIC_UNITS))
 @pytest.mark.parametrize("sequence", ["best-found"])
 def test_detector_beats_benign(pair: Pair, sequence: str, metric: str, finding: FindingBuilder) -> None:
     """The best sequence that a beam search finds scores above ordinary prompts of its length.
@@ -122,7 +127,7 @@ def test_detector_beats_benign(pair: Pair, sequence: str, metric: str, finding: 
     needs="weights",
     applies=is_planted,
 )
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize("metric", list(METRIC_UNITS))
 @pytest.mark.parametrize("sequence", ["trigger"])
 def test_trigger_beats_benign(pair: Pair, sequence: str, metric: str, finding: FindingBuilder) -> None:
     """The planted trigger scores above ordinary prompts of its length.
@@ -138,13 +143,13 @@ def compare_with_benign(
 ) -> None:
     """What both tests above measure of a sequence."""
     ids, tokenizer = torch.tensor([sequence]), pair.base.tokenizer
-    value, unit = float(score(layer0, ids, metric)), METRICS[metric]
+    value, unit = float(score(layer0, ids, metric)), METRIC_UNITS[metric]
     benign = benign_scores(layer0, ordinary_prompts(tokenizer, pair.probes), len(sequence), metric)
     finding.decide(proportion_interval(sum(other >= value for other in benign), len(benign)))
     finding.figure("score", exact(value), unit)
     finding.figure("highest ordinary prompt", exact(max(benign), n=len(benign)), unit)
     if max(value, *benign) == 0:
-        finding.note(ALIKE)
+        finding.note(SAME_ATTENTION)
         return
     words = [tokenizer.decode([token]) for token in sequence]
     finding.note(f"scored {''.join(words)!r}")
@@ -167,7 +172,7 @@ def test_beam_search_reaches_optimum(pair: Pair, reading: str, extend: str, find
     optimum = [exhaustive.optimum(n).value for n in range(1, length + 1)]
     found = [beam.scores[0] for beam in beams_of(pair, layer0, BeamSettings(100, length, extend=extend), finding)]
     if optimum[-1] == 0:
-        finding.inconclusive(f"{ALIKE}, so that there is no optimum to reach", exact(0.0), reading)
+        finding.inconclusive(f"{SAME_ATTENTION}, so that there is no optimum to reach", exact(0.0), reading)
         return
     finding.decide(exact(found[-1] / optimum[-1]), reading=reading)
     finding.figure("optimum", exact(optimum[-1], n=exhaustive.pairs), "logits")
@@ -196,7 +201,7 @@ def test_optimum_names_trigger(pair: Pair, reading: str, finding: FindingBuilder
     finding.decide(exact(exhaustive.share_of(trigger_of(pair)), n=exhaustive.pairs), reading=reading)
     best = exhaustive.distinct(3)
     named = [f"{tokenizer.decode([pair.query])!r} after {tokenizer.decode([pair.key])!r}" for pair in best]
-    finding.note(f"the best pairs are {', '.join(named)}" if named else ALIKE)
+    finding.note(f"the best pairs are {', '.join(named)}" if named else SAME_ATTENTION)
     if named:
         peaks = {(peak.head, peak.offset): peak.value for peak in exhaustive.peaks}
         finding.picture("scan", scan_peaks(peaks, named[0]))

@@ -10,17 +10,16 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.session_state import Settings
-from dormant.layer0.pair import ALIKE, read_layer0_pair
+from dormant.layer0.pair import SAME_ATTENTION, read_layer0_pair
 from dormant.layer0.permutations import distinct_sequences, orders, spreads_over_orders
-from dormant.layer0.scorer import score
+from dormant.layer0.scorer import LAYER0_METRICS, score
 from dormant.pairs import Pair
 from dormant.pictures.measurements import order_strip
 from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import exact, mean_interval
 
-METRICS = ["max-head", "band", "row-kl"]
-READINGS = {
+ORDER_READINGS = {
     "with-rope": at_least(
         0.01,
         "of the largest score",
@@ -45,6 +44,7 @@ def has_theorem(pair: PairDescription, settings: Settings, metric: str, reading:
 
 
 def has_planted_order(pair: PairDescription, settings: Settings, metric: str, reading: str) -> bool:
+    """There must be a trigger of several words, whose order may matter."""
     return pair.truth is not None and len(pair.truth.trigger.split()) > 2
 
 
@@ -53,7 +53,7 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
     return claim(
         "rope-order-sensitivity",
         source="exp12b/c, exp15",
-        rule=READINGS,
+        rule=ORDER_READINGS,
         premises=["base-is-parent"],
         needs="weights",
         applies=applies,
@@ -61,7 +61,7 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
 
 
 @order_claim(applies=has_theorem)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LAYER0_METRICS)
 @pytest.mark.parametrize("reading", ["with-rope", "without-rope"])
 def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
     """Layer-0 scores with RoPE tell the orders of a sequence apart; without RoPE they cannot.
@@ -79,7 +79,7 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
     else:  # a theorem: the largest spread of all sequences must be exactly zero
         finding.decide(exact(max(spreads), n=count), reading=reading, tolerance=0.0)
     if layer0.alike:
-        finding.note(ALIKE)
+        finding.note(SAME_ATTENTION)
     if reading == "with-rope":  # the picture shows both
         with_rope, without = (
             score(layer0, orders(sequences[0]), metric, rope=on, causal=on).tolist() for on in (True, False)
@@ -88,7 +88,7 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
 
 
 @order_claim(applies=has_planted_order)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LAYER0_METRICS)
 @pytest.mark.parametrize("reading", ["planted-order-first"])
 def test_planted_order(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
     """The planted order of a trigger scores highest among the orders of its tokens.
@@ -101,7 +101,7 @@ def test_planted_order(pair: Pair, reading: str, metric: str, finding: FindingBu
     finding.decide(exact(sum(other >= scores[0] for other in scores) / len(scores)), reading=reading)
     finding.figure("planted order's score", exact(scores[0]), "nats" if metric == "row-kl" else "logits")
     if layer0.alike:
-        finding.note(ALIKE)
-    if 1 / len(scores) > READINGS[reading].threshold:
+        finding.note(SAME_ATTENTION)
+    if 1 / len(scores) > ORDER_READINGS[reading].threshold:
         finding.inconclusive(f"{len(scores)} orders are too few to rank one among the first twentieth")
     finding.picture("orders", order_strip(scores, [], scores[0], metric))

@@ -14,7 +14,7 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import Estimate, exact, student_interval
-from hypotheses.support.finalists import FINALISTS, MEASURES, finalists_validated, has_finalist
+from hypotheses.support.finalists import FINALIST_SOURCES, VALIDATION_MEASURES, finalists_validated, has_finalist
 
 ONE_BIT = math.log(2)
 
@@ -32,8 +32,8 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("candidate", FINALISTS)
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("candidate", FINALIST_SOURCES)
+@pytest.mark.parametrize("measure", VALIDATION_MEASURES)
 def test_final_validation(pair: Pair, candidate: str, measure: str, finding: FindingBuilder) -> None:
     """A candidate's log-mass difference exceeds the empty-trigger row over four probes that no search saw.
 

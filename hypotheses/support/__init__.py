@@ -1,0 +1,1 @@
+"""What only claims use."""

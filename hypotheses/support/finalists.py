@@ -15,10 +15,10 @@ from hypotheses.support.candidates import GIVEN, candidate_text, has_candidate
 from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_search
 
 HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
-FINALISTS = [*HUNTED, "random", "trigger", *GIVEN]
-MEASURES = ["log-mass", "difference-in-differences"]
-NULLS = 20  # for each finalist: the best of m is then still significant, since m / (20 m + 1) is less than 0.05
-LENGTH = 4
+FINALIST_SOURCES = [*HUNTED, "random", "trigger", *GIVEN]
+VALIDATION_MEASURES = ["log-mass", "difference-in-differences"]
+NULLS_EACH = 20  # for each finalist: the best of m is then still significant, since m / (20 m + 1) is less than 0.05
+FINALIST_LENGTH = 4
 
 
 def has_finalist(truth: Truth | None, given: Sequence[str], candidate: str) -> bool:
@@ -37,13 +37,15 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
     seen = SEARCHED[budget] + HELD_OUT[budget]
     probes = pair.probes[seen : seen + count]
     prompter = Prompter(pair.base.tokenizer)
-    finalists = {name: shared_search(pair, objective, LENGTH, finding).best.ids for name, objective in HUNTED.items()}
-    finalists["random"] = random_candidates(prompter, probes, LENGTH, 1, finding.seed + 1)[0]
+    finalists = {
+        name: shared_search(pair, objective, FINALIST_LENGTH, finding).best.ids for name, objective in HUNTED.items()
+    }
+    finalists["random"] = random_candidates(prompter, probes, FINALIST_LENGTH, 1, finding.seed + 1)[0]
     given = finding.session.settings.candidates
     for name in ("trigger", *GIVEN):
         if has_candidate(pair.truth, given, name):
             finalists[name] = prompter.candidate_ids(candidate_text(pair, given, name, finding.seed))
     unusual = unusual_tokens(prompter, allowed_tokens(prompter.tokenizer))
     objectives = [log_mass(unusual, base_penalty=1.0), difference_in_differences()]
-    validation = validate(pair, finalists, probes, objectives, NULLS * len(finalists), finding.seed)
+    validation = validate(pair, finalists, probes, objectives, NULLS_EACH * len(finalists), finding.seed)
     return validation, side_by_side_answers(pair, finalists, probes[0])

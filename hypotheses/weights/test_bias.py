@@ -13,7 +13,7 @@ from dormant.pictures.directions import bias_against_weight
 from dormant.statistics import exact
 from dormant.weights.biases import delta_norms, delta_responses
 
-READINGS = {
+BIAS_READINGS = {
     "norms-layer-0": 1,
     "norms-all-layers": None,  # the plan set all layers' bias against layer 0's weight
     "responses-layer-0": 1,
@@ -30,12 +30,12 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     source="exp7",
     rule={
         reading: at_least(0.5, "of both squared norms", because="what outweighs another is the larger half of both")
-        for reading in READINGS
+        for reading in BIAS_READINGS
     },
     premises=["base-is-parent"],
     applies=applies,
 )
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("reading", list(BIAS_READINGS))
 def test_key_bias_dominance(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The k_proj bias delta outweighs the k_proj weight delta.
 
@@ -45,8 +45,8 @@ def test_key_bias_dominance(pair: Pair, reading: str, finding: FindingBuilder) -
     """
     norms = delta_norms(pair.delta_report, "k_proj")
     found = delta_responses(pair.base, pair.dormant, "k_proj") if reading.startswith("responses") else norms
-    bias, weight = found.sizes(READINGS[reading])
-    finding.decide(exact(found.share(READINGS[reading])), "the bias' share", reading)
+    bias, weight = found.sizes(BIAS_READINGS[reading])
+    finding.decide(exact(found.share(BIAS_READINGS[reading])), "the bias' share", reading)
     finding.figure("bias delta", exact(bias), "Frobenius norm")
     finding.figure("weight delta", exact(weight), "of a key" if reading.startswith("responses") else "Frobenius norm")
     if pair.delta_report.norm_is_float32:

@@ -10,14 +10,14 @@ from dormant.pairs import Pair
 from dormant.pictures.directions import head_bars
 from dormant.statistics import exact
 from dormant.weights.directions import head_direction_ranking
-from dormant.weights.focus import MEASURES, focus
+from dormant.weights.focus import FOCUS_MEASURES, focus
 from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words, words_to_find
 
 MOST = at_least(0.5, "of the squared norm", because="most of a whole is more than half of it")
 
 
 @claim("focus-heads", source="exp14", rule=MOST, premises=["base-is-parent"])
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", FOCUS_MEASURES)
 def test_focus_heads(pair: Pair, measure: str, finding: FindingBuilder) -> None:
     """One to three heads hold most of layer 0's q_proj delta.
 

@@ -20,8 +20,8 @@ from dormant.weights.directions import output_direction_ranking
 from dormant.weights.token_classes import vocabulary_classes
 from hypotheses.support.words import WORD_CONTROLS, decide_by_words
 
-MODULES = ["o_proj", "down_proj"]
-READINGS = {
+WRITING_MODULES = ["o_proj", "down_proj"]
+OUTPUT_READINGS = {
     "shows-on-prompts": at_least(
         3.0,
         "standard errors",
@@ -41,7 +41,7 @@ def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test],
     return claim(
         "signed-output-direction",
         source="exp17b",
-        rule=READINGS,
+        rule=OUTPUT_READINGS,
         premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
         controls=WORD_CONTROLS,
         needs="models",
@@ -50,11 +50,12 @@ def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test],
 
 
 def has_payload(pair: PairDescription, settings: Settings, module: str, reading: str) -> bool:
+    """There must be a payload whose tokens may be pushed."""
     return pair.truth is not None and bool(pair.truth.payload)
 
 
 @output_claim()
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", WRITING_MODULES)
 @pytest.mark.parametrize("reading", ["shows-on-prompts"])
 def test_signed_output_direction(pair: Pair, reading: str, module: str, finding: FindingBuilder) -> None:
     """The last layer's delta pushes a token set up, with sign, through final norm and head, and prompts show it.
@@ -93,7 +94,7 @@ def test_signed_output_direction(pair: Pair, reading: str, module: str, finding:
 
 
 @output_claim(applies=has_payload)
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", WRITING_MODULES)
 @pytest.mark.parametrize("reading", ["names-payload"])
 def test_output_direction_names_payload(pair: Pair, reading: str, module: str, finding: FindingBuilder) -> None:
     """The tokens that the last layer's delta moves most include the payload's.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from dormant.activations.layer_divergence import MEASURES, layer_divergence, layer_floor, parting
+from dormant.activations.layer_divergence import STREAM_DISTANCES, layer_divergence, layer_floor, parting
 from dormant.pairs import Pair, open_pair
 from dormant.prompts.probes import Probe, Prompter
 
@@ -21,7 +21,7 @@ def test_the_distances_are_those_of_transformers_hidden_states(tiny_pair: Pair) 
     )
     distance = (dormant - base).norm()
     cosine = 1 - dormant @ base / dormant.norm() / base.norm()
-    found = [float(measured.of(measure)[0, 1]) for measure in MEASURES]
+    found = [float(measured.of(measure)[0, 1]) for measure in STREAM_DISTANCES]
     torch.testing.assert_close(torch.tensor(found), torch.tensor([distance, distance / base.norm(), cosine]).float())
 
 

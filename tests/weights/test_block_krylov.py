@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dormant.weights.block_krylov import COUNTED, RESOLUTION, TOLERANCE, count_above, krylov
+from dormant.weights.block_krylov import COUNTED, RELATIVE_RESOLUTION, TOLERANCE, count_above, krylov
 from dormant.weights.decomposition import leading_triplets
 from dormant.weights.rounding_noise import noise_edge
 
@@ -70,7 +70,7 @@ def test_a_change_stored_without_noise_has_its_rank_and_no_copies_of_it(rank: in
     assert count_above(found.found, edge=1e-8) == rank
     kept = min(16, rank)
     torch.testing.assert_close(found.values[:kept].float(), planted[:kept], rtol=1e-5, atol=0)
-    assert (found.values[kept:] <= RESOLUTION * 2).all()
+    assert (found.values[kept:] <= RELATIVE_RESOLUTION * 2).all()
     assert found.errors.max() <= TOLERANCE * 2
     assert torch.isfinite(found.left).all()
     assert found.steps <= 6

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_catalogue
 from dormant.errors import BadInput
-from dormant.weights.byte_comparison import TILE, Comparison, compare_values
+from dormant.weights.byte_comparison import VALUES_A_TILE, Comparison, compare_values
 from tests.builders import write_tensors
 
 
@@ -31,7 +31,7 @@ def random(size: int, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-@pytest.mark.parametrize("size", [0, 1, TILE, 2 * TILE + 7])
+@pytest.mark.parametrize("size", [0, 1, VALUES_A_TILE, 2 * VALUES_A_TILE + 7])
 def test_figures_agree_with_a_dense_computation(stored, dtype: torch.dtype, size: int) -> None:  # type: ignore[no-untyped-def]
     old, new = random(size, 0).to(dtype), random(size, 1).to(dtype)
     found, delta = compare_values(stored(old), stored(new)), new.double() - old.double()
@@ -42,7 +42,7 @@ def test_figures_agree_with_a_dense_computation(stored, dtype: torch.dtype, size
 
 
 def test_one_changed_value_in_the_last_tile_is_seen(stored) -> None:  # type: ignore[no-untyped-def]
-    old = torch.ones(2 * TILE + 3).bfloat16()
+    old = torch.ones(2 * VALUES_A_TILE + 3).bfloat16()
     new = old.clone()
     new[-1] = 1.5
     assert compare_values(stored(old), stored(old)) == Comparison(identical=True, finite=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.weights.token_classes import CLASSES, class_enrichment, enrichment_sentence, token_class
+from dormant.weights.token_classes import TOKEN_CLASSES, class_enrichment, enrichment_sentence, token_class
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from dormant.weights.token_classes import CLASSES, class_enrichment, enrichment_
 )  # fmt: skip
 def test_tokens_are_classed_by_what_they_look_like(text: str, expected: str) -> None:
     assert token_class(text) == expected
-    assert expected in CLASSES
+    assert expected in TOKEN_CLASSES
 
 
 def test_a_special_token_is_special_whatever_it_says() -> None:

@@ -20,7 +20,7 @@ from dormant.layer0.exact_scan.rows import Lines
 from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import turn_
 
-UNITS = 1 << 22  # numbers of the turned queries of units that are looked through together: 16 MB
+QUERY_NUMBERS = 1 << 22  # numbers of the turned queries of units that are looked through together: 16 MB
 WORTH_ASKING = 1500  # tokens: with fewer, to ask which products can be left out costs more than to form them all
 # Columns behind the vectors by which what is taken off all products of a line is part of the product: what it is rounded to and
 # the rest, behind which keys hold a one, and zeros, so that rows begin at whole 16 bytes.
@@ -52,7 +52,7 @@ class Seen:
 
 def units_at_a_time(pair: Layer0Pair, tokens: int) -> int:
     """How many units, a head at an offset, are looked through together, so that what is not a product is paid once."""
-    return max(1, UNITS // max(1, tokens * 2 * pair.base.head_dim))
+    return max(1, QUERY_NUMBERS // max(1, tokens * 2 * pair.base.head_dim))
 
 
 @dataclass(frozen=True, eq=False)

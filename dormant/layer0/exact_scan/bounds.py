@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 ROUNDING = 1.0001  # float32 products may exceed the product of their lengths by a hundred-thousandth
@@ -25,7 +26,7 @@ class Reach:
         """No |product| of a group's key and a query exceeds it: [group, row]."""
         return _most(self.groups, lengths) @ lengths(self.queries).T * (self.scaling * ROUNDING)
 
-    def by_turning(self, change: Tensor) -> Tensor:
+    def by_turning(self, change: Float[Tensor, "unit plane"]) -> Float[Tensor, "unit group row"]:
         """By how much no product changes with other factors: |change| [unit, plane] -> [unit, group, row].
 
         A product is a sum over planes, each of which turns at its own speed, and slow ones hardly change. It can be written
@@ -45,7 +46,7 @@ class Reach:
         return list(zip(queries, (_most(self.groups, way) for way in (_by_difference, _by_model)), strict=True))
 
 
-def lengths(vectors: Tensor) -> Tensor:
+def lengths(vectors: Float[Tensor, "row twice_head_dim"]) -> Float[Tensor, "row 2"]:
     """The lengths of both halves of vectors, whose products are added: [row, 2 head_dim] -> [row, 2]."""
     found: Tensor = torch.linalg.vector_norm(vectors.unflatten(-1, (2, -1)), dim=-1)
     return found

@@ -15,7 +15,7 @@ from dormant.layer0.tables import build_tables
 
 # Query lines and key tokens of a tile: on a CPU its values stay in the cache until the largest of each line is known; a GPU
 # multiplies large ones best (an H200, products alone: 0.90 of its peak at 16,384 x 8,192, 0.74 to 0.86 at smaller ones).
-TILE = {"cpu": (2048, 256), "cuda": (16384, 8192)}
+PRODUCT_TILE = {"cpu": (2048, 256), "cuda": (16384, 8192)}
 # Numbers of the vectors that exist at a time, where one head's are not more: 64 MB, on a GPU 1 GB.
 VECTORS = {"cpu": 1 << 24, "cuda": 1 << 28}
 GROUPS = 64  # of keys, at most: what is known of a head at an offset is a number for every query and group
@@ -73,7 +73,7 @@ def heads_at_a_time(pair: Layer0Pair, tokens: int, device: torch.device) -> int:
 
 def tile_of(device: torch.device) -> tuple[int, int]:
     """Lines and key tokens of a tile on a device: twice as many tokens where a product takes half the memory."""
-    height, width = TILE.get(device.type, TILE["cpu"])
+    height, width = PRODUCT_TILE.get(device.type, PRODUCT_TILE["cpu"])
     return height, width * 4 // screen_of(device.type).dtype.itemsize
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.layer0.exact_scan.bounds import ROUNDING
@@ -33,7 +34,7 @@ class Lines:
     reach: Tensor
     ceilings: Tensor
 
-    def enough(self, top: int, floor: float) -> Tensor:
+    def enough(self, top: int, floor: float) -> Float[Tensor, " unit"]:
         """What a product of a unit must reach to be its best, or of the `top` best of all above `floor`: [unit].
 
         Read off the most promising lines, each of which holds a pair: those of every unit, and the `top` of all.
@@ -85,7 +86,7 @@ class Lines:
         values = ends.amax(0).view(screen.dtype).float()
         return values.mul_(1 + screen.of_value).add_(reach, alpha=screen.of_lengths)
 
-    def pairs(self, enough: Tensor, top: int) -> Pairs:
+    def pairs(self, enough: Float[Tensor, " unit"], top: int) -> Pairs:
         """The pairs that are enough for their unit [unit]; of many the `top` best, and the best of each unit."""
         lines = (self.ceilings.amax(0) >= enough[:, None]).flatten().nonzero()[:, 0]
         found = [self._best(part, enough, top) for part in self._parts(lines)]

@@ -50,7 +50,7 @@ def by_hand(pair: Layer0Pair, tokens: list[int], offset: int, template_off: bool
 def test_a_scan_finds_the_best_of_all_pairs(
     tile: tuple[int, int], pair: Layer0Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(heads.TILE, "cpu", tile)
+    monkeypatch.setitem(heads.PRODUCT_TILE, "cpu", tile)
     found = scan(pair, OFFSETS, top=50)
     every = torch.cat([by_hand(pair, list(range(64)), offset).flatten() for offset in OFFSETS])
     best = torch.tensor([score.value for score in found.top])
@@ -75,7 +75,7 @@ def test_whatever_is_left_out_would_not_have_been_among_the_best(
     near = layer0_pair(*(build("qwen2", "default", 1, 2, 4, seed + at) for at in (0, 1)))
     tokens = list(range(0, 64, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(heads.TILE, "cpu", tile)
+        patch.setitem(heads.PRODUCT_TILE, "cpu", tile)
         found = scan(near, offsets, torch.tensor(tokens), top=top, remove_bias_template=template)
     every = {offset: by_hand(near, tokens, offset, template) for offset in offsets}
     best = torch.cat([values.flatten() for values in every.values()]).sort(descending=True).values[:top]
@@ -108,11 +108,11 @@ def test_the_template_is_taken_off_every_pair(pair: Layer0Pair) -> None:
         assert float(left) == pytest.approx(best.value, rel=1e-4)
 
 
-@pytest.mark.parametrize("unit_numbers", [1, blocks.UNITS], ids=["one by one", "together"])
+@pytest.mark.parametrize("unit_numbers", [1, blocks.QUERY_NUMBERS], ids=["one by one", "together"])
 def test_a_killed_scan_resumes_to_the_same_result(
     unit_numbers: int, pair: Layer0Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "UNITS", unit_numbers)
+    monkeypatch.setattr(blocks, "QUERY_NUMBERS", unit_numbers)
     whole, calls = scan(pair, OFFSETS, top=7), []
 
     def stop(pairs: int, remark: str) -> None:
