@@ -109,11 +109,12 @@ def calibration() -> str:
 
 
 def reference() -> str:
-    """A line for each page of the reference, with the first sentence of the module's or folder's docstring."""
+    """A line for each page of the reference: the first sentence of its docstring, or its floor's purpose."""
     rows = ["| module or folder | what it is |", "|---|---|"]
+    purposes = {name: floor["purpose"] for floor in read_floors() for name in floor["names"]}
     for name in library():
         folder = ROOT / "dormant" / name
         file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-        sentence = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        sentence = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or purposes[name]).split("\n")[0]
         rows.append(f"| [`dormant.{name}`](reference/{name}.md) | {sentence} |")
     return "\n".join(rows)
