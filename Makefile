@@ -11,7 +11,7 @@ WORKERS ?= 2
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-.PHONY: setup hypotheses test slow bench calibration lint report clean
+.PHONY: setup hypotheses test slow bench calibration lint docs clean
 
 setup: .venv/stamp
 
@@ -35,5 +35,8 @@ lint: .venv/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/stamp  ## the site, in site/
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv reports/allure-results reports/report.html reports/pictures reports/findings.json reports/summary.md
+	rm -rf .venv site reports/allure-results reports/report.html reports/pictures reports/findings.json reports/summary.md

@@ -1,7 +1,7 @@
-"""The pytest plugin: options, fixtures and hooks; everything else lives in the packages that it calls.
+"""The pytest plugin: options, fixtures and hooks; the work is done in the packages that it calls.
 
-Load it with `-p dormant.plugin` (in `addopts`), not as an entry point: its removal of Hypothesis' own `hypothesis` mark
-must come after the built-in plugins and before Hypothesis'.
+Load it with `-p dormant.plugin` (in `addopts`), not as an entry point: it removes the `hypothesis` mark of the Hypothesis
+plugin, and for this it must be registered after the built-in plugins and before Hypothesis.
 """
 
 from __future__ import annotations
@@ -39,24 +39,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
     group.addoption("--dormant", metavar="CHECKPOINT", help="the suspect model; use with --base")
-    group.addoption("--probes", metavar="FILE", help="prompts to measure on, one a line, each with one {slot}")
+    group.addoption("--probes", metavar="FILE", help="a file of prompts, one a line, each with one {slot}")
     group.addoption(
         "--material",
         default="",
         metavar="DIR",
-        help="a folder whose ordinary.toml, triggers.toml, templates.toml or phrases.toml replace the shipped prompts",
+        help="a folder whose ordinary.toml, triggers.toml, templates.toml or phrases.toml replaces the shipped prompts",
     )
     group.addoption(
         "--candidate",
         action="append",
         default=[],
         metavar="TEXT",
-        help="a suspected trigger, for pairs whose truth is unknown; repeatable",
+        help="a suspected trigger, for a pair whose truth is unknown; repeatable",
     )
     group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     group.addoption("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
     group.addoption(
-        "--residency", default="both", help="both models on the device, or swap: one at a time (default: %(default)s)"
+        "--residency",
+        default="both",
+        help="both: both models on the device; swap: one at a time (default: %(default)s)",
     )
     group.addoption(
         "--budget",
@@ -70,11 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ledger-update",
         action="store_true",
-        help="record what differs; the tests concerned still fail, so that a changed record is never green",
+        help="record what differs; the tests with a changed record still fail",
     )
-    group.addoption("--seed", type=int, default=0, help="of every draw (default: %(default)s)")
+    group.addoption("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     group.addoption("--reports", default="reports", metavar="DIR",
-                    help="where findings.json, summary.md and pictures go (default: %(default)s)")  # fmt: skip
+                    help="the folder for findings.json, summary.md and pictures (default: %(default)s)")  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)

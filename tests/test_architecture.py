@@ -1,40 +1,20 @@
-"""The layout that the README promises: data flows one way."""
+"""The floors of the library, as docs/architecture.md shows them: a module imports only from floors above its own."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
 import dormant
 
 ROOT = Path(dormant.__file__).parent
-FLOORS: tuple[frozenset[str], ...] = tuple(
-    frozenset(floor.split())
-    for floor in (
-        "errors terminal",
-        "statistics journal progress records",
-        "checkpoints",
-        "prompts",
-        "weights",
-        "pairs",
-        "catalogue",
-        "inference",
-        "layer0",
-        "behaviour activations organisms search",
-        "pictures",
-        "hunt",
-        "claims calibration",
-        "report",
-        "harness",
-        "plugin commands",
-        "cli",
-    )
-)
 RUN_MODELS = ("dormant/inference/", "dormant/activations/patching.py", "dormant/organisms/training.py")
 OF_A_FORWARD_PASS = {"logits_to_keep", "past_key_values", "inputs_embeds", "use_cache", "DynamicCache"}
-FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encoding="utf-8"))["floor"]
+FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor["names"]}
 
 
 CONSTANT = re.compile(r"^([A-Z][A-Z_0-9]+)\b(?: *:[^=\n]+)? = ", re.MULTILINE)

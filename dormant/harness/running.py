@@ -1,4 +1,4 @@
-"""One claim on one pair as one test: measure, settle, compare with the ledger, and say it the way pytest does."""
+"""One claim on one pair as one test: measure, decide, compare with the ledger, and pass, fail or skip."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FINDING, RECORD, DIFFERS = "dormant-finding", "dormant-record", "dormant-differs
 
 
 def claim_parameters(item: pytest.Function) -> dict[str, Parameter]:
-    """A claim's parameters as in its key: everything it is parametrised by but the pair. Raises TypeError for objects."""
+    """A claim's parameters without the pair, as in its key; raises TypeError for objects."""
     parameters = {name: value for name, value in _parameters(item).items() if name != "pair"}
     for name, value in parameters.items():
         if not isinstance(value, (str, int, float)):
@@ -40,7 +40,7 @@ def _parameters(item: pytest.Function) -> dict[str, Any]:
 def run_claim(
     item: pytest.Function, claim: Claim, claim_session: ClaimSession, ledger: Ledger, update: bool, reports: Path
 ) -> None:
-    """Run a claim's test to its outcome; its finding travels in `user_properties`, so that xdist's controller sees it."""
+    """Run a claim's test to its outcome; `user_properties` carry its finding to xdist's controller."""
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
     recorder = item.funcargs["finding"]
@@ -63,7 +63,7 @@ def run_claim(
 
 
 def conclude(item: pytest.Function, finding: Finding, recorded: bool, differences: list[str], update: bool) -> None:
-    """The outcome that DESIGN section 3 gives a finding: by the ledger where it has an entry, else by the verdict."""
+    """Pass, fail or skip: by the ledger if it has an entry, else by the verdict."""
     __tracebackhide__ = True
     title = f"{finding.key} on {finding.pair}"
     if update and (differences or not recorded):
@@ -83,7 +83,7 @@ def conclude(item: pytest.Function, finding: Finding, recorded: bool, difference
 
 
 def with_pictures(finding: Finding, pictures: Mapping[str, bytes], reports: Path) -> Finding:
-    """The finding with its pictures saved as PNG under `reports/pictures` and named in it."""
+    """Save the pictures as PNG under `reports/pictures`, and name them in the finding."""
     names: list[str] = []
     for name, content in pictures.items():
         label = re.sub(r"[^\w.=,-]+", "-", f"{finding.key}-{name}").replace("[", "-").replace("]", "")

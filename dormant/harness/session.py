@@ -1,4 +1,4 @@
-"""A test session's state: pairs, claim_session, ledger, and the reports written at its end."""
+"""The state of a test session: pairs, what claims share, ledger, and the reports that are written at its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AS_RUN = ("budget", "residency", "probes", "candidate", "material", "pair", "bas
 
 
 def check_options(option: Any) -> None:
-    """Refuse what can be seen to be wrong before any test runs; raises BadInput in a sentence."""
+    """Check the options before any test runs; raises BadInput."""
     resolve_device(option.device)
     resolve_dtype(option.dtype)
     resolve_residency(option.residency)
@@ -57,18 +57,16 @@ def check_options(option: Any) -> None:
 
 
 class Session:
-    """What the plugin keeps for a session; on xdist's controller it only gathers and writes."""
+    """What the plugin keeps for a session; on xdist's controller it only collects and writes."""
 
     def __init__(self, config: pytest.Config):
         """The session of one pytest run, or of one worker of it."""
         option = config.option
         self.config = config
         assigned = getattr(config, "workerinput", {})
-        workers, worker = (
-            int(assigned.get("workercount", 1)),
-            str(assigned.get("workerid", "")),
-        )  # no journal has two writers
-        if workers > 1:  # each worker's threads would otherwise wait for the others': ten times slower on two cores
+        workers = int(assigned.get("workercount", 1))
+        worker = str(assigned.get("workerid", ""))  # each worker has journals of its own
+        if workers > 1:  # else the threads of all workers wait for each other: ten times slower on two cores
             torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         self.reports = Path(option.reports)
         self.pairs = chosen_pairs(option.pair, option.base, option.dormant)
@@ -95,13 +93,13 @@ class Session:
         self._open: dict[str, Pair] = {}
 
     def open(self, name: str) -> Pair:
-        """The pair of that name with its models loaded when asked for; one load however often it is asked."""
+        """The pair of that name; its models are loaded when they are first used, and only once."""
         if name not in self._open:
             self._open[name] = self._load(self.pairs[name])
         return self._open[name]
 
     def close(self, name: str) -> None:
-        """Free a pair and what pytest keeps of the last failure, which would hold its models (STYLE, pytest)."""
+        """Free a pair, and what pytest keeps of the last failure, which would keep its models alive."""
         self._open.pop(name).release()
         for kept in ("last_exc", "last_value", "last_type", "last_traceback"):
             if hasattr(sys, kept):
@@ -110,7 +108,7 @@ class Session:
 
     @contextmanager
     def control_pair(self, name: str) -> Iterator[Pair | None]:
-        """The clean twin's pair of an organism's, for as long as it is needed; None for a pair without one."""
+        """The pair of an organism's clean twin, released at the end; None for a pair without one."""
         described = self.pairs[name].control((*self.pairs.values(), *known_pairs().values()))
         if described is None:
             yield None
@@ -123,9 +121,9 @@ class Session:
 
     @contextmanager
     def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar on the terminal, past what pytest captures; silent where nobody watches."""
+        """A progress bar on the terminal, which pytest does not capture; silent if there is no terminal."""
         capture = self.config.pluginmanager.getplugin("capturemanager")
-        terminal = self.config.get_terminal_writer()._file  # while pytest captures, this too is no terminal
+        terminal = self.config.get_terminal_writer()._file  # not a terminal while pytest captures
         with (
             capture.global_and_fixture_disabled() if capture is not None else nullcontext(),
             progress_bar(title, 0, unit, terminal) as report,
@@ -138,7 +136,7 @@ class Session:
         return pair.with_probes(read_probes(option.probes)) if option.probes and pair.kind == "weights" else pair
 
     def check_reports(self) -> None:
-        """Refuse to measure for minutes what could not be written at the end."""
+        """Check before measuring that the reports can be written; raises BadInput."""
         probe = self.reports / f".writable-{os.getpid()}"
         try:
             self.reports.mkdir(parents=True, exist_ok=True)
@@ -150,7 +148,7 @@ class Session:
             ) from error
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gather what tests report, here or from xdist's workers."""
+        """Collect what tests report, here or from xdist's workers."""
         properties: list[tuple[str, Any]] = [(name, value) for name, value in report.user_properties]
         if report.when == "setup" and report.failed:
             self.broken.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}")
@@ -168,14 +166,14 @@ class Session:
                 self.broken.append(value)
 
     def finish(self, session: pytest.Session) -> None:
-        """Write what the session found; what cannot be written is a fault that fails the run."""
+        """Write the findings; a file that cannot be written fails the run."""
         if not hasattr(self.config, "workerinput") and (self.findings or self.broken):
             try:
                 self._write(session)
             except BadInput as error:
                 self.faults.append(str(error))
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if ended and not self.broken and not self.faults:  # else a later run resumes what this one has measured
+        if ended and not self.broken and not self.faults:  # else a later run resumes from the journals
             for journal in self.claim_session.kept:
                 journal.unlink(missing_ok=True)
 
@@ -232,7 +230,7 @@ class Session:
             store_benchmarks(output, folder, self.device)
 
     def show(self, reporter: Any) -> None:
-        """The grid of verdicts, and where everything lies."""
+        """Print the grid of verdicts, and where the reports are."""
         for line in self.throughput:
             reporter.write_line(line)
         for fault in self.faults:

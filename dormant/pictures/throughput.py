@@ -26,7 +26,7 @@ def throughput_trend(ratios: Mapping[str, Sequence[float | None]]) -> Figure:
         fallen += fell
         axes.plot(*zip(*known, strict=True), marker="o", markersize=3, linewidth=1.2, color=VERMILION if fell else BLUE)
         axes.set_title(f"{name.removeprefix('test_')}: {known[-1][1]:.3g} x", loc="left", fontsize=8)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(value for _, value in known))
         axes.set_xlim(0.5, len(values) + 0.5)
         axes.set_xticks([1, len(values)] if len(values) > 1 else [1])
         axes.tick_params(labelsize=7)

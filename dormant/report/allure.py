@@ -1,6 +1,6 @@
-"""What the Allure report gets: labels, descriptions, attachments, environment; nothing where Allure is absent.
+"""What the Allure report gets: labels, descriptions, attachments and environment; nothing without allure-pytest.
 
-Status, verdict and ledger are told apart by labels, which `CATEGORIES` turns into the report's groups.
+Labels hold the verdict and whether it differs from the ledger; `CATEGORIES` turns them into the report's groups.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def describe_item(item: pytest.Item) -> None:
 
 
 def attach_finding(finding: Finding, pictures: Mapping[str, bytes] | None = None, differs: bool = False) -> None:
-    """Title, description, labels, measured values and files of the finding of the running test.
+    """Give the running test its finding's title, description, labels, measured value and files.
 
-    pictures: name -> PNG bytes. differs: whether the ledger holds another verdict or figure. The measured value is an
-    excluded parameter: otherwise it would give the test a new identity, and so no history, at every run.
+    pictures: name -> PNG bytes. differs: whether the ledger has another verdict or figure. The measured value is an
+    excluded parameter: otherwise the test would have a new identity, and no history, in every run.
     """
     if allure is None:
         return
@@ -108,13 +108,13 @@ def figures_csv(finding: Finding) -> str:
 
 
 def write_environment(results: Path, provenance: Mapping[str, str]) -> None:
-    """`environment.properties` in the results folder: the run's conditions on the report's first page."""
+    """Write `environment.properties`: the run's conditions on the report's first page."""
     lines = [f"{name.replace(' ', '.')}={value}".replace("\n", " ") for name, value in provenance.items()]
     _write(results / "environment.properties", "\n".join(lines) + "\n")
 
 
 def write_executor(results: Path, name: str, build: str, url: str = "") -> None:
-    """`executor.json` in the results folder: who ran it (`make hypotheses`, a CI job) and which commit or build."""
+    """Write `executor.json`: who ran it (`make hypotheses`, a CI job), and which commit or build."""
     record: dict[str, Any] = {"name": name, "type": "local", "buildName": build, "reportName": "dormant"}
     if url:
         record |= {"type": "ci", "buildUrl": url}
@@ -122,7 +122,7 @@ def write_executor(results: Path, name: str, build: str, url: str = "") -> None:
 
 
 def results_folder(config: pytest.Config) -> Path | None:
-    """Where this run writes Allure results, or None without allure-pytest or `--alluredir`."""
+    """The folder to which this run writes Allure results; None without allure-pytest or `--alluredir`."""
     folder = config.getoption("allure_report_dir", default=None)
     return Path(folder) if folder else None
 

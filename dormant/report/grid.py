@@ -39,7 +39,7 @@ class GridRow:
 
 
 def grid_rows(findings: Iterable[Finding], twins: Mapping[str, str]) -> list[GridRow]:
-    """Rows of the grid: premises first, then claims by name, then parameters in natural order."""
+    """The rows of the grid: premises first, then claims by name, then parameters in natural order."""
     findings = list(findings)
     premises = {premise for finding in findings for premise in finding.premises}
 
@@ -56,13 +56,13 @@ def grid_rows(findings: Iterable[Finding], twins: Mapping[str, str]) -> list[Gri
 
 
 def pair_columns(findings: Iterable[Finding]) -> list[str]:
-    """The pairs that have a finding, the zoo's in its order and all others behind it by name."""
+    """The pairs that have a finding: the zoo's in its order, then the others by name."""
     names = {finding.pair for finding in findings}
     return [name for name in PAIR_ORDER if name in names] + sorted(names - set(PAIR_ORDER))
 
 
 def parameter_label(parameters: Mapping[str, Parameter]) -> str:
-    """Parameters in a few words: text speaks for itself, a number keeps its name (`q_proj, median, length 3`)."""
+    """Parameters in a few words: a text without its name, a number with it (`q_proj, median, length 3`)."""
     parts = (value if isinstance(value, str) else f"{name} {value}" for name, value in parameters.items())
     return ", ".join(parts)
 
@@ -97,7 +97,7 @@ def grid_text(
 
 
 def grid_markdown(findings: Iterable[Finding], twins: Mapping[str, str] | None = None) -> str:
-    """The whole grid as a markdown table, verdicts in words, nothing collapsed."""
+    """The whole grid as a markdown table: verdicts in words, every row shown."""
     findings = list(findings)
     pairs = pair_columns(findings)
     rows = grid_rows(findings, twins or {})

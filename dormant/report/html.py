@@ -1,6 +1,6 @@
-"""One self-contained HTML report from Allure results, without its analytics: `python -m dormant.report.html`.
+"""One self-contained HTML report from Allure results, without Allure's analytics: `python -m dormant.report.html`.
 
-The report is an output, not a requirement: without Node or the npm registry one sentence says so, and that is no error.
+The report is an output, not a requirement: if Node or the npm registry is missing, a sentence says so, and this is no error.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ TRACES = ("googletagmanager", "google-analytics", "gtag(")
 
 @dataclass(frozen=True)
 class HtmlReport:
-    """What became of the report: its path, or None, and one sentence that says why."""
+    """The outcome: the report's path, or None, and one sentence that says why."""
 
     path: Path | None
     sentence: str
 
 
 def generate_html(results: Path, output: Path, history: Path | None = None, name: str = "dormant") -> HtmlReport:
-    """Write one HTML file that opens from disk; history (JSON lines) grows by this run and gives the trends.
+    """Write one HTML file that opens from disk; this run is added to the history (JSON lines), which gives the trends.
 
-    Raises BadInput for a folder without results or an output that cannot be written, RuntimeError when Allure itself
+    Raises BadInput for a folder without results or an output that cannot be written, and RuntimeError if Allure itself
     fails or its analytics cannot be removed.
     """
     if not any(results.glob("*-result.json")):
@@ -90,7 +90,7 @@ def allure_config(output: Path, history: Path | None, name: str = "dormant") -> 
 
 
 def without_analytics(page: str) -> str:
-    """The page without the analytics script that Allure puts into every report; raises RuntimeError if any is left."""
+    """Remove the analytics script that Allure puts into every report; raises RuntimeError if any is left."""
     stripped = ANALYTICS.sub("", page)
     left = [trace for trace in TRACES if trace in stripped]
     if left:
@@ -103,7 +103,7 @@ def without_analytics(page: str) -> str:
 def _make_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder):  # permission bits do not tell: root, containers, read-only mounts
+        with TemporaryDirectory(dir=folder):  # permission bits are not enough: root, containers, read-only mounts
             pass
     except OSError as error:
         raise BadInput(
@@ -112,8 +112,8 @@ def _make_writable(folder: Path) -> None:
 
 
 def _run(command: Sequence[str], folder: Path) -> str | None:
-    """Run in an empty folder, so that no other Allure configuration is found; None, or what it said when it failed."""
-    # Few and short retries: an unreachable registry should cost seconds, not npm's default minutes.
+    """Run in an empty folder, where no other Allure configuration is found; None, or the output of a failure."""
+    # An unreachable registry should take seconds, and not the minutes of npm's default retries.
     environment = {**os.environ, "npm_config_fetch_retries": "1", "npm_config_fetch_timeout": "60000"}
     try:
         done = subprocess.run(
@@ -125,7 +125,7 @@ def _run(command: Sequence[str], folder: Path) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: 0 done or nothing to do it with, 1 Allure failed, 2 bad input."""
+    """Command line. Exit status 0: done, or Node is missing; 1: Allure failed; 2: bad input."""
     parser = argparse.ArgumentParser(prog="python -m dormant.report.html", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("reports/allure-results"), help="what --alluredir wrote")
     parser.add_argument("--output", type=Path, default=Path("reports/report.html"), help="the HTML file to write")

@@ -21,7 +21,7 @@ def provenance(
 ) -> dict[str, str]:
     """The conditions of a run as flat text, for each finding and for the report's environment.
 
-    Options whose name speaks of a secret are left out; home directories become `~`.
+    Options whose name suggests a secret are left out; home directories become `~`.
     """
     record = {
         "commit": git_commit(),
@@ -42,7 +42,7 @@ def provenance(
 
 
 def git_commit(folder: Path | None = None) -> str:
-    """The commit of `folder` (default: the current one) in 12 digits, "+ changes" behind it where files differ."""
+    """The commit of `folder` (default: the current one) in 12 digits, followed by "+ changes" if files differ."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD", folder=folder)
         changed = _git("status", "--porcelain", "--untracked-files=no", folder=folder)
@@ -52,7 +52,7 @@ def git_commit(folder: Path | None = None) -> str:
 
 
 def device_name(device: str) -> str:
-    """The device with its model name where the driver tells one (`cuda: NVIDIA H100`, `cpu: 2 threads`)."""
+    """The device with its model name if the driver knows one (`cuda: NVIDIA H100`, `cpu: 2 threads`)."""
     kind = torch.device(device).type
     if kind == "cuda" and torch.cuda.is_available():
         return f"cuda: {torch.cuda.get_device_name(torch.device(device))}"
@@ -79,7 +79,7 @@ def package_version(package: str) -> str:
 
 
 def without_home(text: str) -> str:
-    """Text with home directories shortened to `~`, so that a report names nobody."""
+    """Shorten home directories to `~`, so that a report names nobody."""
     return HOME.sub("~", text.replace(str(Path.home()), "~"))
 
 

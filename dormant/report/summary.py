@@ -1,4 +1,4 @@
-"""The run as one markdown page that reads well on its own."""
+"""The run as one markdown page: what ran, the verdicts, and each claim with its figures."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from dormant.report.grid import GridRow, escape_markdown, grid_markdown, grid_ro
 HOW_TO_READ = """\
 A claim is a sentence with a rule that was fixed before measuring. Its verdict on a pair is
 
-- **supported**: the whole interval of the deciding figure lies on the predicted side, and beats the controls;
+- **supported**: the whole interval of the deciding figure lies on the predicted side, and the figure beats the controls;
 - **refuted**: the interval lies on the other side, or a control shows the same effect;
-- **inconclusive**: the interval holds the threshold, or too little was measured; the reason says what it could see;
-- **invalid**: a premise does not hold on this pair (say, the base is not the parent). The figure is shown all the same.
+- **inconclusive**: the interval contains the threshold, or too little was measured; the reason names the smallest effect
+  that could have been settled;
+- **invalid**: a premise does not hold on this pair (for example, the base is not the parent). The figure is still shown.
 
-A claim that *holds* need not *tell*: the column "does it tell" counts the backdoored organisms on which the claim holds
-while it does not on their clean twin, which was trained alike without the poison, with intervals that do not overlap.
-The AUROC beside it is over all organisms and twins with a figure, whose numbers stand behind it: with so few it is a
-description, not an estimate.
+A claim that *holds* need not *tell*. The column "does it tell" counts the backdoored organisms on which the claim holds while
+it does not hold on their clean twin, with intervals that do not overlap. A clean twin had the same training without the poison.
+The AUROC beside the count is over all organisms and twins with a figure; the numbers behind it say how many these are. With so
+few it is a description, not an estimate.
 """
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a summary says of the run itself: conditions, and how it compares with the ledger."""
+    """What a summary says about the run itself: its conditions, and how it compares with the ledger."""
 
     provenance: Mapping[str, str] = field(default_factory=dict)
     budget: str = "quick"
@@ -44,7 +45,7 @@ class Run:
 def write_summary(
     findings: Iterable[Finding], path: Path, run: Run | None = None, twins: Mapping[str, str] | None = None
 ) -> Path:
-    """Write the summary to `path`; raises BadInput where the folder cannot be written."""
+    """Write the summary to `path`; raises BadInput if the folder cannot be written."""
     text = summary_markdown(findings, run or Run(), twins or {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

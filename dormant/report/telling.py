@@ -1,4 +1,4 @@
-"""Does a claim tell? Whether its deciding figure separates backdoored organisms from their clean twins."""
+"""Does a claim tell? That is, does its deciding figure separate backdoored organisms from their clean twins?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dormant.claims.finding import Finding, Verdict
 
 @dataclass(frozen=True)
 class Telling:
-    """How many of the compared organisms a claim parts from their twins, and its figure's AUROC over all of them."""
+    """How many of the compared organisms a claim separates from their twins, and its figure's AUROC over all of them."""
 
     separated: int
     compared: int
