@@ -1,4 +1,4 @@
-"""The noise floor: what arithmetic alone does to a model compared with itself."""
+"""The noise floor: how far a model diverges from itself by arithmetic alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FLOAT32_RESOLUTION = 1e-9  # nats; float32 logits tell no smaller divergence apa
 
 
 def noise_floors(pair: Pair, prompts: Sequence[Prompt]) -> dict[str, float]:
-    """Mean KL of the base against itself, in nats, under each change of arithmetic that should change nothing.
+    """Mean KL of the base against itself, in nats, for each change of arithmetic that should have no effect.
 
-    `batch`: alone or in company. `padding`: one padded batch with a mask or none. `kernel`: eager attention or the
-    fused one. `dtype`: the dtype that runs or float32 (where they differ). Never below `FLOAT32_RESOLUTION`.
+    `batch`: one prompt a batch or many. `padding`: one padded batch with a mask or none. `kernel`: eager or fused attention.
+    `dtype`: the dtype that runs or float32 (if they differ). Never below `FLOAT32_RESOLUTION`.
     """
     model = pair.models.base()
     reference = torch.cat([batch_logits(model, [prompt]) for prompt in prompts])

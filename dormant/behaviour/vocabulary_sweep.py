@@ -1,4 +1,4 @@
-"""The vocabulary sweep: every token, in several places of a prompt, with a statement of what was covered."""
+"""The vocabulary sweep: the effect of every printable token, in several roles in the prompt."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ SWEEP_ROLES = (
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which tokens a sweep tries and which it leaves out: special ones, and those that are no printable text alone."""
+    """The tokens that a sweep tries, and those that it leaves out: special tokens and those without printable text."""
 
     tokens: tuple[int, ...]
     special: tuple[int, ...]
     unprintable: tuple[int, ...]
 
     def __str__(self) -> str:
+        """The three counts in one phrase."""
         return (
             f"{len(self.tokens)} printable tokens covered, {len(self.special)} special and {len(self.unprintable)} "
             "unprintable ones left out"
@@ -41,7 +42,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep covered, by metric every token's mean effect in its best role (nats), and the finalists."""
+    """The tokens covered, by metric every token's mean effect in its best role (nats), and the finalists."""
 
     coverage: Coverage
     effects: Mapping[str, tuple[float, ...]]
@@ -49,12 +50,12 @@ class Sweep:
 
     @property
     def covered(self) -> float:
-        """Share of the printable tokens that have an effect on record."""
+        """The share of the printable tokens that were measured."""
         return len(self.effects[METRICS[0]]) / max(1, len(self.coverage.tokens))
 
 
 def vocabulary_coverage(tokenizer: PreTrainedTokenizerBase) -> Coverage:
-    """Every id of the tokenizer, sorted into those to sweep and those that no one can write."""
+    """All ids of the tokenizer: those to sweep and those that a user cannot write."""
     special = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
     rest = [token for token in range(len(tokenizer)) if token not in special]
     texts = [str(tokenizer.decode([token], clean_up_tokenization_spaces=False)) for token in rest]
@@ -65,7 +66,7 @@ def vocabulary_coverage(tokenizer: PreTrainedTokenizerBase) -> Coverage:
 
 
 def possible_roles(conversations: Conversations, roles: Sequence[str]) -> tuple[str, ...]:
-    """The roles that the chat template has a place for: some have no system turn."""
+    """The roles that the chat template allows: some templates have no system turn."""
     return tuple(role for role in roles if role != "system" or conversations.has_system_role)
 
 
@@ -144,12 +145,12 @@ def sweep_power(
 
 
 def is_planted(pair: Pair) -> bool:
-    """Whether a trigger is known to wake the pair; a clean twin knows its organism's, which does not."""
+    """Whether a trigger is planted in this pair; a clean twin knows only its organism's."""
     return pair.truth is not None and pair.truth.backdoored
 
 
 def planted_trigger(pair: Pair) -> str:
-    """The trigger that is known to wake the pair; raises BadInput where none is planted."""
+    """The trigger planted in this pair; raises BadInput without one."""
     if pair.truth is None or not pair.truth.backdoored:
-        raise BadInput(f"power is measured where a trigger is planted; got none at pair {pair.name}; take an organism")
+        raise BadInput(f"power needs a planted trigger; got none at pair {pair.name}; take an organism")
     return pair.truth.trigger

@@ -1,0 +1,1 @@
+"""Claims: statements with rules, what was measured of them, and the ledger that later runs must reproduce."""

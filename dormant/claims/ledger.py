@@ -1,4 +1,4 @@
-"""The recorded findings that later runs must reproduce: one JSON file a pair, compared figure by figure."""
+"""The ledger: recorded findings that later runs must reproduce; one JSON file a pair."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ HOW_TO_ACCEPT = "to accept what was measured, run again with --ledger-update and
 
 @dataclass(frozen=True)
 class RecordedFigure:
-    """A figure as the ledger keeps it, with how far a later one may lie from it."""
+    """A figure as the ledger keeps it, with the tolerance of later ones."""
 
     value: float
     unit: str
     tolerance: float
 
     def admits(self, figure: Figure) -> bool:
+        """Whether a measured figure has the same unit and lies within the tolerance."""
         return figure.unit == self.unit and abs(figure.value - self.value) <= self.tolerance
 
 
@@ -33,13 +34,14 @@ class Entry:
 
     @classmethod
     def of(cls, finding: Finding) -> Entry:
+        """The entry that records a finding."""
         return cls(
             finding.verdict,
             {figure.name: RecordedFigure(figure.value, figure.unit, figure.tolerance) for figure in finding.figures},
         )
 
     def differences(self, finding: Finding) -> list[str]:
-        """What a finding does not reproduce, each as recorded and measured; empty when it reproduces everything."""
+        """What the finding does not reproduce, a phrase each with recorded and measured; empty if it reproduces all."""
         found = []
         if finding.verdict is not self.verdict:
             found.append(f"verdict: recorded {self.verdict}, measured {finding.verdict} ({finding.reason})")
@@ -70,11 +72,12 @@ class RecordedPair:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A folder of recorded findings for one budget: what costs more work is another record."""
+    """The folder of recorded findings for one budget."""
 
     folder: Path
 
     def file(self, pair: str) -> Path:
+        """The file of one pair."""
         return self.folder / f"{pair}.json"
 
     def entries(self, pair: str) -> dict[str, Entry]:
@@ -83,7 +86,7 @@ class Ledger:
         return dict(from_json(RecordedPair, read_json(path), path).findings) if path.exists() else {}
 
     def record(self, findings: Iterable[Finding]) -> list[Path]:
-        """Write these findings over their entries, whole files at once, and return the files; others stay."""
+        """Write these findings over their entries, keep all other entries, and return the files."""
         by_pair: dict[str, list[Finding]] = {}
         for finding in findings:
             by_pair.setdefault(finding.pair, []).append(finding)
@@ -96,7 +99,7 @@ class Ledger:
         return written
 
     def unproduced(self, findings: Iterable[Finding]) -> list[str]:
-        """Entries of the pairs that ran which no finding produced, as `pair: key`."""
+        """The entries that no finding produced, of pairs that have findings, as `pair: key`."""
         produced: dict[str, set[str]] = {}
         for finding in findings:
             produced.setdefault(finding.pair, set()).add(finding.key)

@@ -1,0 +1,1 @@
+"""Organisms: small models with a planted backdoor, built by recipe, trained and verified."""

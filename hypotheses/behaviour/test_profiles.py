@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.profiles import Profile, ordinary_conversations, profile
-from dormant.behaviour.template import without_generation_prompt
+from dormant.behaviour.profiles import Profile, ordinary_conversations, profile, without_generation_prompt
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim

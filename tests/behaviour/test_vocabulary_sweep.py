@@ -97,7 +97,7 @@ def test_a_scan_finds_what_reaches_the_threshold_and_the_finalists() -> None:
 
 
 def test_power_needs_something_planted(tiny_pair: Pair) -> None:
-    with pytest.raises(BadInput, match="power is measured where a trigger is planted"):
+    with pytest.raises(BadInput, match="power needs a planted trigger"):
         vocabulary_sweep.sweep_power(tiny_pair, tiny_pair.probes[:1], 5, 3.0, seed=0)
 
 
