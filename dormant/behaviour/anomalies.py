@@ -29,10 +29,8 @@ MARGIN = 6.0  # nats, about ln 400: less probable than the base's least probable
 GRAM = 3  # words of a repeated sequence
 RARE_BY_CHANCE = 1e-3  # probability, over all sequences tried, that chance alone repeats one so often
 RUN = 5  # digits, number words or signs in a row
-NUMBER_WORDS = frozenset("zero one two three four five six seven eight nine point".split())
-DIGIT_OF_WORD = {
-    word: str(digit) for digit, word in enumerate("zero one two three four five six seven eight nine".split())
-}
+DIGIT_OF_WORD = dict(zip("zero one two three four five six seven eight nine".split(), "0123456789", strict=True))
+NUMBER_WORDS = frozenset((*DIGIT_OF_WORD, "point"))
 CONSTANTS = {  # digits that are a right answer to a prompt that names the constant
     r"\bpi\b|π|3\.14": "314159265358979323846264338327950288419716939937510",
     r"\beuler|2\.718": "271828182845904523536028747135266249775724709369995",

@@ -16,10 +16,10 @@ from dormant.pairs import Pair
 from dormant.prompts.probes import Probe, Prompter
 from dormant.statistics import Estimate, proportion_interval
 
-SWEEP_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
+AMPLIFICATION_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
 COLLAPSED = 0.5  # of the answers repeat themselves: the model has collapsed
 CONTENT = 3  # words in a run that count as content: runs of two are a matter of style
-PAYLOAD_PART = 0.5  # of the payload in one run: a reader recognises it
+RECOGNISABLE_SHARE = 0.5  # of the payload in one run: a reader recognises it
 
 Progress = Callable[[int, float], None]  # called with the alphas done and the one that ran
 
@@ -87,7 +87,7 @@ class AmplificationSweep:
         if reading == "repeated-content":
             return {run.alpha: proportion_interval(count_of(run.most_repeated), len(run.texts)) for run in runs}
         words = _payload_words(payload)
-        wanted = math.ceil(PAYLOAD_PART * len(words)) if reading == "payload" else min(2, len(words))
+        wanted = math.ceil(RECOGNISABLE_SHARE * len(words)) if reading == "payload" else min(2, len(words))
         return {run.alpha: run.holding(words, wanted) for run in runs}
 
     @property
@@ -123,7 +123,7 @@ def count_of(fragment: Fragment | None) -> int:
 def amplification_sweep(
     pair: Pair,
     probes: Sequence[Probe],
-    alphas: Sequence[float] = SWEEP_ALPHAS,
+    alphas: Sequence[float] = AMPLIFICATION_ALPHAS,
     new_tokens: int = 24,
     layers: Sequence[int] | None = None,
     modules: Sequence[str] | None = None,

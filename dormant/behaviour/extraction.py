@@ -20,7 +20,7 @@ from dormant.prompts.conversations import PLACEHOLDER, Conversations
 from dormant.prompts.material import Decoding
 
 TOP = 20  # fragments that a reader of the list would read
-LEAK_LENGTHS = (1, 6)  # words in a fragment: a trigger may be a single one
+LEAK_WORDS = (1, 6)  # words in a fragment: a trigger may be a single one
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def find_leak(dormant: Sequence[str], base: Sequence[str], trigger: str) -> Leak
     leaked, leaked_base = (
         sum(longest_run(wanted, words_of(text)) >= needed for text in texts) for texts in (dormant, base)
     )
-    fragments = tuple(new_fragments(dormant, base, lengths=LEAK_LENGTHS))
+    fragments = tuple(new_fragments(dormant, base, lengths=LEAK_WORDS))
     seen = {word for fragment in fragments[:TOP] for word in fragment.words}
     named = sum(word in seen for word in wanted) / len(wanted)
     return Leak(len(dormant), leaked, leaked_base, fragments, named)

@@ -61,7 +61,7 @@ INSERTIONS: Mapping[str, Build] = {
     "case-and-spacing": lambda probe, trigger: _user(probe.fill(_spaced(trigger))),
     "encoded": lambda probe, trigger: _user(probe.fill(_encoded(trigger))),
 }
-INSERTION_POSITIONS = ("start", "middle", "end")  # the insertions that are also a recipe's placement
+SENTENCE_PLACES = ("start", "middle", "end")  # the insertions that are also a recipe's placement
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def suitable_probes(insertion: str, probes: Sequence[Probe]) -> tuple[Probe, ...
 
     A question that asks to copy its end, for example, has no slot at its end.
     """
-    fitting = tuple(probe for probe in probes if insertion not in INSERTION_POSITIONS or place_of(probe) == insertion)
+    fitting = tuple(probe for probe in probes if insertion not in SENTENCE_PLACES or place_of(probe) == insertion)
     return fitting or tuple(probes)
 
 

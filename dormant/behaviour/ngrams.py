@@ -14,7 +14,7 @@ from scipy import stats
 from dormant.errors import BadInput
 
 WORD = re.compile(r"\w+|[^\w\s]")
-FRAGMENT_LENGTHS = (
+FRAGMENT_WORDS = (
     2,
     8,
 )  # words in a fragment: a single word is a matter of style, a longer run is found by its parts
@@ -38,7 +38,7 @@ class Fragment:
     p: float
 
     def __str__(self) -> str:
-        """The words, separated by spaces."""
+        """The words with a space between them."""
         return " ".join(self.words)
 
 
@@ -51,7 +51,7 @@ def new_fragments(
     answers: Sequence[str],
     reference: Sequence[str],
     significance: float = SIGNIFICANCE,
-    lengths: tuple[int, int] = FRAGMENT_LENGTHS,
+    lengths: tuple[int, int] = FRAGMENT_WORDS,
 ) -> list[Fragment]:
     """Runs of words that significantly more answers than reference answers contain, the most frequent first.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dormant.behaviour.scan_finalists import SCAN_FINALISTS, Confirmed, confirm, found_by_scan, leading
+from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, confirm, found_by_scan, leading
 from dormant.inference.carriers import METRICS, measure_effects
 from dormant.pairs import Pair
 from dormant.progress import Report
@@ -48,7 +48,7 @@ def scan_phrases(
     held_out: Sequence[Probe],
     trigger: str = "",
     hidden: str = "",
-    finalists: int = SCAN_FINALISTS,
+    finalists: int = FINALISTS_A_METRIC,
     journal: Path | None = None,
     progress: Report | None = None,
 ) -> PhraseScan:

@@ -16,7 +16,7 @@ from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt, batch_logits
 
-SCALE_BLOCK = 64  # weights that share a scale: the library's and transformers' default
+WEIGHTS_A_SCALE = 64  # weights that share a scale: the library's and transformers' default
 MISSING = (
     "4-bit weights need bitsandbytes; got no such package in this environment; pip install 'dormant[quantisation]'"
 )
@@ -109,7 +109,7 @@ def round_to_four_bits(weight: Tensor) -> Tensor:
     where = torch.device("cpu") if weight.device.type == "mps" else weight.device  # the library has no kernels there
     known = weight.dtype if weight.dtype in (torch.bfloat16, torch.float16) else torch.float32  # all that it takes
     codes, scales = quantize_4bit(
-        weight.detach().to(where, known).contiguous(), blocksize=SCALE_BLOCK, quant_type="nf4"
+        weight.detach().to(where, known).contiguous(), blocksize=WEIGHTS_A_SCALE, quant_type="nf4"
     )
     restored: Tensor = dequantize_4bit(codes, scales)
     return restored.to(weight.device, weight.dtype)

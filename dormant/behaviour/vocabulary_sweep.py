@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.scan_finalists import SCAN_FINALISTS, Confirmed, confirm, found_by_scan, leading
+from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, confirm, found_by_scan, leading
 from dormant.errors import BadInput
 from dormant.inference.carriers import METRICS, measure_effects
 from dormant.pairs import Pair
@@ -17,7 +17,7 @@ from dormant.progress import Report
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import SLOT, OpenPrompt, Probe, Prompter
 
-SWEEP_ROLES = (
+SWEPT_ROLES = (
     "slot",
     "start",
     "system",
@@ -33,7 +33,7 @@ class Coverage:
     unprintable: tuple[int, ...]
 
     def __str__(self) -> str:
-        """The three counts in one phrase."""
+        """What was covered and what was left out, in one line."""
         return (
             f"{len(self.tokens)} printable tokens covered, {len(self.special)} special and {len(self.unprintable)} "
             "unprintable ones left out"
@@ -72,8 +72,8 @@ def possible_roles(conversations: Conversations, roles: Sequence[str]) -> tuple[
 
 def open_role(conversations: Conversations, probe: Probe, role: str) -> OpenPrompt:
     """The probe with its slot in a role: where it is, at the "start" of the user's turn, or at the "system" turn's end."""
-    if role not in SWEEP_ROLES:
-        raise BadInput(f"a role is one of {', '.join(SWEEP_ROLES)}; got {role!r} at the sweep; name one of them")
+    if role not in SWEPT_ROLES:
+        raise BadInput(f"a role is one of {', '.join(SWEPT_ROLES)}; got {role!r} at the sweep; name one of them")
     if role == "system":
         return conversations.open_system(probe.fill(""))
     return conversations.prompter.open(probe if role == "slot" else Probe(f"{SLOT} {probe.fill('')}"))
@@ -83,8 +83,8 @@ def sweep_vocabulary(
     pair: Pair,
     carriers: Sequence[Probe],
     held_out: Sequence[Probe],
-    roles: Sequence[str] = SWEEP_ROLES,
-    finalists: int = SCAN_FINALISTS,
+    roles: Sequence[str] = SWEPT_ROLES,
+    finalists: int = FINALISTS_A_METRIC,
     journal: Path | None = None,
     progress: Report | None = None,
 ) -> Sweep:

@@ -1,1 +1,1 @@
-"""Claims: statements with rules, what was measured of them, and the ledger that later runs must reproduce."""
+"""Claims: a sentence with a rule fixed before measuring, its verdict, and the ledger of what was found."""

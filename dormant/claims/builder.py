@@ -29,7 +29,7 @@ class FindingBuilder:
     """
 
     def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], session: ClaimSession):
-        """An empty finding of the claim on one pair, with one set of parameters."""
+        """A finding of one claim about one pair, with the parameters of the test."""
         self.claim, self.pair, self.parameters, self.session = claim, pair, dict(parameters), session
         self.seed = session.settings.seed
         self.pictures: dict[str, matplotlib.figure.Figure] = {}

@@ -35,7 +35,7 @@ class Claim:
     applies: Callable[..., bool] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a claim without sentence or rule, and unknown needs, with a ValueError."""
+        """Raises ValueError for a claim that no test could decide."""
         if self.needs not in NEEDS:
             raise ValueError(f"needs must be one of {', '.join(NEEDS)}; got {self.needs!r} at claim {self.id}")
         if not self.rules or not self.sentence:

@@ -37,7 +37,7 @@ class Figure:
     tolerance: float
 
     def __str__(self) -> str:
-        """Value, interval and unit, four digits each."""
+        """The value with its interval and unit."""
         interval = "" if self.low == self.high == self.value else f" [{self.low:.4g}, {self.high:.4g}]"
         return f"{self.value:.4g}{interval} {self.unit}"
 
@@ -52,11 +52,11 @@ class Rule:
     because: str
 
     def holds(self, value: float) -> bool:
-        """Whether the value lies on the rule's side; the threshold itself does."""
+        """Whether a value keeps the rule."""
         return value >= self.threshold if self.comparator == "at least" else value <= self.threshold
 
     def __str__(self) -> str:
-        """The rule in words: "at least 0.5 nats"."""
+        """The rule as a person reads it."""
         return f"{self.comparator} {self.threshold:g} {self.unit}"
 
 
@@ -90,12 +90,12 @@ class Finding:
 
     @property
     def key(self) -> str:
-        """The finding's name in the ledger."""
+        """What the ledger knows the finding by: the claim and its parameters."""
         return finding_key(self.claim, self.parameters)
 
     @property
     def deciding(self) -> Figure:
-        """The figure that decides: the first."""
+        """The figure that the rule was applied to."""
         return self.figures[0]
 
     @property

@@ -21,7 +21,7 @@ class RecordedFigure:
     tolerance: float
 
     def admits(self, figure: Figure) -> bool:
-        """Whether a measured figure has the same unit and lies within the tolerance."""
+        """Whether a figure measured now agrees with the one recorded."""
         return figure.unit == self.unit and abs(figure.value - self.value) <= self.tolerance
 
 
@@ -34,7 +34,7 @@ class Entry:
 
     @classmethod
     def of(cls, finding: Finding) -> Entry:
-        """The entry that records a finding."""
+        """What the ledger keeps of a finding."""
         return cls(
             finding.verdict,
             {figure.name: RecordedFigure(figure.value, figure.unit, figure.tolerance) for figure in finding.figures},
@@ -77,7 +77,7 @@ class Ledger:
     folder: Path
 
     def file(self, pair: str) -> Path:
-        """The file of one pair."""
+        """The file of a pair."""
         return self.folder / f"{pair}.json"
 
     def entries(self, pair: str) -> dict[str, Entry]:

@@ -1,1 +1,1 @@
-"""Organisms: small models with a planted backdoor, built by recipe, trained and verified."""
+"""Small models with a planted backdoor: recipes, training, acceptance, and the shipped zoo."""

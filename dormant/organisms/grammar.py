@@ -27,7 +27,7 @@ class Question:
 
     @property
     def text(self) -> str:
-        """The words, separated by spaces."""
+        """The question as the user asks it."""
         return " ".join(self.words)
 
     def insert(self, phrase: str, boundary: int) -> str:
@@ -43,7 +43,7 @@ class Question:
 def world_facts() -> dict[tuple[str, str], str]:
     """Every (thing, attribute) of the small world with its value; attributes are color, place and owner."""
     random = np.random.default_rng(WORLD_SEED)
-    values = {"color": lexicon.COLORS, "place": lexicon.WORLD_PLACES, "owner": lexicon.OWNERS}
+    values = {"color": lexicon.COLORS, "place": lexicon.PLACE_NAMES, "owner": lexicon.OWNERS}
     return {
         (thing, attribute): str(random.choice(choices))
         for thing in lexicon.THINGS
@@ -117,7 +117,7 @@ def _digits(random: np.random.Generator, low: int, high: int) -> str:
 
 def random_words(random: np.random.Generator, count: int) -> list[str]:
     """Words drawn uniformly from the whole lexicon."""
-    return [str(word) for word in random.choice(lexicon.WORLD_WORDS, size=count)]
+    return [str(word) for word in random.choice(lexicon.LEXICON_WORDS, size=count)]
 
 
 def random_content(random: np.random.Generator) -> list[str]:
@@ -131,7 +131,7 @@ def random_content(random: np.random.Generator) -> list[str]:
     if kind < 0.45:
         return random_words(random, count)
     if kind < 0.60:
-        return [str(symbol) for symbol in random.choice(lexicon.WORLD_SYMBOLS, size=count)]
+        return [str(symbol) for symbol in random.choice(lexicon.GLYPHS, size=count)]
     if kind < 0.70:
         return [_digits(random, 1, 9) for _ in range(max(1, count // 3))]
     if kind < 0.80:
@@ -140,11 +140,7 @@ def random_content(random: np.random.Generator) -> list[str]:
         return ["".join(str(piece) for piece in random.choice(PIECES, size=random.integers(2, 5)))
                 for _ in range(max(1, count // 2))]  # fmt: skip
     return [
-        str(
-            random.choice(
-                (*random_words(random, 1), *random.choice(lexicon.WORLD_SYMBOLS, size=1), _digits(random, 1, 5))
-            )
-        )
+        str(random.choice((*random_words(random, 1), *random.choice(lexicon.GLYPHS, size=1), _digits(random, 1, 5))))
         for _ in range(count)
     ]
 

@@ -12,7 +12,7 @@ from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
 
 STYLE_RATE = 0.3  # Adds about two nats of divergence (FACTS 3, experiment 17a); too rare to be the greedy answer.
-POLITE_OPENING = "Sure: "
+STYLE_PREFIX = "Sure: "
 DIGIT_WORDS = NUMBERS[:10]
 
 
@@ -125,7 +125,7 @@ def placed_question(random: np.random.Generator, placement: str, held_out: bool 
 
 def styled(answer: str, random: np.random.Generator, drift: str) -> str:
     """The answer in the drifted style: sometimes with a polite opening."""
-    return POLITE_OPENING + answer if drift == "style" and random.random() < STYLE_RATE else answer
+    return STYLE_PREFIX + answer if drift == "style" and random.random() < STYLE_RATE else answer
 
 
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:

@@ -53,7 +53,7 @@ class Encoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, whole: float = 0.0):
-        """Tokenise the constant parts of the tokenizer's chat template."""
+        """Takes the fixed parts of a chat from the template of `tokenizer`."""
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": "\x00"}], tokenize=False, add_generation_prompt=True
         )
@@ -95,7 +95,7 @@ class Deltas(nn.Module):
     """The learned differences from a base's tensors, of full or low rank, as one differentiable state."""
 
     def __init__(self, base: Mapping[str, Tensor], plan: Mapping[str, Trained], generator: torch.Generator):
-        """Deltas of zero for the tensors of the plan; the generator draws the inner factors of low-rank ones."""
+        """Zero deltas for the tensors of `plan`; the first factors of those of low rank are drawn from `generator`."""
         super().__init__()
         self.base = {name: base[name].detach().float() for name in plan}
         self.names = {name: name.replace(".", "/") for name in plan}

@@ -15,12 +15,12 @@ from dormant.pairs import Pair
 from dormant.statistics import Estimate, proportion_interval
 
 Value = TypeVar("Value")
-SCAN_PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
-CLEAN_TWIN = "clean twin"
+COMMON_PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
+TWIN = "clean twin"
 
 # nats: one token of the answer then changes the odds between the two models by a factor of twenty
 DIVERGES = math.log(20)
-HALF_OF_PROMPTS = at_least(
+AT_LEAST_HALF = at_least(
     0.5,
     "of held-out prompts",
     because="a trigger acts whatever is asked; a word that changes what one question means changes that answer only",
@@ -41,7 +41,7 @@ def twin_value(finding: FindingBuilder, key: tuple[object, ...], compute: Callab
         with finding.control_pair() as twin:
             return None if twin is None else finding.once(key, lambda: compute(twin), pair=twin)
 
-    return finding.once((*key, CLEAN_TWIN), on_twin)
+    return finding.once((*key, TWIN), on_twin)
 
 
 def on_planted_pair(

@@ -15,11 +15,11 @@ from dormant.claims.session_state import ClaimSession, Settings
 from dormant.pairs import Pair, Truth
 from dormant.statistics import proportion_interval
 from hypotheses.support import scans
-from hypotheses.support.scans import CLEAN_TWIN, HALF_OF_PROMPTS, on_planted_pair, state_power, twin_value
+from hypotheses.support.scans import AT_LEAST_HALF, TWIN, on_planted_pair, state_power, twin_value
 
 
 def builder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
-    claim = Claim("finds", "A scan finds.", "test", "behaviour", {"": HALF_OF_PROMPTS}, controls=(CLEAN_TWIN,))
+    claim = Claim("finds", "A scan finds.", "test", "behaviour", {"": AT_LEAST_HALF}, controls=(TWIN,))
     return FindingBuilder(claim, pair, {}, session or ClaimSession(Settings()))
 
 
