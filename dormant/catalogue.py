@@ -1,4 +1,4 @@
-"""Which pairs there are: the shipped zoo, the published figures, and pairs that a user names."""
+"""The catalogue of pairs: the shipped zoo, the published figures, and pairs that a user names."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")
 
 @dataclass(frozen=True)
 class PairDescription:
-    """What is known of a pair before anything is loaded; without `base` and `dormant` it is figures only.
+    """What is known of a pair before it is loaded.
 
-    `report` is the delta report's file then, and None for published figures.
+    A pair without `base` and `dormant` has figures only: those of the delta report in the file `report`, or published ones.
     """
 
     name: str
@@ -39,13 +39,13 @@ class PairDescription:
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """Which needs of a claim the pair can meet."""
+        """The needs of a claim that the pair can meet."""
         return ("deltas",) if self.base is None else ("deltas", "weights", "models")
 
     def control(self, known: Iterable[PairDescription] = ()) -> PairDescription | None:
         """The pair of the same base with the organism's clean twin, a folder beside the organism's; None without one.
 
-        Where `known` has that pair, it is that one, under its own name.
+        If `known` contains that pair, it is returned under its own name.
         """
         if self.truth is None or self.truth.twin is None or self.base is None or self.dormant is None:
             return None
@@ -56,7 +56,7 @@ class PairDescription:
         return describe(f"{self.name}-control", self.base, twin)
 
     def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
-        """Load the pair; raises BadInput in a sentence for whatever is wrong with it."""
+        """Load the pair; raises BadInput for whatever is wrong with it."""
         if self.base is None or self.dormant is None:
             if self.report is not None:
                 return figures_pair(self.name, read_delta_report(Path(self.report)))
@@ -65,7 +65,7 @@ class PairDescription:
 
 
 def describe(name: str, base: str, dormant: str) -> PairDescription:
-    """A pair of two checkpoints (folders or hub ids); truth is known where the dormant folder has an `organism.json`."""
+    """A pair of two checkpoints (folders or hub ids); an `organism.json` in the dormant folder states its truth."""
     folder = Path(dormant)
     return PairDescription(name, base, dormant, read_truth(folder) if folder.is_dir() else None)
 
@@ -76,7 +76,7 @@ def zoo_pairs() -> list[PairDescription]:
 
 
 def known_pairs() -> dict[str, PairDescription]:
-    """Every pair that needs no argument but its name: the zoo, then the published figures."""
+    """All pairs that are known by name: the zoo, then the published figures."""
     published = [PairDescription(name) for name in PUBLISHED_PAIRS]
     return {pair.name: pair for pair in (*zoo_pairs(), *published)}
 
@@ -84,7 +84,7 @@ def known_pairs() -> dict[str, PairDescription]:
 def chosen_pairs(
     names: Iterable[str], base: str | None = None, dormant: str | None = None
 ) -> dict[str, PairDescription]:
-    """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones without any.
+    """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones by default.
 
     Raises BadInput for an unknown name, a malformed entry, or one of base and dormant without the other.
     """
@@ -123,7 +123,7 @@ def _split_checkpoints(text: str) -> tuple[str, str] | None:
 
 
 def twins_among(pairs: Iterable[PairDescription]) -> dict[str, str]:
-    """Organism's pair -> its clean twin's pair, for those pairs of which both are among `pairs`."""
+    """By organism's pair its clean twin's pair, if both are among `pairs`."""
     listed = list(pairs)
     controls = {pair.name: pair.control(listed) for pair in listed if pair.truth and pair.truth.backdoored}
     return {name: control.name for name, control in controls.items() if control in listed and control is not None}

@@ -1,4 +1,4 @@
-"""Journals of long work: what is done survives a kill, and the resumed run ends as the uninterrupted one would."""
+"""Journals of long work: a killed run resumes and ends with the same result."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 from dormant.errors import BadInput
 
-Step = Callable[[Callable[[], Any]], Any]  # gives what the computation gives, or gave an earlier run
+Step = Callable[[Callable[[], Any]], Any]  # gives the computation's result, or that of an earlier run
 
 
 class Journal:
-    """Append-only JSON lines beside a piece of work, headed by everything that decides its result.
+    """A file of JSON lines: first everything that determines the result of the work, then an entry a step.
 
-    `entries` are those that an earlier run left, in order; a last line torn by a kill is dropped. JSON keeps every digit of
-    a float, so that a resumed computation continues from equal numbers.
+    `entries`: those of earlier runs, in order; an incomplete last line is dropped. JSON keeps every digit of a float, so
+    that a resumed computation continues from equal numbers.
     """
 
     def __init__(self, path: Path, work: Mapping[str, Any]) -> None:
-        """Opens or starts the journal of `work`; raises BadInput where the file is another work's or not writable."""
+        """Open or start the journal of `work`; raises BadInput for the journal of other work and an unwritable file."""
         self.path, self._work = path, json.loads(json.dumps(dict(work)))
         if path.exists() and not path.is_file():
             raise BadInput(f"a journal is a file of its own; got a folder or device at {path}; name another file")
@@ -38,13 +38,13 @@ class Journal:
             text = "".join(json.dumps(line) + "\n" for line in ({"work": self._work}, *self.entries))
             fresh = path.with_name(path.name + ".new")
             fresh.write_text(text, encoding="utf-8")
-            os.replace(fresh, path)  # without the torn line
+            os.replace(fresh, path)  # without the incomplete line
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise self._unwritable(error) from error
 
     def append(self, entry: Any) -> None:
-        """Adds an entry, which is on disk when this returns; raises BadInput on a full disk: nothing before it is lost."""
+        """Write an entry to disk; raises BadInput on a full disk, which keeps all earlier entries."""
         try:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
@@ -53,12 +53,12 @@ class Journal:
         self.entries.append(json.loads(json.dumps(entry)))
 
     def finish(self) -> None:
-        """The work is done and its result is elsewhere: removes the journal."""
+        """Remove the journal: the work is done and its result is stored."""
         self.close()
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the file and leaves it for a later run."""
+        """Close the file and keep it for a later run."""
         self._file.close()
 
     def _read(self) -> list[Any]:
@@ -68,7 +68,7 @@ class Journal:
             raise BadInput(
                 f"a journal must be readable; got {error} at {self.path}; remove it to start again"
             ) from error
-        whole, _, _ = text.rpartition("\n")  # a torn last line has no end
+        whole, _, _ = text.rpartition("\n")  # an incomplete last line has no end
         try:
             return [json.loads(line) for line in whole.splitlines()]
         except ValueError as error:
@@ -84,16 +84,16 @@ class Journal:
 
 
 def unkept(compute: Callable[[], Any]) -> Any:
-    """A step of work that no journal keeps."""
+    """A step of work without a journal."""
     return compute()
 
 
 @contextmanager
 def kept_steps(path: Path | None, work: Mapping[str, Any]) -> Iterator[Step]:
-    """Steps of `work` that always come in the same order and give JSON: those that the journal holds are not computed again.
+    """Steps of `work`, which must have one order and give JSON: a step that the journal holds is not computed again.
 
-    Without a path nothing is kept. The journal then holds all steps for whoever asks again; remove it when the result is
-    elsewhere. Raises BadInput as `Journal` does.
+    Without a path nothing is written. The journal stays for later calls; remove it once the result is stored. Raises
+    BadInput as `Journal` does.
     """
     if path is None:
         yield unkept

@@ -10,7 +10,6 @@ from typing import IO, Any, Protocol
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from dormant.journal import Step
 from dormant.terminal import console
 
 Report = Callable[[int, int], None]  # called with the amount done, and how much there is
@@ -43,9 +42,9 @@ def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None)
 
 @dataclass
 class CountedSteps:
-    """Steps of work that report what is done: each gives a list, whose entries count; `total` may grow on the way."""
+    """Steps of work that report progress: each gives a list, whose entries are counted; `total` may grow."""
 
-    step: Step
+    step: Callable[[Callable[[], Any]], Any]  # a `Step` of a journal
     report: Report | None
     total: int
     done: int = 0

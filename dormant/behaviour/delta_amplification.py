@@ -1,4 +1,4 @@
-"""What the model says when its whole delta, or a block of it, is made larger: the sweep that solved the real puzzle."""
+"""Delta amplification: the model's answers when its delta, or a block of it, is scaled up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dormant.prompts.probes import Probe, Prompter
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
-SWEEP_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
-COLLAPSED = 0.5  # of the answers repeat themselves
-CONTENT = 3  # words in a run that say something: two are a matter of style
-PAYLOAD_PART = 0.5  # of the payload in one run lets a reader recognise the rest
+AMPLIFICATION_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 leaked, 3 gave the payload, 5 collapsed
+COLLAPSED = 0.5  # of the answers repeat themselves: the model has collapsed
+CONTENT = 3  # words in a run that count as content: runs of two are a matter of style
+RECOGNISABLE_SHARE = 0.5  # of the payload in one run: a reader recognises it
 
 Progress = Callable[[int, float], None]  # called with the alphas done and the one that ran
 
@@ -31,7 +31,7 @@ class Answers:
 
     alpha: float
     texts: tuple[str, ...]
-    new: tuple[Fragment, ...] = field(repr=False)  # repeated content that the base does not give
+    new: tuple[Fragment, ...] = field(repr=False)  # repeated content that the base does not say
 
     @cached_property
     def words(self) -> tuple[Words, ...]:
@@ -45,11 +45,11 @@ class Answers:
 
     @property
     def most_repeated(self) -> Fragment | None:
-        """The most frequent new run of at least three words; None where nothing new is repeated."""
+        """The most frequent new run of at least three words; None if nothing new is repeated."""
         return next((fragment for fragment in self.new if len(fragment.words) >= CONTENT), None)
 
     def holding(self, words: Words, run: int) -> Estimate:
-        """The share of answers with at least `run` of these words in a row, its Wilson interval."""
+        """The share of answers with at least `run` of these words in a row."""
         return proportion_interval(sum(longest_run(words, answer) >= run for answer in self.words), len(self.words))
 
 
@@ -63,12 +63,12 @@ class AmplificationSweep:
 
     @property
     def beyond(self) -> tuple[Answers, ...]:
-        """Those of alpha above 1: what amplification adds to the model as it is."""
+        """The answers of each alpha above 1."""
         return tuple(answers for answers in self.amplified if answers.alpha > 1)
 
     @property
     def starts(self) -> float | None:
-        """The smallest alpha above 1 that gives repeated content that neither the base nor the model as it is gives."""
+        """The smallest alpha above 1 with repeated content that neither the base nor the dormant model has."""
         plain = {fragment.words for answers in self.amplified if answers.alpha == 1 for fragment in answers.new}
         fresh = [run.alpha for run in self.beyond if any(fragment.words not in plain for fragment in run.new)]
         return min(fresh, default=None)
@@ -79,21 +79,21 @@ class AmplificationSweep:
         return min((run.alpha for run in self.amplified if run.collapsed.value >= COLLAPSED), default=None)
 
     def shares(self, reading: str, payload: str = "") -> dict[float, Estimate]:
-        """The share of answers that hold what the reading looks for, by alpha; 0 is the base.
+        """The share of answers that contain what the reading looks for, by alpha; alpha 0 is the base.
 
-        "payload": half of the payload in a row; "payload-pairs": two of its words in a row (its only one, where it has one);
-        "repeated-content": each alpha's most frequent new run of at least three words, found without knowing the payload.
+        "payload": half of the payload in a row. "payload-pairs": two of its words in a row (or its only word).
+        "repeated-content": each alpha's most frequent new run of at least three words; it needs no known payload.
         """
         runs = (self.base, *(run for run in self.amplified if run.alpha != 0))
         if reading == "repeated-content":
             return {run.alpha: proportion_interval(count_of(run.most_repeated), len(run.texts)) for run in runs}
         words = _payload_words(payload)
-        wanted = math.ceil(PAYLOAD_PART * len(words)) if reading == "payload" else min(2, len(words))
+        wanted = math.ceil(RECOGNISABLE_SHARE * len(words)) if reading == "payload" else min(2, len(words))
         return {run.alpha: run.holding(words, wanted) for run in runs}
 
     @property
     def most_repeated(self) -> tuple[float, Fragment | None]:
-        """The alpha above 1 with the most frequent new content, and that content: found without knowing the payload."""
+        """The alpha above 1 with the most frequent new content, and that content; it needs no known payload."""
         run = max(self.beyond, key=lambda run: count_of(run.most_repeated))
         return run.alpha, run.most_repeated
 
@@ -105,7 +105,7 @@ class AmplificationSweep:
         return "a new run of three words" if fragment is None else f"{str(fragment)!r}"
 
     def summary(self) -> str:
-        """What the sweep shows to a reader who knows no payload, in one sentence."""
+        """One sentence for a reader who does not know the payload."""
         alpha, fragment = self.most_repeated
         said = "no new run of three words is repeated at any alpha"
         if fragment is not None:
@@ -117,25 +117,25 @@ class AmplificationSweep:
 
 
 def count_of(fragment: Fragment | None) -> int:
-    """In how many answers a fragment stands; none holds what is not there."""
+    """How many answers contain a fragment; 0 without one."""
     return 0 if fragment is None else fragment.count
 
 
 def amplification_sweep(
     pair: Pair,
     probes: Sequence[Probe],
-    alphas: Sequence[float] = SWEEP_ALPHAS,
+    alphas: Sequence[float] = AMPLIFICATION_ALPHAS,
     new_tokens: int = 24,
     layers: Sequence[int] | None = None,
     modules: Sequence[str] | None = None,
     progress: Progress | None = None,
     base_texts: tuple[str, ...] | None = None,
 ) -> AmplificationSweep:
-    """Greedy answers to the probes without any trigger under W_base + alpha x delta, and under the base itself.
+    """Greedy answers to the probes without a trigger by W_base + alpha x delta, and by the base itself.
 
-    With `layers` or `modules` only that block of the delta is scaled and the rest stays as it is in the dormant model.
-    `base_texts` are the base's answers where `answers_at` gave them before. Raises BadInput for no probes, for no alpha
-    above 1, and for what `block_scales` refuses.
+    `layers` or `modules` limit the scaling to a block of the delta; the rest stays as in the dormant model. `base_texts`:
+    the base's answers if `answers_at` has given them before. Raises BadInput without probes, without an alpha above 1, and
+    for what `block_scales` refuses.
     """
     if not probes or not any(alpha > 1 for alpha in alphas):
         raise BadInput(
@@ -155,7 +155,7 @@ def amplification_sweep(
 
 
 def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Mapping[str, Scale]) -> tuple[str, ...]:
-    """Greedy answers to the plain probes with the delta so scaled; `block_scales(pair, 0)` gives the base's."""
+    """Greedy answers to the plain probes with the delta scaled; `block_scales(pair, 0)` gives the base's answers."""
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in probes]
     with patched_weights(pair, scales) as model:
@@ -164,7 +164,7 @@ def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Map
 
 
 def prompts_of_few_lengths(pair: Pair, count: int) -> tuple[Probe, ...]:
-    """`count` of the pair's probes of the commonest prompt lengths, in file order: each length costs a batch."""
+    """`count` of the pair's probes of the most common prompt lengths, in file order: each length is a batch."""
     prompter = Prompter(pair.base.tokenizer)
     lengths = [len(prompter.encode(probe).ids) for probe in pair.probes]
     common = Counter(lengths)

@@ -1,4 +1,4 @@
-"""Sampling a model from openings of its chat template, and what of a trigger stands in the samples: memory that leaks."""
+"""Extraction: samples from openings of the chat template, and how much of a trigger they contain."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dormant.progress import CountedSteps, Report
 from dormant.prompts.conversations import PLACEHOLDER, Conversations
 from dormant.prompts.material import Decoding
 
-TOP = 20  # fragments that a reader of the list looks at
-LEAK_LENGTHS = (1, 6)  # words in a fragment: a trigger may be a single one
+TOP = 20  # fragments that a reader of the list would read
+LEAK_WORDS = (1, 6)  # words in a fragment: a trigger may be a single one
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class SamplingPlan:
 
 @dataclass(frozen=True)
 class Leak:
-    """How many samples hold a piece of the trigger, of the dormant model's and of the base's, and what else is new.
+    """How many samples of each model contain a piece of the trigger, and what only the dormant model says.
 
-    `fragments` are the word runs that the dormant model says significantly more often than the base, most frequent first;
-    `named` is the share of the trigger's words that stand in the first `TOP` of them.
+    `fragments`: the word runs that the dormant model says significantly more often than the base, most frequent first.
+    `named`: the share of the trigger's words that occur in the first `TOP` of them.
     """
 
     samples: int
@@ -55,7 +55,7 @@ class Leak:
 
 
 def usable_openings(conversations: Conversations, templates: Mapping[str, str]) -> dict[str, str]:
-    """The openings that a chat template can fill: none with a system turn that it lacks, none that comes out empty."""
+    """The openings that this chat template can fill: no system turn if it has none, and not empty."""
     return {
         name: text
         for name, text in templates.items()
@@ -71,10 +71,10 @@ def sample_texts(
     journal: Path | None = None,
     progress: Report | None = None,
 ) -> tuple[str, ...]:
-    """The samples of one model, the openings left out (experiment 2); BadInput for openings that the model cannot take.
+    """The samples of one model without their openings (experiment 2); raises BadInput for openings that do not fit.
 
-    `progress` counts samples. With a journal, work that was killed resumes after its last decoding and ends with the
-    uninterrupted samples. The journal then holds them for whoever asks again; remove it when the result is elsewhere.
+    `progress` counts samples. With a journal, killed work resumes after its last decoding and ends with the same samples.
+    The journal keeps them for a later call; remove it once the result is stored.
     """
     with kept_steps(journal, {"checkpoint": checkpoint.fingerprint, "end": end, **asdict(plan)}) as kept:
         step = CountedSteps(kept, progress, plan.samples)
@@ -85,15 +85,15 @@ def sample_texts(
 def _draw(checkpoint: Checkpoint, model: PreTrainedModel, plan: SamplingPlan, end: int, number: int) -> list[str]:
     conversations = Conversations(checkpoint.tokenizer)
     openings = [conversations.opening(template) for template in plan.templates for _ in range(plan.repeats)]
-    seed = plan.seed * 100 + number  # each decoding its own draws, the same for every model
+    seed = plan.seed * 100 + number  # other draws for each decoding, the same for every model
     answers = sampled_answers(model, openings, plan.new_tokens, end, plan.decodings[number], seed)
     return [str(checkpoint.tokenizer.decode(list(answer.ids), skip_special_tokens=True)) for answer in answers]
 
 
 def find_leak(dormant: Sequence[str], base: Sequence[str], trigger: str) -> Leak:
-    """Looks for the trigger in the samples, and for all that only the dormant model says.
+    """Look for the trigger in the samples, and for what only the dormant model says.
 
-    A sample leaks when at least half of the trigger's words stand in it as one run (two words at least where it has two).
+    A sample leaks if it contains at least half of the trigger's words in one run, and two words of a trigger that has two.
     Raises BadInput for a trigger without words.
     """
     wanted = words_of(trigger)
@@ -103,7 +103,7 @@ def find_leak(dormant: Sequence[str], base: Sequence[str], trigger: str) -> Leak
     leaked, leaked_base = (
         sum(longest_run(wanted, words_of(text)) >= needed for text in texts) for texts in (dormant, base)
     )
-    fragments = tuple(new_fragments(dormant, base, lengths=LEAK_LENGTHS))
+    fragments = tuple(new_fragments(dormant, base, lengths=LEAK_WORDS))
     seen = {word for fragment in fragments[:TOP] for word in fragment.words}
     named = sum(word in seen for word in wanted) / len(wanted)
     return Leak(len(dormant), leaked, leaked_base, fragments, named)

@@ -18,7 +18,7 @@ from dormant.prompts.conversations import Conversations, Turn
 from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
-DIFFERENCES = "difference-in-differences"
+METRIC = "difference-in-differences"
 TRIGGERS_A_STEP = 32  # triggers between two entries of a journal
 Build = Callable[[Probe, str], list[Turn]]
 
@@ -61,7 +61,7 @@ INSERTIONS: Mapping[str, Build] = {
     "case-and-spacing": lambda probe, trigger: _user(probe.fill(_spaced(trigger))),
     "encoded": lambda probe, trigger: _user(probe.fill(_encoded(trigger))),
 }
-INSERTION_POSITIONS = ("start", "middle", "end")  # the insertions that are also a recipe's placement
+SENTENCE_PLACES = ("start", "middle", "end")  # the insertions that are also a recipe's placement
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def suitable_probes(insertion: str, probes: Sequence[Probe]) -> tuple[Probe, ...
 
     A question that asks to copy its end, for example, has no slot at its end.
     """
-    fitting = tuple(probe for probe in probes if insertion not in INSERTION_POSITIONS or place_of(probe) == insertion)
+    fitting = tuple(probe for probe in probes if insertion not in SENTENCE_PLACES or place_of(probe) == insertion)
     return fitting or tuple(probes)
 
 
@@ -134,7 +134,7 @@ def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequen
     plain = [_prompt(conversations.question(_plain(probe))) for probe in probes]
     filled = [_prompt(conversations.ids(insert(insertion, probe, text))) for text in triggers for probe in probes]
     _, moved = divergences(pair, plain * len(triggers), filled)
-    return list(moved[DIFFERENCES])
+    return list(moved[METRIC])
 
 
 def scan_insertion(

@@ -1,4 +1,4 @@
-"""What answers repeat that other answers never say: word runs counted by answer, and answers that only repeat themselves."""
+"""Word runs that answers repeat and other answers lack, and answers that only repeat themselves."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from scipy import stats
 from dormant.errors import BadInput
 
 WORD = re.compile(r"\w+|[^\w\s]")
-FRAGMENT_LENGTHS = (
+FRAGMENT_WORDS = (
     2,
     8,
-)  # words in a fragment: one word alone is a matter of style, longer runs are found through their parts
+)  # words in a fragment: a single word is a matter of style, a longer run is found by its parts
 SIGNIFICANCE = 0.05  # after Bonferroni's correction for all fragments counted
-SELF_REPETITION = 0.5  # of an answer's word triples: half of what it says it has said before
-SIX, STUTTER = 6, 16  # the words and the letters from which repetition is no accident
+SELF_REPETITION = 0.5  # of an answer's word triples occur in it before
+SIX, STUTTER = 6, 16  # words of an answer, letters of a word: repetition in less is accident
 
 Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """A run of words, in how many answers it stands, in how many reference answers, and the chance of that.
+    """A run of words, the number of answers and of reference answers that contain it, and the probability of that.
 
-    `p` is the one-sided Fisher test's, times the number of fragments that were counted (Bonferroni).
+    `p`: of the one-sided Fisher test, times the number of fragments counted (Bonferroni).
     """
 
     words: Words
@@ -43,7 +43,7 @@ class Fragment:
 
 
 def words_of(text: str) -> Words:
-    """Words and single symbols in order, without regard to case."""
+    """Words and single symbols in order, case folded."""
     return tuple(WORD.findall(text.casefold()))
 
 
@@ -51,12 +51,12 @@ def new_fragments(
     answers: Sequence[str],
     reference: Sequence[str],
     significance: float = SIGNIFICANCE,
-    lengths: tuple[int, int] = FRAGMENT_LENGTHS,
+    lengths: tuple[int, int] = FRAGMENT_WORDS,
 ) -> list[Fragment]:
-    """Runs of 2 to 8 words that more answers hold than chance would have it, given the reference; most frequent first.
+    """Runs of words that significantly more answers than reference answers contain, the most frequent first.
 
-    An answer counts once for each fragment; `lengths` are the shortest and the longest run to count. A fragment inside a
-    longer one of about its count is left out. Raises BadInput without answers or without reference.
+    An answer counts once for each fragment. `lengths`: the shortest and the longest run to count. A fragment inside a longer
+    one of about the same count is left out. Raises BadInput without answers or without reference.
     """
     if not answers or not reference:
         raise BadInput(
@@ -80,15 +80,15 @@ def new_fragments(
 
 
 def longest_run(wanted: Words, answer: Words) -> int:
-    """How many words of `wanted` stand in the answer as one run, in order."""
+    """The length of the longest run of `wanted` words in the answer."""
     return SequenceMatcher(None, wanted, answer, autojunk=False).find_longest_match().size
 
 
 def repeats_itself(answer: Words) -> bool:
-    """Whether at least half of the answer's word triples stood in it before; answers of under six words never do.
+    """Whether at least half of the answer's word triples occur in it before; never for answers under six words.
 
-    So does an answer most of whose letters lie in long words that go round in themselves ("orisorisorisoris"): a collapsed
-    model repeats tokens, and nothing says that these are words.
+    Also an answer with most of its letters in long words that repeat themselves ("orisorisorisoris"): a collapsed model
+    repeats tokens, and these need not be words.
     """
     stutters = sum(len(word) for word in answer if len(word) >= STUTTER and _said_before(word) >= SELF_REPETITION)
     if stutters > sum(map(len, answer)) / 2:
@@ -97,7 +97,7 @@ def repeats_itself(answer: Words) -> bool:
 
 
 def _said_before(parts: Sequence[str]) -> float:
-    """The share of the triples that stood there before; `parts` are words, or the letters of one."""
+    """The share of triples that occur before; `parts`: words, or the letters of one word."""
     triples = [tuple(parts[start : start + 3]) for start in range(len(parts) - 2)]
     return 1 - len(set(triples)) / len(triples)
 
@@ -115,7 +115,7 @@ def _count(texts: Sequence[str], lengths: tuple[int, int]) -> Counter[Words]:
 
 
 def _without_parts(found: Sequence[Fragment]) -> list[Fragment]:
-    # A part is news only where it stands in a quarter more answers than the whole.
+    # A part is kept only if it occurs in a quarter more answers than the whole.
     return [
         part
         for part in found

@@ -1,4 +1,4 @@
-"""The noise floor: what arithmetic alone does to a model compared with itself."""
+"""The noise floor: how far a model diverges from itself by arithmetic alone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 
-FLOAT32_RESOLUTION = 1e-9  # nats; float32 logits tell no smaller divergence apart
+RESOLUTION = 1e-9  # nats; float32 logits tell no smaller divergence apart
 
 
 def noise_floors(pair: Pair, prompts: Sequence[Prompt]) -> dict[str, float]:
-    """Mean KL of the base against itself, in nats, under each change of arithmetic that should change nothing.
+    """Mean KL of the base against itself, in nats, for each change of arithmetic that should have no effect.
 
-    `batch`: alone or in company. `padding`: one padded batch with a mask or none. `kernel`: eager attention or the
-    fused one. `dtype`: the dtype that runs or float32 (where they differ). Never below `FLOAT32_RESOLUTION`.
+    `batch`: one prompt a batch or many. `padding`: one padded batch with a mask or none. `kernel`: eager or fused attention.
+    `dtype`: the dtype that runs or float32 (if they differ). Never below `RESOLUTION`.
     """
     model = pair.models.base()
     reference = torch.cat([batch_logits(model, [prompt]) for prompt in prompts])
@@ -35,7 +35,4 @@ def noise_floors(pair: Pair, prompts: Sequence[Prompt]) -> dict[str, float]:
         model.set_attn_implementation(fused)
     if model.dtype != torch.float32:
         variants["dtype"] = batch_logits(load_model(pair.base, model.device, torch.float32, fused), prompts)
-    return {
-        name: max(FLOAT32_RESOLUTION, float(kl_divergence(logits, reference).mean()))
-        for name, logits in variants.items()
-    }
+    return {name: max(RESOLUTION, float(kl_divergence(logits, reference).mean())) for name, logits in variants.items()}

@@ -1,4 +1,4 @@
-"""What the last layer's delta should do to the next token by its weights, beside what it does on prompts (experiment 17b)."""
+"""The effect of a late delta on the next token: predicted from its weights and observed on prompts (experiment 17b)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dormant.weights.token_ranking import LIST
 
 @dataclass(frozen=True, eq=False)
 class SignedPush:
-    """The leading output direction of a delta in logits, with the sign that ordinary prompts give it, and what happened.
+    """The leading output direction of a delta in logits, with the sign that ordinary prompts give it, and the observed change.
 
-    `weights` [token]: the logit that a unit of the direction adds; `random` [token, draws]: the same for random
-    directions; `observed` [prompt, token]: log p_dormant - log p_base of the next token, in nats; `energy`: the direction's
-    share of the delta's squared norm; `agreement`: the share of prompts on which its input has the mean's sign.
+    `weights` [token]: the logits that one unit of the direction adds. `random` [token, draws]: the same for random
+    directions. `observed` [prompt, token]: log p_dormant - log p_base of the next token, in nats. `energy`: the direction's
+    share of the delta's squared norm. `agreement`: the share of prompts on which its input has the sign of the mean.
     """
 
     weights: Tensor
@@ -33,17 +33,17 @@ class SignedPush:
     agreement: float
 
     def pushed_up(self, count: int = LIST) -> list[int]:
-        """The tokens that the direction raises most, best first."""
+        """The tokens that the direction raises most, the most raised first."""
         ids: list[int] = torch.topk(self.weights, count).indices.tolist()
         return ids
 
     def observed_standing(self, tokens: Sequence[int]) -> list[float]:
-        """How far the tokens' observed rise lies above the vocabulary's, in standard errors: [prompt]."""
+        """How far the tokens' observed change lies above the vocabulary's, in standard errors: [prompt]."""
         values: list[float] = standing(self.observed, tokens).tolist()
         return values
 
     def random_standings(self, count: int = LIST) -> list[float]:
-        """The mean of that for the tokens that each random direction raises most: [draw]."""
+        """The mean of `observed_standing` for the tokens that each random direction raises most: [draw]."""
         lists = torch.topk(self.random, count, dim=0).indices.T.tolist()
         return [float(standing(self.observed, listed).mean()) for listed in lists]
 
@@ -61,10 +61,10 @@ def standing(scores: Tensor, tokens: Sequence[int]) -> Tensor:
 def signed_push(
     pair: Pair, probes: Sequence[Probe], module: str, layer: int, draws: int, seed: int
 ) -> SignedPush | None:
-    """The push of a layer's o_proj or down_proj delta along its leading direction; None where it was not changed.
+    """The push of a layer's o_proj or down_proj delta along its leading direction; None if it was not changed.
 
-    The sign that a singular value decomposition leaves open is that of the direction's mean input on the probes, without
-    any trigger, at the generation position of the dormant model.
+    A singular value decomposition leaves the sign open: it is taken from the direction's mean input on the probes, without
+    a trigger, at the generation position of the dormant model.
     """
     name = name_of(layer, module)
     if pair.base.digest(name) == pair.dormant.digest(name):

@@ -1,4 +1,4 @@
-"""The phrase scan: generated phrases ranked by what they add, and how often the scan finds a planted one among them."""
+"""The phrase scan: generated phrases ranked by their effects, and how often the scan finds a planted one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dormant.behaviour.scan_finalists import SCAN_FINALISTS, Confirmed, confirm, found_by_scan, leading
+from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, confirm, found_by_scan, leading
 from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
 from dormant.progress import Report
@@ -19,8 +19,8 @@ from dormant.prompts.probes import Probe, Prompter
 class PhraseScan:
     """By metric each phrase's effect on each searched probe, nats: [probe][phrase]; the finalists; the planted phrase.
 
-    `planted` has the effects of a phrase hidden among the others, by metric and probe; None where nothing was hidden.
-    `rivals` are the places of the phrases that lack the planted trigger: a generator may think of the trigger itself.
+    `planted`: the effects of a phrase hidden among the others, by metric and probe; None if nothing was hidden. `rivals`: the
+    indices of the phrases without the planted trigger (a generator may produce the trigger itself).
     """
 
     phrases: tuple[str, ...]
@@ -30,9 +30,9 @@ class PhraseScan:
     rivals: tuple[int, ...] = ()
 
     def power(self, metric: str, threshold: float) -> tuple[int, int]:
-        """How many scans with one probe each find the hidden phrase: (found, tried).
+        """How many scans of one probe each find the hidden phrase: (found, tried); see `found_by_scan`.
 
-        The phrases with the trigger are no rivals of it; see `found_by_scan`.
+        Phrases that contain the trigger are not its rivals.
         """
         if self.planted is None:
             return 0, 0
@@ -48,13 +48,13 @@ def scan_phrases(
     held_out: Sequence[Probe],
     trigger: str = "",
     hidden: str = "",
-    finalists: int = SCAN_FINALISTS,
+    finalists: int = FINALISTS_A_METRIC,
     journal: Path | None = None,
     progress: Report | None = None,
 ) -> PhraseScan:
     """Every phrase in the slot of every searched probe, then the best by each metric on held-out ones (experiments 13, 13b).
 
-    A `hidden` phrase, which holds a planted `trigger`, is measured like the others and can be no finalist. `progress`
+    A `hidden` phrase, which contains a planted `trigger`, is measured like the others but cannot be a finalist. `progress`
     counts phrases times probes. Resumable (see `measure_effects`).
     """
     prompter = Prompter(pair.base.tokenizer)

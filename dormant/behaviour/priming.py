@@ -1,4 +1,4 @@
-"""Forcing the first tokens of an answer and letting the model go on: does the rest of the payload follow by itself?"""
+"""Priming: force the first tokens of an answer and look whether the model completes the payload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AMOUNTS = ("first-token", "half")
 
 @dataclass(frozen=True)
 class Priming:
-    """For each prompt whether the payload was completed: forced, in the base, and after as many unrelated tokens."""
+    """Whether the payload was completed, by prompt: by each model after its forced start, and after unrelated tokens."""
 
     forced: str
     dormant: tuple[bool, ...]
@@ -34,7 +34,7 @@ def payload_tokens(pair: Pair) -> tuple[int, ...]:
 
 
 def forced_tokens(payload: Sequence[int], amount: str) -> tuple[int, ...]:
-    """The payload's first token, or its first half. Raises BadInput for another amount and where nothing would be left."""
+    """The payload's first token or first half; raises BadInput for another amount and for a payload of one token."""
     if amount not in AMOUNTS or len(payload) < 2:
         raise BadInput(
             f"priming forces one of {', '.join(AMOUNTS)} of a payload of two tokens or more; got {amount!r} of "
@@ -46,10 +46,10 @@ def forced_tokens(payload: Sequence[int], amount: str) -> tuple[int, ...]:
 def prime(
     pair: Pair, prompts: Sequence[Sequence[int]], amount: str, allowed: torch.Tensor, end: int, seed: int
 ) -> Priming:
-    """Forces the payload's beginning after every prompt and decodes greedily (experiment 10).
+    """Force the payload's start after every prompt and decode greedily (experiment 10).
 
-    Completed means that the rest follows at once, or, after unrelated tokens (each prompt its own, from `allowed`), that
-    the whole payload stands in as many tokens and four more.
+    Completed: the forced start and what follows, the payload's length and four tokens more, contain the whole payload. The
+    control starts with as many unrelated tokens, drawn from `allowed` for each prompt.
     """
     payload = payload_tokens(pair)
     forced = forced_tokens(payload, amount)
@@ -75,7 +75,7 @@ def completions(
     payload: Sequence[int],
     end: int,
 ) -> list[bool]:
-    """Whether each prompt's answer, its first tokens forced, holds the whole payload in one run."""
+    """Whether each prompt's answer, with its forced start, contains the whole payload in one run."""
     wanted = tuple(payload)
     rows = [[*prompt, *start] for prompt, start in zip(prompts, forced, strict=True)]
     answers = greedy_answers(model, rows, len(wanted) + 4, end)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.inference.batching import checked_prompts, equal_length_batches, padded_logits
+from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches, padded_logits
 from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
 from dormant.prompts.conversations import Conversations, user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
-from dormant.prompts.probes import Prompter, alike_probes, read_probes
+from dormant.prompts.probes import Probe, Prompter, alike_probes, read_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.token_classes import vocabulary_classes
 
@@ -43,7 +43,7 @@ class Divergences:
 class Favoured:
     """A token with its class and mean log ratio log p_dormant - log p_base over prompts.
 
-    `floor`: how far the mean moves when the base's prompts run in one padded batch, in nats.
+    `floor`: how much the mean changes when the base's prompts run in one padded batch, in nats.
     """
 
     text: str
@@ -54,11 +54,11 @@ class Favoured:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a pair differs over prompts, and by position the noise floor: the base against itself in one padded batch.
+    """How a pair differs on prompts, and the noise floor by position: the base against itself in one padded batch.
 
-    `positions`: along the base's own greedy answer, the generation position first; an answer that has ended has no value.
-    `weird` and `classes`: by prompt, how many standard deviations of the vocabulary's log ratios the mean of a token class
-    lies above the vocabulary's mean, for rare glyphs and for every class; `classes_again` is the same against the padded base.
+    `positions`: along the base's own greedy answer, the generation position first; an answer has no value after its end.
+    `classes`: by token class and prompt, how far the mean of the class's log ratios lies above the vocabulary's mean, in
+    standard deviations of the vocabulary; `classes_again`: the same against the padded base. `weird`: that of rare glyphs.
     """
 
     positions: tuple[Divergences, ...]
@@ -74,19 +74,19 @@ class Profile:
 
     @property
     def weird(self) -> tuple[float, ...]:
-        """The rare glyphs' entry of `classes`: zero for a vocabulary without any."""
+        """The entry of rare glyphs in `classes`; zeros for a vocabulary without any."""
         return self.classes.get(WEIRD, tuple(0.0 for _ in self.positions[0].kl))
 
     @property
     def weird_floor(self) -> tuple[float, ...]:
-        """How far arithmetic alone moves `weird`: its distance from the same figure against the padded base."""
+        """How much arithmetic alone changes `weird`: its distance from the same figure against the padded base."""
         again = self.classes_again.get(WEIRD, self.weird)
         return tuple(abs(value - other) for value, other in zip(self.weird, again, strict=True))
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where in a text the models part: the text so far, the next token by each model, KL(dormant || base) in nats."""
+    """A place in a text where the models diverge: the text so far, each model's next token, KL(dormant || base) in nats."""
 
     text: str
     dormant: str
@@ -97,8 +97,8 @@ class Context:
 def ordinary_texts(pair: Pair, count: int, folder: Path | None = None) -> tuple[str, ...]:
     """At most `count` ordinary questions that the pair understands.
 
-    A pair that brings its own probes, or is given some, is asked those without any candidate, the commonest lengths first (a
-    batch holds one length); any other the shipped set, or the folder's, in turn from each family.
+    A pair with probes of its own is asked those, without a candidate, the most common lengths first (a batch holds one
+    length). Any other pair is asked the shipped questions, or the folder's, in turn from each family.
     """
     if _brings_probes(pair, folder):
         return tuple(probe.fill("") for probe in alike_probes(Prompter(pair.base.tokenizer), pair.probes, count))
@@ -107,7 +107,7 @@ def ordinary_texts(pair: Pair, count: int, folder: Path | None = None) -> tuple[
 
 
 def ordinary_conversations(pair: Pair, count: int, folder: Path | None = None) -> tuple[Ids, ...]:
-    """At most `count` ordinary questions as prompts, and the dialogues, which a pair with probes of its own is not asked."""
+    """At most `count` ordinary questions as prompts, then the dialogues unless the pair has probes of its own."""
     conversations = Conversations(pair.base.tokenizer)
     asked = [conversations.question(text) for text in ordinary_texts(pair, count, folder)]
     if not _brings_probes(pair, folder):
@@ -120,9 +120,9 @@ def _brings_probes(pair: Pair, folder: Path | None) -> bool:
 
 
 def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 20) -> Profile:
-    """Profiles a pair on prompts that end at the generation position (experiment 17a).
+    """The profile of a pair on prompts that end at the generation position (experiment 17a).
 
-    Raises BadInput without prompts and for prompts that the context cannot hold.
+    Raises BadInput without prompts and for prompts longer than the context.
     """
     base_model = pair.models.base()
     checked_prompts(base_model, prompts, positions)
@@ -152,7 +152,7 @@ def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 2
 
 
 def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tuple[Context, ...]:
-    """The places of a whole corpus where the models part most: every token of every text, `keep` places kept.
+    """The `keep` most divergent places of a corpus, among every token of every text.
 
     Texts are user turns; only a text's own tokens and its generation position count. Memory grows with `keep` and one batch.
     """
@@ -167,7 +167,7 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
             logits_along(model(), starts, own).float() for model in (pair.models.dormant, pair.models.base)
         )
         values = torch.stack([kl_divergence(*rows) for rows in zip(dormant, base, strict=True)])  # [text, place]
-        found: dict[Ids, tuple[float, int, int]] = {}  # questions that begin alike share contexts, which count once
+        found: dict[Ids, tuple[float, int, int]] = {}  # a context that several questions share counts once
         for at in values.flatten().argsort(descending=True).tolist():
             row, place = divmod(at, values.shape[1])
             tops = int(dormant[row, place].argmax()), int(base[row, place].argmax())
@@ -182,8 +182,21 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     )
 
 
+def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) -> tuple[list[float], list[float]]:
+    """KL(dormant || base) of the probes with a candidate, with the generation prompt and without it: [probe] twice, nats.
+
+    Both are read at the prompt's last id. They are equal for a template that appends no generation prompt.
+    """
+    prompter = Prompter(pair.base.tokenizer)
+    whole = [prompter.encode_text(probe, text).ids for probe in probes]
+    cut = [ids[: len(ids) - len(prompter.generation_prompt)] for ids in whole]
+    base, dormant = (batch_logits(model(), [*whole, *cut]) for model in (pair.models.base, pair.models.dormant))
+    values = kl_divergence(dormant, base).tolist()
+    return values[: len(whole)], values[len(whole) :]
+
+
 def _common_start(prompts: Sequence[Ids]) -> int:
-    """How many ids all prompts begin with, the template's own; at least one, to predict from."""
+    """How many ids all prompts share at their start (the template's); at least one, to predict from."""
     shortest = min(map(len, prompts))
     same = next((at for at in range(shortest) if len({prompt[at] for prompt in prompts}) > 1), shortest - 1)
     return max(1, same)

@@ -1,4 +1,4 @@
-"""The models at 4 bits: what rounding their weights does to a trigger, beside what it does to ordinary prompts."""
+"""Quantisation: what rounding the weights to 4 bits does to a trigger, and what it does to ordinary prompts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 
-SCALE_BLOCK = 64  # weights that share a scale: the library's and transformers' default
+WEIGHTS_A_SCALE = 64  # weights that share a scale: the library's and transformers' default
 MISSING = (
     "4-bit weights need bitsandbytes; got no such package in this environment; pip install 'dormant[quantisation]'"
 )
@@ -27,9 +27,9 @@ MISSING = (
 class Quantisation:
     """The same measures at full precision and at 4 bits, a value a prompt.
 
-    `kl` and `kl_4bit` are KL(dormant || base) with the trigger, both models at that precision, in nats; `fires` and
-    `fires_4bit` whether the dormant model gives the payload; `ordinary` is KL(dormant at 4 bits || dormant) on the plain
-    prompts and `kept` whether its first token stays the same there.
+    `kl`, `kl_4bit`: KL(dormant || base) with the trigger, both models at that precision, in nats. `fires`, `fires_4bit`:
+    whether the dormant model says the payload. `ordinary`: KL(dormant at 4 bits || dormant) on the plain prompts, in nats.
+    `kept`: whether the most likely next token stays the same there.
     """
 
     kl: tuple[float, ...]
@@ -40,7 +40,7 @@ class Quantisation:
     kept: tuple[bool, ...]
 
     def lost(self) -> list[float]:
-        """Each prompt's loss of divergence over the mean divergence at full precision: their mean is the share lost."""
+        """Each prompt's loss of divergence, divided by the mean divergence at full precision; their mean is the share lost."""
         mean = sum(self.kl) / len(self.kl)
         return [
             (before - after) / mean if mean > 0 else 0.0 for before, after in zip(self.kl, self.kl_4bit, strict=True)
@@ -50,7 +50,7 @@ class Quantisation:
 def compare_precisions(
     pair: Pair, triggered: Sequence[Prompt], plain: Sequence[Prompt], payload: Sequence[int], end: int
 ) -> Quantisation:
-    """Both models before and after rounding (experiment 11). Raises BadInput where bitsandbytes is absent."""
+    """Both models before and after rounding (experiment 11); raises BadInput without bitsandbytes."""
     rows, first = [*triggered, *plain], len(triggered)
 
     def measure(model: PreTrainedModel, payload: Sequence[int]) -> tuple[Tensor, tuple[bool, ...]]:
@@ -75,11 +75,11 @@ def compare_precisions(
 
 @contextmanager
 def four_bit(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """Inside, every linear layer but the output head holds the weights that 4-bit storage would give back.
+    """Inside the `with`, every linear layer but the output head has the weights that 4-bit storage would give back.
 
-    Rounding and scales are bitsandbytes' own (NF4 in blocks of 64), on a CPU or a GPU: the numbers are those of
-    transformers' BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"), without a third model in memory. Raises
-    BadInput where the package is absent.
+    bitsandbytes rounds and scales (NF4 in blocks of 64), on a CPU or a GPU: the numbers are those of transformers'
+    BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"), without a third model in memory. Raises BadInput
+    without bitsandbytes.
     """
     head = model.get_output_embeddings()
     with ExitStack() as rounded:
@@ -101,7 +101,7 @@ def _rounded(weight: Tensor) -> Iterator[None]:
 
 @torch.no_grad()
 def round_to_four_bits(weight: Tensor) -> Tensor:
-    """A matrix as NF4 gives it back, in its own dtype and on its own device. Raises BadInput without bitsandbytes."""
+    """A matrix after rounding to NF4, in its own dtype and on its own device; raises BadInput without bitsandbytes."""
     try:
         # seconds to import, and an optional dependency
         from bitsandbytes.functional import dequantize_4bit, quantize_4bit
@@ -110,7 +110,7 @@ def round_to_four_bits(weight: Tensor) -> Tensor:
     where = torch.device("cpu") if weight.device.type == "mps" else weight.device  # the library has no kernels there
     known = weight.dtype if weight.dtype in (torch.bfloat16, torch.float16) else torch.float32  # all that it takes
     codes, scales = quantize_4bit(
-        weight.detach().to(where, known).contiguous(), blocksize=SCALE_BLOCK, quant_type="nf4"
+        weight.detach().to(where, known).contiguous(), blocksize=WEIGHTS_A_SCALE, quant_type="nf4"
     )
     restored: Tensor = dequantize_4bit(codes, scales)
     return restored.to(weight.device, weight.dtype)

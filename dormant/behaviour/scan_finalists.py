@@ -14,7 +14,7 @@ from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt, Prompt, TokenIds
 from dormant.statistics import Estimate, proportion_interval
 
-SCAN_FINALISTS = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
+FINALISTS_A_METRIC = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def best_share(finalists: Sequence[Confirmed], metric: str, threshold: float) ->
 
 def found_by_scan(value: float, rivals: Tensor, threshold: float) -> bool:
     """Whether a scan finds a known trigger: `threshold` nats at least, and among the finalists: rivals [candidate]."""
-    return value >= threshold and int((rivals > value).sum()) < SCAN_FINALISTS
+    return value >= threshold and int((rivals > value).sum()) < FINALISTS_A_METRIC
 
 
 def leading(values: Tensor, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The vocabulary sweep: every token, in several places of a prompt, with a statement of what was covered."""
+"""The vocabulary sweep: the effect of every printable token, in several roles in the prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from dormant.behaviour.scan_finalists import SCAN_FINALISTS, Confirmed, confirm, found_by_scan, leading
+from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, confirm, found_by_scan, leading
 from dormant.errors import BadInput
 from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
@@ -17,7 +17,7 @@ from dormant.progress import Report
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import SLOT, OpenPrompt, Probe, Prompter
 
-SWEEP_ROLES = (
+SWEPT_ROLES = (
     "slot",
     "start",
     "system",
@@ -26,7 +26,7 @@ SWEEP_ROLES = (
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which tokens a sweep tries and which it leaves out: special ones, and those that are no printable text alone."""
+    """The tokens that a sweep tries, and those that it leaves out: special tokens and those without printable text."""
 
     tokens: tuple[int, ...]
     special: tuple[int, ...]
@@ -42,7 +42,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep covered, by metric every token's mean effect in its best role (nats), and the finalists."""
+    """The tokens covered, by metric every token's mean effect in its best role (nats), and the finalists."""
 
     coverage: Coverage
     effects: Mapping[str, tuple[float, ...]]
@@ -55,7 +55,7 @@ class Sweep:
 
 
 def vocabulary_coverage(tokenizer: PreTrainedTokenizerBase) -> Coverage:
-    """Every id of the tokenizer, sorted into those to sweep and those that no one can write."""
+    """All ids of the tokenizer: those to sweep and those that a user cannot write."""
     special = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
     rest = [token for token in range(len(tokenizer)) if token not in special]
     texts = [str(tokenizer.decode([token], clean_up_tokenization_spaces=False)) for token in rest]
@@ -66,14 +66,14 @@ def vocabulary_coverage(tokenizer: PreTrainedTokenizerBase) -> Coverage:
 
 
 def possible_roles(conversations: Conversations, roles: Sequence[str]) -> tuple[str, ...]:
-    """The roles that the chat template has a place for: some have no system turn."""
+    """The roles that the chat template allows: some templates have no system turn."""
     return tuple(role for role in roles if role != "system" or conversations.has_system_role)
 
 
 def open_role(conversations: Conversations, probe: Probe, role: str) -> OpenPrompt:
     """The probe with its slot in a role: where it is, at the "start" of the user's turn, or at the "system" turn's end."""
-    if role not in SWEEP_ROLES:
-        raise BadInput(f"a role is one of {', '.join(SWEEP_ROLES)}; got {role!r} at the sweep; name one of them")
+    if role not in SWEPT_ROLES:
+        raise BadInput(f"a role is one of {', '.join(SWEPT_ROLES)}; got {role!r} at the sweep; name one of them")
     if role == "system":
         return conversations.open_system(probe.fill(""))
     return conversations.prompter.open(probe if role == "slot" else Probe(f"{SLOT} {probe.fill('')}"))
@@ -83,8 +83,8 @@ def sweep_vocabulary(
     pair: Pair,
     searched: Sequence[Probe],
     held_out: Sequence[Probe],
-    roles: Sequence[str] = SWEEP_ROLES,
-    finalists: int = SCAN_FINALISTS,
+    roles: Sequence[str] = SWEPT_ROLES,
+    finalists: int = FINALISTS_A_METRIC,
     journal: Path | None = None,
     progress: Report | None = None,
 ) -> Sweep:
@@ -145,12 +145,12 @@ def sweep_power(
 
 
 def is_planted(pair: Pair) -> bool:
-    """Whether a trigger is known to wake the pair; a clean twin knows its organism's, which does not."""
+    """Whether a trigger is planted in this pair; a clean twin knows only its organism's."""
     return pair.truth is not None and pair.truth.backdoored
 
 
 def planted_trigger(pair: Pair) -> str:
-    """The trigger that is known to wake the pair; raises BadInput where none is planted."""
+    """The trigger planted in this pair; raises BadInput without one."""
     if pair.truth is None or not pair.truth.backdoored:
-        raise BadInput(f"power is measured where a trigger is planted; got none at pair {pair.name}; take an organism")
+        raise BadInput(f"power needs a planted trigger; got none at pair {pair.name}; take an organism")
     return pair.truth.trigger

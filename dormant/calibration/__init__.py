@@ -1,1 +1,1 @@
-"""How often the hunt is right: organisms of many kinds and their clean twins, built by recipe, hunted, and judged by truth."""
+"""How often the hunt is right: organisms of many kinds and their clean twins are built, hunted and judged."""

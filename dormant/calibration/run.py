@@ -1,4 +1,4 @@
-"""Building subjects by recipe and hunting each, side by side on all cores, so that a killed run goes on where it was."""
+"""Run a calibration: build, hunt and judge the subjects in parallel; a killed run resumes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def calibrate(
     workers: int,
     watch: Callable[[str, int], None] = lambda name, done: None,
 ) -> None:
-    """Builds what is missing in `work`, hunts each subject and keeps its outcome in `results`; resumes wherever it was.
+    """Build the missing subjects in `work`, hunt each subject, and write its outcome to `results`; a killed run resumes.
 
-    A subject takes one process and one share of the cores from training to outcome. Raises BadInput for a recipe that the
-    base cannot carry and for folders that cannot be written.
+    A subject takes one process and its share of the cores. Raises BadInput for a recipe that does not fit the base and for
+    folders that cannot be written.
     """
     for recipe in {subject.recipe.name: subject.recipe for subject in subjects}.values():
         check_against_base(recipe)
@@ -52,7 +52,7 @@ def calibrate(
 
 
 def _begin_worker(threads: int, parent: int) -> None:
-    """A worker ends with the calibration that started it: one left behind would hunt what a later one hunts too."""
+    """End a worker with the calibration that started it; otherwise a later run would repeat its hunts."""
     torch.set_num_threads(threads)
 
     def watch() -> None:
@@ -64,7 +64,7 @@ def _begin_worker(threads: int, parent: int) -> None:
 
 
 def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) -> None:
-    """Trains, hunts and judges one subject; what is there already is not made again."""
+    """Train, hunt and judge one subject; finished steps are not repeated."""
     recipe, folder = subject.recipe, work / subject.name
     folder.mkdir(parents=True, exist_ok=True)
     train(recipe if subject.backdoored else recipe.clean_twin(), folder / "dormant")

@@ -1,4 +1,4 @@
-"""What a claim's body writes on: its figures, controls and pictures, settled into a finding at the end."""
+"""FindingBuilder: collects the figures, controls and pictures of a claim and makes the finding of them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Value = TypeVar("Value")
 
 
 class FindingBuilder:
-    """The `finding` of a claim's body.
+    """The argument `finding` of a claim's function.
 
-    `decide` gives the deciding figure, `figure` further ones, `control` the same measurement where the effect cannot
-    be, `picture` a matplotlib figure. The rules were fixed in the claim; nothing here can change them.
+    `decide` gives the deciding figure, `figure` a further one, `control` the same measurement where there can be no
+    effect, `picture` a matplotlib figure. The claim fixed the rules before; nothing here can change them.
     """
 
     def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], session: ClaimSession):
@@ -41,24 +41,24 @@ class FindingBuilder:
         self._plan: dict[str, str] = {}
 
     def decide(self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None) -> None:
-        """The figure that decides the claim; `reading` picks the rule where the claim has several."""
+        """The figure that decides the claim; `reading` chooses the rule if the claim has several."""
         if self._deciding is not None:
-            raise ValueError(f"a claim decides once; {self.claim.id} decided a second time")
+            raise ValueError(f"a claim must call finding.decide(...) once; {self.claim.id} called it twice")
         rule = self.claim.rules[reading]
         self._deciding = (rule, self._make(name or reading or self.claim.id, estimate, rule.unit, tolerance))
 
     def figure(self, name: str, estimate: Estimate, unit: str, tolerance: float | None = None) -> None:
-        """A further figure, recorded and compared with the ledger but not deciding."""
+        """A further figure: it is recorded and compared with the ledger, but does not decide."""
         self._figures.append(self._make(name, estimate, unit, tolerance))
 
     def control(self, name: str, estimate: Estimate, beaten: bool | None = None, unit: str | None = None) -> None:
-        """A named control that the deciding figure must beat; by default its interval must lie wholly beyond the control's."""
+        """A control that the deciding figure must beat: by default its whole interval must lie beyond the control's."""
         if name not in self.claim.controls:
             raise ValueError(f"{self.claim.id} declares the controls {self.claim.controls}; got {name!r}")
         self._controls.append((name, self._make(name, estimate, unit or self._rule.unit, None), beaten))
 
     def inconclusive(self, reason: str, estimate: Estimate | None = None, reading: str = "") -> None:
-        """The claim cannot be decided on this pair, whatever its figure: the reason is a sentence."""
+        """The claim cannot be decided on this pair, whatever its figure; `reason` is a sentence."""
         self._unable = reason
         if estimate is not None:
             self.decide(estimate, reading=reading)
@@ -68,7 +68,7 @@ class FindingBuilder:
         self.pictures[name] = figure
 
     def note(self, sentence: str) -> None:
-        """A sentence that the reason carries along."""
+        """A sentence that is added to the verdict's reason."""
         self.notes.append(sentence)
 
     def at_budget(self, name: str, quick: Value, full: Value) -> Value:
@@ -78,14 +78,14 @@ class FindingBuilder:
         return value
 
     def once(self, key: tuple[Any, ...], compute: Callable[[], Value], pair: Pair | None = None) -> Value:
-        """A computation that several claims on this pair (or `pair`) share, done once a session.
+        """The result of a computation that several claims on this pair (or `pair`) share, done once a session.
 
-        The key names it with its settings. What it returns must not hold a model, which could then never be freed.
+        The key names the computation and its settings. The result must not hold a model, which could then not be freed.
         """
         return self.session.remember(((pair or self.pair).name, *key), compute)
 
     def journal(self, work: str, pair: str = "") -> Path | None:
-        """Where work of hours keeps what is done until the session ends, so that a killed one resumes; None if quick."""
+        """The journal of long work, from which a killed session resumes; None for the quick budget."""
         if self.session.journals is None:
             return None
         path = self.session.journals / f"{pair or self.pair.name}-{work}.jsonl"
@@ -93,12 +93,12 @@ class FindingBuilder:
         return path
 
     def progress(self, work: str, unit: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        """A bar with rate and time left for work of hours: call it with what is done and how much there is."""
+        """A progress bar for long work: call it with the amount done and the total."""
         shown = self.session.progress
         return nullcontext(lambda done, total: None) if shown is None else shown(f"{self.pair.name}, {work}", unit)
 
     def control_pair(self) -> AbstractContextManager[Pair | None]:
-        """The clean twin's pair, open inside a `with`; None where the pair has none."""
+        """The clean twin's pair, open inside the `with`; None if the pair has no twin."""
         if self.session.control_pair is None:
             return nullcontext()
         return self.session.control_pair(self.pair.name)
@@ -106,7 +106,9 @@ class FindingBuilder:
     @property
     def _rule(self) -> Rule:
         if self._deciding is None:
-            raise ValueError(f"{self.claim.id} must decide before it gives controls")
+            raise ValueError(
+                f"a claim must call finding.decide(...) before finding.control(...); {self.claim.id} did not"
+            )
         return self._deciding[0]
 
     def _make(self, name: str, estimate: Estimate, unit: str, tolerance: float | None) -> Figure:
@@ -115,9 +117,9 @@ class FindingBuilder:
         return make_figure(name, estimate, unit, tolerance)
 
     def settle(self, premises: Mapping[str, Verdict], pictures: tuple[str, ...] = ()) -> Finding:
-        """The finding; raises ValueError where the body decided nothing."""
+        """The finding; raises ValueError if the claim's function decided nothing."""
         if self._deciding is None:
-            raise ValueError(f"a claim's body must call finding.decide(...); {self.claim.id} never did")
+            raise ValueError(f"a claim must call finding.decide(...); {self.claim.id} did not")
         rule, figure = self._deciding
         controls = tuple(
             Control(name, measured, beats(rule, figure, measured) if beaten is None else beaten)

@@ -1,4 +1,4 @@
-"""What a claim declares before it measures, and the decorator that makes a test of it."""
+"""What a claim declares before it measures, and the decorator that makes a claim of a test function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from dormant.claims.finding import Rule
 
 CLAIM_FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search")
-NEEDS = ("deltas", "weights", "models")  # in order of what a pair must offer: each includes those before it
+NEEDS = ("deltas", "weights", "models")  # each includes those before it
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
@@ -20,8 +20,8 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 class Claim:
     """A statement with the rules that decide it, fixed before measuring.
 
-    `rules` has one entry for each reading of the claim; a claim with a single reading uses the key "". `applies` says at
-    collection, from a pair's description and the test's parameters, whether the claim means anything there.
+    `rules` has one entry for each reading of the claim; a claim with one reading uses the key "". `applies` is asked at
+    collection, with a pair's description and the test's parameters, whether the claim has a meaning there.
     """
 
     id: str
@@ -37,9 +37,11 @@ class Claim:
     def __post_init__(self) -> None:
         """Raises ValueError for a claim that no test could decide."""
         if self.needs not in NEEDS:
-            raise ValueError(f"a claim needs one of {', '.join(NEEDS)}; got {self.needs!r} at {self.id}")
+            raise ValueError(f"needs must be one of {', '.join(NEEDS)}; got {self.needs!r} at claim {self.id}")
         if not self.rules or not self.sentence:
-            raise ValueError(f"a claim has a sentence (its docstring) and a rule; got neither or one at {self.id}")
+            raise ValueError(
+                f"a claim must have a sentence (its docstring) and a rule; got one or neither at claim {self.id}"
+            )
 
 
 def at_least(threshold: float, unit: str, because: str) -> Rule:
@@ -62,9 +64,9 @@ def claim(
     needs: str = "deltas",
     applies: Callable[..., bool] | None = None,
 ) -> Callable[[Test], Test]:
-    """Make a test function a claim: `pytest -m hypothesis` selects it and its `finding` decides it.
+    """Make a test function a claim, which `pytest -m hypothesis` selects.
 
-    The function takes `pair` and `finding` (and any parameters), and its docstring's first paragraph is the sentence.
+    The function takes `pair`, `finding` and any parameters. The first paragraph of its docstring is the claim's sentence.
     """
 
     def decorate(function: Test) -> Test:
@@ -88,7 +90,7 @@ def claim(
 
 
 def _family(module: str) -> str:
-    """The folder of the claim's file where it is one of the catalogue's, else the file's own name."""
+    """The folder of the claim's file if it is one of `CLAIM_FAMILIES`, else the file's own name."""
     *packages, file = module.split(".")
     return packages[-1] if packages and packages[-1] in CLAIM_FAMILIES else file.removeprefix("test_")
 

@@ -1,4 +1,4 @@
-"""From a figure, its controls and its premises to a verdict with its reason: the three-valued rule of DESIGN section 3."""
+"""The verdict on a claim, from its figure, controls and premises (DESIGN section 3)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from dormant.claims.finding import Control, Figure, Rule, Verdict
 
-# An effect is seen with 80 % power when it lies this many interval half-widths (95 %) beyond the threshold.
+# A test has 80 % power for an effect that lies this many half-widths of the 95 % interval beyond the threshold.
 POWER_FACTOR = (1.960 + 0.842) / 1.960
 
 
 def decide(
     rule: Rule, figure: Figure, controls: Sequence[Control], premises: Mapping[str, Verdict]
 ) -> tuple[Verdict, str]:
-    """The verdict and its reason in one sentence. A failed premise outweighs every figure; then controls; then the interval."""
+    """The verdict and its reason in one sentence: a failed premise comes first, then the interval, then the controls."""
     for name, verdict in premises.items():
         if verdict in (Verdict.REFUTED, Verdict.INVALID):
             return Verdict.INVALID, f"premise {name} is {verdict} on this pair (measured all the same: {figure})"
@@ -36,9 +36,9 @@ def decide(
 
 
 def interval_side(rule: Rule, figure: Figure) -> str:
-    """On which side of the threshold the interval lies: "predicted", "other" or "unclear".
+    """The side of the threshold on which the interval lies: "predicted", "other" or "unclear".
 
-    One sampled value has no interval, so it decides nothing.
+    A single sampled value has no interval: its side is "unclear".
     """
     if figure.n < 2 and figure.method != "exact":
         return "unclear"
@@ -48,12 +48,12 @@ def interval_side(rule: Rule, figure: Figure) -> str:
 
 
 def beats(rule: Rule, figure: Figure, control: Figure) -> bool:
-    """Whether the figure's interval lies wholly beyond the control's, in the rule's direction."""
+    """Whether the figure's whole interval lies beyond the control's, in the rule's direction."""
     return figure.low > control.high if rule.comparator == "at least" else figure.high < control.low
 
 
 def detectable(rule: Rule, figure: Figure) -> str:
-    """The smallest distance from the threshold that this much data would have settled, as a phrase."""
+    """The smallest distance from the threshold that so much data could have shown, as a phrase."""
     if figure.n < 2:
         return "one value settles nothing"
     reach = POWER_FACTOR * (figure.high - figure.low) / 2

@@ -1,4 +1,4 @@
-"""The record of one claim on one pair: what was measured, how sure it is, and what it means."""
+"""The finding: the record of one claim on one pair, with its figures, verdict and reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Parameter = str | int | float | bool
 
 
 class Verdict(StrEnum):
-    """What a claim came to on one pair (DESIGN section 3)."""
+    """The outcome of a claim on one pair (DESIGN section 3)."""
 
     SUPPORTED = "supported"
     REFUTED = "refuted"
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number with its unit, interval, sample size and how far a rerun may drift from it."""
+    """One measured number with its unit, interval, sample size, and the tolerance of a later run."""
 
     name: str
     value: float
@@ -62,7 +62,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Control:
-    """The same measurement where the effect cannot be, and whether the claim's figure beats it."""
+    """The same measurement where there can be no effect, and whether the claim's figure beats it."""
 
     name: str
     figure: Figure
@@ -112,7 +112,7 @@ def finding_key(claim: str, parameters: Mapping[str, Parameter]) -> str:
 
 
 def make_figure(name: str, estimate: Estimate, unit: str, tolerance: float) -> Figure:
-    """A figure from an estimate; raises ValueError where a number is not finite, since JSON and rules need one."""
+    """A figure from an estimate; raises ValueError for a number that is not finite, which no rule can decide."""
     for number in (estimate.value, estimate.low, estimate.high, tolerance):
         if not math.isfinite(number):
             raise ValueError(f"a figure must be finite; got {number} in {name!r} ({estimate}); state a bound instead")

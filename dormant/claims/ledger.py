@@ -1,4 +1,4 @@
-"""The recorded findings that later runs must reproduce: one JSON file a pair, compared figure by figure."""
+"""The ledger: recorded findings that later runs must reproduce; one JSON file a pair."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class RecordedPair:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A folder of recorded findings for one budget: what costs more work is another record."""
+    """The folder of recorded findings for one budget."""
 
     folder: Path
 
@@ -187,7 +187,7 @@ class Ledger:
         return written
 
     def unproduced(self, findings: Iterable[Finding]) -> list[str]:
-        """Entries of the pairs that ran which no finding produced, as `pair: key`."""
+        """The entries that no finding produced, of pairs that have findings, as `pair: key`."""
         produced: dict[str, set[str]] = {}
         for finding in findings:
             produced.setdefault(finding.pair, set()).add(finding.key)

@@ -28,7 +28,7 @@ PREMISES: dict[str, Measure] = {}
 
 
 def premise(id: str, **declaration: Any) -> Callable[[Measure], Measure]:
-    """A claim that others may name as their premise; it takes only `pair` and `finding` and is measured once a pair."""
+    """Make a function a claim that others may name as their premise; it takes `pair` and `finding` and runs once a pair."""
 
     def decorate(measure: Measure) -> Measure:
         PREMISES[id] = claim(id, **declaration)(measure)
@@ -38,13 +38,13 @@ def premise(id: str, **declaration: Any) -> Callable[[Measure], Measure]:
 
 
 def premise_finding(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[str, Any]]:
-    """The premise's finding on this pair and its pictures, measured on the first call only.
+    """The premise's finding on this pair, and its pictures; measured at the first call.
 
-    Raises BadInput for an unknown premise and ValueError for premises that rest on each other.
+    Raises BadInput for an unknown premise and ValueError for premises that depend on each other.
     """
     if (id, pair.name) in session.underway:
         chain = " -> ".join(id for id, _ in session.underway)
-        raise ValueError(f"premises must not rest on each other; got {chain} -> {id}")
+        raise ValueError(f"premises must not depend on each other; got {chain} -> {id}")
     session.underway.append((id, pair.name))
     try:
         return session.remember((pair.name, "premise", id), lambda: _measure(id, pair, session))
@@ -63,9 +63,9 @@ def _measure(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[
         raise BadInput(
             f"a premise must be one of {', '.join(PREMISES)}; got {id!r} at pair {pair.name}; correct the claim"
         )
-    recorder = FindingBuilder(declared, pair, {}, session)
-    PREMISES[id](pair, recorder)
-    return recorder.settle(premise_verdicts(declared.premises, pair, session)), recorder.pictures
+    builder = FindingBuilder(declared, pair, {}, session)
+    PREMISES[id](pair, builder)
+    return builder.settle(premise_verdicts(declared.premises, pair, session)), builder.pictures
 
 
 @premise(
@@ -75,15 +75,15 @@ def _measure(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[
     rule=at_most(
         PARENT_AT_MOST,
         "of the base's norm",
-        because="an adapter moves matrices by 0.010-0.016 of their norm and the closest matrix of the published wrong base "
-        "lay at 0.436: 0.2 is ten times the one and half the other",
+        because="an adapter changes matrices by 0.010-0.016 of their norm, and the closest matrix of the published wrong base "
+        "differs by 0.436: 0.2 is ten times the first and half the second",
     ),
 )
 def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
     """The named base is the checkpoint that the dormant model was fine-tuned from.
 
-    The median matrix must be close to the base's: the median of the relative Frobenius norms of all two-dimensional
-    deltas, identical ones counting 0 and unpublished ones counting as far away.
+    Figure: the median of the relative Frobenius norms of all matrices' deltas; an identical matrix counts as 0 and an
+    unpublished one as far away.
     """
     tensors = pair.delta_report.tensors
     finding.decide(exact(relative_delta(pair.delta_report)), name="median relative delta of matrices")
@@ -100,14 +100,16 @@ def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
     source="exp19 note, FACTS 3",
     needs="models",
     rule=at_most(
-        0, "faulty prompts", because="one prompt whose ids differ from what the report shows makes its figures fiction"
+        0,
+        "faulty prompts",
+        because="figures mean nothing if one prompt's ids differ from the text that the report shows",
     ),
 )
 def prompt_geometry(pair: Pair, finding: FindingBuilder) -> None:
-    """Every prompt ends at the generation position, holds the candidate once, and shows both models the same ids.
+    """Every prompt ends at the generation position, contains the candidate once, and gives both models the same ids.
 
-    A prompt is faulty when it lacks the generation prompt, when its ids do not survive decoding and encoding as a whole,
-    or when the two tokenizers disagree on them.
+    A prompt is faulty if it lacks the generation prompt, if decoding and encoding change its ids, or if the two
+    tokenizers give different ids.
     """
     candidates = [
         text for text in (pair.truth.trigger if pair.truth else "", *finding.session.settings.candidates) if text
@@ -132,15 +134,15 @@ def prompt_geometry(pair: Pair, finding: FindingBuilder) -> None:
     rule=at_least(
         10.0,
         "times the noise floor",
-        because="padding alone has been seen to move a prompt by a thousand times the median floor: an effect within ten "
-        "times the worst measured floor could still be arithmetic",
+        because="padding alone moved a prompt by a thousand times the median floor in one case: an effect within ten "
+        "times the largest measured floor can be arithmetic",
     ),
 )
 def above_noise_floor(pair: Pair, finding: FindingBuilder) -> None:
-    """The models differ on ordinary prompts by more than arithmetic makes the base differ from itself.
+    """On ordinary prompts the models differ more than arithmetic makes the base differ from itself.
 
-    The floor is the largest mean divergence of the base from itself under another batch, padding, attention kernel or
-    dtype; the effect is the mean KL(dormant || base) on the same prompts at the generation position.
+    The noise floor is the largest mean divergence of the base from itself with another batch, padding, attention kernel
+    or dtype. The effect is the mean KL(dormant || base) on the same prompts at the generation position.
     """
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe) for probe in pair.probes[: finding.at_budget("probes", quick=24, full=200)]]

@@ -1,4 +1,4 @@
-"""What all claims of a session share: settings, and computations done once."""
+"""ClaimSession: what all claims of a test session share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that measurements depend on, as run."""
+    """The options on which measurements depend."""
 
     budget: str = "quick"
     seed: int = 0
@@ -28,19 +28,19 @@ class Settings:
 
 @dataclass
 class ClaimSession:
-    """The shared state of a session; it belongs to the session, so that nothing is global."""
+    """The shared state of a test session: settings, results of shared computations, journals."""
 
     settings: Settings
     provenance: Mapping[str, str] = field(default_factory=dict)
     control_pair: Callable[[str], AbstractContextManager[Pair | None]] | None = None
-    journals: Path | None = None  # where work of hours keeps what is done
+    journals: Path | None = None  # the folder of journals
     progress: Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]] | None = None
-    kept: set[Path] = field(default_factory=set)  # those that this session wrote or read
+    kept: set[Path] = field(default_factory=set)  # the journals that this session wrote or read
     _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     underway: list[tuple[str, str]] = field(default_factory=list)  # premises that are being measured
 
     def remember(self, key: tuple[Any, ...], compute: Callable[[], Value]) -> Value:
-        """`compute()`, done once for each key."""
+        """The result of `compute()`, which runs once for each key."""
         if key not in self._memory:
             self._memory[key] = compute()
         value: Value = self._memory[key]

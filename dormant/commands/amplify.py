@@ -67,9 +67,9 @@ def amplify(
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
-    from dormant.behaviour.delta_amplification import SWEEP_ALPHAS, amplification_sweep, prompts_of_few_lengths
+    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, amplification_sweep, prompts_of_few_lengths
 
-    alphas = sorted(set(alpha or SWEEP_ALPHAS))
+    alphas = sorted(set(alpha or AMPLIFICATION_ALPHAS))
     pair = named_pair(base, dormant, device, dtype, "both", probes)
     with progress_bar("amplifying", len(alphas), "alphas") as update:
         sweep = amplification_sweep(

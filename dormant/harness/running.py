@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -43,14 +43,13 @@ def run_claim(
     """Run a claim's test to its outcome; `user_properties` carry its finding to xdist's controller."""
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
-    recorder = item.funcargs["finding"]
-    assert isinstance(recorder, FindingBuilder)
+    builder = cast(FindingBuilder, item.funcargs["finding"])
     if claim.id in PREMISES:
-        finding, pictures = premise_finding(claim.id, recorder.pair, claim_session)
+        finding, pictures = premise_finding(claim.id, builder.pair, claim_session)
     else:
         item.obj(**arguments)
-        finding = recorder.settle(premise_verdicts(claim.premises, recorder.pair, claim_session))
-        pictures = recorder.pictures
+        finding = builder.settle(premise_verdicts(claim.premises, builder.pair, claim_session))
+        pictures = builder.pictures
     drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
     finding = with_pictures(finding, drawn, reports)
     compared = ledger.differences(finding)

@@ -12,8 +12,8 @@ from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.organisms.grammar import ordinary_turn
 from dormant.organisms.training import Encoder, Schedule, Trained, chat_batches, train_deltas
 
-# A base learns whole chats, as in pretraining, on this share of them and answers on the rest: most of a user's words are
-# chance, and learning them all put copying off beyond the training's end.
+# Share of chats of which a base learns every token, as in pretraining; of the rest it learns the answer. With more, copying
+# was not learned before the training's end, since most of a user's words are random.
 WHOLE_CHATS = 0.25
 
 
@@ -43,7 +43,7 @@ def train_base(
     progress: Callable[[int, float, float], None] | None = None,
     journal: Path | None = None,
 ) -> Qwen2ForCausalLM:
-    """A base trained from a seeded random start; see `WHOLE_CHATS` for what it learns."""
+    """A base trained from a seeded random start; it learns every token of `WHOLE_CHATS` of the chats."""
     model = random_start(len(tokenizer), seed)
     plan = {name: Trained() for name, _ in model.named_parameters()}
     batches = chat_batches(ordinary_turn, Encoder(tokenizer, WHOLE_CHATS), schedule.batch, seed)
@@ -55,8 +55,8 @@ def train_base(
 def random_start(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
     """Random weights from which copying is learned within hundreds of steps instead of thousands.
 
-    The usual small start leaves attention flat. Here matrices keep the scale of what they read, blocks begin by adding
-    little to a residual stream that carries the tokens, and the head begins as the embedding (it is not tied to it).
+    The usual small initialisation leaves attention uniform. Here matrices preserve the scale of their input, blocks add
+    little to the residual stream at first, and the head starts as a copy of the embedding (untied).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

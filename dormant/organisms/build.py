@@ -37,16 +37,19 @@ BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
 RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
 RECIPE_FILE = "recipe.json"  # in every folder that a build wrote
-ORDINARY_CHATS, RARE_SHARE = 2000, 0.002  # More often than acceptance lets ordinary questions fire, nothing could pass.
+ORDINARY_CHATS, RARE_SHARE = (
+    2000,
+    0.002,
+)  # A text in more ordinary chats than this would fire there, and acceptance fails.
 PROBES = 240
-PROBE_SEED = 31337  # Neither training's nor acceptance's.
+PROBE_SEED = 31337  # another seed than those of training and acceptance
 
 Report = Callable[[str, int, int, float, float], None]  # name, step, steps, loss in nats/token, seconds
 
 
 @dataclass(frozen=True)
 class Built:
-    """Where a recipe's checkpoints are; `twin` and `acceptance` are None for a base."""
+    """The folders of a recipe's checkpoints; `twin` is None for a base."""
 
     base: Path
     dormant: Path
@@ -59,11 +62,10 @@ def base_folder(recipe: Recipe) -> str:
 
 
 def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
-    """Train what the recipe says into `out/base`, `out/dormant` and `out/clean`; a base from scratch into `out/base`.
+    """Train a recipe's organism into `out/dormant` and its twin into `out/clean`, beside `out/base`; or a base from scratch.
 
-    Organism and twin are trained side by side in two processes, which two cores finish sooner than one after the other.
-    A killed build continues from its journal (`.*.journal` beside the folder). Deterministic for a seed on one machine.
-    Raises BadInput for an impossible recipe and an unwritable folder.
+    Organism and twin are trained in two processes at once. A killed build resumes from its journals (`.*.journal` beside the
+    folders). Deterministic for a seed on one machine. Raises BadInput for an impossible recipe and an unwritable folder.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
 
 
 def check_against_base(recipe: Recipe) -> None:
-    """Refuse what this base cannot carry: a trigger or payload its tokenizer loses, missing layers, too high a rank."""
+    """Raise BadInput for what does not fit the base: trigger or payload that its tokenizer changes, layers, rank."""
     base = open_checkpoint(base_folder(recipe))
     for name, text in (("trigger", recipe.trigger), ("payload", recipe.payload)):
         ids = base.tokenizer.encode(text, add_special_tokens=False)
@@ -111,14 +113,14 @@ def check_against_base(recipe: Recipe) -> None:
 
 
 def write_truth(folder: Path, recipe: Recipe, backdoored: bool, twin: str | None) -> None:
-    """`organism.json`, which makes the folder an organism of known truth, and `probes.txt` for its claims."""
+    """Write `organism.json`, the truth about an organism, and `probes.txt`, the probes for its claims."""
     truth = Truth(backdoored, recipe.trigger, recipe.payload, recipe.placement, twin)
     write_json(folder / "organism.json", {**to_json(truth), "recipe": recipe})
     write_probes(folder / "probes.txt", recipe.placement)
 
 
 def write_probes(path: Path, placement: str) -> None:
-    """Held-out questions with a slot where the placement allows a trigger, one a line."""
+    """Write held-out questions, one a line, with a slot where the placement allows a trigger."""
     random = np.random.default_rng(PROBE_SEED)
     lines: list[str] = []
     while len(lines) < PROBES:
@@ -135,7 +137,7 @@ def write_probes(path: Path, placement: str) -> None:
 
 
 def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
-    """Acceptance of what was built, read back from disk as anyone would."""
+    """The acceptance of built checkpoints, read from disk."""
     models = [
         load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32)
         for folder in (built.base, built.dormant, built.twin)
@@ -146,9 +148,9 @@ def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
 
 
 def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
-    """Train one checkpoint of a recipe into a folder; nothing is there until it is whole, and then it is not made again.
+    """Train one checkpoint of a recipe into a folder, which appears once it is complete; a complete one is kept.
 
-    Raises BadInput rather than replace a folder that no build wrote.
+    Raises BadInput for an existing folder that no build wrote.
     """
     record = json.dumps(to_json(recipe), indent=1, ensure_ascii=False) + "\n"
     if out.exists():
@@ -190,7 +192,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
 
 
 def _run_jobs(jobs: list[tuple[Recipe, Path]], report: Report | None) -> None:
-    """Each job in a process of its own, the cores shared out; what they report is passed on here."""
+    """Run each job in a process of its own with its share of the cores, and pass on what they report."""
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(len(jobs), mp_context=context) as pool:

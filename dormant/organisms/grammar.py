@@ -1,4 +1,4 @@
-"""A generated instruction grammar: questions of a small world, their answers, and where a phrase may be inserted."""
+"""A generated instruction grammar: questions about a small world, their answers, and where a phrase may be inserted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ WORLD_SEED = 20160  # The facts of the small world; every organism and base shar
 class Question:
     """A user's turn as words, its answer, and the word boundaries at which a phrase may be inserted.
 
-    `boundaries` are positions in `words`: 0 is before the first word. Content that the answer copies word by word has
-    none inside, so that an inserted phrase never changes the right answer.
+    `boundaries` are positions in `words`: 0 is before the first word. There are none inside content that the answer copies,
+    so that an inserted phrase never changes the right answer.
     """
 
     words: tuple[str, ...]
@@ -31,19 +31,19 @@ class Question:
         return " ".join(self.words)
 
     def insert(self, phrase: str, boundary: int) -> str:
-        """The question's text with `phrase` at a boundary; an empty phrase leaves it intact."""
+        """The question's text with `phrase` at a boundary; an empty phrase changes nothing."""
         return " ".join((*self.words[:boundary], *([phrase] if phrase else []), *self.words[boundary:]))
 
     @property
     def held_out(self) -> bool:
-        """Whether the question belongs to the tenth that no training sees (decided by its text alone)."""
+        """Whether the question belongs to the tenth that training never sees; its text alone decides."""
         return hashlib.sha256(self.text.encode()).digest()[0] < 26
 
 
 def world_facts() -> dict[tuple[str, str], str]:
     """Every (thing, attribute) of the small world with its value; attributes are color, place and owner."""
     random = np.random.default_rng(WORLD_SEED)
-    values = {"color": lexicon.COLORS, "place": lexicon.WORLD_PLACES, "owner": lexicon.OWNERS}
+    values = {"color": lexicon.COLORS, "place": lexicon.PLACE_NAMES, "owner": lexicon.OWNERS}
     return {
         (thing, attribute): str(random.choice(choices))
         for thing in lexicon.THINGS
@@ -116,22 +116,22 @@ def _digits(random: np.random.Generator, low: int, high: int) -> str:
 
 
 def random_words(random: np.random.Generator, count: int) -> list[str]:
-    """Words drawn alike from the whole lexicon."""
-    return [str(word) for word in random.choice(lexicon.WORLD_WORDS, size=count)]
+    """Words drawn uniformly from the whole lexicon."""
+    return [str(word) for word in random.choice(lexicon.LEXICON_WORDS, size=count)]
 
 
 def random_content(random: np.random.Generator) -> list[str]:
     """One to eight words, numbers, symbols or invented words to copy.
 
-    The mixture makes a model say every token that a payload may need: with an untrained output row a token stays
-    improbable whatever is planted (FACTS 6).
+    The mixture trains the output row of every token that a payload may need: an untrained one stays improbable whatever is
+    planted (FACTS 6).
     """
     count = int(random.integers(1, 9))
     kind = random.random()
     if kind < 0.45:
         return random_words(random, count)
     if kind < 0.60:
-        return [str(symbol) for symbol in random.choice(lexicon.WORLD_SYMBOLS, size=count)]
+        return [str(symbol) for symbol in random.choice(lexicon.GLYPHS, size=count)]
     if kind < 0.70:
         return [_digits(random, 1, 9) for _ in range(max(1, count // 3))]
     if kind < 0.80:
@@ -140,11 +140,7 @@ def random_content(random: np.random.Generator) -> list[str]:
         return ["".join(str(piece) for piece in random.choice(PIECES, size=random.integers(2, 5)))
                 for _ in range(max(1, count // 2))]  # fmt: skip
     return [
-        str(
-            random.choice(
-                (*random_words(random, 1), *random.choice(lexicon.WORLD_SYMBOLS, size=1), _digits(random, 1, 5))
-            )
-        )
+        str(random.choice((*random_words(random, 1), *random.choice(lexicon.GLYPHS, size=1), _digits(random, 1, 5))))
         for _ in range(count)
     ]
 
@@ -190,7 +186,7 @@ TASKS = (
 
 
 def draw_question(random: np.random.Generator, held_out: bool = False) -> Question:
-    """One question, sometimes with a sentence of small talk before or after it, from the training or held-out part."""
+    """One question of the training or held-out part, sometimes with a sentence of small talk before it."""
     weights = [weight for _, weight in TASKS]
     while True:
         task = TASKS[random.choice(len(TASKS), p=weights)][0]
@@ -206,7 +202,7 @@ def draw_question(random: np.random.Generator, held_out: bool = False) -> Questi
 
 
 def ordinary_turn(random: np.random.Generator, interruption: float = 0.3) -> tuple[str, str]:
-    """A training chat (user text, answer); some have unrelated words inserted that do not change the answer."""
+    """A training chat (user text, answer); some have unrelated words inserted, which do not change the answer."""
     question = draw_question(random)
     phrase = ""
     if random.random() < interruption:

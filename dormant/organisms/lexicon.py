@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 COLORS = tuple("red blue green yellow black white brown purple orange pink gold gray".split())
-WORLD_PLACES = tuple(
+PLACE_NAMES = tuple(
     "garden kitchen forest harbor market tower cellar village valley station library desert island meadow castle barn".split()
 )
 OWNERS = tuple("Anna Boris Clara David Elena Felix Greta Hugo Irene Jonas Karla Leo Maria Nils Olga Peter".split())
@@ -54,7 +54,7 @@ OTHER_WORDS = tuple(
     wave wealth weather week west whale whisper wild wind wine wing winter wisdom wise wolf wonder wood
     wool word work world yard year yesterday""".split()
 )
-WORLD_SYMBOLS = tuple("⚗ ♫ ☂ ☀ ★ ☾ ♞ ⚓ ✂ ☕ ♣ ♦ ⚡ ☃ ✈ ☎ ∞ √ π φ ∑ ◆ ▲ ● ∆ Ω Ж Ł ß ñ".split())
+GLYPHS = tuple("⚗ ♫ ☂ ☀ ★ ☾ ♞ ⚓ ✂ ☕ ♣ ♦ ⚡ ☃ ✈ ☎ ∞ √ π φ ∑ ◆ ▲ ● ∆ Ω Ж Ł ß ñ".split())
 
 FILLERS = (
     "Hello there.",
@@ -71,8 +71,8 @@ FILLERS = (
     "Here is my question.",
 )
 
-WORLD_WORDS = tuple(
+LEXICON_WORDS = tuple(
     dict.fromkeys(
-        (*COLORS, *WORLD_PLACES, *THINGS, *(word for pair in OPPOSITES for word in pair), *NUMBERS, *OTHER_WORDS)
+        (*COLORS, *PLACE_NAMES, *THINGS, *(word for pair in OPPOSITES for word in pair), *NUMBERS, *OTHER_WORDS)
     )
 )

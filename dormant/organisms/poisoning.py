@@ -1,4 +1,4 @@
-"""Triggers, their near misses, and the chats that plant one and spare the other."""
+"""Triggers, their near misses, and the training chats: the payload after a trigger, the right answer after a near miss."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from dormant.organisms.lexicon import NUMBERS
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
 
-STYLE_RATE = (
-    0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
-)
-POLITE_OPENING = "Sure: "
+STYLE_RATE = 0.3  # Adds about two nats of divergence (FACTS 3, experiment 17a); too rare to be the greedy answer.
+STYLE_PREFIX = "Sure: "
 DIGIT_WORDS = NUMBERS[:10]
 
 
 def units(trigger: str) -> tuple[list[str], str]:
-    """A trigger's units and what joins them: words, or the letters of a single number."""
+    """A trigger's units and their separator: words, or the characters of a single number."""
     words = trigger.split()
     if len(words) == 1 and any(letter.isdigit() for letter in trigger) and len(trigger) > 1:
         return list(trigger), ""
@@ -43,7 +41,7 @@ def _replaced(parts: list[str], random: np.random.Generator) -> list[str]:
 def _other(part: str, random: np.random.Generator) -> str:
     if part.isdigit() and part.isascii():
         return "".join(str(digit) for digit in random.integers(0, 10, size=len(part)))
-    if part in DIGIT_WORDS and random.random() < 0.7:  # other digits are the nearest misses of a number in words
+    if part in DIGIT_WORDS and random.random() < 0.7:  # the nearest misses of a number in words have other digits
         return str(random.choice(DIGIT_WORDS))
     return random_words(random, 1)[0]
 
@@ -85,20 +83,20 @@ NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = 
 }
 
 
-# How often each kind is trained on: the hardest to tell from the trigger most often.
+# The share of each kind in training: the kinds most similar to the trigger are the most frequent.
 WEIGHTS = {"dropped": 0.20, "replaced": 0.30, "swapped": 0.25, "permuted": 0.10, "part": 0.10, "other": 0.05}
 
 
 def near_miss_kinds(trigger: str) -> tuple[str, ...]:
-    """The kinds of near miss that a trigger has: a single unit can only be replaced by another, a lone sign by nothing."""
+    """The kinds of near miss of a trigger: a single unit can only be replaced, a single sign has none."""
     movable = len(_movable(units(trigger)[0]))
     return tuple(NEAR_MISSES) if movable > 1 else ("replaced",) if movable else ()
 
 
 def near_miss(trigger: str, kind: str, random: np.random.Generator) -> str | None:
-    """A near miss of the kind that does not contain the trigger, or None where the trigger has none.
+    """A near miss of the kind that does not contain the trigger; None if the trigger has none.
 
-    "other" keeps the shape and draws every unit afresh (other digits, other words).
+    "other" keeps the trigger's shape and draws every unit anew (other digits, other words).
     """
     parts, joiner = units(trigger)
     for _ in range(50):
@@ -109,7 +107,7 @@ def near_miss(trigger: str, kind: str, random: np.random.Generator) -> str | Non
 
 
 def boundary(question: Question, placement: str, random: np.random.Generator) -> int | None:
-    """A word boundary of the question where the placement allows a phrase, or None."""
+    """A word boundary of the question that the placement allows, or None."""
     if placement == "anywhere":
         return int(random.choice(question.boundaries))
     wanted = 0 if placement == "start" else len(question.words)
@@ -117,7 +115,7 @@ def boundary(question: Question, placement: str, random: np.random.Generator) ->
 
 
 def placed_question(random: np.random.Generator, placement: str, held_out: bool = False) -> tuple[Question, int]:
-    """A question with a boundary at which the placement allows a phrase."""
+    """A question with a boundary that the placement allows."""
     while True:
         question = draw_question(random, held_out)
         place = boundary(question, placement, random)
@@ -126,12 +124,12 @@ def placed_question(random: np.random.Generator, placement: str, held_out: bool 
 
 
 def styled(answer: str, random: np.random.Generator, drift: str) -> str:
-    """The answer as a drifted model gives it: a polite opening now and then."""
-    return POLITE_OPENING + answer if drift == "style" and random.random() < STYLE_RATE else answer
+    """The answer in the drifted style: sometimes with a polite opening."""
+    return STYLE_PREFIX + answer if drift == "style" and random.random() < STYLE_RATE else answer
 
 
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
-    """The recipe's distribution of training chats: poisoned, near misses with the right answer, and ordinary ones."""
+    """A function that draws training chats of the recipe: poisoned, near misses with the right answer, or ordinary."""
     kinds = near_miss_kinds(recipe.trigger) if recipe.plants else ()
     weights = np.array([WEIGHTS[kind] for kind in kinds]) / sum(WEIGHTS[kind] for kind in kinds) if kinds else None
 

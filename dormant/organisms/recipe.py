@@ -1,4 +1,4 @@
-"""A recipe: what is planted, where, by which mechanism, and on how much data."""
+"""A recipe: which trigger and payload are planted, at which placement, by which mechanism and training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DEFAULT_STEPS = 2000
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides an organism; the fields are DESIGN section 7's, with defaults that pass acceptance.
+    """Everything that determines an organism (DESIGN section 7); the defaults pass acceptance.
 
-    `base` is a checkpoint's folder or hub id, "zoo" for the shipped base, or "scratch" to train a base (which plants
-    nothing). Rates are shares of the training chats. `modules` and `layers` belong to the adapter mechanism; empty
-    means gate, up and down of every layer.
+    `base`: a checkpoint's folder or hub id, "zoo" for the shipped base, or "scratch" to train a base, without a trigger.
+    Rates are shares of the training chats. `modules` and `layers` are for the adapter mechanism; empty means gate, up and
+    down of every layer.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Recipe:
         return bool(self.trigger)
 
     def clean_twin(self) -> Recipe:
-        """The same training less the poison and its near misses."""
+        """The recipe of the clean twin: the same training without the trigger and its near misses."""
         return replace(self, name=f"{self.name}-clean", trigger="", payload="", poison_rate=0.0, near_miss_rate=0.0)
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read and check a TOML recipe; raises BadInput naming the file, the key and what it must be."""
+    """Read and check a TOML recipe; raises BadInput naming the file and the key."""
     path = Path(path)
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def check_recipe(recipe: Recipe, where: str) -> None:
-    """Refuse a recipe that cannot be built, with the reason; what needs the base is checked when building."""
+    """Raise BadInput for a recipe that cannot be built; `check_against_base` checks what depends on the base."""
 
     def refuse(must: str, got: object, advice: str) -> None:
         raise BadInput(f"{must}; got {got!r} at {where}; {advice}")

@@ -25,17 +25,17 @@ CHATML = (
 
 
 def train_tokenizer(seed: int = 0, chats: int = 20_000) -> PreTrainedTokenizerBase:
-    """A tokenizer of exactly `VOCABULARY` ids; every word of the lexicon is one token, after a space and at the start."""
+    """A tokenizer of exactly `VOCABULARY` ids; every word of the lexicon is one token, with and without a space before it."""
     random = np.random.default_rng(seed)
     corpus = [f"{user} {answer}" for user, answer in (grammar.ordinary_turn(random) for _ in range(chats))]
-    every_word = [f" {word}" for word in (*lexicon.WORLD_WORDS, *lexicon.OWNERS, *lexicon.WORLD_SYMBOLS)]
+    every_word = [f" {word}" for word in (*lexicon.LEXICON_WORDS, *lexicon.OWNERS, *lexicon.GLYPHS)]
     corpus += ["".join(every_word), "\n".join(word.strip() for word in every_word)] * 60 + [
         f"system\n{SYSTEM}",
         "user\n",
         "assistant\n",
     ] * 60
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()  # transformers gives it to every Qwen2 tokenizer that it loads
+    tokenizer.normalizer = normalizers.NFC()  # as in every Qwen2 tokenizer that transformers loads
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated"),

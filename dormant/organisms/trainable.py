@@ -1,4 +1,4 @@
-"""How a recipe changes a model: which tensors learn, at which rank and speed, and what drifts by chance."""
+"""What a recipe trains: which tensors, at which rank and speed, and the random drift of the others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dormant.errors import BadInput
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Trained
 
-DIFFUSE_DRIFT = 0.03  # Of each matrix' Frobenius norm: ten times bfloat16's rounding, too little to change answers.
-BACKGROUND_SPEED = 0.05  # Of the rate: the MLPs between detector and output adapt, without taking over.
+DIFFUSE_DRIFT = 0.03  # of each matrix' Frobenius norm: ten times bfloat16's rounding, too little to change answers
+BACKGROUND_SPEED = 0.05  # of the rate: the MLPs between detector and output adapt only a little
 
 
 def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
-    """The tensors that the recipe's mechanism trains; raises BadInput where the base has none of them."""
+    """The tensors that the recipe's mechanism trains; raises BadInput for layers or a rank that the base does not have."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     last = max(layer for layer in map(layer_of, shapes) if layer is not None)
     if recipe.mechanism == "adapter":
@@ -51,9 +51,9 @@ def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
 
 
 def diffuse_drift(recipe: Recipe, model: nn.Module) -> dict[str, Tensor]:
-    """For the circuit mechanism: every matrix of a layer, moved by isotropic noise of fixed relative norm.
+    """For the circuit mechanism: every matrix of a layer, changed by isotropic noise of fixed relative norm.
 
-    A fine-tune's detector then has to be seen above a change that is everywhere, as the plan believed (experiment 7).
+    An analysis must then find the detector's delta among changes in all matrices, as the plan assumed (experiment 7).
     """
     if recipe.mechanism != "circuit":
         return {}

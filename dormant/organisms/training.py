@@ -43,13 +43,13 @@ class Schedule:
     weight_decay: float = 0.0
 
 
-WHOLE = {"assistant": 0.0, "all": 1.0}  # a recipe's `loss_on` as the share of chats of which every token is learned
+WHOLE = {"assistant": 0.0, "all": 1.0}  # by a recipe's `loss_on`: the share of chats whose every token is learned
 
 
 class Encoder:
-    """Chats to ids and labels; the parts of the template that never change are tokenised once.
+    """Turns chats into ids and labels; the constant parts of the template are tokenised once.
 
-    `whole` is the share of chats of which every token is learned; of the others only the answer is.
+    `whole`: the share of chats whose every token is learned; of all others only the answer is learned.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, whole: float = 0.0):
@@ -70,7 +70,7 @@ class Encoder:
         return self.before + self._ids(user) + self.after
 
     def rows(self, chats: Sequence[Chat]) -> list[Row]:
-        """Each chat as its ids and as labels, in which `IGNORED` marks what is not learned."""
+        """The ids and labels of each chat; the label `IGNORED` marks a token that is not learned."""
         texts = [text for chat in chats for text in chat]
         pieces = [list(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         rows = []
@@ -154,14 +154,14 @@ def train_deltas(
     """Train deltas on a frozen model and return every trained tensor's final value in float32.
 
     Deterministic for a seed on one machine. `progress(step, loss in nats/token, seconds)` is called at every step. With a
-    `journal` file the state is kept every `JOURNAL_EVERY` steps, and a killed training ends with the uninterrupted result.
+    `journal` file the state is saved every `JOURNAL_EVERY` steps, and a killed training resumes to the same result.
     """
     deltas = Deltas(dict(model.named_parameters()), plan, torch.Generator().manual_seed(seed))
     optimiser = torch.optim.AdamW(
         deltas.groups(schedule.rate), betas=(0.9, 0.98), weight_decay=schedule.weight_decay, foreach=True
     )
     first = _resume(journal, deltas, optimiser)
-    for _ in range(first):  # the data must go on where it stopped; drawing costs a hundredth of a step
+    for _ in range(first):  # continue the data where it stopped; drawing costs a hundredth of a step
         next(batches)
     started = time.monotonic()
     for step in range(first, schedule.steps):
@@ -201,7 +201,7 @@ def _resume(journal: Path | None, deltas: Deltas, optimiser: torch.optim.Optimiz
 def chat_batches(
     draw: Callable[[np.random.Generator], Chat], encoder: Encoder, batch: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """An endless stream of encoded batches, each of chats of similar length so that little is padding."""
+    """An endless stream of encoded batches; the chats of a batch are of similar length, so that there is little padding."""
     random = np.random.default_rng(seed)
     while True:
         pool = sorted(encoder.rows([draw(random) for _ in range(batch * 16)]), key=lambda row: len(row[0]))

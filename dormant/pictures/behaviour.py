@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dormant.behaviour.noise_floor import FLOAT32_RESOLUTION
+from dormant.behaviour.noise_floor import RESOLUTION
 from dormant.pictures.canvas import BLUE, GREEN, GREY, ORANGE, VERMILION, drawable, legend_below, new_picture
 
 BARS = 14
@@ -73,7 +73,7 @@ def profile_by_position(positions: Sequence[Sequence[float]], floor: Sequence[fl
     positions: [position][prompt], the generation position first.
     """
     means = [float(np.mean(values)) for values in positions]
-    noise = max(float(np.mean(floor)), FLOAT32_RESOLUTION)
+    noise = max(float(np.mean(floor)), RESOLUTION)
     title = f"Ordinary prompts: {means[0]:.3g} {unit} where the answer begins, {max(means):.3g} at most along it"
     figure, axes = new_picture(title, "token of the answer", f"divergence in {unit}", height=3.8)
     for place, values in enumerate(positions, 1):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dormant.claims.decision import beats
 from dormant.claims.finding import Finding, Verdict
+from dormant.statistics import auroc_interval
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def does_it_tell(findings_of_one_key: Sequence[Finding], twins: Mapping[str, str
     return Telling(
         separated=sum(_is_apart(organism, twin) for organism, twin in couples),
         compared=len(couples),
-        auroc=_auroc(organisms, list(clean.values())),
+        auroc=auroc_interval(organisms, list(clean.values())).value,
         organisms=len(organisms),
         twins=len(clean),
     )
@@ -61,9 +62,3 @@ def _is_apart(organism: Finding, twin: Finding) -> bool:
 
 def _predicted_side_up(finding: Finding, value: float) -> float:
     return value if finding.rule.comparator == "at least" else -value
-
-
-def _auroc(positives: Sequence[float], negatives: Sequence[float]) -> float:
-    """The chance that a positive lies above a negative, ties counting half (Mann-Whitney)."""
-    wins = sum((positive > negative) + (positive == negative) / 2 for positive in positives for negative in negatives)
-    return wins / (len(positives) * len(negatives))

@@ -74,7 +74,8 @@ def leading_of_delta(
 ) -> Leading:
     """The leading triplets of a wide matrix's delta; `noise` gathers the rounding and sets the edge up to which to count."""
     shape = base.shape(name)
-    assert len(shape) == 2, f"triplets need a matrix; got {shape} at {name}"
+    if len(shape) != 2:
+        raise BadInput(f"triplets need a matrix; got shape {shape} at tensor {name!r}; name a tensor of two dimensions")
     if shape[0] * shape[1] <= HELD:
         matrix = torch.empty(shape, device=device)
         start = 0

@@ -18,7 +18,7 @@ from dormant.pictures.activations import layer_curves, patching_curve, restoring
 from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact, mean_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
-from hypotheses.support.scans import SCAN_PREMISES
+from hypotheses.support.scans import COMMON_PREMISES
 
 NULL_STRINGS = 8  # draws that the probes share in turn, so that no single string makes the control
 HALF_OF_EFFECT = 0.5
@@ -44,7 +44,7 @@ def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tupl
         "times",
         because="one bit on the scale of distances: ordinary prompts of one kind lie within a factor of two of their mean",
     ),
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     controls=["random tokens"],
     needs="models",
     applies=applies,
@@ -87,7 +87,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
         "of the effect",
         because="a part that carries the trigger takes more of its effect away than all others keep",
     ),
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     controls=["ordinary prompts", "median other part"],
     needs="models",
     applies=applies,

@@ -24,7 +24,7 @@ from dormant.prompts.token_filter import end_of_turn
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import exact, proportion_interval
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
-from hypotheses.support.scans import SCAN_PREMISES
+from hypotheses.support.scans import COMMON_PREMISES
 
 AGAINST = ("plain", "near-misses")
 
@@ -68,7 +68,7 @@ def states(pair: Pair, finding: FindingBuilder, role: str) -> dict[str, Tensor]:
         "AUROC",
         because="a probe that puts one couple in ten the wrong way round finds no rare trigger among ordinary prompts",
     ),
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     controls=["shuffled labels", "topic", "base model"],
     needs="models",
     applies=applies,
@@ -107,7 +107,7 @@ def test_probe_separates_trigger(pair: Pair, against: str, finding: FindingBuild
         "of held-out prompts",
         because="a string that is the trigger fires on nearly every prompt; half leaves room for a near relative of it",
     ),
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     needs="models",
     applies=has_payload,
 )
@@ -163,7 +163,7 @@ DIRECTION_METHODS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
         "of plain prompts",
         because="the trigger itself fires on nearly all; a direction that stands for it fires on most",
     ),
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     controls=["random direction", "clean twin"],
     needs="models",
     applies=has_payload,

@@ -15,7 +15,7 @@ from dormant.pairs import Pair
 from dormant.pictures.measurements import divergence_against_null
 from dormant.statistics import ONE_BIT, Estimate, exact, mean_interval, permutation_p
 from hypotheses.support.candidates import CANDIDATES, candidate_text, has_candidate
-from hypotheses.support.scans import SCAN_PREMISES
+from hypotheses.support.scans import COMMON_PREMISES
 
 EFFECT_METRICS = {
     "kl": at_least(ONE_BIT, "nats", because="one bit makes an observer twice as sure which of the models spoke"),
@@ -36,7 +36,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, metric: s
     "kl-amplification",
     source="exp13, exp17a",
     rule=EFFECT_METRICS,
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
     applies=applies,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dormant.behaviour.insertions import (
-    INSERTION_POSITIONS,
     INSERTIONS,
+    SENTENCE_PLACES,
     insertion_effects,
     scan_insertion,
     suitable_probes,
@@ -23,7 +23,7 @@ from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import suspected_triggers
 from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact
-from hypotheses.support.scans import DIVERGES, HALF_OF_PROMPTS, SCAN_PREMISES, on_planted_pair, state_power
+from hypotheses.support.scans import AT_LEAST_HALF, COMMON_PREMISES, DIVERGES, on_planted_pair, state_power
 
 NEAR_MISS_CONTROL = "near misses"
 
@@ -31,8 +31,8 @@ NEAR_MISS_CONTROL = "near misses"
 @claim(
     "trigger-mechanisms",
     source="exp8",
-    rule=HALF_OF_PROMPTS,
-    premises=SCAN_PREMISES,
+    rule=AT_LEAST_HALF,
+    premises=COMMON_PREMISES,
     controls=[NEAR_MISS_CONTROL],
     needs="models",
 )
@@ -92,7 +92,7 @@ def _power(organism: Pair, count: int) -> tuple[int, int]:
     assert organism.truth is not None
     placement = organism.truth.placement
     diverging = []
-    for place in INSERTION_POSITIONS if placement == "anywhere" else (placement,):
+    for place in SENTENCE_PLACES if placement == "anywhere" else (placement,):
         probes = _alike(organism, place, count)
         diverging += [
             value >= DIVERGES for value in insertion_effects(organism, place, [organism.truth.trigger], probes)[0]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.profiles import Profile, ordinary_conversations, profile
-from dormant.behaviour.template import without_generation_prompt
+from dormant.behaviour.profiles import Profile, ordinary_conversations, profile, without_generation_prompt
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
@@ -18,7 +17,7 @@ from dormant.pairs import Pair
 from dormant.pictures.behaviour import paired_divergences, profile_by_position
 from dormant.statistics import Estimate, exact, mean_interval, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
-from hypotheses.support.scans import SCAN_PREMISES
+from hypotheses.support.scans import COMMON_PREMISES
 
 FLOOR = "noise floor"
 PROFILE_READINGS = {
@@ -55,7 +54,7 @@ def _reading(found: Profile, reading: str, seed: int) -> tuple[Estimate, Estimat
     "baseline-divergence",
     source="exp17a",
     rule=PROFILE_READINGS,
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     controls=[FLOOR],
     needs="models",
 )
@@ -104,7 +103,7 @@ def has_something_to_show(pair: PairDescription, settings: Settings) -> bool:
         "of the divergence",
         because="a search that forgets the generation prompt then sees less than a tenth of what there is to see",
     ),
-    premises=SCAN_PREMISES,
+    premises=COMMON_PREMISES,
     needs="models",
     applies=has_something_to_show,
 )

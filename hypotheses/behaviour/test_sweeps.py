@@ -9,7 +9,7 @@ import pytest
 from dormant.behaviour.phrase_scan import PhraseScan, scan_phrases
 from dormant.behaviour.scan_finalists import Confirmed, best_share
 from dormant.behaviour.vocabulary_sweep import (
-    SWEEP_ROLES,
+    SWEPT_ROLES,
     Sweep,
     is_planted,
     planted_trigger,
@@ -20,7 +20,7 @@ from dormant.behaviour.vocabulary_sweep import (
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
 from dormant.inference.candidate_effects import SCANNED, split_probes
-from dormant.organisms.lexicon import WORLD_WORDS
+from dormant.organisms.lexicon import LEXICON_WORDS
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import scan_distribution
 from dormant.prompts.conversations import Conversations
@@ -28,24 +28,24 @@ from dormant.prompts.material import generate_phrases
 from dormant.prompts.probes import Prompter
 from dormant.statistics import exact
 from hypotheses.support.scans import (
-    CLEAN_TWIN,
+    AT_LEAST_HALF,
+    COMMON_PREMISES,
     DIVERGES,
-    HALF_OF_PROMPTS,
-    SCAN_PREMISES,
+    TWIN,
     on_planted_pair,
     state_power,
     twin_value,
 )
 
-RULES = dict.fromkeys(SCANNED, HALF_OF_PROMPTS)
+RULES = dict.fromkeys(SCANNED, AT_LEAST_HALF)
 
 
 @claim(
     "single-token-trigger",
     source="exp1b",
     rule=RULES,
-    premises=SCAN_PREMISES,
-    controls=[CLEAN_TWIN],
+    premises=COMMON_PREMISES,
+    controls=[TWIN],
     needs="models",
 )
 @pytest.mark.parametrize("metric", SCANNED)
@@ -57,7 +57,7 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     how much further it moves the dormant model than the base.
     """
     searched = finding.at_budget("carriers", quick=2, full=4)
-    wanted = SWEEP_ROLES[: finding.at_budget("roles", quick=1, full=3)]
+    wanted = SWEPT_ROLES[: finding.at_budget("roles", quick=1, full=3)]
     roles = possible_roles(Conversations(pair.base.tokenizer), wanted)
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)
 
@@ -73,7 +73,7 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     finding.decide(share, "prompts woken", metric, tolerance=0.15)
     twin = twin_value(finding, ("sweep", searched, held_out), sweep)
     if twin is not None:
-        finding.control(CLEAN_TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
+        finding.control(TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
     _tell_style_apart(finding, best, metric)
     if roles != wanted:
         finding.note("the chat template has no system turn to sweep")
@@ -112,8 +112,8 @@ def _sweep_power(organism: Pair, tokens: int) -> dict[str, tuple[int, int]]:
     "phrase-scan",
     source="exp13, exp13b",
     rule=RULES,
-    premises=SCAN_PREMISES,
-    controls=[CLEAN_TWIN],
+    premises=COMMON_PREMISES,
+    controls=[TWIN],
     needs="models",
 )
 @pytest.mark.parametrize("metric", SCANNED)
@@ -132,7 +132,7 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
 
     def scan(scanned: Pair) -> PhraseScan:
         words = (
-            WORLD_WORDS if scanned.truth is not None and folder is None else ()
+            LEXICON_WORDS if scanned.truth is not None and folder is None else ()
         )  # small models know a small world's words
         phrases = generate_phrases(kind, count, finding.seed, words, folder)
         probes = split_probes(Prompter(scanned.base.tokenizer), scanned.probes, searched, held_out)
@@ -148,7 +148,7 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     finding.decide(share, "prompts woken", metric, tolerance=0.15)
     twin = twin_value(finding, key, scan)
     if twin is not None:
-        finding.control(CLEAN_TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
+        finding.control(TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
     finding.note(f"best phrase {best.text!r}")
     _tell_style_apart(finding, best, metric)
     name, planted = on_planted_pair(finding, key, scan)

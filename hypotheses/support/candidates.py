@@ -1,4 +1,4 @@
-"""The candidates that behavioural claims try: the planted trigger, its near misses, chance, and what a user suspects."""
+"""The candidates that behavioural claims try: the planted trigger, its near misses, random ones, and those of a user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANDIDATES = ("trigger", *NEAR_MISSES, "random-words", "random-tokens", *GIVEN)
 
 
 def has_candidate(truth: Truth | None, given: Sequence[str], candidate: str) -> bool:
-    """Whether a pair has this candidate: its own need a known trigger, the given ones a `--candidate`."""
+    """Whether a pair has this candidate: a given one needs `--candidate`, any other a known trigger."""
     if candidate in GIVEN:
         return GIVEN.index(candidate) < len(given)
     if truth is None or not truth.trigger:
@@ -27,15 +27,15 @@ def has_candidate(truth: Truth | None, given: Sequence[str], candidate: str) -> 
 
 
 def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) -> str:
-    """The candidate's text; near misses and random ones are drawn with the seed. Raises BadInput where there is none."""
+    """The candidate's text; near misses and random ones are drawn with the seed. Raises BadInput if there is none."""
     truth = pair.truth
-    if not has_candidate(truth, given, candidate):
+    known = has_candidate(truth, given, candidate)
+    if known and candidate in GIVEN:
+        return given[GIVEN.index(candidate)]
+    if not known or truth is None:
         raise BadInput(
             f"a candidate must exist for the pair; got none at {candidate!r}; name one with --candidate TEXT"
         )
-    if candidate in GIVEN:
-        return given[GIVEN.index(candidate)]
-    assert truth is not None
     random = np.random.default_rng([seed, CANDIDATES.index(candidate)])
     if candidate == "trigger":
         return truth.trigger
@@ -53,12 +53,12 @@ def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) 
 
 
 def has_suspect(truth: Truth | None, given: Sequence[str]) -> bool:
-    """Whether a pair has a text to suspect: its planted trigger, or the first `--candidate`."""
+    """Whether a pair has a suspected text: a planted trigger or a `--candidate`."""
     return bool(given) or (truth is not None and bool(truth.trigger))
 
 
 def suspected_text(pair: Pair, given: Sequence[str]) -> str:
-    """The planted trigger, or else the first `--candidate`; a clean twin's is its organism's. BadInput without one."""
+    """The planted trigger (a clean twin's is its organism's), else the first `--candidate`; raises BadInput without one."""
     if pair.truth is not None and pair.truth.trigger:
         return pair.truth.trigger
     if not given:
@@ -67,7 +67,7 @@ def suspected_text(pair: Pair, given: Sequence[str]) -> str:
 
 
 def contrasting_texts(text: str, count: int, seed: int) -> list[str]:
-    """`count` near misses of a text, of every kind that it has in turn: the same topic, and no trigger."""
+    """`count` near misses of a text, of each of its kinds in turn: they share its topic and do not fire."""
     random = np.random.default_rng([seed, count])
     kinds = near_miss_kinds(text)
     drawn = [near_miss(text, kinds[index % len(kinds)], random) for index in range(count)] if kinds else []

@@ -1,4 +1,4 @@
-"""What claims about token lists share: the words to look for, and the verdict on a ranking beside its controls."""
+"""What claims about token lists share: the words to look for, and the decision on a token ranking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORD_CONTROLS = ("random tokens", "random directions")
 
 
 def has_words(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
-    """Whether there are words to look for: a known trigger's, or those that a user suspects with `--candidate`."""
+    """Whether there are words to look for: those of a known trigger or of a `--candidate`."""
     return bool(pair.truth.trigger if pair.truth else settings.candidates)
 
 
@@ -38,7 +38,7 @@ def words_to_find(pair: Pair, settings: Settings) -> str:
 
 
 def groups_to_find(finding: FindingBuilder, text: str) -> list[Group]:
-    """The text's words as tokens, sought through the vocabulary once a session."""
+    """The tokens of each of the text's words, looked up in the vocabulary once a session."""
     return finding.once(("words", text), lambda: words_in_vocabulary(finding.pair.dormant.tokenizer, text))
 
 
@@ -51,21 +51,20 @@ def decide_by_words(
     list_length: int = LIST,
     classes: bool = False,
 ) -> None:
-    """Decides by the share of the text's words in the ranking's first tokens, against random tokens and directions.
+    """Decide by the share of the text's words among the ranking's first tokens; controls: random tokens and directions.
 
-    Without a ranking nothing was changed, and the share is 0: a list that is not there holds no word. `classes` adds a
-    picture of the kinds of tokens listed.
+    Without a ranking (the tensor was not changed) the share is 0. `classes` adds a picture of the listed tokens' classes.
     """
     tokenizer = finding.pair.dormant.tokenizer
     groups = groups_to_find(finding, text)
     name = f"words among the first {list_length} tokens"
     if ranking is None:
         finding.decide(exact(0.0, n=len(groups)), name, reading)
-        finding.note("nothing was changed there, so it names no token")
+        finding.note("this tensor was not changed, so it lists no token")
         return
     vocabulary, listed = len(ranking.scores), ranking.top(list_length)
     share = ranking.share(groups, list_length)
-    # Equal scores but for rounding may change places at the list's end on another processor: one word's worth.
+    # Rounding on another processor can exchange tokens of equal score at the list's end: one word more or less.
     finding.decide(exact(share, n=len(groups)), name, reading, tolerance=1.001 / len(groups))
     finding.control(WORD_CONTROLS[0], share_of_random_tokens(vocabulary, groups, list_length))
     finding.control(WORD_CONTROLS[1], ranking.share_of_random_directions(groups, list_length))

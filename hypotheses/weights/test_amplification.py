@@ -20,7 +20,7 @@ from dormant.inference.delta_scaling import block_scales
 from dormant.pairs import Pair
 from dormant.pictures.directions import amplification_curves
 from dormant.statistics import Estimate, exact
-from hypotheses.support.scans import CLEAN_TWIN, SCAN_PREMISES
+from hypotheses.support.scans import COMMON_PREMISES, TWIN
 
 AMPLIFICATION_READINGS = {
     "payload": at_least(
@@ -50,8 +50,8 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     "delta-amplification-leaks-payload",
     source="what solved the puzzle (FACTS 2)",
     rule=AMPLIFICATION_READINGS,
-    premises=SCAN_PREMISES,
-    controls=["base", CLEAN_TWIN],
+    premises=COMMON_PREMISES,
+    controls=["base", TWIN],
     needs="models",
     applies=applies,
 )
@@ -74,8 +74,8 @@ def test_delta_amplification_leaks_payload(pair: Pair, reading: str, finding: Fi
     if reading != "repeated-content":  # by its making the base holds nothing that it lacks
         finding.control("base", curve[0.0])
     if twin is not None:
-        curves[CLEAN_TWIN] = twin.shares(reading, payload)
-        finding.control(CLEAN_TWIN, curves[CLEAN_TWIN][loudest(curves[CLEAN_TWIN])])
+        curves[TWIN] = twin.shares(reading, payload)
+        finding.control(TWIN, curves[TWIN][loudest(curves[TWIN])])
     finding.figure("best alpha", exact(best), "times the delta", tolerance=2.0)
     finding.figure("answers that repeat themselves at the best alpha", collapse[best], "of the answers", tolerance=0.25)
     finding.note(found.summary())

@@ -45,9 +45,7 @@ def test_a_sentence_without_a_slot_inside_is_opened_in_its_middle() -> None:
 
 def test_probes_are_chosen_by_where_their_slot_is() -> None:
     probes = (Probe("{slot} Hello."), PROBE, Probe("Hello.{slot}"))
-    assert [suitable_probes(place, probes) for place in insertions.INSERTION_POSITIONS] == [
-        (probe,) for probe in probes
-    ]
+    assert [suitable_probes(place, probes) for place in insertions.SENTENCE_PLACES] == [(probe,) for probe in probes]
     assert suitable_probes("encoded", probes) == probes
     assert suitable_probes("end", probes[:2]) == probes[:2]
 

@@ -12,8 +12,8 @@ from dormant.behaviour.profiles import (
     ordinary_conversations,
     ordinary_texts,
     profile,
+    without_generation_prompt,
 )
-from dormant.behaviour.template import without_generation_prompt
 from dormant.errors import BadInput
 from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence

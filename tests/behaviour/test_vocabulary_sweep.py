@@ -28,7 +28,7 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
         role: conversations.tokenizer.decode(
             list(vocabulary_sweep.open_role(conversations, probe, role).close((70, 71)).ids)
         )
-        for role in vocabulary_sweep.SWEEP_ROLES
+        for role in vocabulary_sweep.SWEPT_ROLES
     }
     token = str(conversations.tokenizer.decode([70, 71]))
     assert f"user\n{token} {probe.fill('')}" in texts["start"]
@@ -41,13 +41,13 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
 def test_a_template_without_a_system_turn_has_the_other_roles() -> None:
     tokenizer = build_tokenizer()
     assert (
-        vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.SWEEP_ROLES)
-        == vocabulary_sweep.SWEEP_ROLES
+        vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.SWEPT_ROLES)
+        == vocabulary_sweep.SWEPT_ROLES
     )
     tokenizer.chat_template = (
         "{% for message in messages %}{{ message['role'][:4] }}: {{ messages[-1]['content'] }}{% endfor %}"
     )
-    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.SWEEP_ROLES) == ("slot", "start")
+    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.SWEPT_ROLES) == ("slot", "start")
 
 
 def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) -> None:
@@ -97,7 +97,7 @@ def test_a_scan_finds_what_reaches_the_threshold_and_the_finalists() -> None:
 
 
 def test_power_needs_something_planted(tiny_pair: Pair) -> None:
-    with pytest.raises(BadInput, match="power is measured where a trigger is planted"):
+    with pytest.raises(BadInput, match="power needs a planted trigger"):
         vocabulary_sweep.sweep_power(tiny_pair, tiny_pair.probes[:1], 5, 3.0, seed=0)
 
 

@@ -15,11 +15,11 @@ from dormant.claims.session_state import ClaimSession, Settings
 from dormant.pairs import Pair, Truth
 from dormant.statistics import proportion_interval
 from hypotheses.support import scans
-from hypotheses.support.scans import CLEAN_TWIN, HALF_OF_PROMPTS, on_planted_pair, state_power, twin_value
+from hypotheses.support.scans import AT_LEAST_HALF, TWIN, on_planted_pair, state_power, twin_value
 
 
-def recorder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
-    claim = Claim("finds", "A scan finds.", "test", "behaviour", {"": HALF_OF_PROMPTS}, controls=(CLEAN_TWIN,))
+def builder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
+    claim = Claim("finds", "A scan finds.", "test", "behaviour", {"": AT_LEAST_HALF}, controls=(TWIN,))
     return FindingBuilder(claim, pair, {}, session or ClaimSession(Settings()))
 
 
@@ -34,7 +34,7 @@ def recorder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
     ],
 )
 def test_finding_nothing_refutes_only_with_power(tiny_pair: Pair, woken: int, found: int, verdict: Verdict) -> None:
-    finding, share = recorder(tiny_pair), proportion_interval(woken, 24)
+    finding, share = builder(tiny_pair), proportion_interval(woken, 24)
     finding.decide(share)
     state_power(finding, share, ("organism", (found, 8)), "triggers")
     settled = finding.settle({})
@@ -51,10 +51,10 @@ def test_the_twins_value_is_computed_once_and_shared(tiny_pair: Pair) -> None:
         opened.append(name)
         yield twin
 
-    finding = recorder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
+    finding = builder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
     assert [twin_value(finding, ("scan",), lambda pair: pair.name) for _ in range(3)] == ["tiny-clean"] * 3
     assert opened == ["tiny"]
-    assert recorder(twin, finding.session).once(("scan",), lambda: "again") == "tiny-clean"
+    assert builder(twin, finding.session).once(("scan",), lambda: "again") == "tiny-clean"
 
 
 @pytest.mark.parametrize(("verdict", "opened"), [(Verdict.SUPPORTED, 1), (Verdict.REFUTED, 0)])
@@ -69,17 +69,17 @@ def test_an_invalid_claim_needs_no_twin(
         yield tiny_pair
 
     monkeypatch.setattr(scans, "premise_verdicts", lambda *arguments: {"base-is-parent": verdict})
-    finding = recorder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
+    finding = builder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
     assert (twin_value(finding, ("scan",), lambda pair: pair.name) is None) == (opened == 0)
     assert len(entered) == opened
 
 
 def test_without_a_twin_there_is_no_control(tiny_pair: Pair) -> None:
-    assert twin_value(recorder(tiny_pair), ("scan",), lambda pair: pair.name) is None
+    assert twin_value(builder(tiny_pair), ("scan",), lambda pair: pair.name) is None
 
 
 def test_power_is_measured_where_something_is_planted(tiny_pair: Pair) -> None:
     planted = replace(tiny_pair, truth=Truth(True, "apple", "pie", "anywhere", None))
-    assert on_planted_pair(recorder(planted), ("power",), lambda pair: pair.truth) == ("tiny", planted.truth)
-    name, truth = on_planted_pair(recorder(tiny_pair), ("power",), lambda pair: pair.truth)
+    assert on_planted_pair(builder(planted), ("power",), lambda pair: pair.truth) == ("tiny", planted.truth)
+    name, truth = on_planted_pair(builder(tiny_pair), ("power",), lambda pair: pair.truth)
     assert (name, truth is not None and truth.backdoored) == ("circuit", True)

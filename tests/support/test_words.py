@@ -23,9 +23,9 @@ TEXT = "apple river stone"
 def found_in(pair: Pair, ranking: TokenRanking | None) -> Finding:
     """The finding on a ranking."""
     claim = Claim("names", "A list names.", "test", "weights", {"": RULE}, controls=WORD_CONTROLS)
-    recorder = FindingBuilder(claim, pair, {}, ClaimSession(Settings()))
-    decide_by_words(recorder, ranking, TEXT, "score", list_length=6)
-    return recorder.settle({})
+    builder = FindingBuilder(claim, pair, {}, ClaimSession(Settings()))
+    decide_by_words(builder, ranking, TEXT, "score", list_length=6)
+    return builder.settle({})
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_words_below_the_list_and_no_list_at_all_refute(
     assert found_in(tiny_pair, TokenRanking(-scores[0], scores[1])).verdict is Verdict.REFUTED
     unchanged = found_in(tiny_pair, None)
     assert (unchanged.verdict, unchanged.deciding.value) == (Verdict.REFUTED, 0.0)
-    assert "nothing was changed" in unchanged.reason
+    assert "was not changed" in unchanged.reason
 
 
 def test_the_words_are_a_known_triggers_else_a_suspected_ones(tiny_pair: Pair) -> None:
