@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dormant.errors import BadInput
 
 SLOT = "{slot}"
+TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
 
 
 @dataclass(frozen=True)
