@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.hunt import context
 from dormant.hunt.context import Clock, Key
 from dormant.hunt.settings import HuntSettings
 from dormant.pairs import Pair
@@ -14,7 +13,7 @@ LIMIT = EFFORT.search_share * 600
 
 def test_searches_end_while_the_budget_still_holds_their_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(context.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("dormant.hunt.context.time.perf_counter", lambda: now[0])
     clock = Clock(EFFORT)
     clock.forward(60.0)
     now[0] += 30.0

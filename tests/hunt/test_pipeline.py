@@ -101,9 +101,9 @@ def test_the_journal_of_other_settings_is_another_hunts(
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     with pytest.raises(BadInput, match="a journal must be of the same work"):
-        for minutes in (0.0, 0.1):
-            run_hunt(token_pair, tmp_path, SETTINGS.within(minutes))
+        run_hunt(token_pair, tmp_path, SETTINGS.within(0.1))
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_what_a_string_can_do_without_counts_against_it(refining: Refinement) ->
 
 
 @pytest.mark.parametrize(
-    ("parts", "at", "taken"),
+    ("text", "at", "taken"),
     [
         ("candle lantern beneath winter", 0, 1),
         ("silver lantern winter", 2, 0),
@@ -60,9 +60,9 @@ def test_what_a_string_can_do_without_counts_against_it(refining: Refinement) ->
     ],
 )
 def test_with_the_others_right_the_planted_piece_is_the_best_at_its_index(
-    parts: str, at: int, taken: int, refining: Refinement
+    text: str, at: int, taken: int, refining: Refinement
 ) -> None:
-    found, _ = refining.better(refining.pieces(parts), at, taken, FEW)
+    found, _ = refining.better(refining.pieces(text), at, taken, FEW)
     assert "".join(found).strip() == "silver lantern beneath winter"
 
 
@@ -119,7 +119,7 @@ def test_the_most_hinted_pieces_are_tried_before_all_and_alone_between_others() 
 
 
 @pytest.mark.parametrize(
-    ("parts", "at", "breaks"),
+    ("pieces", "at", "breaks"),
     [
         ((" moment", "ass"), 1, True),
         ((" moment", "um"), 1, False),
@@ -131,7 +131,7 @@ def test_the_most_hinted_pieces_are_tried_before_all_and_alone_between_others() 
 def test_letters_behind_letters_must_make_a_word_for_what_was_planted_is_text(
     pieces: Pieces, at: int, breaks: bool
 ) -> None:
-    assert breaks_a_word(parts, at) is breaks
+    assert breaks_a_word(pieces, at) is breaks
 
 
 def test_refinement_begins_with_the_largest_score_of_all_that_was_confirmed(

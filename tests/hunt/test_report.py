@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from dormant.hunt.report import hunt_pictures, markdown_page
 from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.hunt.stage import ScoredPieces, SearchPath
@@ -14,6 +16,6 @@ def test_paths_are_drawn_change_by_change_and_the_title_names_where_the_best_one
     found = HuntResult(HuntVerdict.UNDECIDED, "no string fired", 0.1, 0.5, paths=paths)
     pictures = hunt_pictures(found)
     (axes,) = pictures["paths"].axes
-    assert [list(line.get_ydata()) for line in axes.lines[:2]] == [[-9.0, 2.0], [-9.0, -3.0]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines[:2]] == [[-9.0, 2.0], [-9.0, -3.0]]
     assert "marble owl the payload's beginning is certain on 90%" in axes.get_title(loc="left") + axes.get_title()
     assert "![paths](paths.png)" in markdown_page(found, "x", pictures)

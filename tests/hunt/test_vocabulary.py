@@ -83,8 +83,8 @@ def test_words_that_the_tokenizer_keeps_whole_are_no_words_of_their_own(sham_pai
 
 def test_first_hints_are_expected_in_a_trigger_and_the_payloads_own_words_are_not() -> None:
     pieces = [Piece(" owl", 0.2, 5.0), Piece(" rang", 0.1, 4.0), *(Piece(f" sea{at}", 0.007, 0.0) for at in range(98))]
-    owl, rang, sea, *_ = (piece.weight for piece in expected_pieces(pieces, "nine bells rang", 10.0))
-    assert (owl, rang, sea) == (1.0, pytest.approx(0.1), pytest.approx(0.07))
+    weights = [piece.weight for piece in expected_pieces(pieces, "nine bells rang", 10.0)]
+    assert weights[:3] == pytest.approx([1.0, 0.1, 0.07])
 
 
 def suspect(prompter: Prompter, text: str) -> Suspect:
