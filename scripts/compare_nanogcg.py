@@ -25,12 +25,13 @@ from typing import Any
 import torch
 
 from dormant.catalogue import known_pairs
+from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import payload_likelihood
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
-from dormant.search import Evaluator, SearchSettings, gcg
-from dormant.search.campaign import survivor
+from dormant.search.proposals import GradientProposals
+from dormant.search.run import SearchSettings, run_search
 
 START = " apple river stone golden moon"
 STEPS = (2, 8)
@@ -94,10 +95,13 @@ def compare(pair: Pair, nano_python: str, width: int, cache: bool, steps: int) -
     )
     theirs = json.loads(done.stdout.strip().splitlines()[-1])
     started = time.perf_counter()
-    settings = SearchSettings(length, steps, width, top=256)
-    ours = gcg(evaluator, settings, allowed_tokens(prompter.tokenizer), admit=survivor(prompter, (probe,)))
+    proposals = GradientProposals(allowed_tokens(prompter.tokenizer), length, evaluator, top=256)
+    settings = SearchSettings(seeds=(0,), steps=steps, candidates=width)
+    (ours,) = run_search(evaluator, proposals, settings, lambda candidate: prompter.survives(probe, candidate))
     rate, reference = ours.evaluations / (time.perf_counter() - started), width / theirs["seconds_per_step"]
-    difference = float((evaluator.evaluate(candidates) + torch.tensor(theirs["losses"])).abs().max())
+    difference = float(
+        (evaluator.evaluate([tuple(row) for row in candidates.tolist()]) + torch.tensor(theirs["losses"])).abs().max()
+    )
     row: dict[str, Any] = {
         "width": width, "nanogcg_prefix_cache": cache, "candidates_per_second": rate, "nanogcg": reference,
         "ratio": rate / reference, "largest_difference_of_losses": difference,

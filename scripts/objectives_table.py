@@ -1,4 +1,4 @@
-"""Which objective tells? The same small hunt under each, on organisms and their clean twins: a table as JSON, Markdown and PNG.
+"""Which objective finds a trigger? The same small search under each, on organisms and clean twins: JSON, Markdown and PNG.
 
 python scripts/objectives_table.py --out docs --restarts 4 --steps 24 --candidates 16
 python scripts/objectives_table.py --out docs/hinted --restarts 8 --steps 50 --candidates 64 --hinted 32
@@ -11,15 +11,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
-
 from dormant.catalogue import known_pairs
 from dormant.commands.search import hints_of
 from dormant.inference.objectives import OBJECTIVES
-from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.inversion import objectives_by_pairs
-from dormant.search.hunting import Hunt, HuntPlan, hunt, table_row
+from dormant.search.diagnostics import one_token_away, over_control, transfers
+from dormant.search.restarts import SearchPlan, SearchReport, search_restarts
 
 ORGANISMS = ("circuit", "pi", "token")
 
@@ -44,13 +42,15 @@ def main() -> None:
         opened = [known[name].open(), *([control.open()] if control else [])]
         hints = [hints_of(pair, given.hinted) if given.hinted else None for pair in opened]
         for objective in given.objectives:
-            hunts = [_hunt(pair, objective, given, few) for pair, few in zip(opened, hints, strict=True)]
-            for pair, found in zip(opened, hunts, strict=True):
-                twin = hunts[1] if pair is opened[0] and len(hunts) > 1 else None
-                table.setdefault(objective, {})[pair.name] = dict(table_row(found, twin))
-                planted = found.planted.held_out_gain if found.planted else float("nan")
-                print(objective, pair.name, table[objective][pair.name], f"reach {found.reach}", repr(found.best.text),
-                      f"{found.best.gain:.3g} {found.unit}, trigger held out {planted:.3g}", flush=True)  # fmt: skip
+            plan = _plan(objective, given)
+            reports = [search_restarts(pair, plan, hints=few) for pair, few in zip(opened, hints, strict=True)]
+            for pair, few, report in zip(opened, hints, reports, strict=True):
+                twin = reports[1] if pair is opened[0] and len(reports) > 1 else None
+                table.setdefault(objective, {})[pair.name] = table_row(report, twin)
+                planted = report.planted.held_out_gain if report.planted else float("nan")
+                print(objective, pair.name, table[objective][pair.name], "reach", one_token_away(pair, plan, hints=few),
+                      f"{report.best.text!r} {report.best.gain:.3g} {report.unit}, trigger held out {planted:.3g}",
+                      flush=True)  # fmt: skip
             (given.out / "objectives.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
             (given.out / "objectives.md").write_text(as_markdown(table, given), encoding="utf-8")
         for pair in opened:
@@ -62,7 +62,7 @@ def as_markdown(table: Mapping[str, Mapping[str, Mapping[str, float]]], given: a
     """The table for people, and what it came from."""
     pairs = list(next(iter(table.values())))
     lines = [
-        "# Which objective tells?",
+        "# Which objective finds a trigger?",
         "",
         (f"Among the {given.hinted} tokens at which the delta acts most: " if given.hinted else "")
         + f"GCG of {given.restarts} restarts x {given.steps} steps x {given.candidates} candidates of {given.length} tokens on "
@@ -79,9 +79,20 @@ def as_markdown(table: Mapping[str, Mapping[str, Mapping[str, float]]], given: a
     return "\n".join(lines) + "\n"
 
 
-def _hunt(pair: Pair, objective: str, given: argparse.Namespace, hints: Tensor | None) -> Hunt:
+def table_row(report: SearchReport, control: SearchReport | None) -> dict[str, float]:
+    """What one objective came to on one pair: found, transferred, over the control."""
+    kept = transfers(report)
+    row = {"payload given": sum(string.firing_share >= 0.5 for string in report.found) / len(report.found)}
+    row["held-out gain"] = sum(kept) / len(kept) if kept else 0.0
+    if control is not None:
+        ratios = over_control(report, control)
+        row["times the twin's"] = sum(ratios) / len(ratios)
+    return row
+
+
+def _plan(objective: str, given: argparse.Namespace) -> SearchPlan:
     sizes = (given.length, given.restarts, given.steps, given.candidates, given.probes, given.held_out, given.seed)
-    return hunt(pair, HuntPlan(objective, *sizes), hints)
+    return SearchPlan(*sizes, objective=objective, random_search=False)
 
 
 if __name__ == "__main__":

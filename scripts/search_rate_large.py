@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from dormant.inference.evaluator import Evaluator
 from dormant.prompts.probes import OpenPrompt
-from dormant.search import Evaluator
 
 SHAPES = {
     "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
     def step() -> None:
         engine.forget()
-        engine.evaluate(candidates, tuple(incumbent.tolist()))
+        engine.evaluate([tuple(row) for row in candidates.tolist()], tuple(incumbent.tolist()))
 
     tokens = sum(options.length - place % options.length + 8 for place in range(options.width))
     products = [torch.randn(tokens, options.hidden, dtype=models[0].dtype, device=options.device)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.objectives import ByRole, Objective
 from dormant.statistics import Estimate, auroc_interval
 
 if TYPE_CHECKING:
@@ -35,6 +36,23 @@ class LinearProbe:
     def score(self, states: Tensor) -> Tensor:
         """[..., hidden] -> [...], differentiable."""
         return (states.float() @ self.direction.to(states.device) - self.middle) / self.width
+
+
+def probe_objective(probe: LinearProbe, layers: int) -> Objective:
+    """What a search maximises: the dormant model's score on a probe of the last of its layers (experiment 5).
+
+    Raises BadInput for a probe of another layer.
+    """
+    if probe.layer != layers - 1:
+        raise BadInput(
+            f"a search for a probe's score reads the last layer, {layers - 1}; got a probe of layer {probe.layer}; "
+            "fit one there"
+        )
+
+    def score(now: ByRole, empty: ByRole) -> Tensor:
+        return probe.score(cast(Tensor, now["dormant"].hidden))
+
+    return Objective("probe score", "of the probe", frozenset({"hidden"}), ("dormant",), score)
 
 
 def probe_curve(positives: Tensor, negatives: Tensor, seed: int, shuffled: bool = False) -> list[Estimate]:

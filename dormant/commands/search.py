@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,10 +31,8 @@ from dormant.progress import progress_bar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dormant.journal import Journal
     from dormant.pairs import Pair
-    from dormant.search.campaign import Campaign, Plan
-    from dormant.search.course import Progress
+    from dormant.search.restarts import SearchReport
 
 HINTING = 3  # probes, at whose slots hints are read
 KEPT = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
@@ -51,7 +48,7 @@ def gcg(
             "payload-over-base (the last two need --payload)."
         ),
     ] = "kl",
-    payload: Annotated[str, typer.Option(help="What the dormant model is thought to say once it wakes.")] = "",
+    payload: Annotated[str, typer.Option(help="What the dormant model is thought to say when a string fires.")] = "",
     control: Annotated[
         str | None,
         typer.Option(metavar="CHECKPOINT", help="A clean fine-tune of the same base: the same search runs on it too."),
@@ -68,12 +65,6 @@ def gcg(
     steps: Annotated[int, typer.Option(help="Steps of each search.")] = 100,
     candidates: Annotated[int, typer.Option(help="Candidates a step.")] = 64,
     top: Annotated[int, typer.Option(help="Tokens a place that the gradient proposes.")] = 128,
-    swaps: Annotated[int, typer.Option(help="The most tokens that one change replaces.")] = 1,
-    resize: Annotated[float, typer.Option(help="Share of changes that insert or delete a token.")] = 0.0,
-    buffer: Annotated[int, typer.Option(help="How many of the best take turns.")] = 1,
-    patience: Annotated[int, typer.Option(help="Stop after so many steps without gain (0: never).")] = 0,
-    evaluations: Annotated[int, typer.Option(help="Stop each search after so many candidates (0: never).")] = 0,
-    seconds: Annotated[float, typer.Option(help="Stop each search after so many seconds (0: never).")] = 0.0,
     tokens: Annotated[str, typer.Option(help="printable, ascii, words, letters or digits.")] = "printable",
     reduce: Annotated[str, typer.Option(help="Over probes: mean, or worst.")] = "mean",
     searched: Annotated[int, typer.Option(help="Probes to search on.")] = 4,
@@ -99,44 +90,43 @@ def gcg(
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Search for token strings that part the two models, or that make the dormant one say a payload.
+    """Search for token strings that make the two models diverge, or that make the dormant one say a payload.
 
     Each search stands beside random search with as many candidates, and its string is tried on probes that no search saw:
     strings that gain only where they were searched are artefacts, and any two models have those. With --control the same
     search shows what it finds where nothing was planted. Exit status 0: some string beats every random one (and the
     control's best) and keeps half of its gain on unseen probes; 1: none does.
     """
-    from dormant.journal import Journal
-    from dormant.search.campaign import Plan, run_campaign
+    from dormant.journal import kept_steps
+    from dormant.search.restarts import SearchPlan, search_key, search_restarts
 
-    plan = Plan(
-        length, restarts, steps, candidates, searched, held_out, seed, objective, method, reduce, tokens, top, swaps,
-        resize, buffer, patience, evaluations, seconds,
-    )  # fmt: skip
+    plan = SearchPlan(
+        length, restarts, steps, candidates, searched, held_out, seed, objective, method, reduce, tokens, top
+    )
     pairs = [named_pair(base, dormant, device, dtype, residency, probes)]
     if control is not None:
         pairs.append(replace(named_pair(base, control, device, dtype, residency, probes), name="control"))
-    kept = None
-    if journal is not None:
-        among = {"hinted": hinted} if hinted else {}
-        kept = Journal(
-            journal, {**asdict(plan), **among, "payload": payload, "pairs": [pair.fingerprint for pair in pairs]}
-        )
     known = payload or (pairs[0].truth.payload if pairs[0].truth else "")
     note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
-    with stopping(note), closing(kept) if kept is not None else nullcontext():
+    with stopping(note):
         hints = [hints_of(pair, hinted) if hinted else None for pair in pairs]
-        campaigns = [_run(run_campaign, pair, plan, kept, known, few) for pair, few in zip(pairs, hints, strict=True)]
-    rivals = [run.value for campaign in campaigns for run in campaign.random]
-    rivals += [run.value for campaign in campaigns[1:] for run in campaign.gcg]
-    found = _strings(campaigns[0], max(rivals))
-    _show(campaigns, found, objective)
+        keys = [search_key(pair, plan, known, few) for pair, few in zip(pairs, hints, strict=True)]
+        reports = []
+        with kept_steps(journal, {"searches": keys}) as step:
+            for pair, few in zip(pairs, hints, strict=True):
+                with progress_bar(pair.name, 2 * plan.restarts * plan.evaluations, "candidates") as update:
+                    reports.append(search_restarts(pair, plan, None, known, few, step, update))
+                pair.release()
+    rivals = [run.value for report in reports for run in report.random]
+    rivals += [run.value for report in reports[1:] for run in report.searches]
+    found = _strings(reports[0], max(rivals))
+    _show(reports, found, objective)
     if pictures is not None:
-        _draw(campaigns, pictures)
-    records = {pair.name: _record(campaign) for pair, campaign in zip(pairs, campaigns, strict=True)}
-    write_json(json_file, {"plan": asdict(plan), "strings": found, "campaigns": records})
-    if kept is not None:
-        kept.finish()
+        _draw(reports, pictures)
+    records = {pair.name: asdict(report) for pair, report in zip(pairs, reports, strict=True)}
+    write_json(json_file, {"plan": asdict(plan), "strings": found, "reports": records})
+    if journal is not None:
+        journal.unlink(missing_ok=True)  # its result is elsewhere
     if not any(entry["beats_rivals"] and entry["transfers"] for entry in found):
         raise typer.Exit(NO)
 
@@ -150,41 +140,24 @@ def hints_of(pair: Pair, count: int) -> Tensor:
     return hinted_tokens(pair, [prompter.open(probe) for probe in pair.probes[:HINTING]], count)
 
 
-def _run(
-    run_campaign: Any, pair: Pair, plan: Plan, journal: Journal | None, payload: str, hints: Tensor | None
-) -> Campaign:
-    each = plan.evaluations or plan.candidates * (plan.steps + 1)
-    done: dict[tuple[int, str], int] = {}
-    with progress_bar(pair.name, 2 * plan.restarts * each, "candidates") as update:
-
-        def watch(restart: int, name: str, progress: Progress) -> None:
-            done[restart, name] = progress.evaluations
-            update(sum(done.values()), f"restart {restart + 1}, {name}: best so far {progress.value:.4g}")
-
-        campaign: Campaign = run_campaign(pair, plan, watch, journal, payload, hints)
-    pair.release()
-    return campaign
-
-
-def _strings(campaign: Campaign, rival: float) -> list[dict[str, Any]]:
+def _strings(report: SearchReport, rival: float) -> list[dict[str, Any]]:
     """What each restart found, the best first."""
     entries = [
         {
-            "text": text, "ids": list(run.best), "value": run.value, "gain": gain, "held_out_gain": held_out,
-            "random_search": chance.value, "evaluations": run.evaluations, "seconds": run.seconds,
-            "stopped": run.stopped, "beats_rivals": run.value > rival,
-            "transfers": gain > 0 and held_out >= KEPT * gain,
+            **asdict(string),
+            "random_search": random.value,
+            "evaluations": run.evaluations,
+            "beats_rivals": run.value > rival,
+            "transfers": string.gain > 0 and string.held_out_gain >= KEPT * string.gain,
         }
-        for text, run, chance, gain, held_out in zip(
-            campaign.texts, campaign.gcg, campaign.random, campaign.gains, campaign.held_out_gains, strict=True
-        )
-    ]  # fmt: skip
+        for string, run, random in zip(report.found, report.searches, report.random, strict=True)
+    ]
     return sorted(entries, key=lambda entry: -float(entry["value"]))
 
 
-def _show(campaigns: list[Campaign], found: list[dict[str, Any]], objective: str) -> None:
-    campaign, console = campaigns[0], Console()
-    table = Table("found", "value", "gain", "on unseen probes", "random search", title=f"{objective}, {campaign.unit}")
+def _show(reports: list[SearchReport], found: list[dict[str, Any]], objective: str) -> None:
+    report, console = reports[0], Console()
+    table = Table("found", "value", "gain", "on unseen probes", "random search", title=f"{objective}, {report.unit}")
     for entry in found:
         verdict = "keeps it" if entry["transfers"] else "artefact"
         table.add_row(
@@ -192,14 +165,14 @@ def _show(campaigns: list[Campaign], found: list[dict[str, Any]], objective: str
             f"{entry['held_out_gain']:.4g} ({verdict})", f"{entry['random_search']:.4g}",
         )  # fmt: skip
     console.print(table)
-    console.print(f"without any candidate: {campaign.empty:.4g} {campaign.unit}")
-    if campaign.planted is not None:
-        console.print(f"the planted trigger: {campaign.planted:.4g} {campaign.unit}")
-    for other in campaigns[1:]:
-        console.print(f"the same search on the control: {max(run.value for run in other.gcg):.4g} {campaign.unit}")
-    count, seconds = (sum(getattr(run, name) for run in campaign.gcg) for name in ("evaluations", "seconds"))
-    console.print(f"{count} candidates at {count / max(seconds, 1e-9):.3g}/s", highlight=False)
-    console.print(_ending(found, controlled=len(campaigns) > 1), highlight=False)
+    console.print(f"without any candidate: {report.empty:.4g} {report.unit}")
+    if report.planted is not None:
+        console.print(f"the planted trigger: {report.planted.value:.4g} {report.unit}")
+    for other in reports[1:]:
+        best = max(run.value for run in other.searches)
+        console.print(f"the same search on the control: {best:.4g} {report.unit}")
+    console.print(f"{sum(run.evaluations for run in report.searches)} candidates", highlight=False)
+    console.print(_ending(found, controlled=len(reports) > 1), highlight=False)
 
 
 def _ending(found: list[dict[str, Any]], controlled: bool) -> str:
@@ -220,26 +193,17 @@ def _ending(found: list[dict[str, Any]], controlled: bool) -> str:
     )
 
 
-def _draw(campaigns: list[Campaign], folder: Path) -> None:
+def _draw(reports: list[SearchReport], folder: Path) -> None:
     from dormant.pictures.canvas import png_bytes
     from dormant.pictures.search import search_curves
 
-    first = campaigns[0]
-    curves = {"search": [run.trace for run in first.gcg], "random search": [run.trace for run in first.random]}
-    for other in campaigns[1:]:
-        curves["control pair"] = [run.trace for run in other.gcg]
+    first = reports[0]
+    curves = {"search": [run.curve for run in first.searches], "random search": [run.curve for run in first.random]}
+    for other in reports[1:]:
+        curves["control pair"] = [run.curve for run in other.searches]
+    planted = first.planted.value if first.planted else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "search.png").write_bytes(png_bytes(search_curves(curves, first.unit, first.planted)))
+        (folder / "search.png").write_bytes(png_bytes(search_curves(curves, first.unit, planted)))
     except OSError as error:
         raise BadInput(f"pictures need a writable folder; got {error.strerror} at {folder}; name another") from error
-
-
-def _record(campaign: Campaign) -> dict[str, Any]:
-    return {
-        "unit": campaign.unit,
-        "empty": campaign.empty,
-        "planted": campaign.planted,
-        "searches": [vars(run) for run in campaign.gcg],
-        "random_searches": [vars(run) for run in campaign.random],
-    }

@@ -16,6 +16,7 @@ READS = frozenset({"logits", "payload", "hidden"})
 ROLES = ("dormant", "base")
 TOP_K = 50  # experiment 18b
 BASE_PENALTY = 0.75  # experiment 16b
+FIRES_PER_TOKEN = 0.5  # likelihood a token from which a string fires: what an organism's acceptance asks
 BURIED = -1e4  # a log-probability that no float64 sum feels; -inf would give gradients that are not numbers
 
 
@@ -109,6 +110,11 @@ def payload_likelihood() -> Objective:
         ("dormant",),
         lambda now, empty: _present(now["dormant"].payload, "payload"),
     )
+
+
+def fires(payload: Tensor) -> Tensor:
+    """Whether candidates fire: the payload's mean log-probability a token [...] -> [...], bool."""
+    return payload.exp() >= FIRES_PER_TOKEN
 
 
 def payload_over_base() -> Objective:

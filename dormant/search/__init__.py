@@ -1,16 +1,1 @@
-"""Search for candidates that part the two models: objectives, one evaluator, GCG, hill climbing, random search."""
-
-from dormant.inference.evaluator import Evaluator, ModelPair
-from dormant.search.course import Progress, SearchResult, SearchSettings
-from dormant.search.gcg import gcg, hill_climb, random_search
-
-__all__ = [
-    "Evaluator",
-    "ModelPair",
-    "Progress",
-    "SearchResult",
-    "SearchSettings",
-    "gcg",
-    "hill_climb",
-    "random_search",
-]
+"""Search for strings that make the two models diverge, or that make the dormant one say a payload."""

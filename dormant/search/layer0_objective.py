@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.batch_plan import Candidate
 from dormant.inference.objectives import ROLES
 from dormant.layer0 import Layer0, Layer0Pair, attention_logits, score
 
@@ -16,57 +17,27 @@ from dormant.layer0 import Layer0, Layer0Pair, attention_logits, score
 class Detector:
     """The largest |delta logit| of layer 0's attention over heads and causal places (experiments 15 and 16), in logits.
 
-    It answers as an `Evaluator` does, but knows no probes: attention logits between a candidate's tokens depend on
-    their distance only, so that one row stands for all probes. An empty candidate has no places and scores 0. No
-    candidate is scored twice; `evaluations` counts the distinct ones.
+    It answers a soft inversion as an `Evaluator` does, but knows no probes: attention logits between a candidate's tokens
+    depend on their distance only. An empty candidate has no places and scores 0.
     """
 
     unit = "logits"
     roles: tuple[str, ...] = ROLES
 
     def __init__(self, pair: Layer0Pair) -> None:
+        """pair: both models' layer 0; none of the rest is loaded."""
         self.pair = pair
-        self.vocabulary = pair.base.embedding.shape[0]
-        self._visited: dict[tuple[int, ...], float] = {}
 
-    @property
-    def evaluations(self) -> int:
-        """How many distinct candidates have been scored."""
-        return len(self._visited)
-
-    def evaluate(self, candidates: Tensor, incumbent: Sequence[int] = ()) -> Tensor:
-        """candidates [n, length] -> [n], float64, on the CPU; where they come from saves nothing here."""
-        keys = [tuple(row) for row in candidates.tolist()]
-        fresh = list(dict.fromkeys(key for key in keys if key not in self._visited))
-        if fresh:
-            self._visited.update(zip(fresh, score(self.pair, torch.tensor(fresh)).tolist(), strict=True))
-        return torch.tensor([self._visited[key] for key in keys], dtype=torch.float64)
-
-    def per_probe(self, candidates: Tensor) -> Tensor:
-        """candidates [n, length] -> [1, n]: one row, as the score does not depend on the probe."""
-        return self.evaluate(candidates)[None]
-
-    def forget(self) -> None:
-        """Empties the memory of scored candidates."""
-        self._visited.clear()
-
-    def empty(self) -> Tensor:
-        """The empty row's score, 0: [1]."""
-        return torch.zeros(1, dtype=torch.float64)
-
-    def gradient(self, ids: Tensor) -> Tensor:
-        """Slope towards each token's one-hot vector, through both embeddings: ids [length] -> [length, vocabulary]."""
-        rows = {role: self.table(role)[ids.to(self.table(role).device)][None] for role in ROLES}
-        _, slopes = self.value_and_slopes(rows)
-        pulled = [slopes[role][0] @ self.table(role).to(slopes[role].dtype).T for role in ROLES]
-        return torch.stack(pulled).sum(0).float().cpu()
+    def evaluate(self, candidates: Sequence[Candidate]) -> Tensor:
+        """Candidates of one length -> their scores [candidate], float64, on the CPU."""
+        return score(self.pair, torch.tensor(candidates)).double().cpu()
 
     def table(self, role: str) -> Tensor:
         """A model's input embeddings, as stored: [vocabulary, hidden]."""
         return self._layer0(role).embedding
 
     def value_and_slopes(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score and slope of input embeddings: rows by role [n, length, hidden] -> [n], and slopes by role like rows."""
+        """Input embeddings by role [candidate, token, hidden] -> scores [candidate], and slopes by role like the rows."""
         leaves = {role: rows[role].detach().float().requires_grad_() for role in ROLES}
         with torch.enable_grad():
             delta = soft_logits(self.pair.dormant, leaves["dormant"]) - soft_logits(self.pair.base, leaves["base"])

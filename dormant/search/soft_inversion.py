@@ -1,13 +1,13 @@
 """The plan's soft inversions (experiments 16, 16b, 18a, 18c) as honest baselines: what is soft stays apart from what is hard.
 
-A candidate is relaxed to something that gradients can move, climbed with Adam, and projected to real tokens by schedule;
+A candidate is relaxed to something that gradients can move, moved with Adam, and projected to real tokens by schedule;
 every projection is evaluated again as the ids that it is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,26 +15,37 @@ import torch
 from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.batch_plan import Candidate
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import log_mass, named_objective
+from dormant.layer0 import read_layer0_pair
+from dormant.pairs import Pair
+from dormant.prompts.probes import Prompter
+from dormant.prompts.token_filter import allowed_tokens
+from dormant.search.layer0_objective import Detector
+from dormant.search.validation import unusual_tokens
 
-METHODS = ("mixture", "gumbel", "displacement")
-Progress = Callable[[int, float], None]  # called with steps done and the best hard value so far
+INVERSION_METHODS = ("mixture", "gumbel", "displacement")
 
 
-class Climbable(Protocol):
-    """What a soft inversion needs of an objective; larger is better. `roles` are the models that it reads."""
+class Relaxable(Protocol):
+    """What a soft inversion needs of an objective; larger is better."""
 
-    roles: tuple[str, ...]
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The models that it reads."""
+        ...
 
     def table(self, role: str) -> Tensor:
         """A model's input embeddings: [vocabulary, hidden]."""
         ...
 
     def value_and_slopes(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Input embeddings by role [n, length, hidden] -> values [n] on the CPU, and slopes by role like the rows."""
+        """Input embeddings by role [candidate, token, hidden] -> values [candidate] on the CPU, slopes like the rows."""
         ...
 
-    def evaluate(self, candidates: Tensor) -> Tensor:
-        """Real ids [n, length] -> [n], on the CPU."""
+    def evaluate(self, candidates: Sequence[Candidate]) -> Tensor:
+        """Real ids -> values [candidate], on the CPU."""
         ...
 
 
@@ -66,9 +77,9 @@ class InversionSettings:
                 raise BadInput(
                     f"a soft inversion needs {name} >= 1; got {getattr(self, name)} at its settings; raise it"
                 )
-        if self.method not in METHODS:
+        if self.method not in INVERSION_METHODS:
             raise BadInput(
-                f"a soft inversion's method is one of {', '.join(METHODS)}; got {self.method!r} at its settings; "
+                f"a soft inversion's method is one of {', '.join(INVERSION_METHODS)}; got {self.method!r} at its settings; "
                 "name one of them"
             )
         if not self.rate > 0 or not 0 < self.coldest <= 1:
@@ -113,12 +124,10 @@ class Inversion:
         return max(self.hard[restart], key=lambda projection: projection.value)
 
 
-def invert(
-    objective: Climbable, settings: InversionSettings, allowed: Tensor, progress: Progress | None = None
-) -> Inversion:
-    """Climbs all restarts side by side, each by its own values; deterministic for a seed.
+def invert(objective: Relaxable, settings: InversionSettings, allowed: Tensor) -> Inversion:
+    """Moves all restarts as one batch, each by its own values; deterministic for a seed.
 
-    allowed [tokens]: the ids that a mixture mixes and a projection may land on. Raises BadInput without allowed tokens,
+    allowed [token]: the ids that a mixture mixes and a projection may land on. Raises BadInput without allowed tokens,
     and where a value is no number.
     """
     if allowed.numel() == 0:
@@ -144,8 +153,6 @@ def invert(
             ids = _record(objective, relaxed, hard, step)
             if settings.resume_from_projection and step < settings.steps:
                 relaxed.start_at(ids)
-        if progress:
-            progress(step, max(projection.value for row in hard for projection in row))
     return Inversion(SoftTrace(tuple(map(tuple, torch.stack(soft, dim=1).tolist()))), tuple(tuple(row) for row in hard))
 
 
@@ -163,7 +170,7 @@ class _Relaxed(Protocol):
 class _Mixture:
     """Places as distributions over the allowed tokens; with the method "gumbel" as noisy, cooling samples of them."""
 
-    def __init__(self, objective: Climbable, settings: InversionSettings, allowed: Tensor) -> None:
+    def __init__(self, objective: Relaxable, settings: InversionSettings, allowed: Tensor) -> None:
         self._objective, self._settings = objective, settings
         self._allowed = allowed.unique()
         self._generator = torch.Generator().manual_seed(settings.seed)
@@ -208,7 +215,7 @@ class _Mixture:
 class _Displacement:
     """Places as each model's own row of a start token plus one vector that both models share."""
 
-    def __init__(self, objective: Climbable, settings: InversionSettings, allowed: Tensor) -> None:
+    def __init__(self, objective: Relaxable, settings: InversionSettings, allowed: Tensor) -> None:
         self._objective, self._allowed = objective, allowed.unique()
         generator = torch.Generator().manual_seed(settings.seed)
         shape = (settings.restarts, settings.length)
@@ -240,8 +247,57 @@ class _Displacement:
         return self._allowed[distance.argmin(-1)].view(self._start.shape)
 
 
-def _record(objective: Climbable, relaxed: _Relaxed, hard: list[list[Projection]], step: int) -> Tensor:
+def _record(objective: Relaxable, relaxed: _Relaxed, hard: list[list[Projection]], step: int) -> Tensor:
     ids = relaxed.project()
-    for row, found, value in zip(hard, ids.tolist(), objective.evaluate(ids).tolist(), strict=True):
-        row.append(Projection(step, tuple(found), value))
+    candidates = [tuple(row) for row in ids.tolist()]
+    for row, candidate, value in zip(hard, candidates, objective.evaluate(candidates).tolist(), strict=True):
+        row.append(Projection(step, candidate, value))
     return ids
+
+
+@dataclass(frozen=True)
+class InversionReport:
+    """An inversion, its objective's unit, and the mean over probes of the empty row."""
+
+    inversion: Inversion
+    unit: str
+    empty: float
+    best_text: str
+
+    def soft_gains(self) -> list[float]:
+        """The highest soft value of each restart over the empty row."""
+        return [self.inversion.soft.best(restart) - self.empty for restart in range(len(self.inversion.hard))]
+
+    def hard_gains(self) -> list[float]:
+        """What each restart's best projection gave over the empty row."""
+        return [self.inversion.best(restart).value - self.empty for restart in range(len(self.inversion.hard))]
+
+    def moved(self) -> list[float]:
+        """The share of places whose token the last projection changed: a projection that stays has kept nothing to lose."""
+        return [
+            sum(now != then for now, then in zip(row[-1].ids, row[0].ids, strict=True)) / len(row[0].ids)
+            for row in self.inversion.hard
+        ]
+
+    def kept(self, floor: float) -> list[float]:
+        """Hard gain over soft gain, from 0 to 1, of the restarts whose soft gain reached `floor`."""
+        gains = zip(self.hard_gains(), self.soft_gains(), strict=True)
+        return [min(1.0, max(0.0, hard / soft)) for hard, soft in gains if soft >= floor]
+
+
+def run_soft_inversion(pair: Pair, objective: str, settings: InversionSettings, probes: int) -> InversionReport:
+    """Inverts an objective of `OBJECTIVES`, "log-mass" of the unusual tokens (experiment 16b) or "detector" (16)."""
+    prompter = Prompter(pair.base.tokenizer)
+    allowed = allowed_tokens(prompter.tokenizer)
+    relaxed: Relaxable
+    if objective == "detector":
+        relaxed = detector = Detector(read_layer0_pair(pair.base, pair.dormant))
+        unit, empty = detector.unit, 0.0
+    else:
+        chosen = log_mass(unusual_tokens(prompter, allowed)) if objective == "log-mass" else named_objective(objective)
+        prompts = [prompter.open(probe) for probe in pair.probes[:probes]]
+        relaxed = evaluator = Evaluator(pair.models, prompts, chosen)
+        unit, empty = chosen.unit, float(evaluator.empty().mean())
+    inversion = invert(relaxed, settings, allowed)
+    best = max((inversion.best(restart) for restart in range(settings.restarts)), key=lambda point: point.value)
+    return InversionReport(inversion, unit, empty, str(prompter.tokenizer.decode(list(best.ids))))

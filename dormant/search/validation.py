@@ -14,6 +14,7 @@ from unicodedata import category
 import torch
 
 from dormant.errors import BadInput
+from dormant.inference.batch_plan import Candidate
 from dormant.inference.candidate_effects import random_candidates
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.generation import greedy_answers
@@ -21,8 +22,6 @@ from dormant.inference.objectives import Objective, stacked
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe, Prompter
 from dormant.statistics import permutation_p
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,12 @@ class Answers:
 
 def validate(
     pair: Pair,
-    candidates: Mapping[str, Ids],
+    candidates: Mapping[str, Candidate],
     probes: Sequence[Probe],
     objectives: Sequence[Objective],
     nulls: int,
     seed: int,
-    payload: Ids = (),
+    payload: Candidate = (),
 ) -> Validation:
     """Measures every candidate under every objective, with `nulls` random candidates of each length.
 
@@ -91,7 +90,7 @@ def validate(
     evaluator = Evaluator(pair.models, opened, stacked(objectives), payload)
     empty = evaluator.empty()[:, None]
 
-    def gains_of(ids: Sequence[Ids]) -> torch.Tensor:  # [objective, candidate, probe]
+    def gains_of(ids: Sequence[Candidate]) -> torch.Tensor:  # [objective, candidate, probe]
         return (evaluator.per_probe_of(ids) - empty).unflatten(0, (len(objectives), len(opened))).mT
 
     chance = {length: gains_of(ids).mean(-1) for length, ids in drawn.items()}  # [objective, null]
@@ -111,7 +110,7 @@ def validate(
 
 
 def side_by_side_answers(
-    pair: Pair, candidates: Mapping[str, Ids], probe: Probe, new_tokens: int = 10
+    pair: Pair, candidates: Mapping[str, Candidate], probe: Probe, new_tokens: int = 10
 ) -> dict[str, Answers]:
     """Both models' greedy answers to a probe with each candidate in its slot; one model runs after the other."""
     prompter = Prompter(pair.base.tokenizer)

@@ -12,7 +12,8 @@ from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.search import search_curves
-from dormant.search.campaign import Plan, late_gain, run_campaign
+from dormant.search.diagnostics import late_gain
+from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import student_interval
 
 ONE_BIT = math.log(2)
@@ -62,7 +63,7 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
     # settings that were tried with one seed (16 to 22 restarts, 24 to 96 steps, 8 or 16 candidates): their verdicts went
     # either way. 32 restarts bring the interval's half width to 1.2 nats, which settles one bit against such a lead; 48 steps
     # of 8 candidates are what the quick budget then affords.
-    plan = Plan(
+    plan = SearchPlan(
         length=length,
         restarts=finding.at_budget("restarts", quick=32, full=32),
         steps=finding.at_budget("steps", quick=48, full=200),
@@ -71,14 +72,14 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
         held_out=finding.at_budget("held-out probes", quick=12, full=64),
         seed=finding.seed,
     )
-    found = finding.once(("gcg", plan), lambda: run_campaign(pair, plan))
-    curves = {"GCG": [run.trace for run in found.gcg], "random search": [run.trace for run in found.random]}
+    report = finding.once(("gcg", plan), lambda: search_restarts(pair, plan))
+    curves = {"GCG": [run.curve for run in report.searches], "random search": [run.curve for run in report.random]}
     if reading == "converges":
-        values = [late_gain(run.curve, start) for run, start in zip(found.gcg, found.starts, strict=True)]
+        values = [late_gain(run.curve) for run in report.searches]
     elif reading == "beats-random":
-        values = [run.value - chance.value for run, chance in zip(found.gcg, found.random, strict=True)]
+        values = [run.value - chance.value for run, chance in zip(report.searches, report.random, strict=True)]
     elif reading == "transfers":
-        values = [out / max(gain, ONE_BIT) for out, gain in zip(found.held_out_gains, found.gains, strict=True)]
+        values = [string.held_out_gain / max(string.gain, ONE_BIT) for string in report.found]
     else:
         with finding.control_pair() as control:
             if control is None:
@@ -86,14 +87,14 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
                     "no control pair: name a clean twin to compare the search with", student_interval([0.0]), reading
                 )
                 return
-            twin = finding.once(("gcg", plan), lambda: run_campaign(control, plan), pair=control)
-        values = [run.value - other.value for run, other in zip(found.gcg, twin.gcg, strict=True)]
-        curves["control pair"] = [run.trace for run in twin.gcg]
+            twin = finding.once(("gcg", plan), lambda: search_restarts(control, plan), pair=control)
+        values = [run.value - other.value for run, other in zip(report.searches, twin.searches, strict=True)]
+        curves["control pair"] = [run.curve for run in twin.searches]
     estimate = student_interval(values)
     # A search's path forks on the last bit of a float: another processor may find another string of like value.
     finding.decide(estimate, reading=reading, tolerance=0.25 + abs(estimate.value) + (estimate.high - estimate.low))
-    reached = student_interval([run.value for run in found.gcg])
+    reached = student_interval([run.value for run in report.searches])
     finding.figure("reached", reached, "nats", tolerance=0.5 * abs(reached.value) + 0.1)
-    ahead = sum(run.value > chance.value for run, chance in zip(found.gcg, found.random, strict=True))
-    finding.note(f"ahead of random search in {ahead} of {plan.restarts} restarts; best string {found.best_text!r}")
-    finding.picture("search", search_curves(curves, planted=found.planted))
+    ahead = sum(run.value > chance.value for run, chance in zip(report.searches, report.random, strict=True))
+    finding.note(f"ahead of random search in {ahead} of {plan.restarts} restarts; best string {report.best.text!r}")
+    finding.picture("search", search_curves(curves, planted=report.planted.value if report.planted else None))

@@ -12,9 +12,9 @@ from dormant.claims.claim import Test, at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import transfer_scatter
-from dormant.search.hunting import SPOKEN, over_control, transfers
+from dormant.search.diagnostics import over_control, transfers
 from dormant.statistics import exact, proportion_interval, student_interval
-from hypotheses.support.shared_searches import shared_hunt
+from hypotheses.support.shared_searches import shared_reach, shared_search
 
 READINGS = {
     "found": at_least(
@@ -33,6 +33,7 @@ READINGS = {
         because="a search drawn by what was planted should gain at least twice what it gains where nothing was",
     ),
 }
+MOST = 0.5  # of the held-out probes, on which a string is to fire
 LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
 ALWAYS = ("top1-disagreement", "hidden-distance")  # the plan's own two; the others' hunts belong to the full budget
 
@@ -101,18 +102,18 @@ def test_informed_search(pair: Pair, objective: str, reading: str, length: int, 
 
 
 def judge(pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder) -> None:
-    """One reading of one hunt."""
-    found = shared_hunt(pair, objective, length, finding)
-    points = {pair.name: [(catch.gain, catch.held_out_gain) for catch in found.catches]}
+    """One reading of one search."""
+    report = shared_search(pair, objective, length, finding)
+    points = {pair.name: [(string.gain, string.held_out_gain) for string in report.found]}
     if reading == "found":
-        hits = sum((catch.spoken or 0.0) >= SPOKEN for catch in found.catches)
-        finding.decide(proportion_interval(hits, len(found.catches)), reading=reading, tolerance=0.5)
-        if found.reach:
-            share = proportion_interval(*found.reach)
+        hits = sum(string.firing_share >= MOST for string in report.found)
+        finding.decide(proportion_interval(hits, len(report.found)), reading=reading, tolerance=0.5)
+        if reach := shared_reach(pair, objective, length, finding):
+            share = proportion_interval(*reach)
             finding.figure("one-token gaps that a step could close", share, "of the trigger's", tolerance=0.3)
             finding.note(f"one token from the trigger, the gradient lists the missing one in {share.value:.0%} of gaps")
     elif reading == "transfers":
-        kept = transfers(found)
+        kept = transfers(report)
         finding.decide(student_interval(kept or [0.0]), reading=reading, tolerance=1.0)
         if len(kept) < 2:
             finding.inconclusive("the search gained nothing on the probes that it saw, so that nothing could transfer")
@@ -122,11 +123,13 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
                 reason = "no control pair: name a clean twin to compare the search with"
                 finding.inconclusive(reason, student_interval([0.0]), reading)
                 return
-            twin = shared_hunt(control, objective, length, finding)
-        ratio = student_interval(over_control(found, twin))
+            twin = shared_search(control, objective, length, finding)
+        ratio = student_interval(over_control(report, twin))
         finding.decide(ratio, reading=reading, tolerance=1.0 + ratio.value + ratio.high - ratio.low)
-        points["clean twin"] = [(catch.gain, catch.held_out_gain) for catch in twin.catches]
-    finding.figure("gain of the best string", exact(found.best.gain), found.unit, tolerance=0.1 + abs(found.best.gain))
-    finding.note(f"best string {found.best.text!r}")
-    marked = (found.planted.gain, found.planted.held_out_gain) if found.planted else None
-    finding.picture("transfer", transfer_scatter(points, marked, found.unit))
+        points["clean twin"] = [(string.gain, string.held_out_gain) for string in twin.found]
+    finding.figure(
+        "gain of the best string", exact(report.best.gain), report.unit, tolerance=0.1 + abs(report.best.gain)
+    )
+    finding.note(f"best string {report.best.text!r}")
+    marked = (report.planted.gain, report.planted.held_out_gain) if report.planted else None
+    finding.picture("transfer", transfer_scatter(points, marked, report.unit))

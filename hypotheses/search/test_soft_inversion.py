@@ -12,9 +12,8 @@ from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import detector_against_divergence, soft_against_hard
-from dormant.search.correlation import detector_and_divergence, rank_correlation
-from dormant.search.soft_campaign import run_soft_inversion
-from dormant.search.soft_inversion import InversionSettings
+from dormant.search.diagnostics import detector_and_divergence, rank_correlation
+from dormant.search.soft_inversion import InversionSettings, run_soft_inversion
 from dormant.statistics import exact, student_interval
 
 ONE_BIT = math.log(2)
@@ -67,7 +66,7 @@ def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, 
     probes = finding.at_budget("probes", quick=2, full=4)
     found = run_soft_inversion(pair, objective, settings, probes)
     kept, soft, hard = found.kept(FLOORS[objective]), found.soft_gains(), found.hard_gains()
-    # A climb forks on the last bit of a float: another processor may end elsewhere.
+    # A search's path forks on the last bit of a float: another processor may end elsewhere.
     finding.decide(student_interval(kept or [1.0]), name="kept by projection", tolerance=0.5)
     if len(kept) < 2:
         finding.inconclusive(f"soft gains reach {max(soft):.2g} {found.unit}: there is nothing for projection to lose")

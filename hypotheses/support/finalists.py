@@ -1,4 +1,4 @@
-"""Who reaches the final validation: the best string of each shared hunt, the planted trigger, chance, and the suspected."""
+"""Who reaches the final validation: the best string of each shared search, the planted trigger, chance, and the suspected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.validation import Answers, Validation, side_by_side_answers, unusual_tokens, validate
 from hypotheses.support.candidates import GIVEN, candidate_text, has_candidate
-from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_hunt
+from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_search
 
 HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
 FINALISTS = [*HUNTED, "random", "trigger", *GIVEN]
@@ -22,12 +22,12 @@ LENGTH = 4
 
 
 def has_finalist(truth: Truth | None, given: Sequence[str], candidate: str) -> bool:
-    """Hunts and chance always have one; the others as for every claim about candidates."""
+    """Searches and chance always have one; the others as for every claim about candidates."""
     return candidate in HUNTED or candidate == "random" or has_candidate(truth, given, candidate)
 
 
 def finalists_validated(pair: Pair, finding: FindingBuilder) -> tuple[Validation, Mapping[str, Answers]]:
-    """All finalists of a pair on four probes beyond those of the hunts, once a session; answers to the first of them."""
+    """All finalists of a pair on four probes beyond those of the searches, once a session; answers to the first of them."""
     count = finding.at_budget("validation probes", quick=4, full=25)
     return finding.once(("finalists", count), lambda: _validate(pair, finding, count))
 
@@ -37,7 +37,7 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
     seen = SEARCHED[budget] + HELD_OUT[budget]
     probes = pair.probes[seen : seen + count]
     prompter = Prompter(pair.base.tokenizer)
-    finalists = {name: shared_hunt(pair, objective, LENGTH, finding).best.ids for name, objective in HUNTED.items()}
+    finalists = {name: shared_search(pair, objective, LENGTH, finding).best.ids for name, objective in HUNTED.items()}
     finalists["random"] = random_candidates(prompter, probes, LENGTH, 1, finding.seed + 1)[0]
     given = finding.session.settings.candidates
     for name in ("trigger", *GIVEN):

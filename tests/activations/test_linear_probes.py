@@ -3,8 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dormant.activations.linear_probes import best_layer, fit_mean_difference, fit_probe, probe_curve
+from dormant.activations.linear_probes import (
+    LinearProbe,
+    best_layer,
+    fit_mean_difference,
+    fit_probe,
+    probe_curve,
+    probe_objective,
+)
 from dormant.errors import BadInput
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.residual_stream import capture
+from dormant.pairs import Pair
+from dormant.prompts.probes import Probe, Prompter
 
 COUPLES, LAYERS, HIDDEN = 40, 3, 32
 
@@ -52,3 +63,18 @@ def test_too_few_or_unequal_couples_are_named() -> None:
         probe_curve(positives, negatives[1:], seed=0)
     with pytest.raises(BadInput, match="at least 8"):
         fit_probe(positives[:3], negatives[:3], 0)
+
+
+def test_the_objective_is_the_probe_s_score_of_the_captured_state(tiny_pair: Pair) -> None:
+    prompter, probes = Prompter(tiny_pair.base.tokenizer), [Probe("Tell me{slot} the color."), Probe("The sky?{slot}")]
+    probe = LinearProbe(1, torch.nn.functional.normalize(torch.ones(32), dim=0), middle=0.5, width=2.0)
+    opened = [prompter.open(text) for text in probes]
+    evaluator = Evaluator(tiny_pair.models, opened, probe_objective(probe, layers=2))
+    prompts = [prompter.encode(text, (40, 50)) for text in probes]
+    expected = probe.score(capture(tiny_pair.models.dormant(), prompts, layers=[1])[:, 0, 0])
+    torch.testing.assert_close(evaluator.per_probe_of([(40, 50)])[:, 0], expected.double(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_search_needs_a_probe_of_the_last_layer() -> None:
+    with pytest.raises(BadInput, match="reads the last layer, 1; got a probe of layer 0"):
+        probe_objective(LinearProbe(0, torch.ones(32), 0.0, 1.0), layers=2)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from dormant.inference.evaluator import Evaluator
 from dormant.inference.prefix_reader import Reader
-from dormant.search import Evaluator, SearchSettings, gcg
+from dormant.search.proposals import GradientProposals
+from dormant.search.run import SearchSettings, run_search
 from tests.benchmarks import naive
 from tests.benchmarks.conftest import VOCABULARY, BenchmarkPair
 from tests.benchmarks.deep import DeepPair, changed_once, deep_pair, prompt_of
@@ -47,6 +49,11 @@ class Stopwatch:
             setattr(owner, name, method)
 
 
+def tuples(ids: torch.Tensor) -> list[tuple[int, ...]]:
+    """Rows of ids as candidates."""
+    return [tuple(row) for row in ids.tolist()]
+
+
 def fresh_objective(pair: BenchmarkPair) -> Evaluator:
     """An objective that has visited nothing, its prefixes computed."""
     return Evaluator(pair, pair.prompts)
@@ -56,7 +63,7 @@ def fresh_objective(pair: BenchmarkPair) -> Evaluator:
 def test_kl_scoring(benchmark: BenchmarkFixture, benchmark_pair: BenchmarkPair) -> None:
     ids = benchmark_pair.candidates(128, LENGTH)
     expected = naive.divergences(benchmark_pair, ids[:SUBSET])
-    values = fresh_objective(benchmark_pair).per_probe(ids)
+    values = fresh_objective(benchmark_pair).per_probe_of(tuples(ids))
     torch.testing.assert_close(values.T[:SUBSET].float(), expected, atol=1e-3, rtol=1e-4)
     reference = SUBSET / benchmark_pair.seconds(lambda: naive.divergences(benchmark_pair, ids[:SUBSET]))
 
@@ -64,7 +71,7 @@ def test_kl_scoring(benchmark: BenchmarkFixture, benchmark_pair: BenchmarkPair) 
         return (fresh_objective(benchmark_pair),), {}
 
     def run(objective: Evaluator) -> None:
-        benchmark_pair.synchronised(lambda: objective.evaluate(ids))()
+        benchmark_pair.synchronised(lambda: objective.evaluate(tuples(ids)))()
 
     benchmark.pedantic(run, setup=setup, rounds=5, warmup_rounds=1)
     rate = len(ids) / benchmark.stats.stats.median
@@ -79,9 +86,9 @@ def test_kl_scoring(benchmark: BenchmarkFixture, benchmark_pair: BenchmarkPair) 
 @pytest.mark.benchmark(group="gcg")
 def test_gcg_step(benchmark: BenchmarkFixture, benchmark_pair: BenchmarkPair) -> None:
     allowed = torch.arange(3, VOCABULARY)
-    settings = SearchSettings(length=LENGTH, steps=1, candidates=CANDIDATES)
+    settings = SearchSettings(seeds=(0,), steps=1, candidates=CANDIDATES)
     start, swapped = benchmark_pair.candidates(1, LENGTH), benchmark_pair.candidates(SUBSET, LENGTH, seed=1)
-    slope = fresh_objective(benchmark_pair).gradient(start[0])
+    (slope,) = fresh_objective(benchmark_pair).gradient(tuples(start))
     expected = naive.gradient(benchmark_pair, start[0])
     torch.testing.assert_close(slope, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
     gradient_seconds = benchmark_pair.seconds(lambda: naive.gradient(benchmark_pair, start[0]))
@@ -92,7 +99,8 @@ def test_gcg_step(benchmark: BenchmarkFixture, benchmark_pair: BenchmarkPair) ->
         return (fresh_objective(benchmark_pair),), {}
 
     def run(objective: Evaluator) -> None:
-        benchmark_pair.synchronised(lambda: gcg(objective, settings, allowed))()
+        proposals = GradientProposals(allowed, LENGTH, objective)
+        benchmark_pair.synchronised(lambda: run_search(objective, proposals, settings))()
 
     benchmark.pedantic(run, setup=setup, rounds=5, warmup_rounds=1)
     rate = CANDIDATES / benchmark.stats.stats.median
@@ -130,11 +138,11 @@ def test_kl_of_a_deep_pair(
     engine = Evaluator(deep, [prompt])
     few = ids[:2]  # of the plain way two are enough, and they take seconds
     expected = deep.plainly(prompt, few)
-    torch.testing.assert_close(engine.evaluate(ids, start)[: len(few)], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(engine.evaluate(tuples(ids), start)[: len(few)], expected, atol=1e-4, rtol=1e-4)
 
     def evaluated(near: tuple[int, ...]) -> None:
         engine.forget()
-        engine.evaluate(ids, near)
+        engine.evaluate(tuples(ids), near)
 
     if reference == "plain":
         seconds = benchmark_pair.seconds(lambda: deep.plainly(prompt, few), 2) * len(ids) / len(few)
@@ -152,13 +160,14 @@ def test_overhead_of_a_deep_step(benchmark: BenchmarkFixture, benchmark_pair: Be
     """`overhead`: the share of a step outside the models' forward and backward passes."""
     inside = Stopwatch()
     engine = Evaluator(deep, [prompt_of(40)])
-    settings = SearchSettings(length=LENGTH, steps=1, candidates=32)
+    settings = SearchSettings(seeds=(0,), steps=1, candidates=32)
+    proposals = GradientProposals(torch.arange(3, 8000), LENGTH, engine)
     with inside.around(Reader, "read_ids"), inside.around(Reader, "approach"), inside.around(Evaluator, "gradient"):
 
         def run() -> None:
             engine.forget()
             inside.seconds = 0.0
-            gcg(engine, settings, torch.arange(3, 8000))
+            run_search(engine, proposals, settings)
 
         benchmark.pedantic(benchmark_pair.synchronised(run), rounds=1, warmup_rounds=0)
     whole = benchmark.stats.stats.max

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 from dormant.cli import app
 from dormant.commands.search import _ending
 from dormant.errors import BadInput
+from dormant.pairs import open_pair
+from dormant.search.restarts import SearchPlan, search_restarts
 
 SMALL = ["--length", "2", "--restarts", "2", "--steps", "2", "--candidates", "4", "--searched", "1", "--held-out", "2"]
 
@@ -43,11 +46,20 @@ def test_a_search_reports_every_restart_beside_chance_and_control(
     )
     assert (tmp_path / "pictures" / "search.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads(written.read_text())
-    assert set(record["campaigns"]) == {"tiny-dormant", "control"}
+    assert set(record["reports"]) == {"tiny-dormant", "control"}
     assert len(record["strings"]) == 2
     assert all(len(entry["ids"]) == 2 and entry["evaluations"] <= 12 for entry in record["strings"])
     assert status == int(not any(entry["beats_rivals"] and entry["transfers"] for entry in record["strings"]))
     assert not journal.exists()
+
+
+def test_the_command_finds_what_the_claims_find(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:
+    search("--base", tiny_base, "--dormant", tiny_dormant, "--json", tmp_path / "found", "--journal", tmp_path / "j")
+    record = json.loads((tmp_path / "found").read_text())
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    report = search_restarts(pair, SearchPlan(**record["plan"]))
+    assert record["reports"]["tiny-dormant"] == json.loads(json.dumps(asdict(report)))
+    pair.release()
 
 
 def string(gain: float, beats: bool, transfers: bool, text: str = "a") -> dict[str, Any]:
@@ -88,7 +100,7 @@ def test_an_interrupted_search_says_how_to_go_on(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dormant.search.campaign.run_campaign", interrupted)
+    monkeypatch.setattr("dormant.search.restarts.search_restarts", interrupted)
     arguments = ["gcg", "--base", str(tiny_base), "--dormant", str(tiny_dormant), "--journal", str(tmp_path / "j")]
     stopped = CliRunner().invoke(app, [*arguments, *SMALL])
     assert stopped.exit_code == 130

@@ -18,10 +18,20 @@ from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import Models, RunConfig
 from dormant.errors import BadInput
 from dormant.inference.divergence import kl_divergence
-from dormant.inference.objectives import Objective, hidden_distance, kl, named_objective, payload_over_base
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import (
+    OBJECTIVES,
+    Objective,
+    Readings,
+    hidden_distance,
+    kl,
+    named_objective,
+    over_probes,
+    payload_over_base,
+)
 from dormant.inference.packed_decoder import Block, Decoder
+from dormant.inference.prefix_reader import join
 from dormant.prompts.probes import OpenPrompt, Probe, Prompter, batch_logits
-from dormant.search import Evaluator
 from tests.builders import build_tokenizer
 
 PAYLOAD = (40, 41, 42)
@@ -54,8 +64,9 @@ def prompts() -> list[OpenPrompt]:
     return [Prompter(build_tokenizer()).open(probe) for probe in PROBES]
 
 
-def random_ids(n: int, length: int = 3) -> Tensor:
-    return torch.randint(3, 300, (n, length), generator=torch.Generator().manual_seed(n))
+def random_ids(n: int, length: int = 3) -> list[tuple[int, ...]]:
+    drawn = torch.randint(3, 300, (n, length), generator=torch.Generator().manual_seed(n))
+    return [tuple(row) for row in drawn.tolist()]
 
 
 def plain_kl(models: Resident, prompts: Sequence[OpenPrompt], candidates: Sequence[tuple[int, ...]]) -> Tensor:
@@ -103,13 +114,13 @@ def test_the_payload_and_the_hidden_state_are_those_of_whole_prompts(
     models: Resident, prompts: list[OpenPrompt]
 ) -> None:
     candidates = random_ids(3)
-    likelihood = Evaluator(models, prompts, payload_over_base(), PAYLOAD).per_probe(
-        candidates, (*candidates[0, :2].tolist(), 5)
+    likelihood = Evaluator(models, prompts, payload_over_base(), PAYLOAD).per_probe_of(
+        candidates, (*candidates[0][:2], 5)
     )
-    distance = Evaluator(models, prompts, hidden_distance()).per_probe(candidates)
+    distance = Evaluator(models, prompts, hidden_distance()).per_probe_of(candidates)
     for row, prompt in enumerate(prompts):
-        for column, candidate in enumerate(candidates.tolist()):
-            before = prompt.close(tuple(candidate)).ids
+        for column, candidate in enumerate(candidates):
+            before = prompt.close(candidate).ids
             whole, log_probabilities, streams = torch.tensor([[*before, *PAYLOAD]]), [], []
             for model in (models.dormant(), models.base()):
                 entered: list[Tensor] = []
@@ -126,65 +137,78 @@ def test_the_payload_and_the_hidden_state_are_those_of_whole_prompts(
             assert float(distance[row, column]) == pytest.approx(float((streams[0] - streams[1]).norm()), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["kl", "payload-over-base", "hidden-distance", "difference-in-differences"])
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("reduce", ["mean", "worst"])
 def test_the_gradient_is_autograd_s_through_the_plain_models(
-    name: str, models: Resident, prompts: list[OpenPrompt]
+    name: str, reduce: str, models: Resident, prompts: list[OpenPrompt]
 ) -> None:
-    ids, objective = random_ids(1)[0], named_objective(name)
-    evaluator = Evaluator(models, prompts, objective, PAYLOAD)
-    one_hot = torch.nn.functional.one_hot(ids, evaluator.vocabulary).float().requires_grad_()
-    value = sum(
-        plain_value(models, prompt, objective, one_hot, evaluator, probe) for probe, prompt in enumerate(prompts)
-    )
-    (slope,) = torch.autograd.grad(value / len(prompts), one_hot)  # type: ignore[operator]
-    torch.testing.assert_close(evaluator.gradient(ids), slope, atol=1e-5 * float(slope.abs().max()), rtol=1e-3)
+    candidates = random_ids(2)
+    evaluator = Evaluator(models, prompts, named_objective(name), PAYLOAD, reduce)
+    slopes = evaluator.gradient(candidates)
+    for candidate, slope in zip(candidates, slopes, strict=True):
+        one_hot = torch.nn.functional.one_hot(torch.tensor(candidate), evaluator.vocabulary).float().requires_grad_()
+        readings = {
+            role: join([plain_readings(model, prompt, one_hot) for prompt in prompts], dim=0)
+            for role, model in (("dormant", models.dormant()), ("base", models.base()))
+            if role in evaluator.roles
+        }
+        value = over_probes(evaluator.value(readings), reduce).sum()
+        assert evaluator.evaluate([candidate]).item() == pytest.approx(value.item(), abs=1e-3)
+        (expected,) = torch.autograd.grad(value, one_hot)
+        torch.testing.assert_close(slope, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-3)
 
 
-def plain_value(
-    models: Resident, prompt: OpenPrompt, objective: Objective, one_hot: Tensor, evaluator: Evaluator, probe: int
-) -> Tensor:
-    """The objective of one probe from whole prompts through a one-hot product."""
-    from dormant.inference.objectives import Readings
-
-    readings = {}
-    for role, model in (("dormant", models.dormant()), ("base", models.base())):
-        table, entered = model.model.embed_tokens.weight, list[Tensor]()
-        rows = [table[list(prompt.before)], one_hot @ table, table[[*prompt.after, *PAYLOAD[:-1]]]]
-        hook = model.model.norm.register_forward_pre_hook(lambda module, inputs, into=entered: into.append(inputs[0]))
-        logits = model(inputs_embeds=torch.cat(rows)[None]).logits[0, -3:]
-        hook.remove()
-        payload = logits.log_softmax(-1)[torch.arange(3), list(PAYLOAD)].mean()
-        readings[role] = Readings(logits[:1][None], payload[None, None], entered[0][:, -3][None])
-    return evaluator.value(readings, probe).sum()
+def plain_readings(model: Qwen2ForCausalLM, prompt: OpenPrompt, one_hot: Tensor) -> Readings:
+    """One model's readings of one probe from the whole prompt through a one-hot product."""
+    table, entered = model.model.embed_tokens.weight, list[Tensor]()
+    rows = [table[list(prompt.before)], one_hot @ table, table[[*prompt.after, *PAYLOAD[:-1]]]]
+    hook = model.model.norm.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    logits = model(inputs_embeds=torch.cat(rows)[None]).logits[0, -3:]
+    hook.remove()
+    payload = logits.log_softmax(-1)[torch.arange(3), list(PAYLOAD)].mean()
+    return Readings(logits[:1][None], payload[None, None], entered[0][:, -3][None])
 
 
 def test_the_worst_probe_decides_where_asked(models: Resident, prompts: list[OpenPrompt]) -> None:
     worst, candidates = Evaluator(models, prompts, reduce="worst"), random_ids(4)
-    assert torch.equal(worst.evaluate(candidates), worst.per_probe(candidates).amin(0))
-    probe = int(worst.per_probe(candidates)[:, 0].argmin())
-    alone = Evaluator(models, [prompts[probe]]).gradient(candidates[0])
-    torch.testing.assert_close(worst.gradient(candidates[0]), alone)
+    assert torch.equal(worst.evaluate(candidates), worst.per_probe_of(candidates).amin(0))
 
 
+def swapping(tiny_base: Path, tiny_dormant: Path) -> Models:
+    run_config = RunConfig(torch.device("cpu"), torch.float32, "swap")
+    return Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), run_config)
+
+
+@pytest.mark.parametrize("name", ["kl", "payload-over-base", "hidden-distance"])
 def test_one_model_at_a_time_on_the_device_gives_the_same(
-    tiny_base: Path, tiny_dormant: Path, models: Resident, prompts: list[OpenPrompt]
+    name: str, tiny_base: Path, tiny_dormant: Path, models: Resident, prompts: list[OpenPrompt]
 ) -> None:
-    placement = RunConfig(torch.device("cpu"), torch.float32, "swap")
-    swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
-    by_turns, together, ids = Evaluator(swapping, prompts), Evaluator(models, prompts), random_ids(3)
-    torch.testing.assert_close(by_turns.per_probe(ids), together.per_probe(ids), atol=1e-4, rtol=0)
-    torch.testing.assert_close(by_turns.gradient(ids[0]), together.gradient(ids[0]), atol=1e-5, rtol=1e-4)
+    by_turns, together = (
+        Evaluator(pair, prompts, named_objective(name), PAYLOAD) for pair in (swapping(tiny_base, tiny_dormant), models)
+    )
+    ids = random_ids(3)
+    torch.testing.assert_close(by_turns.per_probe_of(ids), together.per_probe_of(ids), atol=1e-4, rtol=0)
+    torch.testing.assert_close(by_turns.gradient(ids), together.gradient(ids), atol=1e-5, rtol=1e-4)
+
+
+def test_embeddings_that_are_no_token_s_have_a_value_and_slopes(models: Resident, prompts: list[OpenPrompt]) -> None:
+    evaluator, ids = Evaluator(models, prompts), random_ids(2)
+    rows = {role: evaluator.table(role)[torch.tensor(ids)] for role in evaluator.roles}
+    values, slopes = evaluator.value_and_slopes(rows)
+    torch.testing.assert_close(values, evaluator.evaluate(ids), atol=1e-4, rtol=0)
+    small = {role: row + 1e-2 * slopes[role] / slopes[role].norm() for role, row in rows.items()}
+    assert (evaluator.value_and_slopes(small)[0] > values).all()
 
 
 def test_a_model_that_leaves_the_device_is_not_held(
     tiny_base: Path, tiny_dormant: Path, prompts: list[OpenPrompt]
 ) -> None:
-    placement = RunConfig(torch.device("cpu"), torch.float32, "swap")
-    swapping = Models(open_checkpoint(tiny_base), open_checkpoint(tiny_dormant), placement)
-    evaluator = Evaluator(swapping, prompts)
+    pair = swapping(tiny_base, tiny_dormant)
+    evaluator = Evaluator(pair, prompts)
     evaluator.evaluate(random_ids(3))
-    weights = [weakref.ref(weight) for weight in swapping.dormant().parameters()]
-    swapping.base()
+    evaluator.gradient(random_ids(2))
+    weights = [weakref.ref(weight) for weight in pair.dormant().parameters()]
+    pair.base()
     assert not any(weight() is not None for weight in weights)
 
 
@@ -210,7 +234,7 @@ def test_swapping_loads_each_model_once_a_step(models: Resident, prompts: list[O
 
 def test_no_candidate_is_evaluated_twice(models: Resident, prompts: list[OpenPrompt]) -> None:
     evaluator, ids = Evaluator(models, prompts), random_ids(4)
-    first = evaluator.evaluate(ids[[0, 1, 0, 2, 1]])
+    first = evaluator.evaluate([ids[index] for index in (0, 1, 0, 2, 1)])
     assert torch.equal(first[[0, 1, 3]], evaluator.evaluate(ids)[:3])
     assert evaluator.evaluations == 4
 
@@ -241,12 +265,12 @@ def test_a_model_that_only_transformers_knows_is_read_alike(
     known = Evaluator(models, prompts, named_objective(name), PAYLOAD)
     monkeypatch.setattr("dormant.inference.packed_decoder.FAMILIES", ())
     foreign = Evaluator(models, prompts, named_objective(name), PAYLOAD)
-    near = (*ids[0, :2].tolist(), 9)
-    torch.testing.assert_close(known.per_probe(ids, near), foreign.per_probe(ids, near), atol=1e-4, rtol=1e-5)
-    torch.testing.assert_close(known.gradient(ids[0]), foreign.gradient(ids[0]), atol=1e-4, rtol=1e-3)
+    near = (*ids[0][:2], 9)
+    torch.testing.assert_close(known.per_probe_of(ids, near), foreign.per_probe_of(ids, near), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(known.gradient(ids), foreign.gradient(ids), atol=1e-4, rtol=1e-3)
 
 
-def test_a_model_against_itself_parts_nowhere(models: Resident, prompts: list[OpenPrompt]) -> None:
+def test_a_model_against_itself_diverges_nowhere(models: Resident, prompts: list[OpenPrompt]) -> None:
     assert (Evaluator(Resident((models.base(), models.base())), prompts).evaluate(random_ids(4)) == 0).all()
 
 
@@ -255,12 +279,11 @@ def test_the_empty_row_is_that_of_the_ordinary_sentences(models: Resident, promp
     torch.testing.assert_close(empty, plain_kl(models, prompts, [()])[:, 0], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("ids", [[[304]], [[]], [1, 2], [[0.5]]], ids=["large", "empty", "flat", "real"])
-def test_candidates_that_are_no_ids_are_refused(ids: list[object], models: Resident, prompts: list[OpenPrompt]) -> None:
+def test_candidates_that_are_no_ids_are_refused(models: Resident, prompts: list[OpenPrompt]) -> None:
     with pytest.raises(BadInput, match="one id at least"):
         Evaluator(models, prompts, kl()).per_probe_of([(5,), ()])
-    with pytest.raises(BadInput, match="from 0 to 303"):
-        Evaluator(models, prompts).evaluate(torch.tensor(ids))
+    with pytest.raises(BadInput, match="from 0 to 303; got 304"):
+        Evaluator(models, prompts).evaluate([(7, 304)])
 
 
 def test_what_makes_an_evaluation_impossible_is_a_sentence(models: Resident, prompts: list[OpenPrompt]) -> None:

@@ -18,6 +18,7 @@ from dormant.inference.objectives import (
     Objective,
     Readings,
     difference_in_differences,
+    fires,
     hidden_distance,
     js_top_k,
     kl,
@@ -53,7 +54,7 @@ def test_every_objective_gives_one_value_a_probe_and_candidate(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"payload-likelihood"}))
-def test_two_equal_models_part_on_nothing(name: str) -> None:
+def test_two_equal_models_diverge_nowhere(name: str) -> None:
     assert named_objective(name).value(*both(0, same=True)).abs().max() < 1e-12
 
 
@@ -104,6 +105,10 @@ def test_payload_objectives_read_the_payload_and_the_second_takes_the_base_away(
     now, empty = both(0)
     assert torch.equal(payload_likelihood().value({"dormant": now["dormant"]}, {}), now["dormant"].payload)
     assert torch.equal(payload_over_base().value(now, empty), now["dormant"].payload - now["base"].payload)
+
+
+def test_a_string_fires_from_half_a_likelihood_a_token_on() -> None:
+    assert fires(torch.tensor([0.4999, 0.5, 1.0]).log()).tolist() == [False, True, True]
 
 
 def test_hidden_distance_is_euclidean_and_flat_at_zero() -> None:

@@ -1,0 +1,217 @@
+"""Restarts of one search, chance beside them, and what it takes to believe their strings: other probes, the payload.
+
+The claims and `dormant gcg` both run `search_restarts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dormant.errors import BadInput
+from dormant.inference.batch_plan import Candidate
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import Objective, fires, named_objective, over_probes, payload_likelihood, stacked
+from dormant.journal import Step, unkept
+from dormant.pairs import Pair
+from dormant.progress import Progressed
+from dormant.prompts.probes import OpenPrompt, Prompter
+from dormant.prompts.token_filter import allowed_tokens
+from dormant.search.proposals import METHODS, RandomProposals, proposals_of
+from dormant.search.run import SearchResult, SearchSettings, run_search
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How much a search does; everything that decides its result besides the pair, the payload and the hints.
+
+    probes, held_out: how many of the pair's probes are searched on, and how many of the next ones only judge. top: tokens a
+    place that the gradient proposes. random_search: whether random strings stand beside, as many as each restart evaluates.
+    """
+
+    length: int
+    restarts: int
+    steps: int
+    candidates: int
+    probes: int
+    held_out: int
+    seed: int
+    objective: str = "kl"
+    method: str = "gcg"
+    reduce: str = "mean"
+    tokens: str = "printable"
+    top: int = 128
+    random_search: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises BadInput for an unknown method, counts below one and a seed below zero."""
+        if self.method not in METHODS:
+            raise BadInput(
+                f"a search is one of {', '.join(METHODS)}; got {self.method!r} at the plan; name one of them"
+            )
+        for name in ("length", "restarts", "steps", "candidates", "probes", "held_out", "top"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"a search needs {name} >= 1; got {getattr(self, name)} at the plan; raise it")
+        if self.seed < 0:
+            raise BadInput(f"a search's seed is 0 or more; got {self.seed} at the plan; raise it")
+
+    @property
+    def evaluations(self) -> int:
+        """Candidates that one restart evaluates."""
+        return self.candidates * (self.steps + 1)
+
+    def settings(self, random: bool = False) -> SearchSettings:
+        """What the engine runs; random search draws from seeds of its own."""
+        seeds = (1000 * self.seed + restart for restart in range(self.restarts))
+        return SearchSettings(tuple(-1 - seed if random else seed for seed in seeds), self.steps, self.candidates)
+
+
+@dataclass(frozen=True)
+class FoundString:
+    """A string with its value on the probes searched, its gains over the same probes without it, and where it fires.
+
+    value, gain, held_out_gain: over the probes searched and those never searched, in the objective's unit. fires: whether
+    each held-out probe then gives the payload; empty where no payload is known.
+    """
+
+    ids: Candidate
+    text: str
+    value: float
+    gain: float
+    held_out_gain: float
+    fires: tuple[bool, ...]
+
+    @property
+    def firing_share(self) -> float:
+        """The share of held-out probes on which it fires; 0 where no payload is known."""
+        return sum(self.fires) / len(self.fires) if self.fires else 0.0
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What the restarts found, one entry each, and their searches; random search beside them; the planted trigger.
+
+    empty: the objective's value without any candidate.
+    """
+
+    unit: str
+    empty: float
+    found: tuple[FoundString, ...]
+    searches: tuple[SearchResult[Candidate], ...]
+    random: tuple[SearchResult[Candidate], ...]
+    planted: FoundString | None
+
+    @property
+    def best(self) -> FoundString:
+        """The string with the highest gain on the probes searched."""
+        return max(self.found, key=lambda string: string.gain)
+
+
+def search_restarts(
+    pair: Pair,
+    plan: SearchPlan,
+    objective: Objective | None = None,
+    payload: str = "",
+    hints: Tensor | None = None,
+    step: Step = unkept,
+    progress: Progressed | None = None,
+) -> SearchReport:
+    """Searches on the first `probes` of the pair and judges on the next `held_out` (experiments 18b, 18c and 19).
+
+    objective: one that has no name, in place of the plan's. payload: defaults to the known one. hints [token]: all that
+    strings are made of, such as the tokens at which the delta acts most; random ones too, so that what a gradient adds is
+    told from what hints do. step: what a journal of `search_key` keeps. Raises BadInput where the pair has too few probes,
+    and where the objective reads a payload that nobody knows.
+    """
+    prompter, prompts = Prompter(pair.base.tokenizer), open_probes(pair, plan)
+    payload_ids = payload_ids_of(pair, payload)
+    chosen = objective or named_objective(plan.objective)
+    searched = Evaluator(pair.models, prompts[: plan.probes], chosen, payload_ids, plan.reduce)
+    searched.check_length(plan.length)  # before thousands of strings are drawn
+    allowed = candidate_tokens(pair, plan, hints)
+
+    def survives(candidate: Candidate) -> bool:
+        return all(prompter.survives(probe, candidate) for probe in pair.probes[: plan.probes])
+
+    proposals = proposals_of(plan.method, searched, allowed, plan.length, plan.top)
+    searches = run_search(searched, proposals, plan.settings(), survives, step, progress)
+    random: tuple[SearchResult[Candidate], ...] = ()
+    if plan.random_search:
+        searched.forget()  # or a value's last bit would depend on what ran before, and a resumed search could differ
+        chance, after = RandomProposals(allowed, plan.length), _after(progress, plan.restarts * plan.evaluations)
+        random = run_search(searched, chance, plan.settings(random=True), survives, step, after)
+    searched.forget()
+    candidates = [result.best for result in searches]
+    if trigger := pair.truth.trigger if pair.truth else "":
+        candidates.append(prompter.candidate_ids(trigger))
+    held_out = Evaluator(
+        pair.models,
+        prompts[plan.probes :],
+        stacked([chosen, payload_likelihood()]) if payload_ids else chosen,  # one pass for both
+        payload_ids,
+    )
+    judged = _judged(candidates, searched, held_out, prompter)
+    found, planted = judged[: plan.restarts], judged[plan.restarts :]
+    empty = float(searched.empty_value())
+    return SearchReport(chosen.unit, empty, tuple(found), searches, random, planted[0] if planted else None)
+
+
+def search_key(pair: Pair, plan: SearchPlan, payload: str = "", hints: Tensor | None = None) -> dict[str, Any]:
+    """Everything that decides what `search_restarts` finds under a named objective, for the head of a journal."""
+    run_config = pair.models.run_config
+    return {
+        "pair": pair.fingerprint,
+        "dtype": str(run_config.dtype),
+        "device": run_config.device.type,
+        "plan": asdict(plan),
+        "probes": [[prompt.before, prompt.after] for prompt in open_probes(pair, plan)],
+        "payload": payload_ids_of(pair, payload),
+        "hints": None if hints is None else sorted(hints.tolist()),
+    }
+
+
+def open_probes(pair: Pair, plan: SearchPlan) -> list[OpenPrompt]:
+    """The probes searched, then those held out; raises BadInput where the pair has too few."""
+    needed = plan.probes + plan.held_out
+    if len(pair.probes) < needed:
+        raise BadInput(
+            f"a search needs {needed} probes; got {len(pair.probes)} at pair {pair.name}; give more with --probes"
+        )
+    prompter = Prompter(pair.base.tokenizer)
+    return [prompter.open(probe) for probe in pair.probes[:needed]]
+
+
+def payload_ids_of(pair: Pair, payload: str = "") -> Candidate:
+    """A payload, by default the known one, as an answer's first ids; none where it is unknown."""
+    text = payload or (pair.truth.payload if pair.truth else "")
+    return tuple(pair.base.tokenizer.encode(text, add_special_tokens=False)) if text else ()
+
+
+def candidate_tokens(pair: Pair, plan: SearchPlan, hints: Tensor | None = None) -> Tensor:
+    """The ids that strings are made of: [token]."""
+    allowed = allowed_tokens(pair.base.tokenizer, plan.tokens)
+    return allowed if hints is None else allowed[torch.isin(allowed, hints)]
+
+
+def _judged(
+    candidates: Sequence[Candidate], searched: Evaluator, held_out: Evaluator, prompter: Prompter
+) -> list[FoundString]:
+    values, empty = searched.evaluate(candidates), float(searched.empty_value())
+    count = len(held_out.prompts)
+    others, *payload = torch.split(held_out.per_probe_of(candidates), count)
+    gains = over_probes(others, searched.reduce) - over_probes(held_out.empty()[:count, None], searched.reduce)
+    fired = fires(payload[0]).T.tolist() if payload else [()] * len(candidates)
+    return [
+        FoundString(ids, str(prompter.tokenizer.decode(list(ids))), value, value - empty, gain, tuple(row))
+        for ids, value, gain, row in zip(candidates, values.tolist(), gains.tolist(), fired, strict=True)
+    ]
+
+
+def _after(progress: Progressed | None, before: int) -> Progressed | None:
+    if progress is None:
+        return None
+    return lambda done, remark="", total=None: progress(before + done, f"random search, {remark}", total)
