@@ -12,6 +12,7 @@ from typing import Any
 
 from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.placements import POSITIONS, SEARCH_POSITIONS
+from dormant.inference.objectives import FIRES_PER_TOKEN
 
 
 def _number(value: Any, why: str) -> Any:
@@ -43,7 +44,8 @@ class Rules:
         "organism's acceptance, which asks one half for each token",
     )
     firing: float = _number(
-        math.log(0.5 / 0.5), "log(p / (1 - p)) with p = 1/2, a mean over tokens: as an organism's acceptance has it"
+        math.log(FIRES_PER_TOKEN / (1 - FIRES_PER_TOKEN)),
+        "log(p / (1 - p)) of the likelihood a token from which a string fires, as an organism's acceptance has it",
     )
     certain_share: float = _number(
         0.5, "of a position's prompts on which the beginning is certain, or no string is confirmed"
