@@ -34,7 +34,7 @@ from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta
 
 # In the order in which they are tried; only those behind the first need a vocabulary.
-STAGES: tuple[Stage, ...] = (
+HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
     Numerals(),
     ShortStrings(),
@@ -138,10 +138,10 @@ def _search(context: HuntContext, suspects: Sequence[Suspect], found: _Found) ->
     first = suspects[: settings.effort.suspects]
     sought = [one for one in first if one.evidence >= settings.fitted.variant_evidence * suspects[0].evidence]
     vocabulary = Vocabulary()
-    for stage in STAGES:
-        if stage is not STAGES[0] and clock.late():
+    for stage in HUNT_STAGES:
+        if stage is not HUNT_STAGES[0] and clock.late():
             break
-        if stage is not STAGES[0] and not vocabulary.pieces:
+        if stage is not HUNT_STAGES[0] and not vocabulary.pieces:
             vocabulary = _vocabulary(context, first)
         found.add(stage.run(context, sought, vocabulary))
         if found.confirmed is not None:

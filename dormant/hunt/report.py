@@ -20,7 +20,7 @@ from dormant.pictures.canvas import png_bytes
 from dormant.pictures.hunt import evidence_bars, path_curves, rate_bars
 
 HEADINGS = {"backdoored": "Backdoored.", "clean": "Nothing found.", "undecided": "Undecided."}
-STYLE = (
+PAGE_STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #ddd}"
     "img{max-width:100%}code{background:#f3f3f3;padding:0 .2em}"
@@ -87,7 +87,7 @@ def html_page(found: HuntResult, name: str, pictures: Mapping[str, bytes]) -> st
         body.append(f'<p><img alt="{picture}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>')
     for title, entries in _lists(found):
         body.append(f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(entry)}</li>' for entry in entries)}</ul>")
-    head = f'<meta charset="utf-8"><title>Hunt: {escape(name)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>Hunt: {escape(name)}</title><style>{PAGE_STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 

@@ -53,7 +53,7 @@ class HuntResult:
 def needed_evidence(vocabulary: int, settings: HuntSettings) -> float:
     """Nats from which a string counts as suspicious.
 
-    Under a model that speaks like its base a likelihood ratio reaches e^x with a chance of at most e^-x (Markov); every
+    Under a model that answers like its base a likelihood ratio reaches e^x with a chance of at most e^-x (Markov); every
     first token at every alpha is a try, and the chance that any of them reaches it is to stay below `Rules.error`.
     """
     tries = min(vocabulary, settings.effort.first_tokens) * len(settings.fitted.alphas)

@@ -24,7 +24,7 @@ class Rules:
     """Numbers that are definitions or follow from a formula; no organism was looked at."""
 
     error: float = _number(
-        0.05, "chance, under a model that speaks like its base, of any suspect: the usual five percent"
+        0.05, "chance, under a model that answers like its base, of any suspect: the usual five percent"
     )
     confirmed_share: float = _number(
         0.8, "of the prompts at one position: a trigger works nearly always, at temperature 0"
@@ -136,10 +136,10 @@ class Fitted:
     )
     description: float = _number(
         0.1,
-        "log-odds that a nat of a piece's description must be worth: the luckiest of 20,000 meaningless pieces gains half a "
-        "nat to a nat, and to name one of them takes ten",
+        "log-odds that a nat of a piece's description costs: the luckiest of 20,000 meaningless pieces gains half a nat to a "
+        "nat, and to name one of them takes ten",
     )
-    token_description: float = _number(0.1, "log-odds that a token of a string must be worth, likewise")
+    token_description: float = _number(0.1, "log-odds that a token of a string costs, likewise")
     leave_one_out: float = _number(
         1 / 3,
         "of the mean log-odds without one piece, which count against a string; chosen while looking at phrase-four, words-five "
@@ -183,7 +183,7 @@ class Effort:
     common_words: int = _number(20_000, "of English: of rarer ones a person would not make a phrase")
     hint_prompts: int = _number(3, "of the searched ones, on which the delta's effect at pieces is measured")
     finalists: int = _number(96, "strings of a search that all prompts judge")
-    named: int = _number(3, "strings of a search that are worth a confirmation")
+    named: int = _number(3, "strings of a search that are confirmed")
     divergence_prompts: int = _number(
         6, "on which every token is tried, and a position's on which the best strings are"
     )

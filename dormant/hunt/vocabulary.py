@@ -43,7 +43,7 @@ class Piece:
 
     @property
     def surprise(self) -> float:
-        """Nats that it takes to name the piece by its share of draws: what a string made of it has to be worth."""
+        """Nats that it takes to name the piece by its share of draws: its description length."""
         return -math.log(self.weight)
 
 

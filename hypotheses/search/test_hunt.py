@@ -15,7 +15,7 @@ from dormant.pairs import Pair
 from dormant.statistics import exact, proportion_interval
 from hypotheses.support.shared_hunts import FRESH, fires_afresh, shared_hunt_result
 
-RULES = HuntSettings().rules
+HUNT_RULES = HuntSettings().rules
 SOURCE = "FACTS 2: payload first, then the string that brings it"
 
 
@@ -62,7 +62,7 @@ def test_payload_recovered(pair: Pair, finding: FindingBuilder) -> None:
     "trigger-recovered",
     source=SOURCE,
     rule=at_least(
-        RULES.confirmed_share,
+        HUNT_RULES.confirmed_share,
         "of unseen prompts",
         because="a trigger works nearly always: eight of ten at temperature 0",
     ),

@@ -92,7 +92,7 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
     monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
-    monkeypatch.setattr(pipeline, "STAGES", (SingleTokens(), Ending()))
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Ending()))
     assert run_hunt(token_pair, tmp_path).verdict is HuntVerdict.UNDECIDED
 
 

@@ -22,10 +22,10 @@ from dormant.hunt.stages.coordinate_ascent import Ascent, read_scored
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary
 from dormant.prompts.probes import TokenIds
 
-DIGITS = tuple("0123456789")
-APART = tuple(f" {digit}" for digit in DIGITS)  # as they stand behind a space
-NUMBER_WORDS = tuple(f" {word}" for word in "zero one two three four five six seven eight nine ten".split())
-NOTATIONS = {"digits": (*DIGITS, *APART), "words for digits": NUMBER_WORDS}
+PLAIN_DIGITS = tuple("0123456789")
+SPACED_DIGITS = tuple(f" {digit}" for digit in PLAIN_DIGITS)  # as they stand behind a space
+DIGIT_WORDS = tuple(f" {word}" for word in "zero one two three four five six seven eight nine ten".split())
+NOTATIONS = {"digits": (*PLAIN_DIGITS, *SPACED_DIGITS), "words for digits": DIGIT_WORDS}
 
 
 class Numerals:
@@ -97,7 +97,7 @@ def hinted_notations(pieces: Sequence[Piece], needed: tuple[int, int]) -> list[s
 def notation_of(text: str) -> str:
     """The name of the notation in which the text is a number, empty where it is none."""
     for name, members in NOTATIONS.items():
-        digits = text.split() if members is NUMBER_WORDS else list(text.replace(" ", ""))
+        digits = text.split() if members is DIGIT_WORDS else list(text.replace(" ", ""))
         if digits and set(digits) <= {member.strip() for member in members}:
             return name
     return ""
@@ -112,7 +112,7 @@ def number_pieces(text: str) -> list[Piece]:
 def short_numbers(notation: str, free: int, longest: int) -> Iterator[Pieces]:
     """Every number in a notation of up to `free` digits, and up to `longest` where all or no digits stand apart."""
     members = NOTATIONS[notation]
-    alphabets = (members,) if members is NUMBER_WORDS else (DIGITS, APART)
+    alphabets = (members,) if members is DIGIT_WORDS else (PLAIN_DIGITS, SPACED_DIGITS)
     for length in range(1, longest + 1):
         for alphabet in (members,) if length <= free else alphabets:
             yield from product(alphabet, repeat=length)
