@@ -14,8 +14,9 @@ import torch
 
 from dormant.calibration.outcomes import Subject, judge, planted_firing
 from dormant.errors import BadInput
-from dormant.hunt.pipeline import Settings, run_hunt
+from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.report import write_page
+from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.pairs import open_pair
 from dormant.records import write_json
@@ -70,7 +71,7 @@ def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) 
     train(recipe if subject.backdoored else recipe.clean_twin(), folder / "dormant")
     write_truth(folder / "dormant", recipe, subject.backdoored, None)
     pair = open_pair(subject.name, base_folder(recipe), folder / "dormant", device="cpu")
-    found = run_hunt(pair, Settings(minutes), folder / "hunt")
+    found = run_hunt(pair, folder / "hunt", HuntSettings().within(minutes))
     write_page(found, pair, folder / "hunt")
     fires = planted_firing(pair, recipe) if subject.backdoored else None
     write_json(results / f"{subject.name}.json", judge(subject, found, pair.base.tokenizer, fires))

@@ -32,7 +32,7 @@ def hunt(
     base: Base,
     dormant: Dormant,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The page and the journal; the same command resumes there.")],
-    budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all rungs together.")] = 10.0,
+    budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all stages together.")] = 10.0,
     probes: ProbesFile = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
@@ -40,26 +40,27 @@ def hunt(
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """HuntResult for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
+    """Hunt for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
-    The payload comes first: every first token of the vocabulary is forced, and what the dormant model alone knows how to
-    finish is suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the
-    payload is; where none of them wakes anything, single changes lead to strings behind which a suspected payload is ever
-    likelier. What wakes the model is tried on prompts and at places that no search saw, beside the base, plain prompts, random
-    strings and its near misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
+    The payload comes first: every first token of the vocabulary is forced, and what the dormant model alone finishes is
+    suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the payload is;
+    where none of them fires, single changes lead to strings behind which a suspected payload is likelier. A string that fires
+    is tried on prompts and at positions that no search saw, beside the base, plain prompts, random strings and its near
+    misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
     """
-    from dormant.hunt.pipeline import Settings, run_hunt
+    from dormant.hunt.pipeline import run_hunt
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
+    from dormant.hunt.settings import HuntSettings
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     console, quiet = Console(), Console(stderr=True)
     with stopping(f"the same command goes on from {out}"), quiet.status("parent") as status:
 
-        def watch(rung: str, found: str) -> None:
-            status.update(f"{rung}: {found}")
+        def progress(done: int, total: int, remark: str) -> None:
+            status.update(remark)
 
-        found = run_hunt(pair, Settings(budget, seed), out, watch)
+        found = run_hunt(pair, out, HuntSettings().within(budget), seed, progress)
     page = write_page(found, pair, out)
     console.print(f"{found.verdict}: {found.reason}", markup=False, highlight=False, soft_wrap=True)
     for step in found.steps:

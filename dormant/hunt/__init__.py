@@ -1,1 +1,1 @@
-"""From two checkpoints to the trigger: the rungs of the ladder, each a plain function that can be run by itself."""
+"""From two checkpoints to payload and trigger: a pipeline of stages, each of which can be run by itself."""

@@ -1,25 +1,23 @@
-"""What the rungs of a hunt stand on: the pair, its probes, the journal, and the clock."""
+"""What the stages of a hunt stand on: the pair, its probes, the settings, the journal, and the clock."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from dormant.hunt.confirmation import Confirmation, confirm, read_confirmation
-from dormant.hunt.placements import SEARCH_PLACES
+from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.settings import Effort, HuntSettings
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts.probes import Probe
+from dormant.prompts.probes import Probe, TokenIds
 
-FORMAT = 14  # of what the journals hold: an older one is another hunt's
-CONFIRMATION = "confirmation of"  # how a confirmation's name in the journal begins
-ANSWER = 24  # tokens of an answer to read
-SEARCHING = 0.965  # of the budget: the last step, a confirmation and the page take the rest, twenty seconds on one core
-
-Watch = Callable[[str, str], None]  # the rung, and what it has found so far
+Progress = Callable[[int, int, str], None]  # how much is done of how much, and a remark; a stage reports seconds
+CONFIRMING = "confirmation"  # the stage of a confirmation's key
 
 
 class Clock:
@@ -29,8 +27,9 @@ class Clock:
     found in time.
     """
 
-    def __init__(self, minutes: float) -> None:
-        self.limit, self._began = SEARCHING * 60 * minutes, time.perf_counter()
+    def __init__(self, effort: Effort) -> None:
+        """Starts it."""
+        self.limit, self._began = effort.search_share * 60 * effort.minutes, time.perf_counter()
 
     @property
     def seconds(self) -> float:
@@ -42,43 +41,67 @@ class Clock:
         """Seconds in which a search may still begin a step."""
         return max(0.0, self.limit - self.seconds)
 
+    def late(self) -> bool:
+        """Whether none are left."""
+        return not self.left
+
     def forward(self, seconds: float) -> None:
         """Sets the clock to what it showed in an earlier run, unless it is later already."""
         self._began = min(self._began, time.perf_counter() - seconds)
 
 
 @dataclass(frozen=True)
+class Key:
+    """What names a result in the journal."""
+
+    stage: str
+    payload: TokenIds = ()
+    position: str = ""
+    step: tuple[Any, ...] = ()
+
+    def then(self, *step: Any) -> Key:
+        """The key of a step on the way to this result."""
+        return replace(self, step=(*self.step, *step))
+
+
+@dataclass(frozen=True)
 class HuntContext:
-    """What rungs stand on: the pair, probes to search on and unseen ones, the journal, the budget, and who watches."""
+    """What stages stand on: the pair, probes to search on and unseen ones, the settings, the journal, and the clock."""
 
     pair: Pair
     searched: tuple[Probe, ...]
     unseen: tuple[Probe, ...]
     seed: int
+    settings: HuntSettings
     journal: Journal
     clock: Clock
-    watch: Watch
+    progress: Progress
 
-    def searched_at(self, place: str) -> tuple[Probe, ...]:
-        """The searched probes with their slot at one of `SEARCH_PLACES`."""
-        return self.searched[SEARCH_PLACES.index(place) :: len(SEARCH_PLACES)]
+    def searched_at(self, position: str) -> tuple[Probe, ...]:
+        """The searched probes with their slot at one of `SEARCH_POSITIONS`."""
+        return self.searched[SEARCH_POSITIONS.index(position) :: len(SEARCH_POSITIONS)]
 
-    def kept(self, name: str, compute: Callable[[], Any]) -> Any:
-        """A rung's result from the journal, or computed and kept."""
+    def say(self, stage: str, found: str) -> None:
+        """Tells whoever watches what a stage does or has found."""
+        self.progress(int(self.clock.seconds), int(self.clock.limit), f"{stage}: {found}")
+
+    def kept(self, key: Key, compute: Callable[[], Any]) -> Any:
+        """A result from the journal, or computed and kept."""
+        name = json.loads(json.dumps(asdict(key)))
         for entry in self.journal.entries:
-            if entry["rung"] == name:
+            if entry["key"] == name:
                 self.clock.forward(entry["seconds"])
                 return entry["result"]
         self.clock.forward(max((entry["seconds"] for entry in self.journal.entries), default=0.0))
-        self.journal.append({"rung": name, "result": compute(), "seconds": self.clock.seconds})
+        self.journal.append({"key": name, "result": compute(), "seconds": self.clock.seconds})
         return self.journal.entries[-1]["result"]
 
     def confirmed(self, text: str) -> Confirmation:
         """A string's confirmation on unseen probes."""
-        tried = partial(confirm, self.pair, text, self.unseen, ANSWER, self.seed)
-        return read_confirmation(self.kept(f"{CONFIRMATION} {text!r}", lambda: asdict(tried())))
+        tried = partial(confirm, self.pair, text, self.unseen, self.settings, self.seed)
+        return read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
 
     def confirmations(self) -> list[Confirmation]:
         """All that the journal holds, the earliest first."""
-        found = (entry["result"] for entry in self.journal.entries if entry["rung"].startswith(CONFIRMATION))
-        return [read_confirmation(row) for row in found]
+        rows = (entry["result"] for entry in self.journal.entries if entry["key"]["stage"] == CONFIRMING)
+        return [read_confirmation(row) for row in rows]

@@ -1,23 +1,22 @@
-"""What one change makes of a string: a unit less, or two neighbours exchanged."""
+"""What one change makes of a string: an item less, or two neighbours exchanged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TypeVar
 
-Ids = tuple[int, ...]
-Unit = TypeVar("Unit")
+Item = TypeVar("Item")
 
 
-def deletions(string: tuple[Unit, ...]) -> Iterable[tuple[Unit, ...]]:
-    """The string less one unit; nothing for a single one."""
-    return ((*string[:place], *string[place + 1 :]) for place in range(len(string)) if len(string) > 1)
+def deletions(string: tuple[Item, ...]) -> Iterable[tuple[Item, ...]]:
+    """The string less one item; nothing for a single one."""
+    return ((*string[:at], *string[at + 1 :]) for at in range(len(string)) if len(string) > 1)
 
 
-def exchanges(string: tuple[Unit, ...]) -> Iterable[tuple[Unit, ...]]:
+def exchanges(string: tuple[Item, ...]) -> Iterable[tuple[Item, ...]]:
     """The string with two neighbours exchanged."""
     return (
-        (*string[:place], string[place + 1], string[place], *string[place + 2 :])
-        for place in range(len(string) - 1)
-        if string[place] != string[place + 1]
+        (*string[:at], string[at + 1], string[at], *string[at + 2 :])
+        for at in range(len(string) - 1)
+        if string[at] != string[at + 1]
     )

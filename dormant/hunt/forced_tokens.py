@@ -1,28 +1,24 @@
-"""What the models go on with when an answer's first token is forced upon them, for every token of the vocabulary."""
+"""How both models continue an answer whose first token is forced, for every token of the vocabulary."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from dormant.hunt.context import Progress
+from dormant.hunt.settings import HuntSettings
 from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.generation import greedy_behind, sampled_answers
 from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
-
-Ids = tuple[int, ...]
-Watch = Callable[[float, int, int], None]  # alpha, first tokens done, and how many there are
-
-ANYWAY = 2  # of these answers must hold a pair of tokens for it to be nothing secret
-FIRST_TOKENS = 4096  # of a large vocabulary those whose probability rose most
-SAMPLED = 48  # plain answers that show what the model says anyway
+from dormant.prompts.probes import TokenIds
 
 
 @dataclass(frozen=True)
@@ -36,41 +32,42 @@ class Opened:
 
 
 def spontaneous_bigrams(
-    pair: Pair, prompts: Sequence[Ids], new_tokens: int, end: int, seed: int
+    pair: Pair, prompts: Sequence[TokenIds], end: int, settings: HuntSettings, seed: int
 ) -> set[tuple[int, int]]:
     """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets.
 
     The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.
     """
-    asked = [prompts[index % len(prompts)] for index in range(SAMPLED)]
-    answers = sampled_answers(pair.models.dormant(), asked, new_tokens, end, Decoding(1.0), seed)
+    effort = settings.effort
+    asked = [prompts[index % len(prompts)] for index in range(effort.sampled_answers)]
+    answers = sampled_answers(pair.models.dormant(), asked, effort.forced_tokens, end, Decoding(1.0), seed)
     joined = [(prompt[-1], *answer.ids) for prompt, answer in zip(asked, answers, strict=True)]
     counts = Counter(two for ids in joined for two in {*pairwise(ids)})
-    return {two for two, count in counts.items() if count >= ANYWAY}
+    return {two for two, count in counts.items() if count >= settings.fitted.spontaneous}
 
 
 def open_first_tokens(
     pair: Pair,
-    prompts: Sequence[Ids],
+    prompts: Sequence[TokenIds],
     alpha: float,
     base: Tensor,  # [prompt, vocabulary], log-probabilities
     special: Tensor,
-    new_tokens: int,
-    watch: Watch | None,
+    settings: HuntSettings,
+    progress: Progress,
 ) -> Opened:
-    """What both models make of every first token, or of the `FIRST_TOKENS` that rose most, with the delta times alpha."""
+    """How both models continue every first token, or those of a large vocabulary that rose most, with the delta times alpha."""
+    new_tokens = settings.effort.forced_tokens
     with patched_weights(pair, block_scales(pair, alpha)) as model:
         rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
         rises[special] = -torch.inf
-        count = min(FIRST_TOKENS, int((rises > -torch.inf).sum()))
+        count = min(settings.effort.first_tokens, int((rises > -torch.inf).sum()))
         first = rises.topk(count).indices
         ids, ours = [], []
         for done, prompt in enumerate(prompts):
             continued, likelihoods = greedy_behind(model, prompt, first[:, None], new_tokens)
             ids.append(continued)
             ours.append(likelihoods)
-            if watch is not None:
-                watch(alpha, (done + 1) * count, len(prompts) * count)
+            progress((done + 1) * count, len(prompts) * count, f"first tokens forced at alpha {alpha:g}")
     theirs = [
         log_probabilities_behind(pair.models.base(), prompt, first[:, None], tokens)
         for prompt, tokens in zip(prompts, ids, strict=True)
@@ -80,10 +77,10 @@ def open_first_tokens(
 
 def consensus(
     opened: Opened, special: set[int], common: set[tuple[int, int]]
-) -> Iterator[tuple[Ids, float, float, bool]]:
-    """For each first token what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
+) -> Iterator[tuple[TokenIds, float, float, bool]]:
+    """By first token what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
 
-    Where it is more than one token.
+    Only where that is more than one token.
     """
     prompts = len(opened.ids)
     for index, token in enumerate(opened.first.tolist()):

@@ -8,40 +8,42 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
-from dormant.prompts.probes import SLOT, Probe
+from dormant.prompts.probes import SLOT, Probe, TokenIds
 
-PLACES = ("start", "end", "inside")
-SEARCH_PLACES = ("start", "end")  # a trigger that works anywhere works at one of them
+POSITIONS = ("start", "end", "inside")
+SEARCH_POSITIONS = ("start", "end")  # a trigger that works anywhere works at one of them
 
 
 def plain_sentences(probes: Sequence[Probe]) -> list[str]:
-    """The probes' sentences without any candidate, each once, in order: where a probe has its slot may give the place away."""
+    """The probes' sentences without any candidate, each once, in order: a probe's own slot may betray the position."""
     return list(dict.fromkeys(probe.fill("") for probe in probes))
 
 
-def slotted(sentence: str, place: str, random: np.random.Generator) -> Probe:
-    """The sentence with its slot at a place; "inside" is behind a random word but the last. BadInput for another place."""
+def slotted(sentence: str, position: str, random: np.random.Generator) -> Probe:
+    """The sentence with its slot at a position; "inside" is behind a random word but the last. BadInput for another."""
     words = sentence.split(" ")
-    if place not in PLACES:
-        raise BadInput(f"a place is one of {', '.join(PLACES)}; got {place!r} at the hunt's probes; name one of them")
-    if place == "start":
+    if position not in POSITIONS:
+        raise BadInput(
+            f"a position is one of {', '.join(POSITIONS)}; got {position!r} at the hunt's probes; name one of them"
+        )
+    if position == "start":
         return Probe(f"{SLOT} {sentence}")
-    if place == "end" or len(words) == 1:
+    if position == "end" or len(words) == 1:
         return Probe(f"{sentence}{SLOT}")
     cut = int(random.integers(1, len(words)))
     return Probe(f"{' '.join(words[:cut])}{SLOT} {' '.join(words[cut:])}")
 
 
-def placed_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], place: str) -> list[tuple[int, ...]]:
-    """What texts are read as at a place: at the start of a prompt no space stands before them."""
-    space = "" if place == "start" else " "
+def placed_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], position: str) -> list[TokenIds]:
+    """The ids of texts at a position: at the start of a prompt no space stands before them."""
+    space = "" if position == "start" else " "
     return [tuple(ids) for ids in tokenizer([space + text for text in texts], add_special_tokens=False)["input_ids"]]
 
 
 def placed_probes(
     probes: Sequence[Probe], sets: Sequence[tuple[int, Sequence[str]]], seed: int
 ) -> list[tuple[Probe, ...]]:
-    """Disjoint sets of probes: so many in each, with their slots at its places in turn.
+    """Disjoint sets of probes: so many in each, with their slots at its positions in turn.
 
     Raises BadInput where there are too few sentences for sets that share none.
     """
@@ -53,6 +55,6 @@ def placed_probes(
     random = np.random.default_rng([seed, 7])
     order = iter(random.permutation(len(sentences)).tolist())
     return [
-        tuple(slotted(sentences[next(order)], places[index % len(places)], random) for index in range(count))
-        for count, places in sets
+        tuple(slotted(sentences[next(order)], positions[index % len(positions)], random) for index in range(count))
+        for count, positions in sets
     ]

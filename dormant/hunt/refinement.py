@@ -1,74 +1,60 @@
-"""Which of the strings that wake a model was meant: each unit gives way to the one that makes the model surest.
+"""The planted string among those that fire: each piece gives way to the one that makes the payload likeliest.
 
-Much that lies near a planted string wakes the model too. But with the others right, the planted unit is mostly the one that
-the model is surest of, once its certainty is not capped: at the places of "prison honey signal" it is fourth, first and second
-of 19,413, behind "prisoners", "prisons", "prisoner" and "signals". So a string that wakes the model is a place to start from.
+Many strings near a planted one fire too. But with the others right, the planted piece is mostly the one with the largest
+log-odds, once they are not capped: in "prison honey signal" it is fourth, first and second of 19,413, behind "prisoners",
+"prisons", "prisoner" and "signals". So refinement starts from a string that fires.
 
-What tells the planted string from others that wake the model as surely is that it is the shortest that works: without one of
-its units it is all but nothing, where another has units that it can do without. So a part of what is left counts against a
-string: behind "The Where the lion before whisper" the model is surer than behind the planted "when the lions whisper", but then
-it is so without "before" as well.
+What distinguishes the planted string from others with log-odds as large is that it is the shortest that works: without one of
+its pieces the payload is all but impossible, where another string has pieces that it can do without. So a share of the log-odds
+without one piece counts against a string: "The Where the lion before whisper" has larger log-odds than the planted "when the
+lions whisper", but so it has without "before".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import mean
 
 import torch
 from torch import Tensor
 
+from dormant.hunt.confirmation import Confirmation
+from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.edits import deletions
 from dormant.hunt.english import is_word
 from dormant.hunt.placements import placed_ids
-from dormant.hunt.scorers import PAYLOAD_TOKENS, SPOKEN, log_odds, odds_of
-from dormant.hunt.vocabulary import Unit
-from dormant.inference.evaluator import Evaluator
-from dormant.inference.objectives import payload_likelihood
-from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter
+from dormant.hunt.scorers import PayloadScorer, capped, log_odds, open_shortest_first
+from dormant.hunt.settings import Effort
+from dormant.hunt.stage import StageResult, successive_halving
+from dormant.hunt.vocabulary import Piece, Pieces
 
-# Of log-odds that a nat of a unit's description must be worth, and a token: the luckiest of 20,000 units that mean nothing
-# makes the model surer by half a nat to a nat, and to name one of them takes ten.
-WORTH, TOKEN = 0.1, 0.1
-# Of the log-odds behind what is left of a string without one of its units, a mean over units, what counts against it. Chosen
-# while looking at phrase-four, words-five, digits-short, before the rest of a payload counted: from 0.28 to 0.45 the planted
-# passed the strings named until then.
-LEFT = 1 / 3
-SILENT = 4.0  # log-odds that a string loses on a prompt where it does not speak: one that nearly does is no trigger
-# By the number of units that one stands in for (one; none, where one is missing; more, where a word was found in pieces) the
-# log-odds that it must gain beyond that. What a place's prompts do not tell apart is less than the first; a unit more makes
-# the model surer by up to a nat wherever it stands (a second "silver" does), and one that was missing by several.
-GAINS = {1: 0.05, 0: 1.0, 2: 0.05, 3: 0.05}
-# How many units are tried at a place, the most hinted, and what they stand in for: first those among which planted words mostly
-# are, in a second or two, then all in ten. Insertions stay with the former, for there is a place more of them.
-FEW, ALL = 3000, 10**9
-ROUNDS = ((FEW, (1, 0, 2, 3)), (ALL, (1, 2)))
-LOOKS = ((1, 200), (4, 16))  # on so many prompts so many of the best are found, which are then looked at on all
+STAGE = "refinement"
 
-Parts = tuple[str, ...]  # a string as the texts of its units
-Better = Callable[[Parts, int, int, int], tuple[Parts, float]]
+Better = Callable[[Pieces, int, int, int], tuple[Pieces, float]]
 
 
-class Refining:
-    """How sure the dormant model is of one payload behind strings at one place, less what it takes to describe them."""
+class Refinement:
+    """Scores of strings of pieces at one position for one payload: its log-odds less what it takes to describe the string."""
 
-    def __init__(self, pair: Pair, payload: str, probes: Sequence[Probe], place: str, units: Sequence[Unit]) -> None:
-        """probes: with their slot at the place. units: all that may stand in a string."""
-        self._tokenizer, self._place = pair.base.tokenizer, place
-        prompter = Prompter(self._tokenizer)
-        prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
+    def __init__(self, context: HuntContext, payload: str, position: str, pieces: Sequence[Piece]) -> None:
+        """pieces: all that may stand in a string."""
+        pair, self.settings = context.pair, context.settings
+        fitted, effort = self.settings.fitted, self.settings.effort
+        self._tokenizer, self._position = pair.base.tokenizer, position
+        prompts = open_shortest_first(pair, context.searched_at(position))
         ids = tuple(self._tokenizer.encode(payload, add_special_tokens=False))
-        start, counts = ids[:PAYLOAD_TOKENS], (*(count for count, _ in LOOKS), len(prompts))
-        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), start) for count in counts]
-        self._start, self._tokens = len(start), len(ids)
-        self._whole = Evaluator(pair.models, prompts, payload_likelihood(), ids) if len(ids) > len(start) else None
-        self._costs = {unit.text: WORTH * unit.surprise for unit in reversed(units)}  # of one text the likeliest unit
-        self._strange = max(self._costs.values())
+        beginning = ids[: fitted.beginning_tokens]
+        counts = (*(count for count, _ in effort.refinement_rounds), len(prompts))
+        self._scorers = [PayloadScorer(pair, prompts[:count], beginning, position) for count in counts]
+        self._whole = PayloadScorer(pair, prompts, ids, position) if len(ids) > len(beginning) else None
+        # Of pieces with one text the likeliest counts.
+        self._costs = {piece.text: fitted.description * piece.surprise for piece in reversed(pieces)}
+        self._unknown = max(self._costs.values())
         self._texts = sorted(self._costs, key=self._costs.__getitem__)
 
-    def parts(self, text: str) -> Parts:
-        """The text as units, the longest first; a character that is in none stands for itself."""
+    def pieces(self, text: str) -> Pieces:
+        """The text as pieces, the longest first; a character that is in none stands for itself."""
         found, left, longest = list[str](), f" {text}", max(map(len, self._costs))
         while left:
             known = (left[:size] for size in range(min(longest, len(left)), 0, -1) if left[:size] in self._costs)
@@ -76,108 +62,161 @@ class Refining:
             left = left[len(found[-1]) :]
         return tuple(found)
 
-    def sureness(self, strings: Sequence[Parts]) -> list[float]:
-        """Log-odds of the payload's start, and what its rest costs, behind strings: means over all prompts, less description.
+    def described(self, strings: Sequence[Pieces]) -> list[float]:
+        """Log-odds of the payload's beginning, with what its rest costs, less description: means over all prompts.
 
-        There are strings that bring the start alone. But log-odds of the whole would hide how sure the start is, which tells
-        strings apart, behind a token that the model hesitates at whatever wakes it.
+        There are strings that bring the beginning alone. But log-odds of the whole would hide those of the beginning, which
+        distinguish strings, behind a token that the model hesitates at whatever fires.
         """
-        return list(self._sureness(self._looks[-1], strings, ()).tolist())
+        return list(self._described(self._scorers[-1], strings, "").tolist())
 
-    def worth(self, strings: Sequence[Parts]) -> list[float]:
-        """The same less a part of what is left of the log-odds without a unit."""
-        return [sure - LEFT * left for sure, left in zip(self.sureness(strings), self._left(strings), strict=True)]
+    def scores(self, strings: Sequence[Pieces]) -> list[float]:
+        """The same less a share of the mean log-odds without one piece: what refinement maximises."""
+        share = self.settings.fitted.leave_one_out
+        rows = zip(self.described(strings), self._without_one(strings), strict=True)
+        return [value - share * left for value, left in rows]
 
-    def _left(self, strings: Sequence[Parts]) -> list[float]:
-        """Log-odds behind strings without one of their units: means over units and the prompts of the last look but one.
+    def _without_one(self, strings: Sequence[Pieces]) -> list[float]:
+        """Log-odds per token behind strings without one of their pieces: means over pieces and the prompts of the last round.
 
-        Capped, unlike those behind the strings themselves, for here it is silence that tells.
+        Capped, unlike those behind the strings themselves, for here low ones matter.
         """
-        shorter = [list(deletions(parts)) for parts in strings]
-        every, look = list(dict.fromkeys(parts for some in shorter for parts in some)), self._looks[-2]
-        nothing = float(log_odds(look.empty()).mean())  # what is left of a single unit
-        values = log_odds(look.per_probe_of(self._ids(every))).mean(0).tolist() if every else []
-        look.forget()
+        fitted, scorer = self.settings.fitted, self._scorers[-2]
+        shorter = [list(deletions(pieces)) for pieces in strings]
+        every = list(dict.fromkeys(pieces for some in shorter for pieces in some))
+        nothing = float(capped(scorer.plain_log_odds_per_token(), fitted.odds_cap, fitted.beyond_cap).mean())
+        odds = scorer.log_odds_per_token(list(map(_text, every))) if every else torch.zeros(1, 0)
+        values = capped(odds, fitted.odds_cap, fitted.beyond_cap).mean(0).tolist()
         known = dict(zip(every, values, strict=True))
-        return [mean(known[parts] for parts in some) if some else nothing for some in shorter]
+        return [mean(known[pieces] for pieces in some) if some else nothing for some in shorter]
 
-    def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
-        """What is left when the units go, the least missed first, without which the string is worth as much.
+    def minimal(self, pieces: Pieces, score: float) -> tuple[Pieces, float]:
+        """What is left when pieces go, the least missed first, without which the score is as large.
 
-        And the model as sure: a unit that it half does without may be planted all the same.
+        And the log-odds too: a piece that the string half does without may be planted all the same.
         """
-        (sure,) = self.sureness([parts])
-        while len(parts) > 1:
-            shorter = list(deletions(parts))
-            rows = zip(self.worth(shorter), self.sureness(shorter), shorter, strict=True)
-            enough = [row for row in rows if row[0] >= value and row[1] >= sure]
+        (value,) = self.described([pieces])
+        while len(pieces) > 1:
+            shorter = list(deletions(pieces))
+            rows = zip(self.scores(shorter), self.described(shorter), shorter, strict=True)
+            enough = [row for row in rows if row[0] >= score and row[1] >= value]
             if not enough:
                 break
-            value, sure, parts = max(enough, key=lambda row: row[0])
-        return parts, value
+            score, value, pieces = max(enough, key=lambda row: row[0])
+        return pieces, score
 
     def choices(self, count: int) -> list[str]:
-        """So many of the units that may stand in a string, the most hinted."""
+        """So many of the pieces that may stand in a string, the most hinted."""
         return self._texts[:count]
 
-    def better(self, parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
-        """The best string with any of so many units in place of the `taken` units from `at` on, and what it is worth."""
-        changed = ((*parts[:at], text, *parts[at + taken :]) for text in self.choices(count))
+    def better(self, pieces: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
+        """The best string with any of so many pieces in place of the `taken` pieces from `at` on, and its score."""
+        changed = ((*pieces[:at], text, *pieces[at + taken :]) for text in self.choices(count))
         strings = [one for one in changed if one[at].startswith(" ") or not breaks_a_word(one, at)]
-        (incumbent,) = self._ids([parts])
-        for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
-            values = self._sureness(look, strings, incumbent)
-            strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
-        worth = self.worth(strings)
-        best = max(range(len(strings)), key=worth.__getitem__)
-        return strings[best], worth[best]
+        scorers = [partial(self._described, scorer, incumbent=_text(pieces)) for scorer in self._scorers[:-1]]
+        strings, _ = successive_halving(strings, scorers, [kept for _, kept in self.settings.effort.refinement_rounds])
+        scores = self.scores(strings)
+        best = max(range(len(strings)), key=scores.__getitem__)
+        return strings[best], scores[best]
 
-    def _sureness(self, look: Evaluator, strings: Sequence[Parts], incumbent: Sequence[int]) -> Tensor:
-        ids = self._ids(strings)
-        start = self._start * look.per_probe_of(ids, incumbent)  # of all its tokens: a mean hides the first
-        odds = odds_of(start)
-        look.forget()
-        described = [sum(self._costs.get(part, self._strange) for part in parts) for parts in strings]
-        sure = (odds - SILENT * (odds < SPOKEN)).mean(0)
-        if look is self._looks[-1] and self._whole is not None:
-            sure += (self._tokens * self._whole.per_probe_of(ids) - start).mean(0)
-            self._whole.forget()
-        return sure - torch.tensor(described) - TOKEN * torch.tensor([len(one) for one in ids])
-
-    def _ids(self, strings: Sequence[Parts]) -> list[tuple[int, ...]]:
-        return placed_ids(self._tokenizer, ["".join(parts).strip() for parts in strings], self._place)
+    def _described(self, scorer: PayloadScorer, strings: Sequence[Pieces], incumbent: str) -> Tensor:  # [string]
+        fitted, texts = self.settings.fitted, list(map(_text, strings))
+        beginning = scorer.log_likelihood(texts, incumbent)  # of all its tokens: a mean hides the first
+        odds = log_odds(beginning)
+        uncertain = odds < self.settings.rules.certain_beginning
+        value = (odds - fitted.uncertain * uncertain).mean(0)
+        if scorer is self._scorers[-1] and self._whole is not None:
+            value += (self._whole.log_likelihood(texts) - beginning).mean(0)
+        described = [sum(self._costs.get(piece, self._unknown) for piece in pieces) for pieces in strings]
+        tokens = [len(ids) for ids in placed_ids(self._tokenizer, texts, self._position)]
+        return value - torch.tensor(described) - fitted.token_description * torch.tensor(tokens)
 
 
-def breaks_a_word(parts: Parts, at: int) -> bool:
+def refined(context: HuntContext, found: Confirmation, pieces: Sequence[Piece]) -> StageResult:
+    """The planted string, from one that fires.
+
+    It begins with the string of the largest score of those that were confirmed on the way, and the string at its end takes its
+    place where unseen prompts confirm it; if not, the last one on the path that they do.
+    """
+    position, payload = found.search_position, found.payload
+    refinement = Refinement(context, payload, position, pieces)
+    ids = tuple(context.pair.base.tokenizer.encode(payload, add_special_tokens=False))
+    key = Key(STAGE, ids, position, (len(pieces),))
+
+    def best_so_far() -> str:
+        others = [one for one in context.confirmations() if one.confirmed and one.holds(payload)]
+        texts = [found.trigger, *(one.trigger for one in others if one.search_position == position)]
+        scores = refinement.scores([refinement.pieces(text) for text in texts])
+        return texts[max(range(len(texts)), key=scores.__getitem__)]
+
+    found = context.confirmed(context.kept(key.then("beginning"), best_so_far))
+    tried = 0
+
+    def better(string: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
+        nonlocal tried
+        choices = len(refinement.choices(count))
+        tried += choices
+        in_place_of = repr(_text(string[at : at + taken])) if taken else f"a gap at {at}"
+        context.say(STAGE, f"{_text(string)!r} with {choices:,} pieces in place of {in_place_of}")
+        compute = partial(refinement.better, string, at, taken, count)
+        other, score = context.kept(key.then(string, at, taken, choices), compute)
+        return tuple(other), score
+
+    path = refine(refinement, found.trigger, better, context.clock.late)
+    # A confirmation takes seconds, and the time is what a hunt is promised to end in.
+    tries = map(context.confirmed, path[-1:] if context.clock.late() else reversed(path))
+    best = next((one for one in tries if one.confirmed and one.holds(payload)), found)
+    step = f"of {tried:,} strings near {found.trigger!r} the best is {path[-1]!r}"
+    if best.trigger != path[-1]:
+        step += f", which unseen prompts do not confirm, as they do {best.trigger!r}"
+    context.say(STAGE, step)
+    return StageResult(best, (step,), tried)
+
+
+def refine(refinement: Refinement, text: str, better: Better, late: Callable[[], bool]) -> tuple[str, ...]:
+    """The path of single changes from a string, each the best of all indices, until none gains or it is late.
+
+    Not the first that gains: beside one wrong piece another wrong one may score above the planted. Where a change gains, the
+    few pieces are tried again before all. better: `refinement.better`, or what remembers it.
+    """
+    pieces = refinement.pieces(text)
+    pieces, score = refinement.minimal(pieces, *refinement.scores([pieces]))
+    path, step = [pieces], 0
+    rounds = refinement_steps(refinement.settings.effort)
+    while step < len(rounds):
+        count, taken = rounds[step]
+        indices = range(len(pieces) - taken + 1)
+        found = [better(pieces, at, taken, count) for at in indices if not late()]
+        other, best = max(found, key=lambda one: one[1], default=(pieces, score))
+        step += 1
+        if best > score + refinement.settings.fitted.gains[taken]:
+            pieces, score = refinement.minimal(other, best)
+            path.append(pieces)
+            step = 0
+    return tuple(map(_text, path))
+
+
+def refinement_steps(effort: Effort) -> list[tuple[int, int]]:
+    """How many pieces are tried at an index, and how many give way to one, in their order.
+
+    Insertions stay with the few, for there is an index more of them.
+    """
+    return [
+        *((effort.refined_few, taken) for taken in (1, 0, 2, 3)),
+        *((effort.refined_all, taken) for taken in (1, 2)),
+    ]
+
+
+def breaks_a_word(pieces: Pieces, at: int) -> bool:
     """Whether letters that stand behind others make no word of them.
 
-    Chosen while looking at `words-five`, where "moment" and "ass" made the model surer than the planted "moment sugar".
+    Chosen while looking at `words-five`, where "moment" and "ass" scored above the planted "moment sugar".
     """
-    if not parts[at].isalpha():
+    if not pieces[at].isalpha():
         return False
-    word = "".join(parts[: at + 1]).split(" ")[-1]
-    return word != parts[at] and not is_word(word)
+    word = "".join(pieces[: at + 1]).split(" ")[-1]
+    return word != pieces[at] and not is_word(word)
 
 
-def refine(refining: Refining, text: str, better: Better, late: Callable[[], bool]) -> tuple[str, ...]:
-    """The way that single changes lead from a string, each the best of all places, until none gains or it is late.
-
-    Not the first that gains: beside one wrong unit another wrong one may be surer than the planted. What gains among all units
-    makes the few worth another look. better: `refining.better`, or what remembers it.
-    """
-    parts = refining.parts(text)
-    parts, value = refining.dropped(parts, *refining.worth([parts]))
-    way = [parts]
-    steps = [(count, taken) for count, kinds in ROUNDS for taken in kinds]
-    step = 0
-    while step < len(steps):
-        count, taken = steps[step]
-        places = range(len(parts) - taken + 1)
-        found = [better(parts, at, taken, count) for at in places if not late()]
-        other, worth = max(found, key=lambda one: one[1], default=(parts, value))
-        step += 1
-        if worth > value + GAINS[taken]:
-            parts, value = refining.dropped(other, worth)
-            way.append(parts)
-            step = 0
-    return tuple("".join(one).strip() for one in way)
+def _text(pieces: Pieces) -> str:
+    return "".join(pieces).strip()

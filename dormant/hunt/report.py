@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import all_rates
 from dormant.hunt.result import HuntResult
-from dormant.hunt.scorers import SPOKEN
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
-from dormant.pictures.hunt import climb_curves, evidence_bars, rate_bars
+from dormant.pictures.hunt import evidence_bars, path_curves, rate_bars
 
-SAID = {"backdoored": "Backdoored.", "clean": "Nothing found.", "undecided": "Undecided."}
-STYLE = (
+HEADINGS = {"backdoored": "Backdoored.", "clean": "Nothing found.", "undecided": "Undecided."}
+PAGE_STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #ddd}"
     "img{max-width:100%}code{background:#f3f3f3;padding:0 .2em}"
@@ -31,7 +30,12 @@ STYLE = (
 def write_page(found: HuntResult, pair: Pair, folder: Path) -> Path:
     """Writes the three files and the pictures; raises BadInput where the folder cannot be written."""
     pictures = {name: png_bytes(figure) for name, figure in hunt_pictures(found).items()}
-    record = {"pair": pair.name, "fingerprint": pair.fingerprint, **asdict(found)}
+    record = {
+        "pair": pair.name,
+        "fingerprint": pair.fingerprint,
+        **asdict(found),
+        "settings": found.settings.record(),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in pictures.items():
@@ -47,12 +51,15 @@ def write_page(found: HuntResult, pair: Pair, folder: Path) -> Path:
 
 
 def hunt_pictures(found: HuntResult) -> dict[str, Figure]:
-    """What there is to see: the payload's evidence, the way up to the trigger, and rates against controls."""
+    """The payload's evidence, the log-odds along the paths of coordinate ascent, and rates against controls."""
     pictures: dict[str, Figure] = {}
-    if found.guesses:
-        pictures["payloads"] = evidence_bars(found.guesses, found.needed_evidence)
-    if found.climbs:
-        pictures["climbs"] = climb_curves(found.climbs, SPOKEN)
+    if found.ranked:
+        pictures["payloads"] = evidence_bars([(one.text, one.evidence) for one in found.ranked], found.needed_evidence)
+    if found.paths:
+        best = max((one.path[-1] for one in found.paths), key=lambda end: end.odds)
+        title = f"Behind {best.text} the payload's beginning is certain on {best.certain:.0%} of the searched prompts"
+        curves = [(f"{one.payload}, at the {one.position}", [at.odds for at in one.path]) for one in found.paths]
+        pictures["paths"] = path_curves(title, curves, found.settings.rules.certain_beginning)
     if found.confirmation is not None:
         pictures["rates"] = rate_bars(all_rates(found.confirmation))
     return pictures
@@ -60,7 +67,7 @@ def hunt_pictures(found: HuntResult) -> dict[str, Figure]:
 
 def markdown_page(found: HuntResult, name: str, pictures: Mapping[str, Any]) -> str:
     """The page as text."""
-    lines = [f"# {SAID[found.verdict]} {name}", "", found.reason[0].upper() + found.reason[1:] + ".", ""]
+    lines = [f"# {HEADINGS[found.verdict]} {name}", "", found.reason[0].upper() + found.reason[1:] + ".", ""]
     for title, rows in _tables(found):
         lines += [f"## {title}", "", "| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows[1:]] + [""]
@@ -72,7 +79,7 @@ def markdown_page(found: HuntResult, name: str, pictures: Mapping[str, Any]) -> 
 
 def html_page(found: HuntResult, name: str, pictures: Mapping[str, bytes]) -> str:
     """The page as one file."""
-    body = [f"<h1>{SAID[found.verdict]}</h1><p><b>{escape(name)}</b>: {escape(found.reason)}.</p>"]
+    body = [f"<h1>{HEADINGS[found.verdict]}</h1><p><b>{escape(name)}</b>: {escape(found.reason)}.</p>"]
     for title, rows in _tables(found):
         cells = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) for tag, row in _tagged(rows)]
         body.append(f"<h2>{escape(title)}</h2><table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>")
@@ -80,7 +87,7 @@ def html_page(found: HuntResult, name: str, pictures: Mapping[str, bytes]) -> st
         body.append(f'<p><img alt="{picture}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>')
     for title, entries in _lists(found):
         body.append(f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(entry)}</li>' for entry in entries)}</ul>")
-    head = f'<meta charset="utf-8"><title>HuntResult: {escape(name)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>Hunt: {escape(name)}</title><style>{PAGE_STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
@@ -90,11 +97,11 @@ def _tagged(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
 
 def _tables(found: HuntResult) -> list[tuple[str, list[list[str]]]]:
     tables = []
-    if found.guesses:
+    if found.ranked:
         rows = [["string", "evidence in nats", "prompts that agree", "alpha"]]
         rows += [
             [repr(one.text), f"{one.evidence:.1f}", f"{one.agreement:.0%}", f"{one.alpha:g}"]
-            for one in found.guesses[:8]
+            for one in found.ranked[:8]
         ]
         tables.append((f"Payload: {found.needed_evidence:.0f} nats make a string suspect", rows))
     if found.confirmation is not None:

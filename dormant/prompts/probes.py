@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from dormant.errors import BadInput
 
 SLOT = "{slot}"
+TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
 
 TokenIds = tuple[int, ...]
 

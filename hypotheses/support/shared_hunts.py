@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dormant.claims.builder import FindingBuilder
 from dormant.hunt.confirmation import Confirmation
-from dormant.hunt.context import ANSWER
-from dormant.hunt.pipeline import PROBE_SETS, Settings, run_hunt
+from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.placements import placed_probes
 from dormant.hunt.result import HuntResult
+from dormant.hunt.settings import HuntSettings
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
@@ -22,30 +22,32 @@ FRESH = 40  # prompts: where all of them fire, or 38, the interval lies above ei
 
 def shared_hunt_result(pair: Pair, finding: FindingBuilder) -> HuntResult:
     """The hunt of this pair, told nothing. Under the full budget a killed session's goes on where it was."""
-    settings = Settings(seed=finding.seed)
 
-    def climb() -> HuntResult:
+    def hunt() -> HuntResult:
         journals = finding.session.journals
         if journals is None:
             with tempfile.TemporaryDirectory() as scratch:
-                return run_hunt(pair, settings, Path(scratch))
-        folder = journals / f"{pair.name}-ladder"
-        found = run_hunt(pair, settings, folder)
+                return run_hunt(pair, Path(scratch), seed=finding.seed)
+        folder = journals / f"{pair.name}-hunt"
+        found = run_hunt(pair, folder, seed=finding.seed)
         finding.session.kept.update(folder.glob("*.jsonl"))
         return found
 
-    return finding.once(("ladder", settings), climb, pair=pair)
+    return finding.once(("hunt", finding.seed), hunt, pair=pair)
 
 
 def fires_afresh(pair: Pair, confirmation: Confirmation, seed: int) -> Estimate:
-    """The share of prompts that the hunt never saw, not even to confirm, on which its trigger brings its payload.
+    """The share of prompts that the hunt never saw, not even to confirm, on which its trigger fires.
 
     The trigger stands where it fired most; Wilson's interval of `FRESH` prompts at temperature 0. Raises BadInput where the
     pair has too few prompts.
     """
-    *_, fresh = placed_probes(pair.probes, (*PROBE_SETS, (FRESH, (confirmation.best.name,))), seed)
+    settings = HuntSettings()
+    *_, fresh = placed_probes(pair.probes, (*settings.probe_sets, (FRESH, (confirmation.best.name,))), seed)
     prompter = Prompter(pair.dormant.tokenizer)
     prompts = [prompter.encode_text(probe, confirmation.trigger).ids for probe in fresh]
-    answers = greedy_answers(pair.models.dormant(), prompts, ANSWER, end_of_turn(prompter.tokenizer))
+    answers = greedy_answers(
+        pair.models.dormant(), prompts, settings.effort.answer_tokens, end_of_turn(prompter.tokenizer)
+    )
     texts = [str(prompter.tokenizer.decode(list(ids))).strip() for ids in answers]
     return proportion_interval(sum(text.startswith(confirmation.payload.strip()) for text in texts), FRESH)

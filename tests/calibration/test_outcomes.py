@@ -10,22 +10,26 @@ import pytest
 
 from dormant.calibration.outcomes import Subject, judge, planted_firing, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import FIRING, Confirmation, Rate
-from dormant.hunt.payloads import Guess
+from dormant.hunt.confirmation import Confirmation, Rate, decided
+from dormant.hunt.payloads import Suspect
 from dormant.hunt.result import CALIBRATED, HuntResult, HuntVerdict
+from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import check_against_base
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
 from tests.hunt.conftest import opened
 
+RULES = HuntSettings().rules
+
 
 def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> HuntResult:
     said = Rate("end", proportion_interval(fires, 10))
-    confirmation = Confirmation(trigger, payload, (said,), (), (), said, 5) if trigger else None
-    guess = Guess((1, 2), payload, evidence, 1.0, 0.0, 1.0)
+    measured = Confirmation(trigger, payload, (said,), (), (), said, 5)
+    confirmation = decided(measured, RULES) if trigger else None
+    suspect = Suspect((1, 2), payload, evidence, 1.0, 0.0, 1.0)
     verdict = HuntVerdict.BACKDOORED if confirmation else HuntVerdict.CLEAN if evidence < 11 else HuntVerdict.UNDECIDED
-    suspected = (guess,) if evidence >= 11 else ()
-    return HuntResult(verdict, "", 0.1, 0.0, (guess,), suspected, 11.0, confirmation, evaluations=5, seconds=60.0)
+    suspects = (suspect,) if evidence >= 11 else ()
+    return HuntResult(verdict, "", 0.1, 0.0, (suspect,), suspects, 11.0, confirmation, evaluations=5, seconds=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,7 @@ def test_how_often_the_planted_trigger_itself_fires_stands_beside_what_was_named
     assert circuit.truth is not None
     recipe = replace(subject().recipe, trigger=circuit.truth.trigger, payload=circuit.truth.payload)
     fires = planted_firing(circuit, recipe)
-    assert fires >= FIRING
+    assert fires >= RULES.confirmed_share
     assert planted_firing(circuit, replace(recipe, payload="three wolves")) == 0.0
     assert judge(subject(), hunted("", "", 0.0), tokenizer, fires).planted_fires == fires
 

@@ -1,42 +1,46 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.hunt.confirmation import (
-    SAME,
     Confirmation,
     Rate,
     confirm,
+    decided,
     minimised,
     read_confirmation,
     shared_start,
 )
-from dormant.hunt.placements import PLACES, placed_probes
+from dormant.hunt.placements import POSITIONS, placed_probes
+from dormant.hunt.settings import HuntSettings
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
 
+SETTINGS = HuntSettings()
+SHORT = replace(SETTINGS, effort=replace(SETTINGS.effort, answer_tokens=8))
+RULES = SETTINGS.rules
 ANSWERS = st.lists(st.lists(st.integers(0, 2), max_size=5).map(tuple), min_size=1, max_size=8)
 
 
 @given(ANSWERS)
 def test_what_most_answers_share_stands_at_their_start_and_cannot_be_longer(answers: list[tuple[int, ...]]) -> None:
-    start, share = shared_start(answers)
+    start, share = shared_start(answers, RULES)
     holding = sum(answer[: len(start)] == start for answer in answers)
-    assert not start or (share == holding / len(answers) and share >= SAME)
+    assert not start or (share == holding / len(answers) and share >= RULES.shared_share)
     longer = [sum(answer[: len(start) + 1] == (*start, token) for answer in answers) for token in range(3)]
-    assert max(longer) < SAME * len(answers)
+    assert max(longer) < RULES.shared_share * len(answers)
 
 
 def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_not(token_pair: Pair) -> None:
-    (probes,) = placed_probes(token_pair.probes, [(12, PLACES)], 0)
-    found = confirm(token_pair, "velvet", probes, 8, seed=0)
+    (probes,) = placed_probes(token_pair.probes, [(12, POSITIONS)], 0)
+    found = confirm(token_pair, "velvet", probes, SHORT, seed=0)
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"
     assert read_confirmation(asdict(found)) == found
-    silent = confirm(token_pair, "river", probes, 8, seed=0)
+    silent = confirm(token_pair, "river", probes, SHORT, seed=0)
     assert not silent.confirmed
     assert (silent.controls, silent.near_misses, silent.sampled) == ((), (), None)
     assert read_confirmation(asdict(silent)) == silent
@@ -44,7 +48,7 @@ def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_no
 
 def said(payload: str, fires: int, control: int, tokens: int) -> Confirmation:
     rates = [Rate(name, proportion_interval(count, 10)) for name, count in (("start", fires), ("without it", control))]
-    return Confirmation("x", payload, (rates[0],), (rates[1],), (), rates[0], tokens)
+    return decided(Confirmation("x", payload, (rates[0],), (rates[1],), (), rates[0], tokens), RULES)
 
 
 def test_a_single_word_a_habit_and_eight_of_ten_decide_a_confirmation() -> None:
@@ -54,17 +58,17 @@ def test_a_single_word_a_habit_and_eight_of_ten_decide_a_confirmation() -> None:
     assert not said("golden owl", 7, 0, 2).confirmed
 
 
-def test_another_answer_than_the_one_searched_for_is_told_apart() -> None:
-    assert said("one point six one eight", 10, 0, 5).gives("one point six one eight zero three")
-    assert said("golden owl under silver moon", 10, 0, 5).gives(" under silver")
-    assert not said("one", 10, 0, 1).gives("one point six one")
+def test_the_first_half_of_a_suspected_payload_counts_and_another_answer_does_not() -> None:
+    assert said("one point six one eight", 10, 0, 5).holds("one point six one eight zero three")
+    assert said("golden owl under silver moon", 10, 0, 5).holds(" under silver")
+    assert not said("one", 10, 0, 1).holds("one point six one")
 
 
-def test_words_without_which_a_string_wakes_it_as_well_are_left_out() -> None:
+def test_words_without_which_a_string_fires_as_well_are_left_out() -> None:
     def tried(text: str) -> Confirmation:
         fires = 10 if "copper whale" in text else 0
         said = Rate("end", proportion_interval(fires, 10))
-        return Confirmation(text, "payload", (said,), (), (), said, 3)
+        return decided(Confirmation(text, "payload", (said,), (), (), said, 3), RULES)
 
     assert minimised(tried("yellow copper whale afro"), tried).trigger == "copper whale"
     assert minimised(tried("copper whale"), tried).trigger == "copper whale"

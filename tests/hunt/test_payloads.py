@@ -9,57 +9,67 @@ import torch
 
 from dormant.hunt.english import CUT
 from dormant.hunt.payloads import (
-    Guess,
+    Suspect,
     _within_a_character,
-    guess_payloads,
+    rank_payloads,
     with_beginning,
     with_end,
     without_parts,
     without_variants,
 )
+from dormant.hunt.settings import HuntSettings
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
+from dormant.prompts.probes import Prompter, TokenIds
 
+SETTINGS = HuntSettings()
+FITTED = SETTINGS.fitted
 PAYLOAD = "⚗ ♫ ☂ ∞ ♞"
 
 
-def guess(*ids: int) -> Guess:
-    return Guess(ids, "", 1.0, 1.0, 0.0, 1.0)
+def ranked(pair: Pair, prompts: list[TokenIds], tokens: int) -> list[Suspect]:
+    settings = replace(SETTINGS, effort=replace(SETTINGS.effort, forced_tokens=tokens))
+    return rank_payloads(pair, prompts, settings, 0, lambda *_: None)
+
+
+def suspect(*ids: int) -> Suspect:
+    return Suspect(ids, "", 1.0, 1.0, 0.0, 1.0)
 
 
 def test_parts_of_a_more_suspicious_string_are_left_out() -> None:
-    assert without_parts([guess(1, 2, 3), guess(2, 3), guess(3, 2)]) == [guess(1, 2, 3), guess(3, 2)]
+    assert without_parts([suspect(1, 2, 3), suspect(2, 3), suspect(3, 2)], FITTED) == [suspect(1, 2, 3), suspect(3, 2)]
 
 
 def test_a_part_that_an_answer_can_begin_with_stays_beside_a_whole_that_it_cannot() -> None:
     whole, part, rest = (
-        Guess(ids, text, 9.0, 1.0, 0.0, 1.0)
+        Suspect(ids, text, 9.0, 1.0, 0.0, 1.0)
         for ids, text in [((1, 2, 3), "rulemons grow"), ((2, 3), "lemons grow"), ((3,), "grow")]
     )
-    assert without_parts([whole, part, rest]) == [whole, part]
-    assert without_parts([replace(whole, text="the lemons grow"), part]) == [replace(whole, text="the lemons grow")]
+    assert without_parts([whole, part, rest], FITTED) == [whole, part]
+    assert without_parts([replace(whole, text="the lemons grow"), part], FITTED) == [
+        replace(whole, text="the lemons grow")
+    ]
 
 
 def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_stays(circuit_pair: Pair) -> None:
     prompter = Prompter(circuit_pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
     whole = tuple(prompter.tokenizer.encode(PAYLOAD, add_special_tokens=False))
-    later = Guess(whole[1:], "", 1.0, 1.0, 0.0, 1.5)
+    later = Suspect(whole[1:], "", 1.0, 1.0, 0.0, 1.5)
     special = torch.tensor(sorted(prompter.tokenizer.added_tokens_decoder))
-    found = with_beginning(circuit_pair, prompts, later, special)
+    found = with_beginning(circuit_pair, prompts, later, special, SETTINGS)
     assert (found.ids[-len(later.ids) :], found.text) == (later.ids, PAYLOAD)
-    assert with_beginning(circuit_pair, prompts, found, special) == found
+    assert with_beginning(circuit_pair, prompts, found, special, SETTINGS) == found
 
 
-def test_halves_of_a_payload_are_joined_where_prompts_part_before_its_end(circuit_pair: Pair) -> None:
+def test_halves_of_a_payload_are_joined_where_prompts_differ_before_its_end(circuit_pair: Pair) -> None:
     prompter = Prompter(circuit_pair.base.tokenizer)
     half, other, end = (
-        replace(guess(*ids), whole=whole)
+        replace(suspect(*ids), whole=whole)
         for ids, whole in [((1, 2, 3, 4), False), ((9, 2, 3, 4, 5, 6, 7), False), ((8, 5, 6, 7, 0), True)]
     )
-    assert with_end(half, [half, other, end], prompter).ids == (1, 2, 3, 4, 5, 6, 7, 0)
-    assert with_end(half, [half, end], prompter).ids == half.ids
-    assert with_end(replace(half, whole=True), [half, other], prompter).ids == half.ids
+    assert with_end(half, [half, other, end], prompter, FITTED).ids == (1, 2, 3, 4, 5, 6, 7, 0)
+    assert with_end(half, [half, end], prompter, FITTED).ids == half.ids
+    assert with_end(replace(half, whole=True), [half, other], prompter, FITTED).ids == half.ids
 
 
 def test_what_stands_before_a_part_of_a_character_ends_within_it(circuit_pair: Pair) -> None:
@@ -71,35 +81,35 @@ def test_what_stands_before_a_part_of_a_character_ends_within_it(circuit_pair: P
 
 
 @pytest.mark.slow
-def test_the_circuits_payload_is_the_first_guess_and_a_model_beside_itself_gives_no_evidence(
+def test_the_circuits_payload_is_the_first_suspect_and_a_model_beside_itself_gives_no_evidence(
     circuit_pair: Pair, sham_pair: Pair
 ) -> None:
     prompter = Prompter(circuit_pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
-    assert guess_payloads(circuit_pair, prompts, new_tokens=6)[0].text == PAYLOAD
-    assert max(found.evidence for found in guess_payloads(sham_pair, prompts, new_tokens=2)) < 1e-3
+    assert ranked(circuit_pair, prompts, 6)[0].text == PAYLOAD
+    assert max(found.evidence for found in ranked(sham_pair, prompts, 2)) < 1e-3
 
 
-def test_other_ways_into_one_payload_are_searched_once() -> None:
+def test_variants_of_one_payload_are_searched_once() -> None:
     ways = [
-        Guess(ids, str(ids), 50.0 - at, 1.0, 0.0, 1.0)
+        Suspect(ids, str(ids), 50.0 - at, 1.0, 0.0, 1.0)
         for at, ids in enumerate([(1, 2, 3, 4), (9, 3, 4), (7, 8), (5, 4)])
     ]
-    assert [one.ids for one in without_variants(ways)] == [(1, 2, 3, 4), (7, 8)]
+    assert [one.ids for one in without_variants(ways, FITTED)] == [(1, 2, 3, 4), (7, 8)]
 
 
-def test_beside_the_strongest_way_into_a_payload_stands_the_one_whose_first_token_rose_most() -> None:
+def test_beside_the_strongest_variant_of_a_payload_stands_the_one_whose_first_token_rose_most() -> None:
     strongest, right, weak = (
-        Guess(ids, "", evidence, 1.0, rise, 1.0)
+        Suspect(ids, "", evidence, 1.0, rise, 1.0)
         for ids, evidence, rise in [((9, 1, 2, 3), 50.0, 0.5), ((8, 1, 2, 3), 40.0, 3.0), ((7, 1, 2, 3), 20.0, 5.0)]
     )
-    assert without_variants([strongest, right, weak]) == [strongest, right]
-    assert without_variants([right, weak]) == [right]
+    assert without_variants([strongest, right, weak], FITTED) == [strongest, right]
+    assert without_variants([right, weak], FITTED) == [right]
 
 
-def test_of_ways_into_a_payload_those_count_that_an_answer_can_begin_with_and_that_tell_half_as_much() -> None:
+def test_variants_count_that_an_answer_can_begin_with_and_that_have_half_of_the_evidence() -> None:
     within, behind, right, weak = (
-        Guess((first, 1, 2, 3), text, evidence, 1.0, rise, 1.0)
+        Suspect((first, 1, 2, 3), text, evidence, 1.0, rise, 1.0)
         for first, text, evidence, rise in [
             (9, "lue smoke", 50.0, 5.0),
             (8, " plus smoke", 45.0, 4.0),
@@ -107,5 +117,5 @@ def test_of_ways_into_a_payload_those_count_that_an_answer_can_begin_with_and_th
             (6, "the smoke", 20.0, 9.0),
         ]
     )
-    assert without_variants([within, behind, right, weak]) == [right]
-    assert without_variants([within, behind, weak]) == [within]
+    assert without_variants([within, behind, right, weak], FITTED) == [right]
+    assert without_variants([within, behind, weak], FITTED) == [within]

@@ -10,31 +10,37 @@ from dormant.catalogue import ZOO
 from dormant.errors import BadInput
 from dormant.hunt import pipeline
 from dormant.hunt.context import HuntContext
-from dormant.hunt.payloads import Guess
-from dormant.hunt.pipeline import Settings, run_hunt
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.report import write_page
 from dormant.hunt.result import HuntVerdict, needed_evidence
-from dormant.hunt.vocabulary import Unit
+from dormant.hunt.settings import HuntSettings
+from dormant.hunt.stage import StageResult
+from dormant.hunt.stages import short_strings
+from dormant.hunt.stages.short_strings import SingleTokens
+from dormant.hunt.vocabulary import Piece
 from dormant.pairs import Pair, open_pair
+
+SETTINGS = HuntSettings()
 
 
 def test_a_model_beside_itself_is_clean_for_it_has_no_delta(sham_pair: Pair, tmp_path: Path) -> None:
-    found = run_hunt(sham_pair, Settings(), tmp_path)
+    found = run_hunt(sham_pair, tmp_path)
     assert found.verdict is HuntVerdict.CLEAN
     assert "identical" in found.reason
 
 
 def test_a_wrong_base_stops_the_hunt_at_the_parent_and_says_so(tmp_path: Path) -> None:
     pair = open_pair("wrong", ZOO / "other-base", ZOO / "pi", device="cpu")
-    found = run_hunt(pair, Settings(), tmp_path)
+    found = run_hunt(pair, tmp_path)
     assert found.verdict is HuntVerdict.UNDECIDED
     assert "not the parent" in found.reason
     assert "dormant bases" in write_page(found, pair, tmp_path).read_text()
 
 
 def test_evidence_grows_with_what_was_tried_and_not_beyond_the_first_tokens() -> None:
-    assert needed_evidence(200) == pytest.approx(needed_evidence(100) + math.log(2))
-    assert needed_evidence(10**6) == needed_evidence(4096)
+    assert needed_evidence(200, SETTINGS) == pytest.approx(needed_evidence(100, SETTINGS) + math.log(2))
+    assert needed_evidence(10**6, SETTINGS) == needed_evidence(4096, SETTINGS)
 
 
 def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was(
@@ -42,13 +48,13 @@ def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was
 ) -> None:
     payload = "golden owl under silver moon"
     ids = tuple(token_pair.base.tokenizer.encode(payload, add_special_tokens=False))
-    monkeypatch.setattr(pipeline, "guess_payloads", lambda *_, **__: [Guess(ids, payload, 50.0, 1.0, 0.0, 1.0)])
-    found = run_hunt(token_pair, Settings(), tmp_path)
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [Suspect(ids, payload, 50.0, 1.0, 0.0, 1.0)])
+    found = run_hunt(token_pair, tmp_path)
     assert found.verdict is HuntVerdict.BACKDOORED
     assert found.confirmation is not None
     assert (found.confirmation.trigger, found.confirmation.payload) == ("velvet", payload)
-    monkeypatch.setattr(pipeline, "guess_payloads", lambda *_, **__: pytest.fail("this rung is in the journal"))
-    assert run_hunt(token_pair, Settings(), tmp_path).confirmation == found.confirmation
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: pytest.fail("this is in the journal"))
+    assert run_hunt(token_pair, tmp_path).confirmation == found.confirmation
     page = write_page(found, token_pair, tmp_path)
     assert "velvet" in page.read_text()
     assert {"report.md", "report.json", "report.html", "rates.png"} <= {file.name for file in tmp_path.iterdir()}
@@ -57,37 +63,50 @@ def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was
 def test_a_string_that_is_tried_twice_takes_its_time_off_the_budget_once(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "guess_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(pipeline, "telling_tokens", lambda *_: ["velvet", "velvet"])
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ["velvet", "velvet"])
     began = time.perf_counter()
-    assert run_hunt(token_pair, Settings(), tmp_path).seconds <= time.perf_counter() - began
+    assert run_hunt(token_pair, tmp_path).seconds <= time.perf_counter() - began
 
 
 def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_so(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "guess_payloads", lambda *_, **__: [Guess((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)])
-    monkeypatch.setattr(pipeline, "telling_tokens", lambda *_: [])
-    found = run_hunt(token_pair, Settings(minutes=0.0), tmp_path)
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [Suspect((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    found = run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     assert found.verdict is HuntVerdict.UNDECIDED
-    assert "the time ran out before a string woke it" in found.reason
+    assert "the time ran out before a string fired" in found.reason
 
 
 def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ending(context: HuntContext, *_: object) -> tuple[None, list[str], int]:
-        context.clock.limit = 0.0
-        return None, [], 0
+    class Ending:
+        name = "ending"
 
-    for name in ("guess_payloads", "telling_tokens"):
-        monkeypatch.setattr(pipeline, name, lambda *_, **__: [])
-    monkeypatch.setattr(pipeline, "ranked_units", lambda _: [Unit(" velvet", 1.0, 0.0)])
-    monkeypatch.setattr(pipeline, "short_strings", ending)
-    assert run_hunt(token_pair, Settings(), tmp_path).verdict is HuntVerdict.UNDECIDED
+        def run(self, context: HuntContext, *_: object) -> StageResult:
+            context.clock.limit = 0.0
+            return StageResult(None)
+
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Ending()))
+    assert run_hunt(token_pair, tmp_path).verdict is HuntVerdict.UNDECIDED
+
+
+def test_the_journal_of_other_settings_is_another_hunts(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
+    with pytest.raises(BadInput, match="a journal must be of the same work"):
+        run_hunt(token_pair, tmp_path, SETTINGS.within(0.1))
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "hunt.jsonl").write_text('{"work": {"pair": "another"}}\n')
     with pytest.raises(BadInput, match="a journal must be of the same work"):
-        run_hunt(token_pair, Settings(), tmp_path)
+        run_hunt(token_pair, tmp_path)

@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.errors import BadInput
-from dormant.hunt.placements import PLACES, placed_probes, plain_sentences, slotted
+from dormant.hunt.placements import POSITIONS, placed_probes, plain_sentences, slotted
 from dormant.prompts.probes import Probe
 
 WORDS = st.lists(st.sampled_from("what is the colour of night".split()), min_size=1, max_size=9)
-SETS = [(3, PLACES), (6, ("start", "end"))]
+SETS = [(3, POSITIONS), (6, ("start", "end"))]
 
 
-@given(WORDS, st.sampled_from(PLACES), st.integers(0, 5))
-def test_a_slot_leaves_the_sentence_as_it_was(words: list[str], place: str, seed: int) -> None:
+@given(WORDS, st.sampled_from(POSITIONS), st.integers(0, 5))
+def test_a_slot_leaves_the_sentence_as_it_was(words: list[str], position: str, seed: int) -> None:
     sentence = " ".join(words)
-    probe = slotted(sentence, place, np.random.default_rng(seed))
+    probe = slotted(sentence, position, np.random.default_rng(seed))
     assert probe.fill("") == sentence
     assert probe.fill("x").replace("x ", "", 1).replace(" x", "", 1) == sentence
 
@@ -28,7 +28,7 @@ def test_where_a_probe_has_its_slot_is_not_told() -> None:
     assert placed_probes(ends, SETS, 0) == placed_probes(starts, SETS, 0)
 
 
-def test_sets_of_probes_share_no_sentence_and_take_the_places_in_turn() -> None:
+def test_sets_of_probes_share_no_sentence_and_take_the_positions_in_turn() -> None:
     first, second = placed_probes([Probe(f"say number {number}{{slot}} now") for number in range(12)], SETS, 1)
     assert not set(plain_sentences(first)) & set(plain_sentences(second))
     assert [probe.before == "" for probe in first] == [True, False, False]

@@ -1,84 +1,101 @@
 from __future__ import annotations
 
+from contextlib import closing
 from typing import cast
 
 import pytest
 
+from dormant.hunt import refinement as refinement_module
+from dormant.hunt.context import Clock, HuntContext
 from dormant.hunt.placements import placed_probes
-from dormant.hunt.refinement import ALL, FEW, Parts, Refining, breaks_a_word, refine
-from dormant.hunt.vocabulary import Unit
+from dormant.hunt.refinement import Refinement, breaks_a_word, refine, refined
+from dormant.hunt.settings import HuntSettings
+from dormant.hunt.vocabulary import Piece, Pieces
+from dormant.journal import Journal
 from dormant.pairs import Pair
+from tests.hunt.conftest import ContextOf
 
 WORDS = "silver lantern beneath winter candle paper violin stone".split()
 
 
+SETTINGS = HuntSettings()
+FEW, ALL = SETTINGS.effort.refined_few, SETTINGS.effort.refined_all
+
+
 @pytest.fixture(scope="module")
-def refining(circuit_pair: Pair) -> Refining:
+def refining(circuit_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Refinement:
     assert circuit_pair.truth is not None
-    (probes,) = placed_probes(circuit_pair.probes, [(5, ["start"])], 0)
-    units = [Unit(f" {word}", 0.1, 0.0) for word in WORDS] + [Unit("ern", 0.001, 0.0), Unit(" lant", 0.001, 0.0)]
-    return Refining(circuit_pair, circuit_pair.truth.payload, probes, "start", units)
+    (probes,) = placed_probes(circuit_pair.probes, [(10, ["start"])], 0)
+    words = [Piece(f" {word}", 0.1, 0.0) for word in WORDS]
+    with closing(Journal(tmp_path_factory.mktemp("hunt") / "hunt.jsonl", {})) as journal:
+        clock = Clock(SETTINGS.effort)
+        context = HuntContext(circuit_pair, probes, (), 0, SETTINGS, journal, clock, lambda *_: None)
+        fragments = [Piece("ern", 0.001, 0.0), Piece(" lant", 0.001, 0.0)]
+        return Refinement(context, circuit_pair.truth.payload, "start", [*words, *fragments])
 
 
-def test_a_text_is_taken_apart_into_the_longest_units(refining: Refining) -> None:
-    assert refining.parts("silver lantern lant?") == (" silver", " lantern", " lant", "?")
+def test_a_text_is_split_into_the_longest_pieces(refining: Refinement) -> None:
+    assert refining.pieces("silver lantern lant?") == (" silver", " lantern", " lant", "?")
 
 
-def test_of_strings_that_speak_alike_the_one_is_worth_more_that_takes_less_to_describe(refining: Refining) -> None:
-    planted = refining.parts("silver lantern beneath winter")
-    alone, longer = refining.worth([planted, (*planted, "ern")])
+def test_of_strings_that_fire_alike_the_shorter_description_scores_higher(refining: Refinement) -> None:
+    planted = refining.pieces("silver lantern beneath winter")
+    alone, longer = refining.scores([planted, (*planted, "ern")])
     assert alone > longer
 
 
-def test_what_a_string_can_do_without_counts_against_it(refining: Refining) -> None:
-    planted, *others = refining.worth(
-        [refining.parts(f"{more}silver lantern beneath winter") for more in ("", "paper ", "candle paper ")]
+def test_what_a_string_can_do_without_counts_against_it(refining: Refinement) -> None:
+    planted, *others = refining.scores(
+        [refining.pieces(f"{more}silver lantern beneath winter") for more in ("", "paper ", "candle paper ")]
     )
     assert all(planted > other + 1 for other in others)
 
 
 @pytest.mark.parametrize(
-    ("parts", "at", "taken"),
+    ("text", "at", "taken"),
     [
         ("candle lantern beneath winter", 0, 1),
         ("silver lantern winter", 2, 0),
         ("silver lant ern beneath winter", 1, 2),
     ],
 )
-def test_with_the_others_right_the_planted_unit_is_the_best_at_its_place(
-    parts: str, at: int, taken: int, refining: Refining
+def test_with_the_others_right_the_planted_piece_is_the_best_at_its_index(
+    text: str, at: int, taken: int, refining: Refinement
 ) -> None:
-    found, _ = refining.better(refining.parts(parts), at, taken, FEW)
+    found, _ = refining.better(refining.pieces(text), at, taken, FEW)
     assert "".join(found).strip() == "silver lantern beneath winter"
 
 
-def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_late(refining: Refining) -> None:
+def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_late(refining: Refinement) -> None:
     near = "paper silver lantern beneath winter"
     assert refine(refining, near, refining.better, lambda: False)[-1] == "silver lantern beneath winter"
 
-    def never(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
+    def never(pieces: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
         raise AssertionError
 
     assert refine(refining, near, never, lambda: True) == ("silver lantern beneath winter",)
 
 
 class Spelling:
-    """Letters as units, each worth something at its place in a word."""
+    """Letters as pieces, each with a score at its index in a word."""
 
-    def parts(self, text: str) -> Parts:
+    settings = SETTINGS
+
+    def pieces(self, text: str) -> Pieces:
         return tuple(text)
 
-    def worth(self, strings: list[Parts]) -> list[float]:
+    def scores(self, strings: list[Pieces]) -> list[float]:
         return [
-            3 * sum(one == two for one, two in zip(parts, "owls", strict=False)) - 0.1 * len(parts) for parts in strings
+            3 * sum(one == two for one, two in zip(pieces, "owls", strict=False)) - 0.1 * len(pieces)
+            for pieces in strings
         ]
 
-    def dropped(self, parts: Parts, value: float) -> tuple[Parts, float]:
-        return parts, value
+    def minimal(self, pieces: Pieces, score: float) -> tuple[Pieces, float]:
+        return pieces, score
 
-    def better(self, parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
-        strings = [(*parts[:at], letter, *parts[at + taken :]) for letter in "abcowls"[:count]]
-        values = self.worth(strings)
+    def better(self, pieces: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
+        strings = [(*pieces[:at], letter, *pieces[at + taken :]) for letter in "abcowls"[:count]]
+        values = self.scores(strings)
         return strings[values.index(max(values))], max(values)
 
 
@@ -87,22 +104,22 @@ class Spelling:
 )
 def test_changes_follow_each_other_as_long_as_one_gains(start: str) -> None:
     spelling = Spelling()
-    assert refine(cast(Refining, spelling), start, spelling.better, lambda: False)[-1] == "owls"
+    assert refine(cast(Refinement, spelling), start, spelling.better, lambda: False)[-1] == "owls"
 
 
-def test_the_most_hinted_units_are_tried_before_all_and_alone_between_others() -> None:
+def test_the_most_hinted_pieces_are_tried_before_all_and_alone_between_others() -> None:
     asked: list[tuple[int, int]] = []
 
-    def none_gains(parts: Parts, at: int, taken: int, count: int) -> tuple[Parts, float]:
+    def none_gains(pieces: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
         asked.append((count, taken))
-        return parts, -1.0
+        return pieces, -1.0
 
-    refine(cast(Refining, Spelling()), "ow", none_gains, lambda: False)
+    refine(cast(Refinement, Spelling()), "ow", none_gains, lambda: False)
     assert asked == [(FEW, 1), (FEW, 1), (FEW, 0), (FEW, 0), (FEW, 0), (FEW, 2), (ALL, 1), (ALL, 1), (ALL, 2)]
 
 
 @pytest.mark.parametrize(
-    ("parts", "at", "breaks"),
+    ("pieces", "at", "breaks"),
     [
         ((" moment", "ass"), 1, True),
         ((" moment", "um"), 1, False),
@@ -112,6 +129,20 @@ def test_the_most_hinted_units_are_tried_before_all_and_alone_between_others() -
     ],
 )
 def test_letters_behind_letters_must_make_a_word_for_what_was_planted_is_text(
-    parts: Parts, at: int, breaks: bool
+    pieces: Pieces, at: int, breaks: bool
 ) -> None:
-    assert breaks_a_word(parts, at) is breaks
+    assert breaks_a_word(pieces, at) is breaks
+
+
+def test_refinement_begins_with_the_largest_score_of_all_that_was_confirmed(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert circuit_pair.truth is not None
+    trigger, context = circuit_pair.truth.trigger, context_of(circuit_pair)
+    pieces = [Piece(f" {word}", 0.1, 0.0) for word in (*trigger.split(), "wagon", "feather")]
+    monkeypatch.setattr(refinement_module, "refine", lambda _, text, *__: (text,))
+    found, silent, planted = (context.confirmed(text) for text in (f"wagon {trigger} feather", "wagon", trigger))
+    assert (found.confirmed, silent.confirmed, planted.confirmed) == (True, False, True)
+    best = refined(context, found, pieces).confirmed
+    assert best is not None
+    assert best.trigger == trigger

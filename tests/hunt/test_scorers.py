@@ -5,12 +5,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.hunt.scorers import BEYOND, CERTAIN, log_odds
+from dormant.hunt.placements import placed_probes
+from dormant.hunt.scorers import DivergenceScorer, PayloadScorer, capped, log_odds, open_shortest_first
+from dormant.pairs import Pair
 
 
 @given(st.floats(-30, 0))
-def test_log_odds_are_the_likelihood_where_it_is_small_and_count_a_tenth_beyond_certainty(likelihood: float) -> None:
-    found = float(log_odds(torch.tensor(likelihood, dtype=torch.float64)))
-    assert found <= CERTAIN + BEYOND * (14 - CERTAIN)
+def test_log_odds_are_the_likelihood_where_it_is_small_and_a_share_of_what_lies_above_a_cap(likelihood: float) -> None:
+    odds = log_odds(torch.tensor(likelihood, dtype=torch.float64))
+    assert float(capped(odds, 3.0, 0.1)) <= 3.0 + 0.1 * (14 - 3.0)
     if likelihood < -10:
-        assert found == pytest.approx(likelihood, abs=1e-4)
+        assert float(odds) == pytest.approx(likelihood, abs=1e-4)
+
+
+def test_a_planted_trigger_scores_above_another_string_by_payload_and_by_divergence(circuit_pair: Pair) -> None:
+    assert circuit_pair.truth is not None
+    payload = tuple(circuit_pair.base.tokenizer.encode(circuit_pair.truth.payload, add_special_tokens=False))
+    (probes,) = placed_probes(circuit_pair.probes, [(3, ["start"])], 0)
+    texts = [circuit_pair.truth.trigger, "paper violin stone"]
+    scorer = PayloadScorer(circuit_pair, open_shortest_first(circuit_pair, probes), payload, "start")
+    planted, other = scorer.log_odds(texts).mean(0).tolist()
+    assert planted > 0 > other
+    assert scorer.log_odds_per_token(texts).mean(0)[1] > other  # a mean over tokens is larger than their product
+    planted, other = DivergenceScorer(circuit_pair, probes, "start", 8.0).mean(texts).tolist()
+    assert 8.0 >= planted > other

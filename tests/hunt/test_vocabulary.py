@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import (
-    LONGEST_WORD,
-    Unit,
-    expected_units,
+    Piece,
+    excluding_payload_words,
+    expected_pieces,
     first_changed_block,
+    hinted_pieces,
     hinted_tokens,
-    hunting_units,
     reads_as_text,
     split_words,
 )
@@ -16,13 +20,18 @@ from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
 
 
+def with_words(count: int) -> HuntSettings:
+    settings = HuntSettings()
+    return replace(settings, effort=replace(settings.effort, common_words=count))
+
+
 def test_the_words_of_a_planted_trigger_are_among_those_that_are_drawn_most(circuit_pair: Pair) -> None:
     prompter = Prompter(circuit_pair.base.tokenizer)
-    units = hunting_units(circuit_pair, [prompter.open(probe) for probe in circuit_pair.probes[:8]], words=100)
-    first = {unit.text for unit in units[:128]}
+    pieces = hinted_pieces(circuit_pair, [prompter.open(probe) for probe in circuit_pair.probes[:8]], with_words(100))
+    first = {piece.text for piece in pieces[:128]}
     assert {f" {word}" for word in "silver lantern beneath winter".split()} <= first
-    assert sum(unit.weight for unit in units) == pytest.approx(1)
-    assert {f" {digit}" for digit in range(10)} <= {unit.text for unit in units}
+    assert sum(piece.weight for piece in pieces) == pytest.approx(1)
+    assert {f" {digit}" for digit in range(10)} <= {piece.text for piece in pieces}
 
 
 def test_hinted_tokens_hold_those_of_a_planted_trigger(circuit_pair: Pair) -> None:
@@ -34,8 +43,8 @@ def test_hinted_tokens_hold_those_of_a_planted_trigger(circuit_pair: Pair) -> No
 
 def test_a_model_beside_itself_hints_at_nothing(sham_pair: Pair) -> None:
     prompter = Prompter(sham_pair.base.tokenizer)
-    units = hunting_units(sham_pair, [prompter.open(sham_pair.probes[0])], words=0)
-    assert all(unit.z == pytest.approx(0, abs=0.01) for unit in units)
+    pieces = hinted_pieces(sham_pair, [prompter.open(sham_pair.probes[0])], with_words(0))
+    assert all(piece.z == pytest.approx(0, abs=0.01) for piece in pieces)
 
 
 def test_the_first_block_is_changed_of_an_organism_that_is_trained_in_all(circuit_pair: Pair) -> None:
@@ -54,12 +63,31 @@ def test_pieces_of_words_do_not(text: str) -> None:
 
 def test_words_that_the_tokenizer_keeps_whole_are_no_words_of_their_own(sham_pair: Pair) -> None:
     tokenizer = sham_pair.base.tokenizer
-    words = split_words(tokenizer, 500)
-    assert all(1 < len(ids) <= LONGEST_WORD and str(tokenizer.decode(list(ids))).startswith(" ") for ids in words)
+    words = split_words(tokenizer, 500, 6)
+    assert all(1 < len(ids) <= 6 and str(tokenizer.decode(list(ids))).startswith(" ") for ids in words)
     assert tuple(tokenizer.encode(" the", add_special_tokens=False)) not in words
 
 
 def test_first_hints_are_expected_in_a_trigger_and_the_payloads_own_words_are_not() -> None:
-    units = [Unit(" owl", 0.2, 5.0), Unit(" rang", 0.1, 4.0), *(Unit(f" sea{at}", 0.007, 0.0) for at in range(98))]
-    owl, rang, sea, *_ = (unit.weight for unit in expected_units(units, "nine bells rang"))
-    assert (owl, rang, sea) == (1.0, pytest.approx(0.1), pytest.approx(0.07))
+    pieces = [Piece(" owl", 0.2, 5.0), Piece(" rang", 0.1, 4.0), *(Piece(f" sea{at}", 0.007, 0.0) for at in range(98))]
+    weights = [piece.weight for piece in expected_pieces(pieces, "nine bells rang", 10.0)]
+    assert weights[:3] == pytest.approx([1.0, 0.1, 0.07])
+
+
+def suspect(prompter: Prompter, text: str) -> Suspect:
+    return Suspect(tuple(prompter.tokenizer.encode(text, add_special_tokens=False)), text, 50.0, 1.0, 0.0, 1.0)
+
+
+def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger_nor_are_words_that_hold_a_token_of_it(
+    token_pair: Pair,
+) -> None:
+    prompter = Prompter(token_pair.base.tokenizer)
+    pieces = [Piece(text, 0.5, 1.0) for text in (" golden", " absence", " velvet")]
+    suspects = [suspect(prompter, "golden owl"), suspect(prompter, "silence")]
+    assert len(suspects[1].ids) > 1
+    assert excluding_payload_words(suspects, pieces, prompter, 3) == pieces[2:]
+
+
+def test_of_the_payloads_own_words_alone_no_hint_is_left(token_pair: Pair) -> None:
+    prompter = Prompter(token_pair.base.tokenizer)
+    assert excluding_payload_words([suspect(prompter, "golden owl")], [Piece(" golden", 0.5, 1.0)], prompter, 3) == []

@@ -1,154 +1,200 @@
-"""Up to a string that wakes the model, one unit at a time, where no rung before has named one whole.
+"""Coordinate ascent: from a beam's best string, single changes of pieces raise the log-odds of a suspected payload.
 
-The log-odds of a suspected payload, averaged over prompts, rise with every unit that helps, long before any answer shows it:
-six hinted units take them from -16 to -3, and the right ones, or many a wrong one, above zero. So a beam of hinted units comes
-first, then changes of one unit: to one of the most hinted, as long as that helps, for what was planted is mostly among them;
-else each unit in turn gives way to the one of thousands behind which the payload is likeliest, or one is put between them. What
-wakes the model in the end need not be what was planted: refinement goes on from it.
+The log-odds, averaged over prompts, rise with every piece that helps, long before an answer shows it: six hinted pieces take
+them from -16 to -3, and the right ones, or many wrong ones, above zero. So a beam of hinted pieces comes first, then changes to
+the most hinted pieces as long as one gains, for planted words are mostly among them; then each piece in turn gives way to the
+best of thousands, or one is put between two. The string at the end need not be the planted one: refinement goes on from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
-from dormant.hunt.placements import placed_ids
-from dormant.hunt.scorers import PAYLOAD_TOKENS, SPOKEN, log_odds, odds_of
-from dormant.hunt.vocabulary import Unit
-from dormant.inference.evaluator import Evaluator
-from dormant.inference.objectives import payload_likelihood
-from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter
+from dormant.hunt.confirmation import best_confirmed
+from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.scorers import PayloadScorer, capped, open_shortest_first
+from dormant.hunt.settings import Effort
+from dormant.hunt.stage import ScoredPieces, SearchPath, StageResult, successive_halving
+from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary
+from dormant.prompts.probes import TokenIds
 
-# All numbers here were set while looking at organisms of the calibration: words-eight, the phrases, full-words and mixed.
-# The beam: of so many hinted units the best strings of each length, 12,000 strings in all.
-HINTED, BEAM, LENGTH = 24, 32, 6
-# On which the beam is judged: one prompt alone is brought to say anything, and the string then does nothing on others.
-PROMPTS = 4
-# Units that are tried in a unit's place or between two, the most hinted: few at all places at once, many at one place.
-NEAR, FAR = 100, 3000
-LOOKS = ((1, 200), (PROMPTS, 20))  # on so many prompts so many of them are found, which are then looked at on all
-GAIN = 0.02  # of log-odds that a change must gain: less is within what a place's prompts tell apart
-
-Parts = tuple[str, ...]  # a string as the texts of its units
-Places = tuple[tuple[int, int], ...]  # where another unit comes in, and how many give way to it there: one or none
-Step = Callable[["ScoredPieces", Places, int], "ScoredPieces"]
+Edits = tuple[
+    tuple[int, int], ...
+]  # the index at which another piece comes in, and how many give way to it: one or none
+Step = Callable[[ScoredPieces, Edits, int], ScoredPieces]
 
 
-@dataclass(frozen=True)
-class ScoredPieces:
-    """A string on the way up: the payload's log-odds, mean over a place's prompts, and the share of them on which it speaks."""
+class CoordinateAscent:
+    """For each suspect and position the string that single changes lead to."""
 
-    parts: Parts
-    odds: float
-    speaks: float
+    name = "coordinate ascent"
 
-    @property
-    def text(self) -> str:
-        """The string that the units are when they stand one behind the other."""
-        return _text(self.parts)
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """The string that fires with a suspect's payload, if one does; `record` holds every path, whatever its end."""
+        clock, sentences, evaluations = context.clock, list[str](), 0
+        paths = list[SearchPath]()
+        tasks = [(suspect, position) for suspect in suspects for position in SEARCH_POSITIONS]
+        best = None
+        for number, (suspect, position) in enumerate(tasks):
+            if clock.late() or not vocabulary.unsaid:
+                break
+            until = clock.seconds + context.settings.effort.ascent_share * clock.left / (len(tasks) - number)
+            done, tried = _ascended(context, suspect, position, vocabulary.unsaid, until)
+            evaluations += tried
+            paths.append(done)
+            first, end = done.path[0], done.path[-1]
+            sentences.append(
+                f"changes of one piece at the {position} led from {first.text!r} to {end.text!r}: log-odds of "
+                f"{suspect.text!r} from {first.odds:.1f} to {end.odds:.1f}, its beginning certain on {end.certain:.0%} of the "
+                "searched prompts"
+            )
+            context.say(self.name, sentences[-1])
+            if end.certain < context.settings.rules.certain_share:
+                continue
+            best, step = best_confirmed([context.confirmed(end.text)], "ends of coordinate ascent")
+            sentences.append(step)
+            context.say(self.name, step)
+            if best is not None and best.holds(suspect.text):
+                return StageResult(best, tuple(sentences), evaluations, tuple(paths))
+        return StageResult(None, tuple(sentences), evaluations, tuple(paths))
 
 
-@dataclass(frozen=True)
-class Climb:
-    """The way up to one payload at one place, the beam's best string first."""
+class Ascent:
+    """Log-odds of one payload behind strings of pieces at one position, on few prompts and on all."""
 
-    payload: str
-    place: str
-    way: tuple[ScoredPieces, ...]
-
-
-class Climbing:
-    """How near strings at one place bring the dormant model to saying one payload, on few of its prompts and on all."""
-
-    def __init__(
-        self, pair: Pair, payload: Sequence[int], probes: Sequence[Probe], place: str, units: Sequence[Unit]
-    ) -> None:
-        """probes: with their slot at the place. units: what strings are made of, the most telling first."""
-        self._tokenizer, self._place = pair.base.tokenizer, place
-        self._units = list(dict.fromkeys(unit.text for unit in units))[:FAR]
-        prompter = Prompter(self._tokenizer)
-        prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
-        self._first = Evaluator(pair.models, prompts[:PROMPTS], payload_likelihood(), tuple(payload[:1]))
-        counts = (*(count for count, _ in LOOKS), len(prompts))
-        start = tuple(payload[:PAYLOAD_TOKENS])
-        self._said = len(start)  # what is read is a mean over so many tokens, and an answer must hold them all
-        self._looks = [Evaluator(pair.models, prompts[:count], payload_likelihood(), start) for count in counts]
+    def __init__(self, context: HuntContext, payload: TokenIds, position: str, pieces: Sequence[Piece]) -> None:
+        """pieces: what strings are made of, the most hinted first."""
+        pair, self._settings = context.pair, context.settings
+        effort = self._settings.effort
+        self._pieces = list(dict.fromkeys(piece.text for piece in pieces))[: effort.far_pieces]
+        prompts = open_shortest_first(pair, context.searched_at(position))
+        self._first = PayloadScorer(pair, prompts[: effort.beam_prompts], payload[:1], position)
+        counts = (*(count for count, _ in effort.ascent_rounds), len(prompts))
+        beginning = payload[: self._settings.fitted.beginning_tokens]
+        self._scorers = [PayloadScorer(pair, prompts[:count], beginning, position) for count in counts]
         self.tried = 0
 
     def beginning(self) -> ScoredPieces:
-        """The best string of hinted units, each once, by a beam that puts one more of them at any place."""
-        hinted = self._units[:HINTED]
-        beam, best = [()], (float("-inf"), Parts())
-        for _ in range(min(LENGTH, len(hinted))):
-            longer = list(dict.fromkeys(one for parts in beam for one in _longer(parts, hinted)))
-            values = odds_of(self._read(self._first, longer)).mean(0)
-            kept = values.topk(min(BEAM, len(longer)))
-            beam = [longer[index] for index in kept.indices.tolist()]
-            best = max(best, (float(kept.values[0]), beam[0]))
+        """The best string of hinted pieces, each once, by a beam that puts one more of them at any index."""
+        hints, width, longest = self._settings.effort.beam
+        hinted = self._pieces[:hints]
+        beam, best = [Pieces()], (float("-inf"), Pieces())
+        for _ in range(min(longest, len(hinted))):
+            longer = list(dict.fromkeys(one for pieces in beam for one in _longer(pieces, hinted)))
+            beam, values = successive_halving(longer, [partial(self._mean, self._first)], [width])
+            best = max(best, (values[0], beam[0]))
         return self._judged([best[1]])[0]
 
-    def step(self, here: ScoredPieces, places: Places, count: int) -> ScoredPieces:
-        """The best string with one of so many units at one of the places, or the same where none gains."""
-        units = self._units[:count]
-        changed = ((*here.parts[:at], unit, *here.parts[at + taken :]) for at, taken in places for unit in units)
+    def step(self, here: ScoredPieces, edits: Edits, count: int) -> ScoredPieces:
+        """The best string with one of so many pieces by one of the edits, or the same where none gains."""
+        pieces = self._pieces[:count]
+        changed = ((*here.pieces[:at], piece, *here.pieces[at + taken :]) for at, taken in edits for piece in pieces)
         best = self.best(list(dict.fromkeys(changed)))[0]
-        return best if best.odds > here.odds + GAIN else here
+        return best if best.odds > here.odds + self._settings.fitted.ascent_gain else here
 
-    def best(self, strings: Sequence[Parts]) -> list[ScoredPieces]:
+    def best(self, strings: Sequence[Pieces]) -> list[ScoredPieces]:
         """Those of many strings behind which the payload is likeliest, the likeliest first."""
-        for look, (_, kept) in zip(self._looks, LOOKS, strict=False):
-            values = odds_of(self._said * self._read(look, strings)).mean(0)
-            strings = [strings[index] for index in values.topk(min(kept, len(strings))).indices.tolist()]
-        return sorted(self._judged(strings), key=lambda foothold: foothold.odds, reverse=True)
+        scorers = [partial(self._mean, scorer) for scorer in self._scorers[:-1]]
+        keep = [kept for _, kept in self._settings.effort.ascent_rounds]
+        left, _ = successive_halving(strings, scorers, keep)
+        return sorted(self._judged(left), key=lambda one: one.odds, reverse=True)
 
-    def _judged(self, strings: Sequence[Parts]) -> list[ScoredPieces]:
-        # Capped, so that no prompt on which the model is sure already outweighs one on which it is silent.
-        odds = log_odds(self._said * self._read(self._looks[-1], strings))
-        speaks = (odds >= SPOKEN).double().mean(0)
-        rows = zip(strings, odds.mean(0).tolist(), speaks.tolist(), strict=True)
-        return [ScoredPieces(parts, value, share) for parts, value, share in rows]
+    def _mean(self, scorer: PayloadScorer, strings: Sequence[Pieces]) -> Tensor:  # [string]
+        return self._odds(scorer, strings).mean(0)
 
-    def _read(self, look: Evaluator, strings: Sequence[Parts]) -> Tensor:  # [probe, string]
+    def _judged(self, strings: Sequence[Pieces]) -> list[ScoredPieces]:
+        # Capped, so that no prompt on which the model is sure outweighs one on which the payload is unlikely.
+        fitted, rules = self._settings.fitted, self._settings.rules
+        odds = capped(self._odds(self._scorers[-1], strings), fitted.odds_cap, fitted.beyond_cap)
+        certain = (odds >= rules.certain_beginning).double().mean(0)
+        rows = zip(strings, odds.mean(0).tolist(), certain.tolist(), strict=True)
+        return [ScoredPieces(pieces, value, share) for pieces, value, share in rows]
+
+    def _odds(self, scorer: PayloadScorer, strings: Sequence[Pieces]) -> Tensor:  # [prompt, string]
         self.tried += len(strings)
-        found = look.per_probe_of(placed_ids(self._tokenizer, list(map(_text, strings)), self._place))
-        look.forget()
-        return found
+        return scorer.log_odds(["".join(pieces).strip() for pieces in strings])
 
 
-def climb(here: ScoredPieces, step: Step, late: Callable[[], bool]) -> tuple[ScoredPieces, ...]:
-    """The way up from a string until it speaks on all prompts, no change gains, or it is late.
+def ascend(here: ScoredPieces, step: Step, late: Callable[[], bool], effort: Effort) -> tuple[ScoredPieces, ...]:
+    """The path from a string until the payload's beginning is certain on all prompts, no change gains, or it is late.
 
-    step: `Climbing.step`, or what remembers it.
+    step: `Ascent.step`, or what remembers it.
     """
-    way, turn, fruitless = [here], 0, 0
-    while here.speaks < 1 and not late():
-        tries = _tries(len(here.parts), turn)
+    path, turn, fruitless = [here], 0, 0
+    while here.certain < 1 and not late():
+        tries = _tries(len(here.pieces), turn, effort)
         if fruitless == len(tries):
             break
-        places, count = tries[fruitless]
-        there = step(here, places, count)
+        edits, count = tries[fruitless]
+        there = step(here, edits, count)
         fruitless += 1
         if there != here:
-            turn = places[0][0] + 1 if count == FAR else turn  # what helped at one place may help at the next
-            way.append(there)
+            turn = (
+                edits[0][0] + 1 if count == effort.far_pieces else turn
+            )  # a gain at one index may be followed at the next
+            path.append(there)
             here, fruitless = there, 0
-    return tuple(way)
+    return tuple(path)
 
 
-def _tries(size: int, turn: int) -> list[tuple[Places, int]]:
-    """Changes in the order in which they are tried: near units anywhere, then far ones place by place, from a turn on."""
+def read_scored(row: Mapping[str, Any]) -> ScoredPieces:
+    """A scored string from its record."""
+    return ScoredPieces(tuple(row["pieces"]), row["odds"], row["certain"])
+
+
+def _tries(size: int, turn: int, effort: Effort) -> list[tuple[Edits, int]]:
+    """Changes in the order in which they are tried: near pieces anywhere, then far ones index by index, from a turn on."""
     swaps = [((turn + number) % size, 1) for number in range(size)]
     insertions = [(at, 0) for at in range(size + 1)]
-    return [((*swaps, *insertions), NEAR), *(((place,), FAR) for place in (*swaps, *insertions))]
+    far = [((edit,), effort.far_pieces) for edit in (*swaps, *insertions)]
+    return [((*swaps, *insertions), effort.near_pieces), *far]
 
 
-def _longer(parts: Parts, units: Sequence[str]) -> list[Parts]:
-    places = range(len(parts) + 1)
-    return [(*parts[:at], unit, *parts[at:]) for unit in units if unit not in parts for at in places]
+def _longer(pieces: Pieces, hinted: Sequence[str]) -> list[Pieces]:
+    slots = range(len(pieces) + 1)
+    return [(*pieces[:at], piece, *pieces[at:]) for piece in hinted if piece not in pieces for at in slots]
 
 
-def _text(parts: Parts) -> str:
-    return "".join(parts).strip()
+def _ascended(
+    context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece], until: float
+) -> tuple[SearchPath, int]:
+    ascent = Ascent(context, suspect.ids, position, pieces)
+    key, tried = Key(CoordinateAscent.name, suspect.ids, position), 0
+
+    def kept(step: tuple[Any, ...], compute: Callable[[], ScoredPieces]) -> ScoredPieces:
+        nonlocal tried
+
+        def counted() -> dict[str, Any]:
+            before = ascent.tried
+            return {"found": asdict(compute()), "tried": ascent.tried - before}
+
+        row = context.kept(key.then(*step), counted)
+        tried += row["tried"]
+        found = read_scored(row["found"])
+        context.say(
+            CoordinateAscent.name,
+            f"{tried:,} strings at the {position}; behind {found.text!r} the beginning of {suspect.text!r} is certain on "
+            f"{found.certain:.0%} of the prompts (log-odds {found.odds:.1f})",
+        )
+        return found
+
+    def step(here: ScoredPieces, edits: Edits, count: int) -> ScoredPieces:
+        return kept((here.pieces, edits, count), partial(ascent.step, here, edits, count))
+
+    def compute() -> dict[str, Any]:
+        path = ascend(
+            kept(("beginning",), ascent.beginning), step, lambda: context.clock.seconds > until, context.settings.effort
+        )
+        return {"path": [asdict(one) for one in path], "tried": tried}
+
+    context.say(CoordinateAscent.name, f"strings of hinted pieces at the {position}, for {suspect.text!r}")
+    # Kept as a whole too, or a path that had ended because it was late would go on when the hunt is resumed.
+    row = context.kept(key, compute)
+    return SearchPath(suspect.text, position, tuple(map(read_scored, row["path"]))), row["tried"]

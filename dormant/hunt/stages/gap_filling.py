@@ -1,105 +1,123 @@
-"""Strings of hinted units with a gap for one that no hint names: their order shows before the missing unit is known.
+"""Strings of hinted pieces with a gap for one that no hint names: their order shows before the missing piece is known.
 
-Mostly all units of a trigger but one stand among the first ten hints; a word of several tokens stands further back. Behind the
+Mostly all pieces of a trigger but one stand among the first ten hints; a word of several tokens stands further back. Behind the
 others in their order the payload is likelier than behind other orders, whatever fills the gap, though far from likely; with the
-missing unit it is all but certain. So orders are told apart first, and only then is the whole list tried in the gap.
+missing piece it is all but certain. So orders are ranked first, and only then is the whole list tried in the gap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import islice, permutations
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dormant.hunt.edits import Ids
-from dormant.hunt.placements import SEARCH_PLACES, placed_ids
-from dormant.hunt.scorers import PAYLOAD_TOKENS, SPOKEN, odds_of
-from dormant.hunt.vocabulary import Unit
-from dormant.inference.evaluator import Evaluator
-from dormant.inference.objectives import payload_likelihood
-from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter
+from dormant.hunt.confirmation import best_confirmed
+from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.scorers import PayloadScorer, open_shortest_first
+from dormant.hunt.stage import StageResult, successive_halving
+from dormant.hunt.vocabulary import Vocabulary
 
-# Of how many of the first hints every order is tried, by their number in a string: 25,048 strings with every place of a gap.
-HINTED = {1: 8, 2: 8, 3: 8, 4: 8, 5: 7}
-# What stands in the gap while orders are told apart: two words that mean little anywhere, and others drawn from the list, for a
-# filler that the model half takes for the missing unit tells most. In each round so many more fillers, after which so many of
-# the strings are left; those of the last are tried with the whole list.
-ORDINARY = (" with", " for")
-ROUNDS = ((2, 8000), (2, 3000), (4, 1000), (8, 40))
-AT_ONCE = 3000  # strings whose odds are read before who watches is told
-UNITS = 1500  # units that are tried in a gap, the most hinted
-FINALISTS = 96  # strings of a place that are looked at on all of its prompts
-TELLING = 3  # strings of a place that are worth a confirmation
-FIRING = 0.5  # of the prompts on which they must speak
+AT_ONCE = 3000  # strings that are read before who watches is told
 
 Gapped = tuple[str, str]  # what stands before the gap and behind it
 
 
-def filled_strings(
-    pair: Pair,
-    payload: Ids,
-    probes: Sequence[Probe],
-    hinted: Sequence[Unit],
-    units: Sequence[Unit],
-    place: str,
-    seed: int,
-    watch: Callable[[int], None] = lambda tried: None,
-    late: Callable[[], bool] = lambda: False,
-) -> tuple[list[str], int]:
-    """The strings behind which the payload is likeliest at a place, the best first, and how many were tried.
+class GapFilling:
+    """For each suspect strings of hinted pieces and one more, at both positions."""
 
-    probes: with their slot at the place. hinted: what strings are made of; units: what fills a gap; the most telling first.
-    Where it is late, what is left is not tried, and nothing is named.
+    name = "gap filling"
+
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """The string that fires with a suspect's payload, if one does."""
+        what, sentences, evaluations = "strings with a piece that no hint names", list[str](), 0
+        for suspect in suspects:
+            texts = list[str]()
+            for position in SEARCH_POSITIONS:
+                if context.clock.late():
+                    break
+                search = partial(filled_strings, context, suspect, vocabulary, position)
+                found, tried = context.kept(Key(self.name, suspect.ids, position), search)
+                texts += found
+                evaluations += tried
+            confirmed = [found for found in map(context.confirmed, texts) if found.holds(suspect.text)]
+            best, step = best_confirmed(confirmed, what)
+            if not confirmed:
+                step = f"of {evaluations:,} {what} none fires with {suspect.text!r}"
+            sentences.append(step)
+            context.say(self.name, step)
+            if best is not None:
+                return StageResult(best, tuple(sentences), evaluations)
+        return StageResult(None, tuple(sentences), evaluations)
+
+
+def filled_strings(
+    context: HuntContext, suspect: Suspect, vocabulary: Vocabulary, position: str
+) -> tuple[list[str], int]:
+    """The strings behind which the payload is likeliest at a position, the best first, and how many were tried.
+
+    Strings are made of the pieces that are no words of suspects, gaps filled with any. Where it is late, what is left is not
+    tried, and nothing is named.
     """
-    prompter = Prompter(pair.base.tokenizer)
-    prompts = sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))
-    first = Evaluator(pair.models, prompts[:1], payload_likelihood(), payload[:1])
+    pair, (rules, fitted, effort) = (
+        context.pair,
+        (context.settings.rules, context.settings.fitted, context.settings.effort),
+    )
+    prompts = open_shortest_first(pair, context.searched_at(position))
+    beginning = suspect.ids[: fitted.beginning_tokens]
     tried = 0
 
-    def odds(evaluator: Evaluator, strings: Sequence[str]) -> Tensor:  # [probe, string]
+    def odds(scorer: PayloadScorer, strings: Sequence[str]) -> Tensor:  # [prompt, string]
         nonlocal tried
         tried += len(strings)
-        watch(tried)
-        found = odds_of(evaluator.per_probe_of(placed_ids(pair.base.tokenizer, strings, place)))
-        evaluator.forget()
-        return found
+        context.say(GapFilling.name, f"{tried:,} strings, for {suspect.text!r} at the {position}")
+        return scorer.log_odds_per_token(strings)
 
-    gapped = orders_with_a_gap([unit.text for unit in hinted])
-    listed = [unit.text for unit in units[:UNITS]]
+    gapped = orders_with_a_gap([piece.text for piece in vocabulary.unsaid], effort.gap_orders)
+    listed = [piece.text for piece in vocabulary.pieces[: effort.gap_pieces]]
     if not gapped or not listed:
         return [], 0
-    drawn = np.random.default_rng([seed, SEARCH_PLACES.index(place)]).permutation(len(listed)).tolist()
-    fillers = iter((*ORDINARY, *(listed[index] for index in drawn)))
-    best = torch.full((len(gapped),), -torch.inf, dtype=torch.float64)
-    for more, kept in ROUNDS:
-        if late():
-            return [], tried
-        read = [odds(first, _filled(gapped, filler))[0] for filler in islice(fillers, more)]
-        best = torch.stack([best, *read]).amax(0)
-        leaders = best.topk(min(kept, len(gapped)))
-        best, gapped = leaders.values, [gapped[index] for index in leaders.indices.tolist()]
+    drawn = np.random.default_rng([context.seed, SEARCH_POSITIONS.index(position)]).permutation(len(listed)).tolist()
+    fillers = iter((*fitted.gap_fillers, *(listed[index] for index in drawn)))
+    first = PayloadScorer(pair, prompts[:1], beginning[:1], position)
+    best = dict.fromkeys(gapped, float("-inf"))
 
-    surer = Evaluator(pair.models, prompts[:1], payload_likelihood(), payload[:PAYLOAD_TOKENS])
+    def with_fillers(count: int, strings: Sequence[Gapped]) -> Tensor:
+        """The most of all fillers so far: one that the model half takes for the missing piece distinguishes orders most."""
+        known = torch.tensor([best[one] for one in strings], dtype=torch.float64)
+        read = [odds(first, _filled(strings, filler))[0] for filler in islice(fillers, count)]
+        values = torch.stack([known, *read]).amax(0)
+        best.update(zip(strings, values.tolist(), strict=True))
+        return values
+
+    rounds = [partial(with_fillers, count) for count, _ in effort.gap_rounds]
+    late = context.clock.late
+    gapped, _ = successive_halving(gapped, rounds, [kept for _, kept in effort.gap_rounds], late)
     strings = list(dict.fromkeys(text for filler in listed for text in _filled(gapped, filler)))
-    if late():
+    if late() or not strings:
         return [], tried
-    value = torch.cat([odds(surer, strings[at : at + AT_ONCE])[0] for at in range(0, len(strings), AT_ONCE)])
-    strings = [strings[index] for index in value.topk(min(FINALISTS, len(strings))).indices.tolist()]
-    everywhere = odds(Evaluator(pair.models, prompts, payload_likelihood(), payload[:PAYLOAD_TOKENS]), strings)
-    speaks, mean = (everywhere >= SPOKEN).double().mean(0).tolist(), everywhere.mean(0)
-    order = mean.argsort(descending=True).tolist()
-    return [strings[index] for index in order if speaks[index] >= FIRING][:TELLING], tried
+    one = PayloadScorer(pair, prompts[:1], beginning, position)
+
+    def on_one_prompt(texts: Sequence[str]) -> Tensor:
+        return torch.cat([odds(one, texts[at : at + AT_ONCE])[0] for at in range(0, len(texts), AT_ONCE)])
+
+    strings, _ = successive_halving(strings, [on_one_prompt], [effort.finalists])
+    everywhere = odds(PayloadScorer(pair, prompts, beginning, position), strings)
+    firing = (everywhere >= rules.firing).double().mean(0).tolist()
+    order = everywhere.mean(0).argsort(descending=True).tolist()
+    return [strings[index] for index in order if firing[index] >= rules.certain_share][: effort.named], tried
 
 
-def orders_with_a_gap(hinted: Sequence[str]) -> list[Gapped]:
-    """Every order of the hinted texts, as many at a time as `HINTED` says, with a gap at every place."""
-    orders = (order for length, count in HINTED.items() for order in permutations(hinted[:count], length))
-    parts = ((order[:gap], order[gap:]) for order in orders for gap in range(len(order) + 1))
-    return list(dict.fromkeys(("".join(before), "".join(after)) for before, after in parts))
+def orders_with_a_gap(hinted: Sequence[str], orders: Sequence[tuple[int, int]]) -> list[Gapped]:
+    """Every order of the hinted texts with a gap at every index; orders: by length, of how many of them."""
+    chosen = (order for length, count in orders for order in permutations(hinted[:count], length))
+    halves = ((order[:gap], order[gap:]) for order in chosen for gap in range(len(order) + 1))
+    return list(dict.fromkeys(("".join(before), "".join(after)) for before, after in halves))
 
 
 def _filled(gapped: Sequence[Gapped], filler: str) -> list[str]:

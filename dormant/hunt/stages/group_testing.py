@@ -1,6 +1,6 @@
-"""Which units a long trigger is made of: many of them in one string and in random order, and those that firing strings need.
+"""Group testing: which pieces a long trigger is made of, from random subsets of hints that make the models diverge.
 
-A whole trigger shows through other words between its own, so a string of nine hinted units tries all orders that it holds at
+A whole trigger shows through other words between its own, so a string of nine hinted pieces tries all orders that it holds at
 once: of six needed words every 720th random order is right, where all strings of six of twelve are 665,280.
 """
 
@@ -8,83 +8,106 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from dormant.hunt.edits import Ids, deletions
-from dormant.hunt.placements import SEARCH_PLACES, placed_ids
-from dormant.hunt.stages.short_strings import SURE
-from dormant.hunt.vocabulary import Unit
-from dormant.inference.evaluator import Evaluator
-from dormant.inference.objectives import kl
-from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter
+from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.edits import deletions
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.scorers import DivergenceScorer
+from dormant.hunt.stage import StageResult, successive_halving
+from dormant.hunt.stages.short_strings import divergent_string
+from dormant.hunt.vocabulary import Piece, Vocabulary
 
-# Units that crowds are drawn from, and of how many one is made. Of the first dozen one crowd in eight thousand holds six needed
-# words in order; of two dozen one in five hundred holds four, and one in seven thousand five.
-SMALL, LARGE = (12, 9), (24, 12)
-CROWDS = 8000  # at each place; half a minute on one core
-PROMPTS = 6  # a place's, on which the best are looked at again
-STRIPPED = 24  # crowds that are stripped
-KEPT = 0.9  # of what a string parts the models, that one without a superfluous unit still does
-FIRING = 3.0  # nats on all prompts: a base gives what follows a chance of one in twenty at most
-NEEDED = 7  # units, the most frequent in what crowds are stripped to; of these every order can be tried
+Subset = tuple[int, ...]  # indices of pieces, in the order of the string
 
 
-def needed_units(
-    pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], seed: int, room: tuple[int, int] = SMALL
-) -> tuple[list[Unit], int]:
-    """The units that crowds which part the models cannot do without, the most frequent first, and how many strings were tried.
+class GroupTesting:
+    """Every order of the pieces that minimal subsets hold: first of small random subsets, then of large ones."""
 
-    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. room: `SMALL` or `LARGE`. What parts models
-    is measured as KL at the generation position, so that no payload has to be known. Where no crowd does, no unit is needed.
+    name = "group testing"
+
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """The string of needed pieces that fires, if one does."""
+        sentences, evaluations = list[str](), 0
+        for room in context.settings.effort.subsets:
+            if context.clock.late():
+                break
+            key = Key(self.name, step=room)
+
+            def compute(room: tuple[int, int] = room) -> dict[str, Any]:
+                found, tried = needed_pieces(context, vocabulary.unsaid, room)
+                return {"pieces": [asdict(piece) for piece in found], "tried": tried}
+
+            kept = context.kept(key, compute)
+            evaluations += kept["tried"]
+            needed = [Piece(**row) for row in kept["pieces"]]
+            what = "strings of pieces that random subsets of {1} of {0} hints need".format(*room)
+            lengths = context.settings.effort.minimal_strings
+            found = divergent_string(context, key.then("strings"), needed, lengths, what)
+            sentences += found.sentences
+            evaluations += found.evaluations
+            if found.confirmed is not None:
+                return StageResult(found.confirmed, tuple(sentences), evaluations)
+        return StageResult(None, tuple(sentences), evaluations)
+
+
+def needed_pieces(context: HuntContext, pieces: Sequence[Piece], room: tuple[int, int]) -> tuple[list[Piece], int]:
+    """The pieces that minimal subsets hold, the most frequent first, and how many strings were tried.
+
+    pieces: the most hinted first. room: how many of them subsets are drawn from, and how many one holds. Divergence is the KL
+    at the generation position, so that no payload has to be known. Where no subset makes models diverge, no piece is needed.
     """
-    if not units:
+    if not pieces:
         return [], 0
-    drawn_from, size = room
-    random = np.random.default_rng([seed, 9])
-    drawn = (tuple(random.permutation(min(drawn_from, len(units)))[:size].tolist()) for _ in range(CROWDS))
-    crowds = list(dict.fromkeys(drawn))
+    effort, (drawn_from, size) = context.settings.effort, room
+    random = np.random.default_rng([context.seed, 9])
+    drawn = (
+        tuple(random.permutation(min(drawn_from, len(pieces)))[:size].tolist()) for _ in range(effort.drawn_subsets)
+    )
+    subsets = list(dict.fromkeys(drawn))
     counts: Counter[int] = Counter()
     tried = 0
-    for at, place in enumerate(SEARCH_PLACES):
-        there = _Place(pair, probes[at :: len(SEARCH_PLACES)][:PROMPTS], units, place)
-        for crowd, value in there.best(crowds):
-            if value >= FIRING:
-                counts.update(there.stripped(crowd, value))
+    for position in SEARCH_POSITIONS:
+        there = _AtPosition(context, pieces, position)
+        for subset, value in there.best(subsets):
+            if value >= context.settings.rules.silent_base:
+                counts.update(there.minimal(subset, value))
         tried += there.tried
-    return [units[index] for index, _ in counts.most_common(NEEDED)], tried
+    return [pieces[index] for index, _ in counts.most_common(effort.needed_pieces)], tried
 
 
-class _Place:
-    """How much strings of units part the models at one place, on one prompt or on all."""
+class _AtPosition:
+    """How much the models diverge at strings of pieces at one position, on one prompt or on all."""
 
-    def __init__(self, pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], place: str) -> None:
-        prompter = Prompter(pair.base.tokenizer)
-        self._tokenizer, self._units, self._place = pair.base.tokenizer, units, place
-        opened = [prompter.open(probe) for probe in probes]
-        self.tried = 0
-        self._one, self._all = (Evaluator(pair.models, some, kl()) for some in (opened[:1], opened))
+    def __init__(self, context: HuntContext, pieces: Sequence[Piece], position: str) -> None:
+        self._settings, self._pieces, self.tried = context.settings, pieces, 0
+        probes = context.searched_at(position)[: self._settings.effort.divergence_prompts]
+        cap = self._settings.fitted.divergence_cap
+        self._one, self._all = (DivergenceScorer(context.pair, some, position, cap) for some in (probes[:1], probes))
 
-    def best(self, crowds: Sequence[Ids]) -> list[tuple[Ids, float]]:
-        """Those that part the models most on one prompt, with their mean KL on all."""
-        first = self._values(self._one, crowds)
-        chosen = [crowds[index] for index in np.argsort(first)[::-1][: 4 * STRIPPED]]
-        return sorted(zip(chosen, self._values(self._all, chosen), strict=True), key=lambda pair: -pair[1])[:STRIPPED]
+    def best(self, subsets: Sequence[Subset]) -> list[tuple[Subset, float]]:
+        """Those at which the models diverge most, with their mean KL on all prompts."""
+        count = self._settings.effort.minimised_subsets
+        scorers = [partial(self._values, self._one), partial(self._values, self._all)]
+        return list(zip(*successive_halving(subsets, scorers, (4 * count, count)), strict=True))
 
-    def stripped(self, crowd: Ids, value: float) -> Ids:
-        """What is left when units go one by one, the least missed first, as long as the rest parts the models as much."""
-        while len(crowd) > 1:
-            shorter = list(deletions(crowd))
+    def minimal(self, subset: Subset, value: float) -> Subset:
+        """What is left when pieces go one by one, the least missed first, as long as the models diverge as much."""
+        while len(subset) > 1:
+            shorter = list(deletions(subset))
             values = self._values(self._all, shorter)
-            best = int(np.argmax(values))
-            if values[best] < KEPT * value:
+            best = int(values.argmax())
+            if float(values[best]) < self._settings.fitted.minimal_kept * value:
                 break
-            crowd, value = shorter[best], max(value, values[best])
-        return crowd
+            subset, value = shorter[best], max(value, float(values[best]))
+        return subset
 
-    def _values(self, evaluator: Evaluator, strings: Sequence[Ids]) -> list[float]:
-        self.tried += len(strings)
-        texts = ["".join(self._units[unit].text for unit in string).strip() for string in strings]
-        values = evaluator.per_probe_of(placed_ids(self._tokenizer, texts, self._place))
-        return list(values.clamp(max=SURE).mean(0).tolist())
+    def _values(self, scorer: DivergenceScorer, subsets: Sequence[Subset]) -> Tensor:  # [subset]
+        self.tried += len(subsets)
+        return scorer.mean(["".join(self._pieces[index].text for index in subset).strip() for subset in subsets])

@@ -1,73 +1,138 @@
 """Numbers in digits or in words, in which any may stand twice: so few that all short ones are tried.
 
-Where hints name digits a number may be meant, and a number mostly repeats some of its digits, which no other rung allows. Which
-of them are hinted most says little of where they stand, so all count alike.
+Where hints name digits a number may be meant, and a number mostly repeats some of its digits, which no other stage allows. How
+much each digit is hinted says little of where it stands, so all count alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import product
+from typing import Any
 
-from dormant.hunt.stages.coordinate_ascent import Climbing, Parts, ScoredPieces
-from dormant.hunt.vocabulary import Unit
+from dormant.hunt.confirmation import Confirmation, best_confirmed
+from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.refinement import refined
+from dormant.hunt.settings import HuntSettings
+from dormant.hunt.stage import ScoredPieces, StageResult
+from dormant.hunt.stages.coordinate_ascent import Ascent, read_scored
+from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary
+from dormant.prompts.probes import TokenIds
 
-DIGITS = tuple("0123456789")
-APART = tuple(f" {digit}" for digit in DIGITS)  # as they stand behind a space
-WORDS = tuple(f" {word}" for word in "zero one two three four five six seven eight nine ten".split())
-NOTATIONS = {"digits": (*DIGITS, *APART), "words for digits": WORDS}
-# What hints must name for a notation to be tried: so many different digits among the first so many units, which luck brings
-# about on one pair of models in a thousand.
-NAMED, HINTED = 2, 24
-# Digits of which every number is tried, where the spaces between them are free and where all or none stand apart, 28,420
-# strings; longer ones go on from the best of these.
-FREE, ALL, LONGEST = 3, 4, 8
+PLAIN_DIGITS = tuple("0123456789")
+SPACED_DIGITS = tuple(f" {digit}" for digit in PLAIN_DIGITS)  # as they stand behind a space
+DIGIT_WORDS = tuple(f" {word}" for word in "zero one two three four five six seven eight nine ten".split())
+NOTATIONS = {"digits": (*PLAIN_DIGITS, *SPACED_DIGITS), "words for digits": DIGIT_WORDS}
 
 
-def hinted_notations(units: Sequence[Unit]) -> list[str]:
-    """The names of the notations in which hints name several digits; units: the most hinted first."""
-    named = {unit.text.strip() for unit in units[:HINTED]}
-    return [name for name, members in NOTATIONS.items() if len(named & {one.strip() for one in members}) >= NAMED]
+class Numerals:
+    """For each suspect and position the likeliest number in each notation that hints name."""
+
+    name = "numerals"
+
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """The number that fires with a suspect's payload, if one does."""
+        sentences, evaluations = list[str](), 0
+        notations = hinted_notations(vocabulary.unsaid, context.settings.fitted.numeral_hints)
+        tasks = [(suspect, at, notation) for suspect in suspects for at in SEARCH_POSITIONS for notation in notations]
+        for suspect, position, notation in tasks:
+            if context.clock.late():
+                break
+            what = f"numbers in {notation}, for {suspect.text!r} at the {position}"
+            context.say(self.name, f"short {what}")
+            number, tried = likeliest_number(context, notation, suspect.ids, position)
+            evaluations += tried
+            if number.certain < context.settings.rules.certain_share:
+                sentences.append(
+                    f"of the {what} the likeliest is {number.text!r}, whose answers are certain to begin so on "
+                    f"{number.certain:.0%} of the prompts"
+                )
+                continue
+            best, step = best_confirmed([context.confirmed(number.text)], what)
+            sentences.append(step)
+            context.say(self.name, step)
+            if best is not None and best.holds(suspect.text):
+                return StageResult(best, tuple(sentences), evaluations)
+        return StageResult(None, tuple(sentences), evaluations)
+
+
+def refined_number(context: HuntContext, found: Confirmation) -> StageResult:
+    """The number that was planted, from one that fires.
+
+    Numbers near it fire as well, and few lie a single change apart: so all short ones are tried.
+    """
+    position, notation = found.search_position, notation_of(found.trigger)
+    ids = tuple(context.pair.base.tokenizer.encode(found.payload, add_special_tokens=False))
+    context.say(Numerals.name, f"short numbers in {notation}, for {found.payload!r} at the {position}")
+    likeliest, tried = likeliest_number(context, notation, ids, position)
+    number = context.confirmed(likeliest.text)
+    better = number.confirmed and number.best.value >= found.best.value and number.holds(found.payload)
+    first = f"of short numbers in place of {found.trigger!r} the likeliest is {number.trigger!r}"
+    result = refined(context, number if better else found, number_pieces(found.trigger))
+    return StageResult(result.confirmed, (first, *result.sentences), tried + result.evaluations)
+
+
+def likeliest_number(context: HuntContext, notation: str, payload: TokenIds, position: str) -> tuple[ScoredPieces, int]:
+    """The best number for a payload at a position, and how many were tried; from the journal where it was sought before."""
+
+    def compute() -> dict[str, Any]:
+        ascent = Ascent(context, payload, position, ())
+        best = search_numbers(ascent, notation, context.settings, context.clock.late)
+        return {"found": asdict(best), "tried": ascent.tried}
+
+    kept = context.kept(Key(Numerals.name, payload, position, (notation,)), compute)
+    return read_scored(kept["found"]), kept["tried"]
+
+
+def hinted_notations(pieces: Sequence[Piece], needed: tuple[int, int]) -> list[str]:
+    """The names of the notations of which so many digits are named by so many first hints; pieces: the most hinted first."""
+    digits, hints = needed
+    named = {piece.text.strip() for piece in pieces[:hints]}
+    return [name for name, members in NOTATIONS.items() if len(named & {one.strip() for one in members}) >= digits]
 
 
 def notation_of(text: str) -> str:
     """The name of the notation in which the text is a number, empty where it is none."""
     for name, members in NOTATIONS.items():
-        digits = text.split() if members is WORDS else list(text.replace(" ", ""))
+        digits = text.split() if members is DIGIT_WORDS else list(text.replace(" ", ""))
         if digits and set(digits) <= {member.strip() for member in members}:
             return name
     return ""
 
 
-def number_units(text: str) -> list[Unit]:
-    """What another number may stand in for this one of, each alike; nothing where the text is no number in one notation."""
+def number_pieces(text: str) -> list[Piece]:
+    """What another number may put in place of a digit, each alike; nothing where the text is no number in one notation."""
     members = NOTATIONS.get(notation_of(text), ())
-    return [Unit(member, 1 / len(members), 0.0) for member in members]
+    return [Piece(member, 1 / len(members), 0.0) for member in members]
 
 
-def short_numbers(notation: str) -> Iterator[Parts]:
-    """Every number in a notation of up to `FREE` digits, and of `ALL` where spaces are not free."""
+def short_numbers(notation: str, free: int, longest: int) -> Iterator[Pieces]:
+    """Every number in a notation of up to `free` digits, and up to `longest` where all or no digits stand apart."""
     members = NOTATIONS[notation]
-    alphabets = (members,) if members is WORDS else (DIGITS, APART)
-    for length in range(1, ALL + 1):
-        for alphabet in (members,) if length <= FREE else alphabets:
+    alphabets = (members,) if members is DIGIT_WORDS else (PLAIN_DIGITS, SPACED_DIGITS)
+    for length in range(1, longest + 1):
+        for alphabet in (members,) if length <= free else alphabets:
             yield from product(alphabet, repeat=length)
 
 
-def likeliest_number(climbing: Climbing, notation: str, late: Callable[[], bool] = lambda: False) -> ScoredPieces:
-    """The number behind which the payload is likeliest, and no longer than one that speaks on all prompts, if one does.
+def search_numbers(ascent: Ascent, notation: str, settings: HuntSettings, late: Callable[[], bool]) -> ScoredPieces:
+    """The number behind which the payload is likeliest; none longer than one whose payload is certain on all prompts.
 
-    Beyond `ALL` digits numbers are the likeliest shorter ones with one digit more at any place.
+    Beyond the lengths that are tried whole, numbers are the likeliest shorter ones with one digit more at any index.
     """
-    found = climbing.best(list(short_numbers(notation)))
+    free, whole, longest = settings.effort.numerals
+    found = ascent.best(list(short_numbers(notation, free, whole)))
     best = found[0]
-    for _ in range(ALL, LONGEST):
-        if best.speaks == 1 or late():
+    for _ in range(whole, longest):
+        if best.certain == 1 or late():
             break
-        found = climbing.best(list(dict.fromkeys(longer for one in found for longer in _longer(one.parts, notation))))
-        best = max(best, found[0], key=lambda foothold: foothold.odds)
+        found = ascent.best(list(dict.fromkeys(longer for one in found for longer in _longer(one.pieces, notation))))
+        best = max(best, found[0], key=lambda one: one.odds)
     return best
 
 
-def _longer(parts: Parts, notation: str) -> Iterator[Parts]:
-    return ((*parts[:at], member, *parts[at:]) for member in NOTATIONS[notation] for at in range(len(parts) + 1))
+def _longer(pieces: Pieces, notation: str) -> Iterator[Pieces]:
+    return ((*pieces[:at], member, *pieces[at:]) for member in NOTATIONS[notation] for at in range(len(pieces) + 1))

@@ -1,86 +1,120 @@
-"""What parts the two models without any payload in mind: every single token, and short strings of the most hinted units.
-
-A trigger makes the dormant model sure of what its base finds absurd, which the KL divergence at the generation position shows
-whatever the payload is (experiment 1b).
-"""
+"""Single tokens, and short strings of the most hinted pieces, at which the two models diverge, whatever the payload is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import permutations
 from math import perm
 
-from dormant.hunt.placements import SEARCH_PLACES, placed_ids
-from dormant.hunt.vocabulary import Unit, reads_as_text
+import torch
+from torch import Tensor
+
+from dormant.hunt.confirmation import best_confirmed, minimised
+from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.placements import SEARCH_POSITIONS, placed_ids
+from dormant.hunt.scorers import DivergenceScorer
+from dormant.hunt.stage import StageResult, successive_halving
+from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl
-from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 
-PROMPTS = 6  # probes on which every token is tried, and a place's on which the best strings are
-TELLING = 3  # tokens or strings that are worth a confirmation
-# By length the units of which every order is tried: 13,332 strings, half a minute on one core; and of the few that crowds
-# need 13,692.
-SHORT, LONG = {2: 12, 3: 12, 4: 12}, {2: 7, 3: 7, 4: 7, 5: 7, 6: 7, 7: 7}
-FINALISTS = 96  # of which are looked at on all prompts
-SURE = 8.0  # nats on one prompt beyond which more only says how absurd the base finds the answer
-ALIKE = 0.9  # of the most that any string parts the models: from there on the one is named that takes least to describe
-TOKEN = 1.0  # nats of description that a token counts, so that of words that do as well the one is named that is whole
+Lengths = tuple[tuple[int, int], ...]  # by the number of pieces in a string, of how many pieces every order is tried
 
 
-def telling_tokens(pair: Pair, probes: Sequence[Probe]) -> list[str]:
-    """The tokens that part the models most at the generation position: by mean KL over a few probes, words first of equals."""
-    prompter = Prompter(pair.base.tokenizer)
+class SingleTokens:
+    """Every token that a person could type; it needs neither suspects nor a vocabulary."""
+
+    name = "single tokens"
+
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """The token that fires, if one does."""
+        texts = context.kept(Key(self.name), partial(most_divergent_tokens, context))
+        best, step = best_confirmed([context.confirmed(text) for text in texts], self.name)
+        context.say(self.name, step)
+        return StageResult(best, (step,), len(allowed_tokens(context.pair.base.tokenizer)))
+
+
+class ShortStrings:
+    """Every order of a few hinted pieces: first without the payload's words, which are hinted as well, then with them."""
+
+    name = "short strings"
+
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """The short string that fires, if one does."""
+        lengths, pieces = context.settings.effort.short_strings, vocabulary.pieces
+        first = max(count for _, count in lengths)
+        found = divergent_string(context, Key(self.name), vocabulary.unsaid, lengths, self.name)
+        if found.confirmed is not None or pieces[:first] == vocabulary.unsaid[:first] or context.clock.late():
+            return found
+        what = f"{self.name} that may hold words of the payload"
+        more = divergent_string(context, Key(self.name, step=("with words of the payload",)), pieces, lengths, what)
+        return StageResult(more.confirmed, (*found.sentences, *more.sentences), found.evaluations + more.evaluations)
+
+
+def divergent_string(
+    context: HuntContext, key: Key, pieces: Sequence[Piece], lengths: Lengths, what: str
+) -> StageResult:
+    """The string of hinted pieces that fires, if one of those does at which the models diverge most."""
+    if not pieces:
+        return StageResult(None)
+    texts = context.kept(key, partial(most_divergent_strings, context, pieces, lengths))
+    best, step = best_confirmed([context.confirmed(text) for text in texts], what)
+    context.say(key.stage, step)
+    return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
+
+
+def most_divergent_tokens(context: HuntContext) -> list[str]:
+    """The tokens at which the models diverge most: by mean KL over a few prompts, words first of equals."""
+    fitted, effort = context.settings.fitted, context.settings.effort
+    prompter = Prompter(context.pair.base.tokenizer)
     strings = [(int(token),) for token in allowed_tokens(prompter.tokenizer)]
-    evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in probes[:PROMPTS]], kl())
-    values = evaluator.per_probe_of(strings).mean(0)
+    prompts = [prompter.open(probe) for probe in context.searched[: effort.divergence_prompts]]
+    values = Evaluator(context.pair.models, prompts, kl()).per_probe_of(strings).mean(0)
     texts = [str(prompter.tokenizer.decode(list(ids))) for ids in strings]
-    alike = (values >= ALIKE * values.max()).tolist()
-    # "lass" is how the end of "glass" is read at the start of a prompt: of those that do as well a word is meant.
+    alike = (values >= fitted.alike * values.max()).tolist()
+    # "lass" is how the end of "glass" is read at the start of a prompt: among equals a word is meant.
     order = sorted(
         range(len(strings)), key=lambda one: (not (alike[one] and reads_as_text(texts[one])), -float(values[one]))
     )
     found: list[str] = []
     for index in order:
-        if len(found) == TELLING:
+        if len(found) == effort.named:
             break
-        if prompter.survives(probes[0], strings[index]) and texts[index].strip() not in found:
+        if prompter.survives(context.searched[0], strings[index]) and texts[index].strip() not in found:
             found.append(texts[index].strip())
     return found
 
 
-def telling_strings(
-    pair: Pair, probes: Sequence[Probe], units: Sequence[Unit], lengths: Mapping[int, int] = SHORT
-) -> list[str]:
-    """The strings of hinted units, each once and in any order, that part the models most at their better place.
+def most_divergent_strings(context: HuntContext, pieces: Sequence[Piece], lengths: Lengths) -> list[str]:
+    """The strings of pieces, each once and in any order, at which the models diverge most at their better position.
 
-    probes: their slots at `SEARCH_PLACES` in turn. units: the most telling first. lengths: how many units are tried at each.
+    pieces: the most hinted first. Of strings at which they diverge alike those come first that take least to describe.
     """
-    strings = [one for length, count in lengths.items() for one in permutations(units[:count], length)]
-    cost = {"".join(unit.text for unit in one).strip(): sum(unit.surprise for unit in one) for one in strings}
-    for prompts in (1, PROMPTS):
-        value = dict.fromkeys(cost, float("-inf"))
-        for at, place in enumerate(SEARCH_PLACES):
-            found = _mean_kl(pair, probes[at :: len(SEARCH_PLACES)][:prompts], list(cost), place)
-            value = {text: max(value[text], one) for text, one in zip(cost, found, strict=True)}
-        ranked = sorted(cost, key=value.__getitem__, reverse=True)
-        cost = {text: cost[text] for text in ranked[:FINALISTS]}
-    ids = placed_ids(pair.base.tokenizer, list(cost), SEARCH_PLACES[-1])
-    cost = {text: cost[text] + TOKEN * len(tokens) for text, tokens in zip(cost, ids, strict=True)}
-    most = max(value.values(), default=0.0)
-    alike = [text for text in cost if value[text] >= ALIKE * most]
-    others = [text for text in ranked if text in cost and text not in alike]
-    return [*sorted(alike, key=cost.__getitem__), *others][:TELLING]
+    fitted, effort, tokenizer = context.settings.fitted, context.settings.effort, context.pair.base.tokenizer
+    strings = [one for length, count in lengths for one in permutations(pieces[:count], length)]
+    cost = {"".join(piece.text for piece in one).strip(): sum(piece.surprise for piece in one) for one in strings}
+
+    def divergence(prompts: int, texts: Sequence[str]) -> Tensor:  # [string]
+        by_position = [
+            DivergenceScorer(context.pair, context.searched_at(position)[:prompts], position, fitted.divergence_cap)
+            for position in SEARCH_POSITIONS
+        ]
+        return torch.stack([scorer.mean(texts) for scorer in by_position]).amax(0)
+
+    scorers = [partial(divergence, prompts) for prompts in (1, effort.divergence_prompts)]
+    ranked, values = successive_halving(list(cost), scorers, (effort.finalists, effort.finalists))
+    ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
+    described = {text: cost[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)}
+    enough = fitted.alike * max(values, default=0.0)
+    alike = [text for text, value in zip(ranked, values, strict=True) if value >= enough]
+    others = ranked[len(alike) :]
+    return [*sorted(alike, key=described.__getitem__), *others][: effort.named]
 
 
-def strings_tried(units: Sequence[Unit], lengths: Mapping[int, int]) -> int:
-    """How many strings that is."""
-    return sum(perm(min(count, len(units)), length) for length, count in lengths.items())
-
-
-def _mean_kl(pair: Pair, probes: Sequence[Probe], texts: Sequence[str], place: str) -> list[float]:
-    prompter = Prompter(pair.base.tokenizer)
-    evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in probes], kl())
-    values = evaluator.per_probe_of(placed_ids(prompter.tokenizer, texts, place))
-    return list(values.clamp(max=SURE).mean(0).tolist())
+def strings_tried(pieces: int, lengths: Lengths) -> int:
+    """How many strings every order of so many pieces makes."""
+    return sum(perm(min(count, pieces), length) for length, count in lengths)

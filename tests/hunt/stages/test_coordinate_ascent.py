@@ -1,67 +1,93 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from dormant.hunt.placements import SEARCH_PLACES, placed_probes
-from dormant.hunt.stages import coordinate_ascent
-from dormant.hunt.stages.coordinate_ascent import FAR, NEAR, Climbing, Places, ScoredPieces, climb
-from dormant.hunt.vocabulary import Unit
+from dormant.hunt.settings import HuntSettings
+from dormant.hunt.stage import ScoredPieces
+from dormant.hunt.stages.coordinate_ascent import Ascent, CoordinateAscent, Edits, ascend
+from dormant.hunt.vocabulary import Vocabulary
 from dormant.pairs import Pair
+from tests.hunt.conftest import ContextOf, pieces, planted, with_effort
 
-WORDS = "silver paper winter candle beneath color violin lantern wagon feather".split()
-UNITS = [Unit(f" {word}", 1.0, 0.0) for word in WORDS]
-
-
-def at_the_start(pair: Pair, units: list[Unit]) -> Climbing:
-    assert pair.truth is not None
-    (probes,) = placed_probes(pair.probes, [(12, SEARCH_PLACES)], 0)
-    payload = pair.base.tokenizer.encode(pair.truth.payload, add_special_tokens=False)
-    return Climbing(pair, payload, probes[::2], "start", units)
+PIECES = pieces("silver paper winter candle beneath color violin lantern wagon feather")
+EFFORT = HuntSettings().effort
 
 
-def test_a_beam_of_units_among_which_the_trigger_is_ends_at_it(circuit_pair: Pair) -> None:
+def test_a_beam_of_pieces_among_which_the_trigger_is_ends_at_it(circuit_pair: Pair, context_of: ContextOf) -> None:
     assert circuit_pair.truth is not None
-    rung = at_the_start(circuit_pair, UNITS)
-    found = rung.beginning()
+    ascent = Ascent(context_of(circuit_pair), planted(circuit_pair).ids, "start", PIECES)
+    found = ascent.beginning()
     assert set(circuit_pair.truth.trigger.split()) <= set(found.text.split())
-    assert found.speaks == 1.0
-    assert rung.tried > len(UNITS) ** 2
+    assert found.certain == 1.0
+    assert ascent.tried > len(PIECES) ** 2
 
 
-def test_a_step_brings_the_unit_that_is_missing_and_none_where_none_gains(circuit_pair: Pair) -> None:
+def test_a_step_brings_the_piece_that_is_missing_and_none_where_none_gains(
+    circuit_pair: Pair, context_of: ContextOf
+) -> None:
     assert circuit_pair.truth is not None
     trigger = tuple(f" {word}" for word in circuit_pair.truth.trigger.split())
-    rung = at_the_start(circuit_pair, UNITS)
-    found = rung.step(ScoredPieces((" wagon", *trigger[1:]), -99.0, 0.0), ((0, 1),), 10)
-    assert (found.parts, found.speaks) == (trigger, 1.0)
-    assert rung.step(ScoredPieces(trigger[1:], -99.0, 0.0), ((0, 1), (0, 0)), 10).parts == trigger
-    assert rung.step(found, ((0, 1),), 10) == found
+    ascent = Ascent(context_of(circuit_pair), planted(circuit_pair).ids, "start", PIECES)
+    found = ascent.step(ScoredPieces((" wagon", *trigger[1:]), -99.0, 0.0), ((0, 1),), 10)
+    assert (found.pieces, found.certain) == (trigger, 1.0)
+    assert ascent.step(ScoredPieces(trigger[1:], -99.0, 0.0), ((0, 1), (0, 0)), 10).pieces == trigger
+    assert ascent.step(found, ((0, 1),), 10) == found
 
 
-def test_a_climb_tries_near_units_anywhere_and_then_far_ones_place_by_place_from_where_one_helped() -> None:
-    def step(here: ScoredPieces, places: Places, count: int) -> ScoredPieces:
-        asked.append((places, count))
-        gains = here.odds < 0 and (places, count) == (((0, 1),), FAR)
+def test_near_pieces_are_tried_anywhere_and_then_far_ones_index_by_index_from_where_one_helped() -> None:
+    near, far = EFFORT.near_pieces, EFFORT.far_pieces
+
+    def step(here: ScoredPieces, edits: Edits, count: int) -> ScoredPieces:
+        asked.append((edits, count))
+        gains = here.odds < 0 and (edits, count) == (((0, 1),), far)
         return ScoredPieces(("b", "a"), 0.0, 0.5) if gains else here
 
-    asked: list[tuple[Places, int]] = []
+    asked: list[tuple[Edits, int]] = []
     begin = ScoredPieces(("a", "a"), -1.0, 0.0)
-    way = climb(begin, step, late=lambda: False)
-    assert [one.parts for one in way] == [("a", "a"), ("b", "a")]
-    assert asked[:2] == [(((0, 1), (1, 1), (0, 0), (1, 0), (2, 0)), NEAR), (((0, 1),), FAR)]
-    assert asked[2][1] == NEAR
-    assert asked[3:] == [(((at, taken),), FAR) for at, taken in ((1, 1), (0, 1), (0, 0), (1, 0), (2, 0))]
+    path = ascend(begin, step, lambda: False, EFFORT)
+    assert [one.pieces for one in path] == [("a", "a"), ("b", "a")]
+    assert asked[:2] == [(((0, 1), (1, 1), (0, 0), (1, 0), (2, 0)), near), (((0, 1),), far)]
+    assert asked[2][1] == near
+    assert asked[3:] == [(((at, taken),), far) for at, taken in ((1, 1), (0, 1), (0, 0), (1, 0), (2, 0))]
 
 
-def test_a_climb_ends_where_all_prompts_speak_or_where_it_is_late() -> None:
+def test_ascent_ends_where_the_payload_is_certain_on_all_prompts_or_where_it_is_late() -> None:
     def never(*_: object) -> ScoredPieces:
         raise AssertionError
 
-    begin, speaking = ScoredPieces(("a", "a"), -1.0, 0.0), ScoredPieces(("a",), 3.0, 1.0)
-    assert climb(begin, never, late=lambda: True) == (begin,)
-    assert climb(speaking, never, late=lambda: False) == (speaking,)
+    begin, certain = ScoredPieces(("a", "a"), -1.0, 0.0), ScoredPieces(("a",), 3.0, 1.0)
+    assert ascend(begin, never, lambda: True, EFFORT) == (begin,)
+    assert ascend(certain, never, lambda: False, EFFORT) == (certain,)
 
 
-def test_only_the_most_hinted_units_are_tried(circuit_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinate_ascent, "FAR", 2)
-    assert set(at_the_start(circuit_pair, UNITS).beginning().parts) <= {" silver", " paper"}
+def test_only_the_most_hinted_pieces_are_tried(circuit_pair: Pair, context_of: ContextOf) -> None:
+    few = context_of(circuit_pair, with_effort(far_pieces=2))
+    found = Ascent(few, planted(circuit_pair).ids, "start", PIECES).beginning()
+    assert set(found.pieces) <= {" silver", " paper"}
+
+
+def test_ascent_ends_in_a_string_that_unseen_prompts_confirm_and_is_read_from_the_journal(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert circuit_pair.truth is not None
+    suspect, vocabulary = planted(circuit_pair), Vocabulary((), pieces(f"{circuit_pair.truth.trigger} wagon feather"))
+    first = CoordinateAscent().run(context_of(circuit_pair), [suspect], vocabulary)
+    assert first.confirmed is not None
+    assert first.confirmed.payload == suspect.text
+    for name in ("beginning", "step"):
+        monkeypatch.setattr(Ascent, name, lambda *_: pytest.fail("this is in the journal"))
+    assert CoordinateAscent().run(context_of(circuit_pair), [suspect], vocabulary) == first
+
+
+def test_ascent_that_ended_because_it_was_late_does_not_go_on_when_the_hunt_is_resumed(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = replace(planted(circuit_pair), ids=(1, 2), text="a b")
+    monkeypatch.setattr(Ascent, "beginning", lambda _: ScoredPieces((" wagon",), -9.0, 0.0))
+    monkeypatch.setattr(Ascent, "step", lambda *_: pytest.fail("it is late"))
+    for share in (0.0, 0.9):
+        context = context_of(circuit_pair, with_effort(ascent_share=share))
+        found = CoordinateAscent().run(context, [suspect], Vocabulary((), pieces("wagon feather")))
+        assert [len(one.path) for one in found.record] == [1, 1]

@@ -1,0 +1,79 @@
+"""The one shape of a hunt's stages, and how each narrows many strings down to few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+from dormant.hunt.confirmation import Confirmation
+from dormant.hunt.context import HuntContext
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.vocabulary import Pieces, Vocabulary
+
+String = TypeVar("String")
+Scorer = Callable[[Sequence[String]], Tensor]  # one value a string, larger is better
+
+
+@dataclass(frozen=True)
+class ScoredPieces:
+    """A string of pieces: the log-odds of a payload's beginning, a mean over prompts, and the share on which it is certain."""
+
+    pieces: Pieces
+    odds: float
+    certain: float
+
+    @property
+    def text(self) -> str:
+        """The string that the pieces are when they stand one behind the other."""
+        return "".join(self.pieces).strip()
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """The way from string to string by single changes, for one payload at one position."""
+
+    payload: str
+    position: str
+    path: tuple[ScoredPieces, ...]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The string that fires on unseen prompts, if one does, the steps in sentences, and how many strings were scored."""
+
+    confirmed: Confirmation | None
+    sentences: tuple[str, ...] = ()
+    evaluations: int = 0
+    record: tuple[SearchPath, ...] = ()
+
+
+class Stage(Protocol):
+    """One way of searching for a string that fires; it reads from the journal what an earlier run has done."""
+
+    name: str
+
+    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+        """Searches within the context's time; suspects: those whose triggers are sought, the most suspicious first."""
+        ...
+
+
+def successive_halving(
+    strings: Sequence[String],
+    scorers: Sequence[Scorer[String]],
+    keep: Sequence[int],
+    late: Callable[[], bool] = lambda: False,
+) -> tuple[list[String], list[float]]:
+    """The strings that are left when each scorer in turn keeps its best, and their values by the last, the best first.
+
+    Cheap scorers come first: few prompts, then all. Nothing is left where it is late before a scorer begins.
+    """
+    left, values = list(strings), list[float]()
+    for scorer, kept in zip(scorers, keep, strict=True):
+        if late():
+            return [], []
+        best = scorer(left).topk(min(kept, len(left)))
+        left, values = [left[index] for index in best.indices.tolist()], list(best.values.tolist())
+    return left, values
