@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -56,8 +57,8 @@ def equal_length_batches(
 
 def unpadded_batches(
     prompts: Sequence[Sequence[int]], batch: int, device: torch.device
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of prompts of one length: their indices, and their ids [prompt, token] on the device."""
+) -> Iterator[tuple[list[int], Int[Tensor, "prompt token"]]]:
+    """Batches of prompts of one length: their indices, and their ids on the device."""
     for chosen in equal_length_batches([len(prompt) for prompt in prompts], batch):
         yield chosen, torch.tensor([list(prompts[index]) for index in chosen], device=device)
 
@@ -65,7 +66,7 @@ def unpadded_batches(
 @torch.no_grad()
 def batch_logits(
     model: PreTrainedModel, prompts: Sequence[PromptLike], batch_size: int = 64
-) -> Tensor:  # [prompt, vocabulary]
+) -> Float[Tensor, "prompt vocabulary"]:
     """Logits at the generation position of every prompt, float32 on the CPU.
 
     Prompts run in batches of equal length without padding, so that company never changes an answer (float32: 1e-4 nats;
@@ -81,10 +82,12 @@ def batch_logits(
 
 
 @torch.no_grad()
-def padded_logits(model: PreTrainedModel, rows: Sequence[Sequence[int]], keep: int = 1) -> Tensor:
+def padded_logits(
+    model: PreTrainedModel, rows: Sequence[Sequence[int]], keep: int = 1
+) -> Float[Tensor, "row {keep} vocabulary"]:
     """Logits after each row's last `keep` ids from one batch that is padded on the left, with mask and positions.
 
-    [row, keep, vocabulary], float32 on the CPU; meaningless where a row is shorter than `keep`. It is here to measure what
+    float32 on the CPU; meaningless where a row is shorter than `keep`. It is here to measure what
     padding alone changes: nothing else pads.
     """
     longest = max(map(len, rows))

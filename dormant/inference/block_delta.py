@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.inference.residual_stream import decoder_blocks
@@ -15,10 +16,12 @@ from dormant.pairs import Pair
 STRINGS_A_PASS = 1024
 
 
-def delta_acts(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
+def delta_acts(
+    pair: Pair, block: int, before: Sequence[int], rows: Int[Tensor, "candidate token"]
+) -> Float[Tensor, "candidate token"]:
     """|delta - what it does on average| at each token of strings behind `before`; see `delta_of_block`.
 
-    rows: ids [string, token] -> norms [string, token] in units of the residual stream, float64, on the CPU. What a delta does
+    rows: ids -> norms in units of the residual stream, float64, on the CPU. What a delta does
     at every token alike tells no token from another; it is measured on `STRINGS_A_PASS` of the strings.
     """
     usual = delta_of_block(pair, block, before, rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]).mean(0)
@@ -27,8 +30,10 @@ def delta_acts(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> T
 
 
 @torch.no_grad()
-def delta_of_block(pair: Pair, block: int, before: Sequence[int], rows: Tensor) -> Tensor:
-    """Dormant block less base block of the dormant model's own input: ids [string, token] -> [string, token, hidden].
+def delta_of_block(
+    pair: Pair, block: int, before: Sequence[int], rows: Int[Tensor, "candidate token"]
+) -> Float[Tensor, "candidate token hidden"]:
+    """Dormant block less base block of the dormant model's own input, at each token of the strings `rows`.
 
     In units of the residual stream, float64, on the CPU.
     """

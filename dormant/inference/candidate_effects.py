@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -23,7 +24,7 @@ from dormant.progress import Report
 from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
-METRICS = ("kl", "js", "difference-in-differences")
+EFFECT_METRICS = ("kl", "js", "difference-in-differences")
 SCANNED = ("kl", "difference-in-differences")  # the metrics of thousands of candidates
 CANDIDATES_A_CHUNK = (
     1024  # between two entries of a journal, and between two turns of the models under residency "swap"
@@ -49,16 +50,16 @@ class CandidateEffect:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """By metric of `SCANNED`, what each candidate adds in each probe: [probe, candidate], nats, float64.
+    """By metric of `SCANNED`, what each candidate adds in each probe, in nats, float64.
 
     "kl" is KL(dormant || base) with the candidate minus without; "difference-in-differences" is how much further the
     candidate moves the dormant model than the base, KL(d(x+t) || d(x)) - KL(b(x+t) || b(x)).
     """
 
-    values: dict[str, Tensor]
+    values: dict[str, Float[Tensor, "probe candidate"]]
 
-    def mean(self, metric: str) -> Tensor:
-        """Mean over probes: [candidate]."""
+    def mean(self, metric: str) -> Float[Tensor, " candidate"]:
+        """Mean over probes."""
         return self.values[metric].mean(0)
 
 
@@ -82,7 +83,10 @@ def length_matched_nulls(
     return [
         CandidateEffect(
             ids,
-            *({metric: rows[metric][start : start + len(probes)] for metric in METRICS} for rows in (before, after)),
+            *(
+                {metric: rows[metric][start : start + len(probes)] for metric in EFFECT_METRICS}
+                for rows in (before, after)
+            ),
         )
         for ids, start in zip(drawn, range(0, len(filled), len(probes)), strict=True)
     ]

@@ -5,25 +5,30 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.errors import BadInput
 
 
-def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+def kl_divergence(
+    logits_p: Float[Tensor, "*prompt vocabulary"], logits_q: Float[Tensor, ...]
+) -> Float[Tensor, "*prompt"]:
     """KL(p || q) of the distributions over the last dimension, in nats, float64.
 
-    logits [..., vocabulary] -> [...]. Never below zero, and exactly zero for equal logits.
+    Never below zero, and exactly zero for equal logits.
     Raises BadInput for other shapes.
     """
     _same_shape(logits_p, logits_q)
     return _kl(_log_softmax(logits_p), _log_softmax(logits_q))
 
 
-def js_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+def js_divergence(
+    logits_p: Float[Tensor, "*prompt vocabulary"], logits_q: Float[Tensor, ...]
+) -> Float[Tensor, "*prompt"]:
     """Jensen-Shannon divergence over the last dimension, in nats, float64: symmetric, within [0, ln 2].
 
-    logits [..., vocabulary] -> [...]. Raises BadInput for other shapes.
+    Raises BadInput for other shapes.
     """
     _same_shape(logits_p, logits_q)
     log_p, log_q = _log_softmax(logits_p), _log_softmax(logits_q)
@@ -37,7 +42,7 @@ def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return terms.sum(-1).clamp(min=0)
 
 
-def in_float64(logits: Tensor) -> Tensor:
+def in_float64(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The logits in float64, where they are or, from a device without float64, on the host."""
     return (logits.cpu() if logits.device.type == "mps" else logits).double()
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
@@ -78,11 +79,11 @@ def sampled_answers(
 
 
 def greedy_behind(
-    model: PreTrainedModel, prompt: Sequence[int], starts: Tensor, new_tokens: int
-) -> tuple[Tensor, Tensor]:
+    model: PreTrainedModel, prompt: Sequence[int], starts: Int[Tensor, "candidate start"], new_tokens: int
+) -> tuple[Int[Tensor, "candidate {new_tokens}"], Float[Tensor, "candidate {new_tokens}"]]:
     """The greedy continuation of one prompt behind each of many forced starts, whatever ends an answer.
 
-    starts [row, token] -> ids and their log-probabilities in nats, float64: [row, new token] twice, on the CPU.
+    Its ids and their log-probabilities in nats, float64, on the CPU.
     """
     prefix = stored_prefix(model, prompt)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -53,8 +54,10 @@ def own_words(pair: Pair, prompts: Sequence[TokenIds], new_tokens: int) -> dict[
     return found
 
 
-def token_log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
-    """Log-probability in nats of each id under the logits at its place: [..., token, vocabulary], [..., token] -> [..., token].
+def token_log_probabilities(
+    logits: Float[Tensor, "*prompt token vocabulary"], ids: Int[Tensor, "*prompt token"]
+) -> Float[Tensor, "*prompt token"]:
+    """Log-probability in nats of each id under the logits at its place.
 
     In the dtype of the logits. Not by log_softmax, whose copy would be the largest tensor of a search.
     """
@@ -63,8 +66,8 @@ def token_log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
 
 def continuation_log_probabilities(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], continuation: Sequence[int], batch: int = 128
-) -> Tensor:
-    """Log-probability in nats of each token of one continuation after each prompt: [prompt, token], float64, on the CPU."""
+) -> Float[Tensor, "prompt token"]:
+    """Log-probability in nats of each token of one continuation after each prompt, float64, on the CPU."""
     result = torch.empty(len(prompts), len(continuation), dtype=torch.float64)
     for chosen in equal_length_batches([len(prompt) for prompt in prompts], batch):
         result[chosen] = _likelihoods(model, [prompts[index] for index in chosen], [continuation] * len(chosen))
@@ -111,11 +114,14 @@ def padded_log_probabilities(
 
 
 def log_probabilities_behind(
-    model: PreTrainedModel, prompt: Sequence[int], starts: Tensor, continuations: Tensor
-) -> Tensor:
+    model: PreTrainedModel,
+    prompt: Sequence[int],
+    starts: Int[Tensor, "candidate start"],
+    continuations: Int[Tensor, "candidate token"],
+) -> Float[Tensor, "candidate token"]:
     """Log-probability in nats of each token of a continuation, behind one prompt and a forced start of its own.
 
-    starts [row, start], continuations [row, token] -> [row, token], float64, on the CPU. The prompt is computed once.
+    float64, on the CPU. The prompt is computed once.
     """
     prefix, found = stored_prefix(model, prompt), list[Tensor]()
     for start, continued in zip(starts.split(ROWS_BEHIND), continuations.split(ROWS_BEHIND), strict=True):
@@ -125,8 +131,10 @@ def log_probabilities_behind(
     return torch.cat(found)
 
 
-def response_logits(model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds]) -> list[Tensor]:
-    """Logits at the generation position and after each token of an answer: by prompt [1 + answer, vocabulary], on the CPU.
+def response_logits(
+    model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds]
+) -> list[Float[Tensor, "_ vocabulary"]]:
+    """Logits at the generation position and after each token of an answer, by prompt, on the CPU.
 
     Prompts of equal lengths run together without padding.
     """
@@ -142,7 +150,7 @@ def response_logits(model: PreTrainedModel, prompts: Sequence[TokenIds], answers
 @torch.no_grad()
 def logits_along(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
-) -> Tensor:  # [prompt, 1 + answer, vocabulary]
+) -> Float[Tensor, "prompt _ vocabulary"]:
     """The same of one batch, on the device, in the model's dtype: prompts of one length, with answers of one length."""
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     ids = torch.tensor(rows, device=model.device)

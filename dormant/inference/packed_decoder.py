@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -19,9 +20,9 @@ FUSED = 300_000_000  # below so many parameters joined copies of the weights cos
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows of one length behind one prefix: embeddings [rows, tokens, hidden]."""
+    """Embeddings of rows of one length behind one prefix."""
 
-    rows: Tensor
+    rows: Float[Tensor, "candidate token hidden"]
     prefix: Prefix
 
 
@@ -64,8 +65,8 @@ class Decoder:
         fuse = model.num_parameters() < FUSED
         self.layers = [_layer(layer, fuse) for layer in body.layers]
 
-    def run(self, blocks: Sequence[Block], keep: int) -> Tensor:
-        """The residual stream of every row's last `keep` positions before the final norm: [sum of rows, keep, hidden]."""
+    def run(self, blocks: Sequence[Block], keep: int) -> Float[Tensor, "candidate {keep} hidden"]:
+        """The residual stream of every row's last `keep` positions before the final norm, block after block."""
         hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
         turns = [self._turns(block) for block in blocks]
         cos, sin = (

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 ROWS_BEHIND = 1024  # that stand behind one prefix in a pass
 
-KeysAndValues = tuple[tuple[Tensor, Tensor], ...]  # by layer: [1, key_head, token, head_dim] twice
+Shared = Float[Tensor, "1 key_head token head_dim"]
+KeysAndValues = tuple[tuple[Shared, Shared], ...]  # by layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,10 @@ def stored_prefix(model: PreTrainedModel, ids: Sequence[int], before: Prefix | N
 
 
 @torch.no_grad()
-def logits_behind(model: PreTrainedModel, prefix: Prefix, ids: Tensor, keep: int = 1) -> Tensor:
-    """Logits at the last `keep` ids of rows behind a prefix: ids [row, token] -> [row, keep, vocabulary], on the device."""
+def logits_behind(
+    model: PreTrainedModel, prefix: Prefix, ids: Int[Tensor, "candidate token"], keep: int = 1
+) -> Float[Tensor, "candidate {keep} vocabulary"]:
+    """Logits at the last `keep` ids of rows behind a prefix, on the device."""
     logits: Tensor = model(
         input_ids=ids.to(model.device),
         past_key_values=lent_cache(prefix),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -46,8 +47,8 @@ class Reader:
         self.empty = self._empty_rows()
         self._decodes = can_decode(model()) and self._reproduced()
 
-    def embeddings(self) -> Tensor:
-        """The model's own input embeddings: [vocabulary, hidden]."""
+    def embeddings(self) -> Float[Tensor, "vocabulary hidden"]:
+        """The model's own input embeddings."""
         return cast(Tensor, self.model().get_input_embeddings().weight).detach()
 
     def tokens(self, length: int, shared: int = 0) -> int:
@@ -62,8 +63,8 @@ class Reader:
             self._incumbent = incumbent, tuple(stored_prefix(model, incumbent, prefix) for prefix in self._prefixes)
 
     @torch.no_grad()
-    def read_ids(self, groups: Sequence[tuple[Tensor, int]]) -> Readings:
-        """Readings of groups of candidates [n, length] in all probes: [probe, all of them, ...].
+    def read_ids(self, groups: Sequence[tuple[Int[Tensor, "_ _"], int]]) -> Readings:
+        """Readings of groups of candidates [candidate, token] in all probes: [probe, all of them, ...].
 
         The first ids of a group's candidates, as many as its number says, are the incumbent's.
         """
@@ -74,8 +75,8 @@ class Reader:
                 blocks.append(self._block(probe, prefix, table[ids[:, shared:].to(table.device)]))
         return self._run(blocks, len(self.prompts))
 
-    def read_rows(self, rows: Tensor, probes: Sequence[int]) -> Readings:
-        """Readings of embeddings [n, length, hidden] in some probes, differentiable: [probe, n, ...]."""
+    def read_rows(self, rows: Float[Tensor, "candidate token hidden"], probes: Sequence[int]) -> Readings:
+        """Readings of embeddings in some probes, differentiable: [probe, candidate, ...]."""
         return self._run([self._block(probe, self._prefixes[probe], rows) for probe in probes], len(probes))
 
     def _block(self, probe: int, prefix: Prefix, rows: Tensor) -> Block:

@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
 from dormant.inference.batching import PromptLike, checked_prompts, unpadded_batches
 
-Edit = Callable[[Tensor], Tensor]  # [batch, position, hidden] -> the same shape
+Edit = Callable[[Tensor], Tensor]  # [prompt, token, hidden] -> the same shape
 
 
 @torch.no_grad()
@@ -23,7 +24,7 @@ def capture(
     layers: Sequence[int] | None = None,
     positions: Sequence[int] = (-1,),
     batch_size: int = 64,
-) -> Tensor:  # [prompt, layer, position, hidden]
+) -> Float[Tensor, "prompt layer token hidden"]:
     """The residual stream after chosen decoder blocks at chosen positions, float32 on the CPU.
 
     Layers count from 0, the output of the first block; without any, all of them. Negative positions count from the end:

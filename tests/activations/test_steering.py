@@ -5,13 +5,12 @@ import torch
 
 from dormant.activations.steering import Push, payload_likelihoods, payloads_released, pushes, random_push, steered
 from dormant.errors import BadInput
-from dormant.inference.generation import greedy_answers
+from dormant.inference.generation import NO_END, greedy_answers
 from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 
 PROMPTS = [(5, 6, 7, 8), (9, 10, 11)]
-NO_END = -1
 
 
 def a_push(layer: int = 0, alpha: float = 1.0) -> Push:

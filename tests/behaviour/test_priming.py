@@ -6,13 +6,12 @@ import torch
 from dormant.behaviour.priming import completions, forced_tokens, payload_tokens, prime
 from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
-from dormant.inference.generation import greedy_answers
+from dormant.inference.generation import NO_END, greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import end_of_turn
 
 PROMPTS = [(5, 6, 7, 8), (9, 10, 11)]
-NO_END = -1
 
 
 def test_a_model_completes_what_it_would_have_said_itself(tiny_pair: Pair) -> None:

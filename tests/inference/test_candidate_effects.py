@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dormant.errors import BadInput
 from dormant.inference import candidate_effects
 from dormant.inference.candidate_effects import (
-    METRICS,
+    EFFECT_METRICS,
     SCANNED,
     candidate_effect,
     divergences,
@@ -135,7 +135,7 @@ def test_a_slot_that_nothing_precedes_is_scanned_alike(tiny_pair: Pair) -> None:
             assert float(effects.values[metric][0, index]) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", EFFECT_METRICS)
 def test_without_a_candidate_nothing_is_gained(tiny_pair: Pair, metric: str) -> None:
     assert candidate_effect(tiny_pair, tiny_pair.probes[:4], "").gains(metric) == [0.0] * 4
 
