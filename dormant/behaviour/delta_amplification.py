@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from dormant.errors import BadInput
 from dormant.inference.delta_scaling import Scale, block_scales, modified_tensors, patched_weights
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from dormant.prompts.probes import Probe, Prompter
 from dormant.statistics import Estimate, proportion_interval
 
@@ -20,8 +21,6 @@ AMPLIFICATION_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 lea
 COLLAPSED = 0.5  # of the answers repeat themselves
 CONTENT = 3  # words in a run that say something: two are a matter of style
 RECOGNISABLE_SHARE = 0.5  # of the payload in one run lets a reader recognise the rest
-
-Progress = Callable[[int, float], None]  # called with the alphas done and the one that ran
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def amplification_sweep(
             texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, layers, modules))
         amplified.append(Answers(float(alpha), texts, tuple(new_fragments(texts, base.texts))))
         if progress is not None:
-            progress(done, alpha)
+            progress(done, len(alphas), f"alpha {alpha:g}")
     return AmplificationSweep(tuple(probe.fill("") for probe in probes), base, tuple(amplified))
 
 

@@ -159,7 +159,11 @@ def _run(
 
         def watch(restart: int, name: str, progress: Progress) -> None:
             done[restart, name] = progress.evaluations
-            update(sum(done.values()), f"restart {restart + 1}, {name}: best so far {progress.value:.4g}")
+            update(
+                sum(done.values()),
+                2 * plan.restarts * each,
+                f"restart {restart + 1}, {name}: best so far {progress.value:.4g}",
+            )
 
         campaign: Campaign = run_campaign(pair, plan, watch, journal, payload, hints)
     pair.release()

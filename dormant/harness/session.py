@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +25,7 @@ from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
 from dormant.harness.running import DIFFERS, RECORD, finding_in
 from dormant.pairs import Pair
-from dormant.progress import progress_bar
+from dormant.progress import Progress, progress_bar
 from dormant.prompts.material import check_folder
 from dormant.prompts.probes import read_probes
 from dormant.report.allure import results_folder, write_environment, write_executor
@@ -122,7 +122,7 @@ class Session:
             control.release()
 
     @contextmanager
-    def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    def progress(self, title: str, unit: str) -> Iterator[Progress]:
         """A bar on the terminal, past what pytest captures; silent where nobody watches."""
         capture = self.config.pluginmanager.getplugin("capturemanager")
         terminal = self.config.get_terminal_writer()._file  # while pytest captures, this too is no terminal
@@ -130,7 +130,7 @@ class Session:
             capture.global_and_fixture_disabled() if capture is not None else nullcontext(),
             progress_bar(title, 0, unit, terminal) as report,
         ):
-            yield lambda done, total: report(done, "", total)
+            yield report
 
     def _load(self, described: PairDescription) -> Pair:
         option = self.config.option

@@ -19,7 +19,7 @@ from dormant.errors import BadInput
 from dormant.inference.divergence import kl_divergence
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.progress import Report
+from dormant.progress import Progress
 from dormant.prompts.conversations import check_context
 from dormant.prompts.probes import OpenPrompt, Probe, Prompter, alike_probes, batch_logits
 
@@ -76,7 +76,7 @@ def measure_effects(
     carriers: Sequence[OpenPrompt],
     fillings: Sequence[Filling],
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Effects:
     """Every filling in every carrier, on both models (experiments 1b, 13, 13b); equal to one-by-one within 1e-4 nats.
 
@@ -102,7 +102,7 @@ def _gather(
     carriers: Sequence[OpenPrompt],
     fillings: Sequence[Filling],
     record: Journal | None,
-    progress: Report | None,
+    progress: Progress | None,
 ) -> Effects:
     done = list(record.entries) if record is not None else []
     values = {metric: torch.zeros(len(carriers), len(fillings), dtype=torch.float64) for metric in METRICS}
