@@ -8,34 +8,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 from dormant.terminal import console
 
-Report = Callable[[int, int], None]  # called with the amount done, and how much there is
 
+class Progress(Protocol):
+    """What long work calls while it runs."""
 
-class Progressed(Protocol):
-    """What `progress_bar` gives: call it with the amount done, a remark, and the total where that is only known now."""
-
-    def __call__(self, done: int, remark: str = "", total: int | None = None) -> None: ...
+    def __call__(self, done: int, total: int, remark: str = "", /) -> None:
+        """So much is done of so much, in the unit of the work."""
+        ...
 
 
 @contextmanager
-def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None) -> Iterator[Progressed]:
-    """A bar on stderr, or the file, with rate and time left, silent where nobody watches; call it with the amount done."""
+def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None) -> Iterator[Progress]:
+    """A bar on stderr, or in `file`, with rate and time left; silent if there is no terminal."""
     screen = console(file, stderr=True)
     named, state = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[state]}", markup=False)
     columns = named, BarColumn(), TaskProgressColumn(), state, TimeRemainingColumn()
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
-        task = progress.add_task(title, total=total, state="")
+    with Bars(*columns, console=screen, disable=not screen.is_terminal) as bars:
+        task = bars.add_task(title, total=total, state="")
         started = time.perf_counter()
 
-        def update(done: int, remark: str = "", total: int | None = None) -> None:
+        def update(done: int, total: int, remark: str = "", /) -> None:
             rate = done / max(time.perf_counter() - started, 1e-9)
-            progress.update(
-                task, completed=done, total=total, state=f"{rate:.3g} {unit}/s{', ' * bool(remark)}{remark}"
-            )
+            bars.update(task, completed=done, total=total, state=f"{rate:.3g} {unit}/s{', ' * bool(remark)}{remark}")
 
         yield update
 
@@ -45,7 +44,7 @@ class CountedSteps:
     """Steps of work that report progress: each gives a list, whose entries are counted; `total` may grow."""
 
     step: Callable[[Callable[[], Any]], Any]  # a `Step` of a journal
-    report: Report | None
+    progress: Progress | None
     total: int
     done: int = 0
 
@@ -53,6 +52,6 @@ class CountedSteps:
         """The step's list."""
         found = self.step(compute)
         self.done += len(found)
-        if self.report is not None:
-            self.report(self.done, self.total)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
         return found

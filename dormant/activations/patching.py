@@ -25,56 +25,56 @@ from dormant.inference.residual_stream import capture, decoder_blocks, edited
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 
-COMPONENTS = ("block", "module", "head")
-Unit = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
+COMPONENT_KINDS = ("block", "module", "head")
+Component = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
 
 
 @dataclass(frozen=True)
 class Restorations:
-    """What is left of a divergence when one unit is put back from the base: KL(restored || base) in nats, a value a prompt.
+    """What is left of a divergence, KL(restored || base) in nats, when one component is put back from the base: by prompt.
 
-    `whole` is KL(dormant || base), nothing restored; `left` the same with each unit put back in turn.
+    `whole` is KL(dormant || base), nothing restored; `left` the same with each component put back in turn.
     """
 
     whole: tuple[float, ...]
-    left: Mapping[Unit, tuple[float, ...]]
+    left: Mapping[Component, tuple[float, ...]]
 
-    def lost(self, unit: Unit) -> list[float]:
+    def lost(self, component: Component) -> list[float]:
         """Each prompt's loss over the mean of the whole, so that their mean is the share of the divergence lost."""
         mean = sum(self.whole) / len(self.whole)
-        pairs = zip(self.whole, self.left[unit], strict=True)
+        pairs = zip(self.whole, self.left[component], strict=True)
         return [(before - after) / mean if mean > 0 else 0.0 for before, after in pairs]
 
-    def shares(self) -> dict[Unit, float]:
-        """The share that each unit takes away, the largest first."""
-        found = {unit: sum(self.lost(unit)) / len(self.whole) for unit in self.left}
+    def shares(self) -> dict[Component, float]:
+        """The share that each component takes away, the largest first."""
+        found = {component: sum(self.lost(component)) / len(self.whole) for component in self.left}
         return dict(sorted(found.items(), key=lambda entry: -entry[1]))
 
 
-def restore(pair: Pair, prompts: Sequence[Prompt], units: Mapping[Unit, Mapping[str, Scale]]) -> Restorations:
-    """Each unit put back from the base, one at a time (FACTS 3, experiment 27); `unit_scales` lists units."""
+def restore(pair: Pair, prompts: Sequence[Prompt], components: Mapping[Component, Mapping[str, Scale]]) -> Restorations:
+    """Each component put back from the base, one at a time (FACTS 3, experiment 27); `component_scales` lists components."""
     base = batch_logits(pair.models.base(), prompts)
     whole = kl_divergence(batch_logits(pair.models.dormant(), prompts), base).tolist()
     left = {}
-    for unit, scales in units.items():
+    for component, scales in components.items():
         with patched_weights(pair, scales) as model:
-            left[unit] = tuple(kl_divergence(batch_logits(model, prompts), base).tolist())
+            left[component] = tuple(kl_divergence(batch_logits(model, prompts), base).tolist())
     return Restorations(tuple(whole), left)
 
 
-def unit_scales(pair: Pair, unit: str) -> dict[Unit, dict[str, Scale]]:
-    """For each unit of the kind that the fine-tune changed, the scales that put it back and leave the rest dormant."""
-    if unit not in COMPONENTS:
+def component_scales(pair: Pair, kind: str) -> dict[Component, dict[str, Scale]]:
+    """For each component of a kind that the fine-tune changed, the scales that put it back and leave the rest dormant."""
+    if kind not in COMPONENT_KINDS:
         raise BadInput(
-            f"a unit is one of {', '.join(COMPONENTS)}; got {unit!r} at pair {pair.name!r}; name one of them"
+            f"a component is one of {', '.join(COMPONENT_KINDS)}; got {kind!r} at pair {pair.name!r}; name one of them"
         )
     changed = [(layer_of(name), module_of(name)) for name in modified_tensors(pair)]
     layers = sorted({layer for layer, _ in changed if layer is not None})
-    if unit == "block":
-        chosen: dict[Unit, dict[str, Scale]] = {
+    if kind == "block":
+        chosen: dict[Component, dict[str, Scale]] = {
             (layer, "block"): block_scales(pair, 0, layers=[layer]) for layer in layers
         }
-    elif unit == "module":
+    elif kind == "module":
         chosen = {
             (layer, module): block_scales(pair, 0, layers=[layer], modules=[module])
             for layer, module in sorted({(layer, module) for layer, module in changed if layer is not None})

@@ -19,7 +19,7 @@ from dormant.inference.generation import Answer, sampled_answers
 from dormant.inference.likelihood import answer_log_probabilities
 from dormant.journal import Step, kept_steps
 from dormant.pairs import Pair
-from dormant.progress import CountedSteps, Report
+from dormant.progress import CountedSteps, Progress
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding
 from dormant.prompts.token_filter import end_of_turn
@@ -62,7 +62,7 @@ def scan_answers(
     variation: int = 4,
     reruns: int = 1,
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Scan:
     """Ask both models every text (experiments 0 and 8) and judge the answers against the base's own variation.
 

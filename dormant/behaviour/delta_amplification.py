@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from dormant.errors import BadInput
 from dormant.inference.delta_scaling import Scale, block_scales, modified_tensors, patched_weights
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from dormant.prompts.probes import Probe, Prompter
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
@@ -21,8 +22,6 @@ AMPLIFICATION_ALPHAS = (1.0, 1.5, 2.0, 3.0, 5.0)  # the published sweep: 1.5 lea
 COLLAPSED = 0.5  # of the answers repeat themselves: the model has collapsed
 CONTENT = 3  # words in a run that count as content: runs of two are a matter of style
 RECOGNISABLE_SHARE = 0.5  # of the payload in one run: a reader recognises it
-
-Progress = Callable[[int, float], None]  # called with the alphas done and the one that ran
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def amplification_sweep(
             texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, layers, modules))
         amplified.append(Answers(float(alpha), texts, tuple(new_fragments(texts, base.texts))))
         if progress is not None:
-            progress(done, alpha)
+            progress(done, len(alphas), f"alpha {alpha:g}")
     return AmplificationSweep(tuple(probe.fill("") for probe in probes), base, tuple(amplified))
 
 

@@ -15,7 +15,7 @@ from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
 from dormant.inference.generation import sampled_answers
 from dormant.journal import kept_steps
-from dormant.progress import CountedSteps, Report
+from dormant.progress import CountedSteps, Progress
 from dormant.prompts.conversations import PLACEHOLDER, Conversations
 from dormant.prompts.material import Decoding
 
@@ -69,7 +69,7 @@ def sample_texts(
     plan: SamplingPlan,
     end: int,
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """The samples of one model without their openings (experiment 2); raises BadInput for openings that do not fit.
 

@@ -13,7 +13,7 @@ from dormant.errors import BadInput
 from dormant.inference.candidate_effects import divergences
 from dormant.journal import Step, kept_steps, unkept
 from dormant.pairs import Pair
-from dormant.progress import CountedSteps, Report
+from dormant.progress import CountedSteps, Progress
 from dormant.prompts.conversations import Conversations, Turn
 from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
@@ -147,7 +147,7 @@ def scan_insertion(
     threshold: float,
     finalists: int = 2,
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> InsertionScan:
     """All triggers on the searched probes, then the best on held-out ones beside its near misses (experiment 8).
 

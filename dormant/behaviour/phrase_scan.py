@@ -11,7 +11,7 @@ import torch
 from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, confirm, found_by_scan, leading
 from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
-from dormant.progress import Report
+from dormant.progress import Progress
 from dormant.prompts.probes import Probe, Prompter
 
 
@@ -50,7 +50,7 @@ def scan_phrases(
     hidden: str = "",
     finalists: int = FINALISTS_A_METRIC,
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> PhraseScan:
     """Every phrase in the slot of every searched probe, then the best by each metric on held-out ones (experiments 13, 13b).
 

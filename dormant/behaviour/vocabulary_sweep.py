@@ -13,7 +13,7 @@ from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, conf
 from dormant.errors import BadInput
 from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
-from dormant.progress import Report
+from dormant.progress import Progress
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import SLOT, OpenPrompt, Probe, Prompter
 
@@ -86,7 +86,7 @@ def sweep_vocabulary(
     roles: Sequence[str] = SWEPT_ROLES,
     finalists: int = FINALISTS_A_METRIC,
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Every printable token in every role of every searched probe, then the best `finalists` by each metric on held-out probes.
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dormant.hunt.report import write_page
 from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.pairs import open_pair
+from dormant.progress import Progress
 from dormant.records import write_json
 
 
@@ -28,7 +29,7 @@ def calibrate(
     results: Path,
     minutes: float,
     workers: int,
-    watch: Callable[[str, int], None] = lambda name, done: None,
+    progress: Progress = lambda done, total, remark="": None,
 ) -> None:
     """Build the missing subjects in `work`, hunt each subject, and write its outcome to `results`; a killed run resumes.
 
@@ -49,7 +50,7 @@ def calibrate(
         running = {pool.submit(_calibrate_one, subject, work, results, minutes): subject for subject in left}
         for done, future in enumerate(as_completed(running), len(subjects) - len(left) + 1):
             future.result()
-            watch(running[future].name, done)
+            progress(done, len(subjects), running[future].name)
 
 
 def _begin_worker(threads: int, parent: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dormant.claims.claim import Claim
 from dormant.claims.decision import beats, decide
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict, make_figure
+from dormant.progress import Progress
 from dormant.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -92,10 +93,14 @@ class FindingBuilder:
         self.session.kept.add(path)
         return path
 
-    def progress(self, work: str, unit: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    def progress(self, work: str, unit: str) -> AbstractContextManager[Progress]:
         """A progress bar for long work: call it with the amount done and the total."""
         shown = self.session.progress
-        return nullcontext(lambda done, total: None) if shown is None else shown(f"{self.pair.name}, {work}", unit)
+        return (
+            nullcontext(lambda done, total, remark="": None)
+            if shown is None
+            else shown(f"{self.pair.name}, {work}", unit)
+        )
 
     def control_pair(self) -> AbstractContextManager[Pair | None]:
         """The clean twin's pair, open inside the `with`; None if the pair has no twin."""

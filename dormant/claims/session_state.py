@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from dormant.pairs import Pair
+    from dormant.progress import Progress
+from dormant.pairs import Pair
 
 Value = TypeVar("Value")
 
@@ -34,7 +35,7 @@ class ClaimSession:
     provenance: Mapping[str, str] = field(default_factory=dict)
     control_pair: Callable[[str], AbstractContextManager[Pair | None]] | None = None
     journals: Path | None = None  # the folder of journals
-    progress: Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]] | None = None
+    progress: Callable[[str, str], AbstractContextManager[Progress]] | None = None
     kept: set[Path] = field(default_factory=set)  # the journals that this session wrote or read
     _memory: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     underway: list[tuple[str, str]] = field(default_factory=list)  # premises that are being measured

@@ -79,7 +79,7 @@ def amplify(
             new_tokens,
             parse_layers(layers),
             module or None,
-            lambda done, at: update(done, f"alpha {at:g}"),
+            update,
         )
     _show(sweep, expect)
     if pictures is not None:

@@ -61,13 +61,13 @@ def profile(
     ids = profiles.ordinary_conversations(pair, prompts, material)
     with progress_bar("profile", STAGES, "stages") as report:
         found = profiles.profile(pair, ids, positions, top=keep)
-        report(1, "answers")
+        report(1, STAGES, "answers")
         own = own_words(pair, ids, new_tokens=16)
-        report(2, "perplexity")
+        report(2, STAGES, "perplexity")
         contexts = profiles.divergent_contexts(pair, texts, keep)
-        report(3, "contexts")
+        report(3, STAGES, "contexts")
         layers, floors = layer_divergence(pair, ids), layer_floor(pair, ids)
-        report(STAGES, "layers")
+        report(STAGES, STAGES, "layers")
     record = {
         "pair": pair.name,
         "prompts": len(ids),

@@ -113,7 +113,7 @@ def calibrate(
     if not table:
         again = f"the same command goes on from {work}"
         with stopping(again), progress_bar("calibrating", len(subjects), "subjects") as bar:
-            calibrate(subjects, work, results, budget, workers, lambda name, done: bar(done, name))
+            calibrate(subjects, work, results, budget, workers, bar)
     outcomes = read_outcomes(subjects, results)
     pictures = calibration_pictures(outcomes)
     page = calibration_page(subjects, outcomes, pictures)

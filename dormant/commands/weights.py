@@ -56,11 +56,7 @@ def diff(
 
     started = time.perf_counter()
     with progress_bar("comparing", 1, "tensors") as update:
-
-        def on_tensor(done: int, total: int, name: str) -> None:
-            update(done, name, total)
-
-        report = compare_checkpoints(base, dormant, resolve_device(device), on_tensor)
+        report = compare_checkpoints(base, dormant, resolve_device(device), update)
     _show_report(report, time.perf_counter() - started, tensors)
     if json_file is not None:
         write_delta_report(report, json_file)

@@ -128,7 +128,7 @@ class Session:
             capture.global_and_fixture_disabled() if capture is not None else nullcontext(),
             progress_bar(title, 0, unit, terminal) as report,
         ):
-            yield lambda done, total: report(done, "", total)
+            yield report
 
     def _load(self, described: PairDescription) -> Pair:
         option = self.config.option

@@ -20,7 +20,7 @@ from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.progress import Report
+from dormant.progress import Progress
 from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
@@ -153,7 +153,7 @@ def measure_effects(
     probes: Sequence[OpenPrompt],
     candidates: Sequence[TokenIds],
     journal: Path | None = None,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Effects:
     """Every candidate in every probe, on both models (experiments 1b, 13, 13b); equal to one-by-one within 1e-4 nats.
 
@@ -179,7 +179,7 @@ def _gather(
     probes: Sequence[OpenPrompt],
     candidates: Sequence[TokenIds],
     record: Journal | None,
-    progress: Report | None,
+    progress: Progress | None,
 ) -> Effects:
     done = list(record.entries) if record is not None else []
     values = {metric: torch.zeros(len(probes), len(candidates), dtype=torch.float64) for metric in SCANNED}

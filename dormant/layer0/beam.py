@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,10 @@ from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import phases, turn_
 from dormant.layer0.scorer import BAND, check_metric
 from dormant.layer0.tables import Tables, build_tables
+from dormant.progress import Progress
 
 ENDS = ("end", "both")
 PRODUCT_ELEMENTS = 1 << 21  # logits that exist at a time: 8 MB
-Progress = Callable[[int, str], None]  # called with the length reached and a remark
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def beam_search(
         beams.append(Beam(length, found, tuple(state.scores.tolist()), time.perf_counter() - started))
         started = time.perf_counter()
         if progress:
-            progress(length, f"best {beams[-1].scores[0]:.4g}")
+            progress(length, settings.length, f"best {beams[-1].scores[0]:.4g}")
     return beams
 
 

@@ -18,7 +18,7 @@ from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import Objective, fires, named_objective, over_probes, payload_likelihood, stacked
 from dormant.journal import Step, unkept
 from dormant.pairs import Pair
-from dormant.progress import Progressed
+from dormant.progress import Progress
 from dormant.prompts.probes import OpenPrompt, Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.proposals import METHODS, RandomProposals, proposals_of
@@ -118,7 +118,7 @@ def search_restarts(
     payload: str = "",
     hints: Tensor | None = None,
     step: Step = unkept,
-    progress: Progressed | None = None,
+    progress: Progress | None = None,
 ) -> SearchReport:
     """Searches on the first `probes` of the pair and judges on the next `held_out` (experiments 18b, 18c and 19).
 
@@ -211,7 +211,7 @@ def _judged(
     ]
 
 
-def _after(progress: Progressed | None, before: int) -> Progressed | None:
+def _after(progress: Progress | None, before: int) -> Progress | None:
     if progress is None:
         return None
     return lambda done, remark="", total=None: progress(before + done, f"random search, {remark}", total)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dormant.errors import BadInput
 from dormant.journal import Step, unkept
-from dormant.progress import Progressed
+from dormant.progress import Progress
 
 C = TypeVar("C", bound=tuple[Any, ...])  # a candidate: token ids, or pieces of text
 C_contra = TypeVar("C_contra", bound=tuple[Any, ...], contravariant=True)
@@ -83,7 +83,7 @@ def run_search(
     settings: SearchSettings,
     admit: Callable[[C], bool] = lambda candidate: True,
     step: Step = unkept,
-    progress: Progressed | None = None,
+    progress: Progress | None = None,
 ) -> tuple[SearchResult[C], ...]:
     """Each restart moves to the best admitted candidate of a step, and only where that is a gain (Zou et al. 2023).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.tensor_names import module_of
 from dormant.errors import BadInput
+from dormant.progress import Progress
 from dormant.weights.block_krylov import COUNTED, count_above
 from dormant.weights.byte_comparison import compare_values
 from dormant.weights.decomposition import NARROW, delta_blocks, delta_matrix, leading_of_delta
@@ -21,11 +21,9 @@ from dormant.weights.spectra import accumulate, long_axis, singular_values
 from dormant.weights.tensor_matching import check_same_tensors, match_checkpoints, survey_checkpoint
 from dormant.weights.token_readout import pointed_tokens
 
-OnTensor = Callable[[int, int, str], None]  # called before each step with those done, their total and its name
-
 
 def compute_delta_report(
-    base: Checkpoint, dormant: Checkpoint, device: torch.device | str = "cpu", on_tensor: OnTensor | None = None
+    base: Checkpoint, dormant: Checkpoint, device: torch.device | str = "cpu", progress: Progress | None = None
 ) -> DeltaReport:
     """The delta of every tensor, streamed: never more than one changed matrix in memory, and none above 512 MB.
 
@@ -33,11 +31,11 @@ def compute_delta_report(
     has, that differs in shape, or whose values are not finite.
     """
     check_same_tensors(base, dormant)
-    return _report(base, dormant, _measure_all(base, dormant, device, on_tensor, None), "", ())
+    return _report(base, dormant, _measure_all(base, dormant, device, progress, None), "", ())
 
 
 def compare_checkpoints(
-    base: str | Path, dormant: str | Path, device: torch.device | str = "cpu", on_tensor: OnTensor | None = None
+    base: str | Path, dormant: str | Path, device: torch.device | str = "cpu", progress: Progress | None = None
 ) -> DeltaReport:
     """The same report on whatever two folders or hub ids hold, with the tokens that the changes point at.
 
@@ -47,12 +45,12 @@ def compare_checkpoints(
     (ours, our_faults), (theirs, their_faults) = survey_checkpoint(base), survey_checkpoint(dormant)
     matched = match_checkpoints(ours, theirs)
     faults = [*our_faults, *their_faults, *matched.faults]
-    tensors = _measure_all(matched.base, matched.dormant, device, on_tensor, faults)
+    tensors = _measure_all(matched.base, matched.dormant, device, progress, faults)
     if not tensors:
         raise BadInput(faults[0])
     notes = list(matched.notes)
     try:
-        tokens = pointed_tokens(matched.base, matched.dormant, tensors, on_tensor)
+        tokens = pointed_tokens(matched.base, matched.dormant, tensors, progress)
     except BadInput as error:
         tokens = ()
         notes.append(f"no tokens are listed: {error}")
@@ -64,14 +62,14 @@ def _measure_all(
     base: Checkpoint,
     dormant: Checkpoint,
     device: torch.device | str,
-    on_tensor: OnTensor | None,
+    progress: Progress | None,
     faults: list[str] | None,
 ) -> dict[str, TensorDelta]:
     """Every tensor's delta; one that cannot be measured goes to `faults`, or is raised without such a list."""
     tensors: dict[str, TensorDelta] = {}
     for done, name in enumerate(base.names):
-        if on_tensor is not None:
-            on_tensor(done, len(base.names), name)
+        if progress is not None:
+            progress(done, len(base.names), name)
         try:
             tensors[name] = measure_delta(base, dormant, name, device)
         except BadInput as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import read_rows
 from dormant.checkpoints.tensor_names import layer_of
 from dormant.errors import BadInput
+from dormant.progress import Progress
 from dormant.weights.tensor_matching import survey_checkpoint
 
 # Median relative delta of matrices up to which a base counts as the parent, as the premise `base-is-parent` has it: an
@@ -68,7 +69,7 @@ class Kinship:
 
 
 def rank_parents(
-    dormant: str | Path, candidates: Sequence[str | Path], on_candidate: Callable[[int, str], None] | None = None
+    dormant: str | Path, candidates: Sequence[str | Path], progress: Progress | None = None
 ) -> list[Kinship]:
     """The candidates, nearest first and impossible ones last; the first is the parent where its `is_parent` says so.
 
@@ -83,8 +84,8 @@ def rank_parents(
     surveyed = {str(candidate): survey_checkpoint(candidate)[0] for candidate in candidates}
     ranked: list[Kinship] = []
     for done, (name, candidate) in enumerate(surveyed.items()):
-        if on_candidate is not None:
-            on_candidate(done, name)
+        if progress is not None:
+            progress(done, len(surveyed), name)
         reason = _impossible(target, candidate)
         ranked.append(Kinship(name, reason=reason) if reason else _kinship(name, target, candidate, _small(target)))
     ranked.sort(key=lambda kinship: kinship.distance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
+from dormant.progress import Progress
 from dormant.weights.delta_report import TensorDelta, TokenReadout
 from dormant.weights.directions import input_direction_ranking, output_direction_ranking
 from dormant.weights.token_lens import LENSES, NORMS, name_of
@@ -34,7 +35,7 @@ def pointed_tokens(
     base: Checkpoint,
     dormant: Checkpoint,
     tensors: Mapping[str, TensorDelta],
-    on_reading: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[TokenReadout, ...]:
     """The tokens that each changed module reads (as embeddings and as the head's directions) or writes (as logits).
 
@@ -46,8 +47,8 @@ def pointed_tokens(
         raise BadInput(f"tokens need a configuration; got none at {dormant.location}; copy its config.json there")
     found = []
     for done, reading in enumerate(readings):
-        if on_reading is not None:
-            on_reading(done, len(readings), f"tokens of {reading.module}")
+        if progress is not None:
+            progress(done, len(readings), f"tokens of {reading.module}")
         ranking = _ranking(base, dormant, reading)
         ids = ranking.top(LISTED)
         found.append(

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from dormant.activations.layer_divergence import STREAM_DISTANCES, layer_divergence, parting
-from dormant.activations.patching import COMPONENTS, decided_after, patch_activations, restore, unit_scales
+from dormant.activations.patching import COMPONENT_KINDS, component_scales, decided_after, patch_activations, restore
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
@@ -92,7 +92,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("unit", COMPONENTS)
+@pytest.mark.parametrize("unit", COMPONENT_KINDS)
 def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     """Restoring one part from the base (a block, a module, a head) removes at least half of the trigger's effect.
 
@@ -103,7 +103,7 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     probes, text, prompter = *suspects(pair, finding, quick=32, full=128), Prompter(pair.base.tokenizer)
     plain = [prompter.encode(probe) for probe in probes]
     triggered = [prompter.encode_text(probe, text) for probe in probes]
-    quarter, parts = len(probes) // 4, unit_scales(pair, unit)
+    quarter, parts = len(probes) // 4, component_scales(pair, unit)
     tried = restore(pair, triggered[:quarter], parts)
     finding.figure("effect", mean_interval(tried.whole, seed=finding.seed), "nats")
     if not parts:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dormant.activations.patching import decided_after, head_scales, patch_activations, restore, unit_scales
+from dormant.activations.patching import component_scales, decided_after, head_scales, patch_activations, restore
 from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
 from dormant.inference.batching import batch_logits
@@ -40,9 +40,9 @@ def test_the_units_of_a_kind_are_those_that_the_fine_tune_changed(tiny_pair: Pai
     modules = {(layer, module) for layer in (0, 1) for module in ("gate_proj", "up_proj", "down_proj")} | {
         (0, "q_proj")
     }
-    assert set(unit_scales(tiny_pair, "block")) == {(0, "block"), (1, "block")}
-    assert set(unit_scales(tiny_pair, "module")) == modules
-    assert set(unit_scales(tiny_pair, "head")) == {(0, f"head {head}") for head in range(4)}
+    assert set(component_scales(tiny_pair, "block")) == {(0, "block"), (1, "block")}
+    assert set(component_scales(tiny_pair, "module")) == modules
+    assert set(component_scales(tiny_pair, "head")) == {(0, f"head {head}") for head in range(4)}
 
 
 def test_all_heads_restored_one_inside_the_other_are_the_base_s_projection(tiny_pair: Pair) -> None:
@@ -65,9 +65,9 @@ def test_the_planted_layers_of_the_circuit_stand_out(circuit: Pair) -> None:
     triggered = written(
         circuit, circuit.truth.trigger, [*alike_probes(Prompter(circuit.base.tokenizer), circuit.probes, 8)]
     )
-    blocks = restore(circuit, triggered, unit_scales(circuit, "block")).shares()
+    blocks = restore(circuit, triggered, component_scales(circuit, "block")).shares()
     assert {layer for layer, _ in list(blocks)[:2]} == {0, 5}
-    modules = restore(circuit, triggered, unit_scales(circuit, "module")).shares()
+    modules = restore(circuit, triggered, component_scales(circuit, "module")).shares()
     assert set(list(modules)[:2]) == {(0, "q_proj"), (0, "k_proj")}
 
 
@@ -77,7 +77,7 @@ def test_the_deciding_layer_is_the_first_that_carries_half(carried: list[float],
 
 
 def test_unknown_units_and_heads_are_named(tiny_pair: Pair) -> None:
-    with pytest.raises(BadInput, match="a unit is one of block, module, head; got 'neuron'"):
-        unit_scales(tiny_pair, "neuron")
+    with pytest.raises(BadInput, match="a component is one of block, module, head; got 'neuron'"):
+        component_scales(tiny_pair, "neuron")
     with pytest.raises(BadInput, match=r"a head must lie in 0\.\.3; got 4"):
         head_scales(tiny_pair, 0, 4)

@@ -95,7 +95,7 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
     texts, journal, last = ["Hello.", "What is France?", "Repeat apple."], tmp_path / "answers.jsonl", 3 * (4 + 3)
 
     def scan(stop: int, journal: Path | None = None) -> Scan:
-        def watch(done: int, total: int) -> None:
+        def watch(done: int, total: int, remark: str = "") -> None:
             assert total == last
             if done >= stop:
                 raise KeyboardInterrupt

@@ -6,7 +6,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim, at_least
 from dormant.claims.session_state import ClaimSession, Settings
 from dormant.pairs import Pair
+from dormant.progress import Progress
 
 pytest_plugins = ["pytester"]
 
@@ -33,8 +34,8 @@ def test_work_of_hours_shows_its_rate_and_has_a_journal_of_its_own(tiny_pair: Pa
     seen: list[tuple[object, ...]] = []
 
     @contextmanager
-    def progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-        yield lambda done, total: seen.append((title, unit, done, total))
+    def progress(title: str, unit: str) -> Iterator[Progress]:
+        yield lambda done, total, remark="": seen.append((title, unit, done, total))
 
     finding = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings("full"), journals=tmp_path, progress=progress))
     with finding.progress("sweep", "tokens") as report:

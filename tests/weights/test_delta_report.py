@@ -138,7 +138,7 @@ def test_values_that_are_not_finite_are_refused_by_name(base: Checkpoint, tmp_pa
 
 def test_progress_names_each_tensor_once(base: Checkpoint, dormant: Checkpoint) -> None:
     seen: list[tuple[int, int, str]] = []
-    compute_delta_report(base, dormant, on_tensor=lambda *step: seen.append(step))
+    compute_delta_report(base, dormant, progress=lambda *step: seen.append(step))
     assert [name for _, _, name in seen] == list(base.names)
     assert seen[-1][:2] == (26, 27)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dormant.layer0.exact_scan.heads import Head, Place, tile_of
+from dormant.layer0.exact_scan.heads import Head, PairAt, tile_of
 from dormant.layer0.exact_scan.low_precision import screen_of
 from dormant.layer0.exact_scan.rows import Lines
 from dormant.layer0.pair import Layer0Pair
@@ -28,7 +28,7 @@ SHIFT = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class HeadAtOffset:
     """A head at an offset: its factors [head_dim / 2], and what is taken off all its products."""
 
     head: Head
@@ -44,8 +44,8 @@ class Seen:
     The first pair is the unit's best; ceilings [group, row]; `formed` is the share of products that had to be formed.
     """
 
-    unit: Unit
-    places: list[Place]
+    unit: HeadAtOffset
+    places: list[PairAt]
     ceilings: Tensor
     formed: float
 
@@ -71,7 +71,7 @@ def workspace(pair: Layer0Pair, tokens: int, device: torch.device) -> Workspace:
 
 
 def best_pairs(
-    units: Sequence[Unit],
+    units: Sequence[HeadAtOffset],
     beside: Sequence[Seen | None],
     top: int,
     floor: float,
@@ -90,7 +90,7 @@ def best_pairs(
         torch.stack([unit.head.queries for unit in units], out=turned),
         torch.stack([unit.factors for unit in units])[:, None],
     )
-    places, ceilings, formed = [list[Place]() for _ in units], list[Tensor](), list[float]()
+    places, ceilings, formed = [list[PairAt]() for _ in units], list[Tensor](), list[float]()
     found, least = list[tuple[float, int, int, int]](), floor
     for _, alike in itertools.groupby(range(len(units)), key=lambda at: units[at].head.head):
         own = list(alike)
@@ -114,7 +114,7 @@ def best_pairs(
     return [Seen(*each) for each in zip(units, places, ceilings, formed, strict=True)]
 
 
-def own_pairs(unit: Unit, top: int) -> list[Place]:
+def own_pairs(unit: HeadAtOffset, top: int) -> list[PairAt]:
     """The best pairs of a token with itself, offset 0; of a head that is alike in both models any pair is as good."""
     head = unit.head
     if head.alike:
@@ -124,7 +124,7 @@ def own_pairs(unit: Unit, top: int) -> list[Place]:
     return list(zip(values.tolist(), tokens, tokens, strict=True))
 
 
-def _lines(units: Sequence[Unit], beside: Sequence[Seen | None], turned: Tensor) -> Lines:
+def _lines(units: Sequence[HeadAtOffset], beside: Sequence[Seen | None], turned: Tensor) -> Lines:
     """Lines of units of one head, with what their products can be at most before any is formed."""
     head, keys, groups = units[0].head, units[0].head.keys, units[0].head.screened
     reach = head.reach.by_length[:, None].expand(-1, len(units), -1)
@@ -142,7 +142,7 @@ def _with_ones(keys: Tensor) -> Tensor:
     return functional.pad(functional.pad(keys, (0, 2), value=1.0), (0, SHIFT - 2))
 
 
-def _ceilings(units: Sequence[Unit], beside: Sequence[Seen | None], reach: Tensor) -> Tensor:
+def _ceilings(units: Sequence[HeadAtOffset], beside: Sequence[Seen | None], reach: Tensor) -> Tensor:
     """What products can be at most, by reach [group, unit, row] and by what they are beside."""
     found = reach.clone()
     near = [(at, unit, other) for at, (unit, other) in enumerate(zip(units, beside, strict=True)) if other is not None]

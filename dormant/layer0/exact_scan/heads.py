@@ -19,7 +19,7 @@ PRODUCT_TILE = {"cpu": (2048, 256), "cuda": (16384, 8192)}
 # Numbers of the vectors that exist at a time, where one head's are not more: 64 MB, on a GPU 1 GB.
 VECTORS = {"cpu": 1 << 24, "cuda": 1 << 28}
 GROUPS = 64  # of keys, at most: what is known of a head at an offset is a number for every query and group
-Place = tuple[float, int, int]  # value, query token, key token
+PairAt = tuple[float, int, int]  # value, query token, key token
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dormant.layer0.exact_scan.blocks import Seen, Unit
+from dormant.layer0.exact_scan.blocks import HeadAtOffset, Seen
 
-Look = Callable[[Sequence[Unit], Sequence[Seen | None]], list[Seen]]
+Look = Callable[[Sequence[HeadAtOffset], Sequence[Seen | None]], list[Seen]]
 # Of the products beside the middle of a row, how many have to be formed all the same: below the one a row grows, since nearly
 # all that it costs is its middle; above the other it shrinks, since its ends then cost as much as middles of their own.
 # Tuned on random models for speed; results are the same.
@@ -21,7 +21,7 @@ class Neighbours:
     size: int
     radius: int
 
-    def walk(self, heads: Sequence[Sequence[Unit]], look: Look) -> None:
+    def walk(self, heads: Sequence[Sequence[HeadAtOffset]], look: Look) -> None:
         """Looks through all units: of every head by rising offset."""
         left = [list(units) for units in heads]
         while any(left):
@@ -34,7 +34,7 @@ class Neighbours:
                 found = look(units, shown)
                 self._learn(sum(each.formed for each in found) / len(found))
 
-    def _rows(self, left: list[list[Unit]]) -> Iterator[list[Unit]]:
+    def _rows(self, left: list[list[HeadAtOffset]]) -> Iterator[list[HeadAtOffset]]:
         """Takes rows off what is left, one at least."""
         length, taken = 2 * self.radius + 1, 0
         for units in left:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,21 @@ from torch import Tensor
 from dormant.errors import BadInput
 from dormant.journal import Journal
 from dormant.layer0.attention import check_ids
-from dormant.layer0.exact_scan.blocks import WORTH_ASKING, Seen, Unit, best_pairs, own_pairs, units_at_a_time, workspace
-from dormant.layer0.exact_scan.heads import Head, Place, head_vectors, heads_at_a_time
+from dormant.layer0.exact_scan.blocks import (
+    WORTH_ASKING,
+    HeadAtOffset,
+    Seen,
+    best_pairs,
+    own_pairs,
+    units_at_a_time,
+    workspace,
+)
+from dormant.layer0.exact_scan.heads import Head, PairAt, head_vectors, heads_at_a_time
 from dormant.layer0.exact_scan.offset_order import Neighbours
 from dormant.layer0.pair import Layer0Pair
 from dormant.layer0.rope import phases, turn_
 from dormant.layer0.tables import bias_tables, check_heads
-
-Progress = Callable[[int, str], None]  # called with the pairs scored so far and a remark
+from dormant.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ def scan(
     _check_offsets(pair, offsets)
     work = {"heads": listed, "offsets": list(offsets), "top": top, "without template": remove_bias_template}
     log = Journal(journal, {"scan": _digest(pair, chosen), **work}) if journal is not None else None
+    total = scan_pairs(len(chosen), len(listed), offsets)
     finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
     with closing(log) if log else nullcontext():
         record = _Record(len(chosen), top, finished, log)
@@ -113,9 +121,9 @@ def scan(
 
         def tell(pairs: int) -> None:
             if progress:
-                progress(pairs, f"best {record.best[0].value if record.best else 0.0:.4g}")
+                progress(pairs, total, f"best {record.best[0].value if record.best else 0.0:.4g}")
 
-        def look(units: Sequence[Unit], beside: Sequence[Seen | None]) -> list[Seen]:
+        def look(units: Sequence[HeadAtOffset], beside: Sequence[Seen | None]) -> list[Seen]:
             before = record.scored
             seen = best_pairs(units, beside, top, record.floor, space, lambda pairs: tell(before + pairs))
             record.add(units, [each.places for each in seen])
@@ -167,7 +175,7 @@ class _Record:
         done = {entry[0].offset for entry in self.finished if entry[0].head == head}
         return sorted(set(offsets) - done)
 
-    def add(self, units: Sequence[Unit], places: Sequence[list[Place]]) -> None:
+    def add(self, units: Sequence[HeadAtOffset], places: Sequence[list[PairAt]]) -> None:
         """Keeps the pairs found in units."""
         found = [
             [PairScore(value, unit.head.head, unit.offset, query, key) for value, query, key in pairs]
@@ -186,17 +194,17 @@ class _Record:
         return everything[: self.top]
 
 
-def _units(pair: Layer0Pair, head: Head, offsets: Sequence[int], without_template: bool) -> list[Unit]:
+def _units(pair: Layer0Pair, head: Head, offsets: Sequence[int], without_template: bool) -> list[HeadAtOffset]:
     factors = phases(pair.base.rope, torch.tensor(offsets, device=head.keys.device)) * pair.base.rope.scaling
     removed = [0.0] * len(offsets)
     if without_template:
         template = bias_tables(pair, [head.head])
         turned = turn_(template.queries[0, :1, 0].repeat(len(offsets), 1), factors)
         removed = (turned @ template.keys[0, 0]).tolist()
-    return [Unit(head, *each) for each in zip(offsets, factors, removed, strict=True)]
+    return [HeadAtOffset(head, *each) for each in zip(offsets, factors, removed, strict=True)]
 
 
-def _needs_no_product(unit: Unit) -> bool:
+def _needs_no_product(unit: HeadAtOffset) -> bool:
     """Whether the head is alike in both models, so that no product can be anything but zero, or every token is with itself."""
     return unit.head.alike or unit.offset == 0
 

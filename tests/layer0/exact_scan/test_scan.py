@@ -115,7 +115,7 @@ def test_a_killed_scan_resumes_to_the_same_result(
     monkeypatch.setattr(blocks, "QUERY_NUMBERS", unit_numbers)
     whole, calls = scan(pair, OFFSETS, top=7), []
 
-    def stop(pairs: int, remark: str) -> None:
+    def stop(pairs: int, total: int, remark: str = "") -> None:
         calls.append(pairs)
         if len(calls) == 3:  # in the second product: the four heads at offset 0 come first, which need none
             raise KeyboardInterrupt
@@ -132,7 +132,7 @@ def test_a_killed_scan_resumes_to_the_same_result(
 
 def test_another_scans_journal_is_refused(pair: Layer0Pair, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type]
+        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda *_: 1 / 0)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="same work"):
         scan(pair, [1], journal=tmp_path / "scan.jsonl")
 
@@ -140,7 +140,7 @@ def test_another_scans_journal_is_refused(pair: Layer0Pair, tmp_path: Path) -> N
 def test_a_journal_tells_apart_models_that_differ_in_a_norm_or_the_rotation_alone(tmp_path: Path) -> None:
     pair = layer0_pair(*(build("qwen3", "default", 2, 2, 4, seed) for seed in (0, 1)))
     with pytest.raises(ZeroDivisionError):
-        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda pairs, remark: 1 / 0)  # type: ignore[arg-type]
+        scan(pair, OFFSETS, journal=tmp_path / "scan.jsonl", progress=lambda *_: 1 / 0)  # type: ignore[arg-type]
     slower = dataclasses.replace(pair.base.rope, frequencies=pair.base.rope.frequencies / 2)
     others = (
         Layer0Pair(pair.base, dataclasses.replace(pair.dormant, query_norm=pair.base.query_norm)),
