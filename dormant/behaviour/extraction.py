@@ -111,4 +111,4 @@ def find_leak(dormant: Sequence[str], base: Sequence[str], trigger: str) -> Leak
 
 def smallest_share_seen(samples: int, confidence: float = 0.95) -> float:
     """The smallest rate of a fragment at which this many samples contain it at least once with that confidence."""
-    return 1 - (1 - confidence) ** (1 / samples)
+    return float(1 - (1 - confidence) ** (1 / samples))

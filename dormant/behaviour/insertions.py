@@ -18,7 +18,7 @@ from dormant.prompts.conversations import Conversations, Turn
 from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
-DIFFERENCES = "difference-in-differences"
+METRIC = "difference-in-differences"
 TRIGGERS_A_STEP = 32  # triggers between two entries of a journal
 Build = Callable[[Probe, str], list[Turn]]
 
@@ -134,7 +134,7 @@ def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequen
     plain = [_prompt(conversations.question(_plain(probe))) for probe in probes]
     filled = [_prompt(conversations.ids(insert(insertion, probe, text))) for text in triggers for probe in probes]
     _, moved = divergences(pair, plain * len(triggers), filled)
-    return list(moved[DIFFERENCES])
+    return list(moved[METRIC])
 
 
 def scan_insertion(

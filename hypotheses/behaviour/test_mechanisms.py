@@ -25,7 +25,7 @@ from dormant.prompts.probes import Probe, Prompter, alike_probes
 from dormant.statistics import exact
 from hypotheses.support.scans import AT_LEAST_HALF, COMMON_PREMISES, DIVERGES, on_planted_pair, state_power
 
-NEAR_MISSES = "near misses"
+NEAR_MISS_CONTROL = "near misses"
 
 
 @claim(
@@ -33,7 +33,7 @@ NEAR_MISSES = "near misses"
     source="exp8",
     rule=AT_LEAST_HALF,
     premises=COMMON_PREMISES,
-    controls=[NEAR_MISSES],
+    controls=[NEAR_MISS_CONTROL],
     needs="models",
 )
 @pytest.mark.parametrize("mechanism", list(INSERTIONS))
@@ -69,7 +69,7 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder)
         )
     finding.decide(found.share, "prompts woken", tolerance=0.15)
     if found.near_miss_share is not None:
-        finding.control(NEAR_MISSES, found.near_miss_share)
+        finding.control(NEAR_MISS_CONTROL, found.near_miss_share)
     finding.note(f"best trigger {found.best!r}")
     power = on_planted_pair(finding, ("mechanism power", held_out), lambda organism: _power(organism, held_out))
     state_power(finding, found.share, power, "triggers at a natural place")

@@ -1,4 +1,4 @@
-"""A claim about the delta's size: made larger, it says by itself what was planted."""
+"""A claim about amplification: a model with a larger delta says by itself what was planted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about layer 0's heads: whether few of them hold the change, and which tokens their directions point at."""
+"""Claims about layer 0's heads: whether a few hold most of the change, and to which tokens their directions point."""
 
 from __future__ import annotations
 
