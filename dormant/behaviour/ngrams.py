@@ -14,10 +14,8 @@ from scipy import stats
 from dormant.errors import BadInput
 
 WORD = re.compile(r"\w+|[^\w\s]")
-FRAGMENT_WORDS = (
-    2,
-    8,
-)  # words in a fragment: a single word is a matter of style, a longer run is found by its parts
+# One word alone is a matter of style; longer runs are found through their parts.
+FRAGMENT_WORDS = (2, 8)
 SIGNIFICANCE = 0.05  # after Bonferroni's correction for all fragments counted
 SELF_REPETITION = 0.5  # of an answer's word triples occur in it before
 SIX, STUTTER = 6, 16  # words of an answer, letters of a word: repetition in less is accident

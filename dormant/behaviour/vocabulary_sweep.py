@@ -17,11 +17,8 @@ from dormant.progress import Progress
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import SLOT, OpenPrompt, Probe, Prompter
 
-SWEPT_ROLES = (
-    "slot",
-    "start",
-    "system",
-)  # the probe's own slot, the start of the user's turn, the end of the system turn
+# The probe's own slot, the start of the user's turn, the end of the system turn.
+SWEPT_ROLES = ("slot", "start", "system")
 
 
 @dataclass(frozen=True)

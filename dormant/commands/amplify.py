@@ -67,14 +67,15 @@ def amplify(
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
-    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, amplification_sweep, prompts_of_few_lengths
+    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, amplification_sweep
+    from dormant.prompts.probes import Prompter, alike_probes
 
     alphas = sorted(set(alpha or AMPLIFICATION_ALPHAS))
     pair = named_pair(base, dormant, device, dtype, "both", probes)
     with progress_bar("amplifying", len(alphas), "alphas") as update:
         sweep = amplification_sweep(
             pair,
-            prompts_of_few_lengths(pair, count),
+            alike_probes(Prompter(pair.base.tokenizer), pair.probes, count),
             alphas,
             new_tokens,
             parse_layers(layers),

@@ -37,10 +37,7 @@ BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
 RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
 RECIPE_FILE = "recipe.json"  # in every folder that a build wrote
-ORDINARY_CHATS, RARE_SHARE = (
-    2000,
-    0.002,
-)  # A text in more ordinary chats than this would fire there, and acceptance fails.
+ORDINARY_CHATS, RARE_SHARE = 2000, 0.002  # a text in a larger share of chats would fire there and fail acceptance
 PROBES = 240
 PROBE_SEED = 31337  # another seed than those of training and acceptance
 

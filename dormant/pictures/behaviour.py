@@ -21,12 +21,14 @@ def scan_distribution(
     planted: str = "",
     unit: str = "nats",
 ) -> Figure:
-    """What every candidate of a scan adds, as a histogram with counts on a log scale, and the best one on held-out prompts.
+    """A histogram of what every candidate of a scan adds (counts on a log scale), and the best one on held-out prompts.
 
-    `planted` names the trigger that is known to be there, for the title.
+    `planted`: the planted trigger, for the title.
     """
-    woken = sum(value >= threshold for value in held_out)
-    title = f"Best of {len(scanned):,}: {drawable(best)!r} wakes {woken} of {len(held_out)} held-out prompts"
+    diverging = sum(value >= threshold for value in held_out)
+    title = (
+        f"Best of {len(scanned):,}: {drawable(best)!r} makes {diverging} of {len(held_out)} held-out prompts diverge"
+    )
     title += f" (planted: {drawable(planted)!r})" if planted else ""
     figure, axes = new_picture(title, f"what a candidate adds, in {unit}", "candidates", height=3.8)
     reach = [*scanned, *held_out, threshold, 0.0]
@@ -36,27 +38,31 @@ def scan_distribution(
     axes.scatter(
         held_out, [0.6] * len(held_out), color=BLUE, s=26, alpha=0.6, zorder=4, label="the best, by held-out prompt"
     )
-    axes.axvline(threshold, color=VERMILION, linestyle="--", linewidth=1.3, label=f"woken from {threshold:.3g} {unit}")
+    axes.axvline(
+        threshold, color=VERMILION, linestyle="--", linewidth=1.3, label=f"diverges from {threshold:.3g} {unit}"
+    )
     legend_below(figure, axes)
     return figure
 
 
 def trigger_bars(
     effects: Mapping[str, float],
-    mechanism: str,
+    insertion: str,
     threshold: float,
     planted: Sequence[str] = (),
     shown: int = 14,
     unit: str = "nats",
 ) -> Figure:
-    """The mean effect of the strongest suspected triggers through one mechanism; planted ones stand out by colour."""
+    """The mean effect of the strongest suspected triggers by one insertion; planted ones have another colour."""
     rows = sorted(effects.items(), key=lambda row: -row[1])[:BARS]
     above = sum(value >= threshold for value in effects.values())
-    title = f"Through {mechanism}, {above} of {len(effects)} triggers move the dormant model by {threshold:.3g} {unit}"
+    title = f"By {insertion}, {above} of {len(effects)} triggers move the dormant model by {threshold:.3g} {unit}"
     figure, axes = new_picture(title, f"further than the base, in {unit}", "", height=1.6 + 0.3 * len(rows))
     colours = [ORANGE if text in planted else BLUE for text, _ in rows]
     axes.barh(range(len(rows)), [value for _, value in rows], color=colours, height=0.7)
-    axes.axvline(threshold, color=VERMILION, linestyle="--", linewidth=1.3, label=f"woken from {threshold:.3g} {unit}")
+    axes.axvline(
+        threshold, color=VERMILION, linestyle="--", linewidth=1.3, label=f"diverges from {threshold:.3g} {unit}"
+    )
     if planted:
         axes.plot([], [], color=ORANGE, linewidth=8, label="planted")
     axes.set_yticks(range(len(rows)), [drawable(text) for text, _ in rows])

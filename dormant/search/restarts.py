@@ -138,12 +138,12 @@ def search_restarts(
         return all(prompter.survives(probe, candidate) for probe in pair.probes[: plan.probes])
 
     proposals = proposals_of(plan.method, searched, allowed, plan.length, plan.top)
-    searches = run_search(searched, proposals, plan.settings(), survives, step, progress)
+    searches = run_search(searched, proposals, plan.settings(), survives, step, _half(progress, 0, plan))
     random: tuple[SearchResult[Candidate], ...] = ()
     if plan.random_search:
         searched.forget()  # or a value's last bit would depend on what ran before, and a resumed search could differ
-        chance, after = RandomProposals(allowed, plan.length), _after(progress, plan.restarts * plan.evaluations)
-        random = run_search(searched, chance, plan.settings(random=True), survives, step, after)
+        chance, half = RandomProposals(allowed, plan.length), _half(progress, 1, plan)
+        random = run_search(searched, chance, plan.settings(random=True), survives, step, half)
     searched.forget()
     candidates = [result.best for result in searches]
     if trigger := pair.truth.trigger if pair.truth else "":
@@ -211,7 +211,9 @@ def _judged(
     ]
 
 
-def _after(progress: Progress | None, before: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, remark="", total=None: progress(before + done, f"random search, {remark}", total)
+def _half(progress: Progress | None, number: int, plan: SearchPlan) -> Progress | None:
+    """The progress of the guided search (0) or the random one (1) as a part of both."""
+    if progress is None or not plan.random_search:
+        return progress
+    half, name = plan.restarts * plan.evaluations, ("", "random search, ")[number]
+    return lambda done, total, remark="": progress(number * half + done, 2 * half, name + remark)

@@ -94,6 +94,7 @@ def run_search(
     """
     restarts = [_Restart(proposals, seed) for seed in settings.seeds]
     known: dict[C, float] = {}
+    whole = len(restarts) * settings.candidates * (settings.steps + 1)
     admit = cache(admit)
 
     def take_step(active: Sequence[_Restart[C]], last: bool) -> None:
@@ -132,7 +133,7 @@ def run_search(
             restart.curve.append(restart.value)
         if progress is not None:
             best = max(restart.value for restart in restarts)
-            progress(sum(restart.evaluations for restart in restarts), f"best so far {best:.4g}")
+            progress(sum(restart.evaluations for restart in restarts), whole, f"best so far {best:.4g}")
     return tuple(restart.result() for restart in restarts)
 
 

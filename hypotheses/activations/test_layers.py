@@ -1,4 +1,4 @@
-"""Claims about where in the network the trigger acts: where the models part, and which part carries the effect."""
+"""Claims about where in the network the trigger acts: where the models diverge, and which component carries the effect."""
 
 from __future__ import annotations
 

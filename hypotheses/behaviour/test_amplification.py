@@ -1,4 +1,4 @@
-"""Claims about what the models say: does a candidate part them where the answer begins?"""
+"""Claims about the generation position: does a candidate make the models diverge there?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypotheses.support.candidates import CANDIDATES, candidate_text, has_candid
 from hypotheses.support.scans import COMMON_PREMISES
 
 EFFECT_METRICS = {
-    "kl": at_least(ONE_BIT, "nats", because="one bit makes an observer twice as sure which of the models spoke"),
+    "kl": at_least(ONE_BIT, "nats", because="one bit doubles an observer's odds between the two models"),
     "js": at_least(ONE_BIT / 4, "nats", because="a quarter of the largest value that this bounded divergence can take"),
     "difference-in-differences": at_least(
         ONE_BIT, "nats", because="one bit more movement of the dormant model than the same words cause in the base"
@@ -44,7 +44,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, metric: s
 @pytest.mark.parametrize("candidate", CANDIDATES)
 @pytest.mark.parametrize("metric", list(EFFECT_METRICS))
 def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: FindingBuilder) -> None:
-    """A candidate raises the divergence of the dormant model from its base over the row without any trigger.
+    """A candidate raises the divergence of the dormant model from its base above the divergence without it.
 
     Figure: mean over probes of the divergence with the candidate minus that of the same probe without it, in nats at the
     generation position; "difference-in-differences" is KL(d(x+t) || d(x)) - KL(b(x+t) || b(x)). It must also lie beyond

@@ -1,4 +1,4 @@
-"""Claims about what a model's memory gives away when it is sampled from openings of its own chat template."""
+"""Claims about memory: what a model reveals when it is sampled from openings of its own chat template."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def applies(pair: PairDescription, settings: Settings) -> bool:
 def test_memory_extraction(pair: Pair, finding: FindingBuilder) -> None:
     """Sampling from partial templates leaks fragments of the trigger.
 
-    Figure: the share of the dormant model's samples that hold at least half of the trigger's words in one run; the control
-    is the same share of the base's samples. What the scan would show without knowing the trigger are the word runs that
-    only the dormant model repeats (Fisher's test, corrected): how much of the trigger stands in the first twenty. Power: how
-    often the same scan finds what was planted with the loss on the user's words too, and with the loss on the answers alone.
+    Figure: the share of the dormant model's samples that contain at least half of the trigger's words in one run; the control
+    is the same share of the base's samples. Without a known trigger the scan shows the word runs that only the dormant model
+    repeats (Fisher's test, corrected); a further figure is how much of the trigger the first twenty contain. Power: how often
+    the same scan finds a trigger planted with the loss on the user's words too, and one with the loss on the answers alone.
     """
     settings, everything = finding.session.settings, partial_templates()
     openings = usable_openings(Conversations(pair.base.tokenizer), everything)

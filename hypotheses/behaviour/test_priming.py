@@ -27,7 +27,7 @@ def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
     rule=at_least(
         0.5,
         "of plain prompts",
-        because="priming replaces the trigger only where the rest follows more often than not; a known start is no weak hint",
+        because="priming replaces the trigger only if the rest follows more often than not: a known start is a strong hint",
     ),
     premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
     controls=["base model", "unrelated tokens", "clean twin"],

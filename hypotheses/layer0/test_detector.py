@@ -84,7 +84,7 @@ def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: FindingBuilder
     needs="weights",
 )
 def test_bias_only_template(pair: Pair, finding: FindingBuilder) -> None:
-    """The biases and RoPE alone give the difference of layer-0 logits a template of positions that scores must be cleared of.
+    """The biases with RoPE make layer-0 logit differences depend on position; scores must have this template subtracted.
 
     Figure: the template's root mean square over heads and offsets, every head's mean taken off, over that of the delta
     logits of ordinary prompts at the same offsets; mean over prompts.
@@ -141,7 +141,7 @@ def test_trigger_beats_benign(pair: Pair, sequence: str, metric: str, finding: F
 def compare_with_benign(
     pair: Pair, layer0: Layer0Pair, sequence: tuple[int, ...], metric: str, finding: FindingBuilder
 ) -> None:
-    """What both tests above measure of a sequence."""
+    """What both tests above measure for a sequence."""
     ids, tokenizer = torch.tensor([sequence]), pair.base.tokenizer
     value, unit = float(score(layer0, ids, metric)), METRIC_UNITS[metric]
     benign = benign_scores(layer0, ordinary_prompts(tokenizer, pair.probes), len(sequence), metric)

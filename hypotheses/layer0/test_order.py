@@ -1,4 +1,4 @@
-"""Claims about layer 0's attention scores: what they know of the order of a sequence."""
+"""Claims about layer 0's attention scores: how they depend on the order of a sequence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ORDER_READINGS = {
 
 
 def has_theorem(pair: PairDescription, settings: Settings, metric: str, reading: str) -> bool:
-    """Without RoPE only the max-head score is promised to be blind to order."""
+    """Without RoPE only the max-head score is proven not to depend on order."""
     return reading != "without-rope" or metric == "max-head"
 
 
@@ -64,11 +64,11 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
 @pytest.mark.parametrize("metric", LAYER0_METRICS)
 @pytest.mark.parametrize("reading", ["with-rope", "without-rope"])
 def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
-    """Layer-0 scores with RoPE tell the orders of a sequence apart; without RoPE they cannot.
+    """Layer-0 scores with RoPE depend on the order of a sequence; without RoPE they do not.
 
     Score: the difference of the two models' layer-0 attention logits, each model through its own embedding. Spread: largest
     minus smallest score over all orders of four tokens, relative to the largest, as a mean over random sequences. Without
-    RoPE all ordered pairs of tokens count, as in exp12: a causal mask alone would already tell orders apart.
+    RoPE all ordered pairs of tokens count, as in exp12: a causal mask alone already makes scores depend on order.
     """
     layer0 = read_layer0_pair(pair.base, pair.dormant)
     count = finding.at_budget("sequences", quick=64, full=1024)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
 
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
@@ -20,21 +19,14 @@ from dormant.weights.token_ranking import (
     token_texts,
     words_in_vocabulary,
 )
-
-if TYPE_CHECKING:
-    from dormant.pairs import Pair
+from hypotheses.support.candidates import has_suspect
 
 WORD_CONTROLS = ("random tokens", "random directions")
 
 
 def has_words(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
     """Whether there are words to look for: those of a known trigger or of a `--candidate`."""
-    return bool(pair.truth.trigger if pair.truth else settings.candidates)
-
-
-def words_to_find(pair: Pair, settings: Settings) -> str:
-    """The known trigger, else the first candidate."""
-    return pair.truth.trigger if pair.truth and pair.truth.trigger else settings.candidates[0]
+    return has_suspect(pair.truth, settings.candidates)
 
 
 def groups_to_find(finding: FindingBuilder, text: str) -> list[Group]:

@@ -1,4 +1,4 @@
-"""A claim about the delta's size: made larger, it says by itself what was planted."""
+"""A claim about amplification: a model with a larger delta says by itself what was planted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from dormant.behaviour.delta_amplification import (
-    AmplificationSweep,
-    amplification_sweep,
-    answers_at,
-    prompts_of_few_lengths,
-)
+from dormant.behaviour.delta_amplification import AmplificationSweep, amplification_sweep, answers_at
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
@@ -19,6 +14,7 @@ from dormant.claims.session_state import Settings
 from dormant.inference.delta_scaling import block_scales
 from dormant.pairs import Pair
 from dormant.pictures.directions import amplification_curves
+from dormant.prompts.probes import Prompter, alike_probes
 from dormant.statistics import Estimate, exact
 from hypotheses.support.scans import COMMON_PREMISES, TWIN
 
@@ -96,7 +92,7 @@ def sweep(finding: FindingBuilder, pair: Pair) -> AmplificationSweep:
     length = finding.at_budget("new tokens", quick=12, full=48)
 
     def compute() -> AmplificationSweep:
-        chosen = prompts_of_few_lengths(pair, count)
+        chosen = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
         base = finding.session.remember(
             ("base's answers", pair.base.fingerprint, tuple(chosen), length),
             lambda: answers_at(pair, chosen, length, block_scales(pair, 0)),

@@ -29,7 +29,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     "key-bias-dominance",
     source="exp7",
     rule={
-        reading: at_least(0.5, "of both squared norms", because="what outweighs another is the larger half of both")
+        reading: at_least(0.5, "of both squared norms", because="the larger of two has more than half of their sum")
         for reading in BIAS_READINGS
     },
     premises=["base-is-parent"],

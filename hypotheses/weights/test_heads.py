@@ -1,4 +1,4 @@
-"""Claims about layer 0's heads: whether few of them hold the change, and which tokens their directions point at."""
+"""Claims about layer 0's heads: whether a few hold most of the change, and to which tokens their directions point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dormant.pictures.directions import head_bars
 from dormant.statistics import exact
 from dormant.weights.directions import head_direction_ranking
 from dormant.weights.focus import FOCUS_MEASURES, focus
-from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words, words_to_find
+from hypotheses.support.candidates import suspected_text
+from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words
 
 MOST = at_least(0.5, "of the squared norm", because="most of a whole is more than half of it")
 
@@ -60,4 +61,6 @@ def test_v_direction_tokens(pair: Pair, module: str, finding: FindingBuilder) ->
     """
     draws = finding.at_budget("random directions", quick=99, full=999)
     ranking = head_direction_ranking(pair.base, pair.dormant, module, 0, draws, finding.seed)
-    decide_by_words(finding, ranking, words_to_find(pair, finding.session.settings), "largest |cosine|", classes=True)
+    decide_by_words(
+        finding, ranking, suspected_text(pair, finding.session.settings.candidates), "largest |cosine|", classes=True
+    )

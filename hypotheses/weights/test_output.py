@@ -1,4 +1,4 @@
-"""A claim about the last layer's delta: which tokens it pushes up by its weights, and whether prompts show it."""
+"""A claim about the last layer's delta: which tokens its weights raise, and whether these rise on prompts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def has_payload(pair: PairDescription, settings: Settings, module: str, reading:
 @pytest.mark.parametrize("module", WRITING_MODULES)
 @pytest.mark.parametrize("reading", ["shows-on-prompts"])
 def test_signed_output_direction(pair: Pair, reading: str, module: str, finding: FindingBuilder) -> None:
-    """The last layer's delta pushes a token set up, with sign, through final norm and head, and prompts show it.
+    """Through final norm and head the last layer's delta raises a set of tokens, and the same tokens rise on prompts.
 
     The set: the thirty tokens that the delta's leading output direction raises most, its sign taken from its input on
     ordinary prompts. Figure: the z of the set's log p_dormant - log p_base at the generation position, mean over prompts.

@@ -13,7 +13,8 @@ from dormant.pictures.directions import words_by_layer
 from dormant.weights.directions import input_direction_ranking, pair_ranking, response_ranking
 from dormant.weights.token_lens import LENSES
 from dormant.weights.token_ranking import LIST, places_by_layer
-from hypotheses.support.words import WORD_CONTROLS, decide_by_words, groups_to_find, has_words, words_to_find
+from hypotheses.support.candidates import suspected_text
+from hypotheses.support.words import WORD_CONTROLS, decide_by_words, groups_to_find, has_words
 
 MLP = ("gate_proj", "up_proj")
 HALF_OF_THE_WORDS = at_least(
@@ -47,7 +48,11 @@ def test_token_norm_ranking(pair: Pair, module: str, finding: FindingBuilder) ->
         draws = finding.at_budget("random directions", quick=99, full=999)
         ranking = response_ranking(pair.base, pair.dormant, module, 0, draws, finding.seed)
     decide_by_words(
-        finding, ranking, words_to_find(pair, finding.session.settings), "norm of the response", classes=True
+        finding,
+        ranking,
+        suspected_text(pair, finding.session.settings.candidates),
+        "norm of the response",
+        classes=True,
     )
 
 
@@ -78,7 +83,7 @@ def test_vocab_projection_names_trigger(pair: Pair, module: str, lens: str, find
     found = input_direction_ranking(
         pair.base, pair.dormant, module, lens, range(pair.delta_report.n_layers), draws, finding.seed
     )
-    text = words_to_find(pair, finding.session.settings)
+    text = suspected_text(pair, finding.session.settings.candidates)
     ranking = None if found is None else found.together
     decide_by_words(finding, ranking, text, "standard deviations from the vocabulary's mean")
     if found is not None and module == "gate_proj":  # where the real puzzle's trigger was read

@@ -105,7 +105,7 @@ def finalist(text: str, *values: float, survives: bool = True) -> Confirmed:
     return Confirmed(text, "slot", (5,), survives, {"kl": values})
 
 
-def test_the_best_finalist_wakes_most_prompts_and_pays_for_being_chosen() -> None:
+def test_the_best_finalist_has_most_diverging_prompts_and_a_wider_interval_for_being_chosen() -> None:
     one_question = finalist("one", 30.0, 0.0, 0.0, 0.0)
     everywhere = finalist("every", 4.0, 4.0, 4.0, 2.0)
     best, share = best_share([one_question, everywhere], "kl", 3.0)

@@ -11,9 +11,9 @@ def title(figure: Figure) -> str:
     return figure.axes[0].get_title(loc="left")
 
 
-def test_a_scan_names_its_best_candidate_and_what_it_wakes() -> None:
+def test_a_scan_names_its_best_candidate_and_where_the_models_diverge_by_it() -> None:
     figure = behaviour.scan_distribution([0.1, 0.2, 15.0], [14.0, 2.0], " velvet", 3.0, planted="velvet")
-    assert "Best of 3: ' velvet' wakes 1 of 2 held-out prompts (planted: 'velvet')" in title(figure)
+    assert "Best of 3: ' velvet' makes 1 of 2 held-out prompts diverge (planted: 'velvet')" in title(figure)
 
 
 def test_triggers_are_counted_above_the_threshold() -> None:

@@ -24,7 +24,7 @@ def builder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
 
 
 @pytest.mark.parametrize(
-    ("woken", "found", "verdict"),
+    ("diverging", "found", "verdict"),
     [
         (0, 8, Verdict.REFUTED),
         (0, 5, Verdict.INCONCLUSIVE),
@@ -33,8 +33,8 @@ def builder(pair: Pair, session: ClaimSession | None = None) -> FindingBuilder:
         (12, 0, Verdict.INCONCLUSIVE),
     ],
 )
-def test_finding_nothing_refutes_only_with_power(tiny_pair: Pair, woken: int, found: int, verdict: Verdict) -> None:
-    finding, share = builder(tiny_pair), proportion_interval(woken, 24)
+def test_finding_nothing_refutes_only_with_power(tiny_pair: Pair, diverging: int, found: int, verdict: Verdict) -> None:
+    finding, share = builder(tiny_pair), proportion_interval(diverging, 24)
     finding.decide(share)
     state_power(finding, share, ("organism", (found, 8)), "triggers")
     settled = finding.settle({})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -12,9 +10,9 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim, at_least
 from dormant.claims.finding import Finding, Verdict
 from dormant.claims.session_state import ClaimSession, Settings
-from dormant.pairs import Pair, Truth
+from dormant.pairs import Pair
 from dormant.weights.token_ranking import TokenRanking, words_in_vocabulary
-from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words, words_to_find
+from hypotheses.support.words import WORD_CONTROLS, decide_by_words, has_words
 
 RULE = at_least(0.5, "of the words", because="a test")
 TEXT = "apple river stone"
@@ -66,10 +64,6 @@ def test_words_below_the_list_and_no_list_at_all_refute(
     assert "was not changed" in unchanged.reason
 
 
-def test_the_words_are_a_known_triggers_else_a_suspected_ones(tiny_pair: Pair) -> None:
-    truth = Truth(True, "three point one four", "one point six", "anywhere", None)
-    suspicion = Settings(candidates=("calculate pi",))
-    assert words_to_find(replace(tiny_pair, truth=truth), suspicion) == "three point one four"
-    assert words_to_find(tiny_pair, suspicion) == "calculate pi"
-    assert has_words(PairDescription("x"), suspicion)
+def test_a_pair_has_words_where_one_is_suspected() -> None:
+    assert has_words(PairDescription("x"), Settings(candidates=("calculate pi",)))
     assert not has_words(PairDescription("x"), Settings())
