@@ -98,10 +98,11 @@ def bases(
         role = "parent" if kinship.is_parent else "sibling" if kinship.is_near and kinship.is_sibling else ""
         verdict = role if place == 0 else "" if kinship.confirmed else "small tensors only"
         row = ["-"] * 4 + [f"impossible: {kinship.reason}"] if kinship.reason else [*figures, verdict]
-        table.add_row(kinship.candidate, *row)
+        table.add_row(*map(escape, (kinship.candidate, *row)))
     Console().print(table)
     found = bool(ranked) and ranked[0].is_parent
-    Console().print(_conclusion(ranked), soft_wrap=True, markup=False, highlight=False)
+    for sentence in (_conclusion(ranked), *ranked[0].notes):
+        Console().print(sentence, soft_wrap=True, markup=False, highlight=False)
     write_json(
         json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": _plain(ranked)}
     )

@@ -77,6 +77,14 @@ def run_hunt(pair: Pair, settings: Settings, folder: Path, watch: Watch = lambda
         return HuntResult(
             HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=("everything: the hunt stopped at the parent",)
         )
+    if identical == 1.0 and pair.setting_differences:
+        reason = (
+            "every tensor is identical but the settings are not, so the two compute differently and no delta can be "
+            f"searched: {'; '.join(map(str, pair.setting_differences))}; run both with one configuration"
+        )
+        return HuntResult(
+            HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=("everything: only the settings differ",)
+        )
     if identical == 1.0:
         reason = "the two checkpoints are identical: there is no delta for a backdoor to be in"
         return HuntResult(HuntVerdict.CLEAN, reason, delta, identical)
@@ -138,6 +146,8 @@ def _climb(context: HuntContext, opening: Sequence[Probe], delta: float, identic
             steps += done
             evaluations += tried
     verdict, reason = judge(suspected, needed, best, timed_out, len(allowed_tokens(prompter.tokenizer)))
+    if pair.setting_differences:
+        reason += f"; beside the delta their settings differ: {'; '.join(map(str, pair.setting_differences))}"
     return HuntResult(
         verdict, reason, delta, identical, guesses, tuple(suspected), needed, best, tuple(steps), UNSEARCHED, evaluations,
         clock.seconds, tuple(climbs),

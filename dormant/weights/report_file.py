@@ -77,7 +77,7 @@ def read_delta_report(file: Path) -> DeltaReport:
 def read_json(file: Path) -> dict[str, Any]:
     """The JSON object in a file; raises BadInput naming the file."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise BadInput(
             f"a file must be readable JSON; got {error} at {file}; check the path or write it again"
