@@ -49,7 +49,8 @@ class PairDescription:
         """
         if self.truth is None or self.truth.twin is None or self.base is None or self.dormant is None:
             return None
-        twin = str(Path(self.dormant).parent / self.truth.twin)
+        beside = Path(self.dormant) if Path(self.dormant).name.strip(".") else Path(self.dormant).resolve()
+        twin = str(beside.parent / self.truth.twin)
         for pair in known:
             if (pair.base, pair.dormant) == (self.base, twin):
                 return pair
@@ -62,6 +63,12 @@ class PairDescription:
                 return figures_pair(self.name, read_delta_report(Path(self.report)))
             return published_pair(self.name)
         return open_pair(self.name, self.base, self.dormant, device, dtype, residency)
+
+
+def name_of_checkpoint(reference: str) -> str:
+    """The last part of a folder or hub id; of `.` and `..` that of the folder they stand for."""
+    name = Path(reference).name
+    return name if name.strip(".") else Path(reference).resolve().name or "root"
 
 
 def describe(name: str, base: str, dormant: str) -> PairDescription:
@@ -112,7 +119,7 @@ def chosen_pairs(
                 f"a pair must be one of {', '.join(known)} or NAME=BASE:DORMANT; got {name!r} at --pair; correct it"
             )
     if base is not None and dormant is not None:
-        name = Path(dormant).name
+        name = name_of_checkpoint(dormant)
         chosen[name] = describe(name, base, dormant)
     return chosen or known_pairs()
 

@@ -143,7 +143,7 @@ def open_pair(
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
         list(pool.map(Checkpoint.check_finite, checkpoints))
     # Settings that agree are left out, so that a pair keeps the fingerprint that ledgers know it by.
-    fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in opened), *map(str, differences))
+    fingerprint = hash_text(*(checkpoint.contents for checkpoint in opened), *map(repr, differences))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
     probes = read_probes(own if own.exists() else DEFAULT_PROBES)

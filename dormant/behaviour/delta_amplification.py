@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from transformers import PreTrainedModel
+
 from dormant.behaviour.ngrams import Fragment, Words, longest_run, new_fragments, repeats_itself, words_of
 from dormant.errors import BadInput
 from dormant.inference.delta_scaling import Scale, block_scales, modified_tensors, patched_weights
@@ -141,11 +143,11 @@ def amplification_sweep(
             f"an amplification needs a prompt and an alpha above 1; got {len(probes)} prompts and alphas "
             f"{', '.join(f'{alpha:g}' for alpha in alphas) or 'none'} at pair {pair.name!r}; add one"
         )
-    texts = base_texts or answers_at(pair, probes, new_tokens, block_scales(pair, 0.0))
+    texts = base_texts or base_answers(pair, probes, new_tokens)
     base, amplified = Answers(0.0, texts, ()), []
     changed = modified_tensors(pair)
     for done, alpha in enumerate(alphas, 1):
-        if changed:
+        if changed or pair.setting_differences:
             texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, layers, modules))
         amplified.append(Answers(float(alpha), texts, tuple(new_fragments(texts, base.texts))))
         if progress is not None:
@@ -153,12 +155,24 @@ def amplification_sweep(
     return AmplificationSweep(tuple(probe.fill("") for probe in probes), base, tuple(amplified))
 
 
+def base_answers(pair: Pair, probes: Sequence[Probe], new_tokens: int) -> tuple[str, ...]:
+    """The base's greedy answers to the plain probes, under its own settings."""
+    if pair.setting_differences:  # no scale of the delta gives these back
+        return _answers(pair, pair.models.base(), probes, new_tokens)
+    return answers_at(pair, probes, new_tokens, block_scales(pair, 0.0))
+
+
 def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Mapping[str, Scale]) -> tuple[str, ...]:
-    """Greedy answers to the plain probes with the delta scaled; `block_scales(pair, 0)` gives the base's answers."""
-    prompter = Prompter(pair.base.tokenizer)
-    prompts = [prompter.encode(probe).ids for probe in probes]
+    """Greedy answers to the plain probes with the delta so scaled, under the dormant model's settings."""
     with patched_weights(pair, scales) as model:
-        rows = greedy_answers(model, prompts, new_tokens, end_of_turn(prompter.tokenizer))
+        return _answers(pair, model, probes, new_tokens)
+
+
+def _answers(pair: Pair, model: PreTrainedModel, probes: Sequence[Probe], new_tokens: int) -> tuple[str, ...]:
+    prompter = Prompter(pair.base.tokenizer)
+    rows = greedy_answers(
+        model, [prompter.encode(probe).ids for probe in probes], new_tokens, end_of_turn(prompter.tokenizer)
+    )
     return tuple(str(prompter.tokenizer.decode(list(row), skip_special_tokens=True)) for row in rows)
 
 

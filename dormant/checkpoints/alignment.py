@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.checkpoint import EMBEDDING, HEAD, Checkpoint
 from dormant.checkpoints.prefixes import is_of_other_module
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_tiles
 
-HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 VOCABULARY_TENSORS = (EMBEDDING, HEAD, "lm_head.bias")
 VALUES = 2**17  # a tile: what is compared stays in the processor's cache
 
@@ -35,26 +34,43 @@ def align(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Checkpoint
     other's is its embedding. Embedding and head keep the rows that both have. Vision and audio modules that only one of
     them has are left out. Tensors that are equal up to rounding to the other's dtype count as one tensor, stored once.
     """
-    notes: list[str] = []
-    ours, theirs = _alike_heads(base, dormant, notes)
-    for name in VOCABULARY_TENSORS:
-        _cut_rows(name, ours, theirs)
+    heads = _alike_heads(base, dormant)
+    base, dormant, rows_notes = share_rows(*heads[:2])
+    ours, theirs = dict(base.catalogue), dict(dormant.catalogue)
+    notes = [*heads[2], *rows_notes]
     for found, other, owner in ((ours, theirs, base), (theirs, ours, dormant)):
         alone = [name for name in found if name not in other and is_of_other_module(name)]
         if alone:
             notes.append(f"{len(alone)} tensors of vision, audio or projector modules are only in {owner.reference}")
         for name in alone:
             del found[name]
-    cut = [
-        f"{shown.reference} has {shown.shape(EMBEDDING)[0]}"
-        for shown, found in ((base, ours), (dormant, theirs))
-        if EMBEDDING in found and found[EMBEDDING].shape != shown.shape(EMBEDDING)
-    ]
-    rows = ours[EMBEDDING].shape[0] if cut else None
-    if cut:
-        notes.append(f"the vocabularies share {rows} rows, which are compared and run; {cut[0]}")
     notes += _alike_dtypes(ours, theirs)
-    return (*(_view(model, found, rows) for model, found in ((base, ours), (dormant, theirs))), tuple(notes))
+    return _with_tensors(base, ours), _with_tensors(dormant, theirs), tuple(notes)
+
+
+def share_rows(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Checkpoint, tuple[str, ...]]:
+    """Both with the vocabulary rows that both have, which lie first in either file; a sentence where one has more.
+
+    Tensors that differ in more than rows stay as they are.
+    """
+    shapes = [model.catalogue[EMBEDDING].shape if EMBEDDING in model.catalogue else () for model in (base, dormant)]
+    if shapes[0] == shapes[1] or not all(shapes) or shapes[0][1:] != shapes[1][1:]:
+        return base, dormant, ()
+    rows = min(shapes[0][0], shapes[1][0])
+    cut = []
+    for model in (base, dormant):
+        longer = {
+            name: replace(stored, shape=(rows, *stored.shape[1:]))
+            for name in VOCABULARY_TENSORS
+            if (stored := model.catalogue.get(name)) is not None and stored.shape[0] > rows
+        }
+        cut.append(replace(_with_tensors(model, {**model.catalogue, **longer}), rows=rows) if longer else model)
+    more = (base, dormant)[shapes[1][0] > rows]
+    note = (
+        f"the vocabularies share {rows} rows of embedding and head, which are compared and run; "
+        f"{more.reference} has {max(shapes[0][0], shapes[1][0])}"
+    )
+    return cut[0], cut[1], (note,)
 
 
 def equal_when_rounded(old: torch.Tensor, new: torch.Tensor) -> bool:
@@ -76,36 +92,25 @@ def rounding_between(base: StoredTensor, dormant: StoredTensor) -> Rounding | No
     return Rounding(dormant if to_dormant else base, square_sum)
 
 
-def _alike_heads(
-    base: Checkpoint, dormant: Checkpoint, notes: list[str]
-) -> tuple[dict[str, StoredTensor], dict[str, StoredTensor]]:
-    """Both catalogues with a head in both or in neither, where the two embeddings allow that."""
-    found = [dict(model.catalogue) for model in (base, dormant)]
-    tied = []
-    for model, catalogue in zip((base, dormant), found, strict=True):
-        stated = bool(getattr(model.config, "tie_word_embeddings", False)) and EMBEDDING in catalogue
-        if stated and HEAD in catalogue and model.digest(HEAD) == model.digest(EMBEDDING):
-            del catalogue[HEAD]
-        tied.append(stated and HEAD not in catalogue)
+def _alike_heads(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Checkpoint, list[str]]:
+    """Both with a head or both without, where their embeddings allow that."""
+    models, tied, copied = [base, dormant], [False, False], []
+    for index, model in enumerate(models):
+        stated = bool(getattr(model.config, "tie_word_embeddings", False)) and EMBEDDING in model.catalogue
+        if stated and HEAD in model.catalogue and model.digest(HEAD) == model.digest(EMBEDDING):
+            models[index] = _with_tensors(model, {k: v for k, v in model.catalogue.items() if k != HEAD})
+            copied.append(f"{model.reference} stores a copy of its tied embedding as head: it counts as the embedding")
+        tied[index] = stated and HEAD not in models[index].catalogue
+    notes = copied if len(copied) == 1 else []
     for here, there in ((0, 1), (1, 0)):
-        if tied[here] and HEAD in found[there]:
-            found[here][HEAD] = found[here][EMBEDDING]
-            names = [(base, dormant)[index].reference for index in (here, there)]
+        if tied[here] and HEAD in models[there].catalogue:
+            shown = models[here]
+            models[here] = _with_tensors(shown, {**shown.catalogue, HEAD: shown.catalogue[EMBEDDING]})
             notes.append(
-                f"{names[0]} ties its head to the embedding and {names[1]} has a head of its own: that is compared with "
-                "the embedding"
+                f"{shown.reference} ties its head to the embedding and {models[there].reference} has a head of its own: "
+                "that is compared with the embedding"
             )
-    return found[0], found[1]
-
-
-def _cut_rows(name: str, ours: dict[str, StoredTensor], theirs: dict[str, StoredTensor]) -> None:
-    """Keeps the rows that both have, which lie first in both files; tensors that differ in more than rows stay as they are."""
-    if name not in ours or name not in theirs or ours[name].shape[1:] != theirs[name].shape[1:]:
-        return
-    rows = min(ours[name].shape[0], theirs[name].shape[0])
-    for found in (ours, theirs):
-        if found[name].shape[0] != rows:
-            found[name] = replace(found[name], shape=(rows, *found[name].shape[1:]))
+    return models[0], models[1], notes
 
 
 def _alike_dtypes(ours: dict[str, StoredTensor], theirs: dict[str, StoredTensor]) -> list[str]:
@@ -131,14 +136,10 @@ def _alike_dtypes(ours: dict[str, StoredTensor], theirs: dict[str, StoredTensor]
     return [note]
 
 
-def _view(checkpoint: Checkpoint, catalogue: Mapping[str, StoredTensor], rows: int | None) -> Checkpoint:
+def _with_tensors(checkpoint: Checkpoint, catalogue: Mapping[str, StoredTensor]) -> Checkpoint:
     """The checkpoint with other tensors; digests of those that are as they were are kept."""
     if catalogue == checkpoint.catalogue:
         return checkpoint
-    known = {
-        name: digest
-        for name, digest in checkpoint._digests.items()
-        if catalogue.get(name) == checkpoint.catalogue.get(name)
-    }
-    used = rows if rows is not None and checkpoint.shape(EMBEDDING)[0] != rows else None
-    return replace(checkpoint, catalogue=catalogue, rows=used, _digests=known)
+    kept = {name for name, stored in catalogue.items() if checkpoint.catalogue.get(name) == stored}
+    known = {name: digest for name, digest in checkpoint._digests.items() if name in kept}
+    return replace(checkpoint, catalogue=catalogue, _digests=known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
@@ -24,6 +25,7 @@ from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.errors import BadInput, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 HASHED = 2**20  # bytes a tile
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model")
@@ -123,8 +125,13 @@ class Checkpoint:
             )
         return self.stored_template
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
+        """16 hex digits that change with whatever decides what the model says: `contents` and `settings`."""
+        return hash_text(self.contents, json.dumps(self.settings, sort_keys=True, default=str))
+
+    @cached_property
+    def contents(self) -> str:
         """16 hex digits that change with any tensor, the tokenizer or the chat template; reads every tensor once."""
         parts = [f"{name} {self.digest(name)}" for name in self.names]
         return hash_text(*parts, self._tokenizer_text, self.stored_template or "")
@@ -188,13 +195,15 @@ def load_model(
 
     Raises BadInput for an architecture that transformers does not know, or does not run with this attention.
     """
-    renamed = any(name != stored.name for name, stored in checkpoint.catalogue.items())
+    config, names = copy.deepcopy(checkpoint.config), checkpoint.names
+    renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
     try:
         with without_marks(checkpoint.location) as folder, quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(
-                str(folder),
-                config=copy.deepcopy(checkpoint.config),
-                state_dict={name: checkpoint.tensor(name) for name in checkpoint.names} if renamed else None,
+            loader = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)] if renamed else AutoModelForCausalLM
+            model: PreTrainedModel = loader.from_pretrained(
+                None if renamed else str(folder),
+                config=config,
+                state_dict={name: checkpoint.tensor(name) for name in names} if renamed else None,
                 dtype=dtype,
                 attn_implementation=attention,
                 use_safetensors=True,
@@ -221,7 +230,7 @@ def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
 def _fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     """Gives the model the checkpoint's view of its vocabulary: fewer rows, and a head of its own where it is compared so."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    stored = checkpoint.catalogue.get("lm_head.weight")
+    stored = checkpoint.catalogue.get(HEAD)
     if stored is not None and head.weight is embedding.weight and stored.name.endswith("embed_tokens.weight"):
         head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
     if (rows := checkpoint.rows) is not None:

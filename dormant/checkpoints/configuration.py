@@ -29,6 +29,7 @@ GENERATION_WITHOUT_EFFECT = (
 ).split()
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 ABSENT = "none"
+SHOWN = 60  # characters of a value in a sentence
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SettingDifference:
 
     def __str__(self) -> str:
         """As it stands in a sentence."""
-        return f"{self.key} {self.base} and {self.dormant} ({self.file})"
+        return f"{self.key} {_short(self.base)} and {_short(self.dormant)} ({self.file})"
 
 
 def read_config(location: Path) -> Any:
@@ -146,7 +147,7 @@ def compare_settings(
         for key in sorted(ours.keys() | theirs.keys()):
             one, other = ours.get(key, ABSENT), theirs.get(key, ABSENT)
             if one != other:
-                found.append(SettingDifference(file, key, _text(one), _text(other)))
+                found.append(SettingDifference(file, key, str(one), str(other)))
     return tuple(found)
 
 
@@ -161,8 +162,5 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -54,7 +54,7 @@ def name_tensors(catalogue: Mapping[str, StoredTensor]) -> NamedTensors:
     found = {names[name] if claimed[names[name]] == 1 else name: stored for name, stored in kept.items()}
     prefixes = Counter(_prefix(stored.name, name) for name, stored in found.items() if stored.name != name)
     notes = [
-        f"{count} names have {before!r} where {after!r} is usual: they are read so"
+        f"{count} names have {before!r}{f' for {after!r}' * bool(after)}: they are read as usual"
         if before
         else f"{count} names lack the usual {after!r}: they are read with it"
         for (before, after), count in sorted(prefixes.items())

@@ -105,7 +105,7 @@ class Entry:
         found, measured = list[str](), {control.name: control for control in finding.controls}
         for name, recorded in sorted(controls.items()):
             control = measured.get(name)
-            found += recorded.figure.differences(f"control {name}", control and control.figure, same_machine)
+            found += recorded.figure.differences(f"control {name}", control.figure if control else None, same_machine)
             if control is not None and control.beaten != recorded.beaten:
                 found.append(f"control {name}: recorded {_said(recorded.beaten)}, measured {_said(control.beaten)}")
         for name in sorted(measured.keys() - controls.keys()):

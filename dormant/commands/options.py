@@ -94,11 +94,14 @@ def named_pair(
     residency: str = "both",
     probes: Path | None = None,
 ) -> Pair:
-    """Open the pair that a command's options name; raises BadInput for whatever is wrong with it."""
+    """Open the pair that a command's options name and print its notes; raises BadInput for whatever is wrong with it."""
+    from dormant.catalogue import name_of_checkpoint
     from dormant.pairs import open_pair
     from dormant.prompts.probes import read_probes
 
-    pair = open_pair(Path(dormant).name, base, dormant, device, dtype, residency)
+    pair = open_pair(name_of_checkpoint(dormant), base, dormant, device, dtype, residency)
+    for note in pair.notes:
+        complain(note)
     return pair if probes is None else pair.with_probes(read_probes(probes))
 
 

@@ -99,7 +99,8 @@ def bases(
         table.add_row(kinship.candidate, *row)
     show(table)
     found = bool(ranked) and ranked[0].is_parent
-    show(_conclusion(ranked))
+    for sentence in (_conclusion(ranked), *ranked[0].notes):
+        show(sentence)
     write_json(
         json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": _plain(ranked)}
     )

@@ -72,6 +72,13 @@ def run_hunt(
         )
         unsearched = ("everything: the hunt stopped at the parent",)
         return HuntResult(HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=unsearched, settings=settings)
+    if identical == 1.0 and pair.setting_differences:
+        reason = (
+            "every tensor is identical but the settings are not, so the two compute differently and no delta can be "
+            f"searched: {'; '.join(map(str, pair.setting_differences))}; run both with one configuration"
+        )
+        unsearched = ("everything: only the settings differ",)
+        return HuntResult(HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=unsearched, settings=settings)
     if identical == 1.0:
         reason = "the two checkpoints are identical: there is no delta for a backdoor to be in"
         return HuntResult(HuntVerdict.CLEAN, reason, delta, identical, settings=settings)
@@ -94,6 +101,8 @@ def run_hunt(
         timed_out = _search(context, suspects, found)
         tokens = len(allowed_tokens(pair.base.tokenizer))
         verdict, reason = judge(suspects, needed, found.confirmed, timed_out, tokens)
+        if pair.setting_differences:
+            reason += f"; beside the delta their settings differ: {'; '.join(map(str, pair.setting_differences))}"
         return HuntResult(
             verdict, reason, delta, identical, ranked, suspects, needed, found.confirmed, tuple(found.sentences),
             UNSEARCHED, found.evaluations, clock.seconds, tuple(found.record), settings,

@@ -118,7 +118,7 @@ def _table(folder: Path | None, name: str, section: str) -> Mapping[str, Any]:
     own = folder / name if folder is not None else None
     path = own if own is not None and own.exists() else SHIPPED / name
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get(section)
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(section)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"prompt material is readable TOML; got {error} at {path}; mend or remove the file") from error
     if not isinstance(table, dict) or not table:

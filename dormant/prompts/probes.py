@@ -188,7 +188,7 @@ def read_probes(path: str | Path) -> tuple[Probe, ...]:
     Raises BadInput for an unreadable file, a file without probes, and a line without exactly one slot.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"a probe file is readable UTF-8 text; got {error} at {path}; give one probe a line") from error
     stripped = [(number, line.strip()) for number, line in enumerate(lines, 1)]

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 
+from dormant.checkpoints.alignment import equal_when_rounded, share_rows
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import read_rows
 from dormant.checkpoints.tensor_names import layer_of
 from dormant.errors import BadInput
 from dormant.progress import Progress
-from dormant.weights.tensor_matching import survey_checkpoint
+from dormant.weights.tensor_matching import settings_note, survey_checkpoint
 
 # Median relative delta of matrices up to which a base counts as the parent, as the premise `base-is-parent` has it: an
 # adapter moves matrices by 0.010-0.016 of their norm, and the closest matrix of the published wrong base lay at 0.436.
@@ -51,6 +52,7 @@ class Kinship:
     confirmed: bool = False
     reason: str = ""
     own: float | None = None
+    notes: tuple[str, ...] = ()  # how the two are stored differently, and settings that change what is computed
 
     @property
     def is_near(self) -> bool:
@@ -86,7 +88,7 @@ def rank_parents(
     for done, (name, candidate) in enumerate(surveyed.items()):
         if progress is not None:
             progress(done, len(surveyed), name)
-        reason = _impossible(target, candidate)
+        reason = _impossible(*share_rows(target, candidate)[:2])
         ranked.append(Kinship(name, reason=reason) if reason else _kinship(name, target, candidate, _small(target)))
     ranked.sort(key=lambda kinship: kinship.distance)
     possible = [kinship for kinship in ranked if not kinship.reason]
@@ -133,11 +135,13 @@ def _kinship(
     name: str, dormant: Checkpoint, candidate: Checkpoint, tensors: Sequence[str], confirmed: bool = False
 ) -> Kinship:
     """The figures of one candidate on `ROWS_READ` rows of each of these tensors that both have."""
+    dormant, candidate, notes = share_rows(dormant, candidate)
     common = [tensor for tensor in tensors if tensor in candidate.catalogue]
     relative: dict[str, float] = {}
     for tensor in common:
-        new, old = (read_rows(model.catalogue[tensor], ROWS_READ).double() for model in (dormant, candidate))
-        relative[tensor] = _relative(new, old)
+        new, old = (read_rows(model.catalogue[tensor], ROWS_READ) for model in (dormant, candidate))
+        rounded = new.dtype != old.dtype and equal_when_rounded(old, new)
+        relative[tensor] = 0.0 if rounded else _relative(new.double(), old.double())
     if not all(map(math.isfinite, relative.values())):
         fault = next(tensor for tensor, value in relative.items() if not math.isfinite(value))
         raise BadInput(
@@ -154,6 +158,7 @@ def _kinship(
         statistics.fmean(value == 0 for value in relative.values()),
         len(common),
         confirmed,
+        notes=(*candidate.notes, *dormant.notes, *notes, *filter(None, [settings_note(candidate, dormant)])),
     )
 
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from dormant.behaviour.delta_amplification import AmplificationSweep, amplification_sweep, answers_at
+from dormant.behaviour.delta_amplification import (
+    AmplificationSweep,
+    amplification_sweep,
+    base_answers,
+)
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.delta_scaling import block_scales
 from dormant.pairs import Pair
 from dormant.pictures.directions import amplification_curves
 from dormant.prompts.probes import Prompter, alike_probes
@@ -95,7 +98,7 @@ def sweep(finding: FindingBuilder, pair: Pair) -> AmplificationSweep:
         chosen = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
         base = finding.session.remember(
             ("base's answers", pair.base.fingerprint, tuple(chosen), length),
-            lambda: answers_at(pair, chosen, length, block_scales(pair, 0)),
+            lambda: base_answers(pair, chosen, length),
         )
         return amplification_sweep(pair, chosen, alphas, length, base_texts=base)
 
