@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -16,6 +16,7 @@ from dormant.journal import Step
 Report = Callable[[int, int], None]  # called with the amount done, and how much there is
 
 
+@runtime_checkable
 class Progressed(Protocol):
     """What `progress_bar` gives: call it with the amount done, a remark, and the total where that is only known now."""
 

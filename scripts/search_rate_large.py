@@ -20,12 +20,12 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from dormant.inference.evaluator import Evaluator
 from dormant.prompts.probes import OpenPrompt
 
-SHAPES = {
+SHAPES_OF_7B = {
     "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
     "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 32768,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
 }  # fmt: skip
-PUBLISHED = "14-20 candidate pairs/s on a 24 GB card"
+PUBLISHED_RATE = "14-20 candidate pairs/s on a 24 GB card"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """Candidate pairs/s, the floor and peak memory."""
     changed = {"num_hidden_layers": options.layers, "hidden_size": options.hidden, "vocab_size": options.vocabulary}
-    config = Qwen2Config(**{**SHAPES, **changed})
+    config = Qwen2Config(**{**SHAPES_OF_7B, **changed})
     with torch.device(options.device):
         torch.set_default_dtype(getattr(torch, options.dtype))
         models = tuple(Qwen2ForCausalLM(config).eval().requires_grad_(False) for _ in range(2))
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else options.device,
         "torch": torch.__version__, "dtype": options.dtype, "layers": options.layers, "hidden": options.hidden,
         "width": options.width, "length": options.length, "prefix": options.before,
-        "candidate_pairs_per_second": options.width / seconds, "published": PUBLISHED,
+        "candidate_pairs_per_second": options.width / seconds, "published": PUBLISHED_RATE,
         "share_of_forward_floor": least / seconds, "peak_memory_gib": peak,
     }  # fmt: skip
 

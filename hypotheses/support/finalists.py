@@ -14,16 +14,16 @@ from dormant.search.validation import Answers, Validation, side_by_side_answers,
 from hypotheses.support.candidates import GIVEN, candidate_text, has_candidate
 from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_search
 
-HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
-FINALISTS = [*HUNTED, "random", "trigger", *GIVEN]
-MEASURES = ["log-mass", "difference-in-differences"]
-NULLS = 99  # the best of five candidates can then still be significant: 5 x 0.01
-LENGTH = 4
+SEARCHED_FOR = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
+VALIDATED = [*SEARCHED_FOR, "random", "trigger", *GIVEN]
+VALIDATION_MEASURES = ["log-mass", "difference-in-differences"]
+VALIDATION_NULLS = 99  # the best of five candidates can then still be significant: 5 x 0.01
+FINALIST_LENGTH = 4
 
 
 def has_finalist(truth: Truth | None, given: Sequence[str], candidate: str) -> bool:
     """Searches and chance always have one; the others as for every claim about candidates."""
-    return candidate in HUNTED or candidate == "random" or has_candidate(truth, given, candidate)
+    return candidate in SEARCHED_FOR or candidate == "random" or has_candidate(truth, given, candidate)
 
 
 def finalists_validated(pair: Pair, finding: FindingBuilder) -> tuple[Validation, Mapping[str, Answers]]:
@@ -37,13 +37,16 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
     seen = SEARCHED[budget] + HELD_OUT[budget]
     probes = pair.probes[seen : seen + count]
     prompter = Prompter(pair.base.tokenizer)
-    finalists = {name: shared_search(pair, objective, LENGTH, finding).best.ids for name, objective in HUNTED.items()}
-    finalists["random"] = random_candidates(prompter, probes, LENGTH, 1, finding.seed + 1)[0]
+    finalists = {
+        name: shared_search(pair, objective, FINALIST_LENGTH, finding).best.ids
+        for name, objective in SEARCHED_FOR.items()
+    }
+    finalists["random"] = random_candidates(prompter, probes, FINALIST_LENGTH, 1, finding.seed + 1)[0]
     given = finding.session.settings.candidates
     for name in ("trigger", *GIVEN):
         if has_candidate(pair.truth, given, name):
             finalists[name] = prompter.candidate_ids(candidate_text(pair, given, name, finding.seed))
     unusual = unusual_tokens(prompter, allowed_tokens(prompter.tokenizer))
     objectives = [log_mass(unusual, base_penalty=1.0), difference_in_differences()]
-    validation = validate(pair, finalists, probes, objectives, NULLS, finding.seed)
+    validation = validate(pair, finalists, probes, objectives, VALIDATION_NULLS, finding.seed)
     return validation, side_by_side_answers(pair, finalists, probes[0])
