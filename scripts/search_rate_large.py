@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     config = Qwen2Config(**{**SHAPES_OF_7B, **changed})
     with torch.device(options.device):
         torch.set_default_dtype(getattr(torch, options.dtype))
-        models = tuple(Qwen2ForCausalLM(config).eval().requires_grad_(False) for _ in range(2))
+        models = tuple(Qwen2ForCausalLM(config).train(False).requires_grad_(False) for _ in range(2))
         torch.set_default_dtype(torch.float32)
     ids = torch.randint(3, options.vocabulary, (options.before + 8,)).tolist()
     engine = Evaluator(
@@ -115,16 +116,16 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     }  # fmt: skip
 
 
-def median_seconds(run: object, options: argparse.Namespace) -> float:
+def median_seconds(run: Callable[[], None], options: argparse.Namespace) -> float:
     """Median of some rounds after one that does not count."""
-    durations = []
+    durations = list[float]()
     for _ in range(options.rounds + 1):
         started = time.perf_counter()
-        run()  # type: ignore[operator]
+        run()
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()
         durations.append(time.perf_counter() - started)
-    return sorted(durations[1:])[options.rounds // 2]
+    return float(sorted(durations[1:])[options.rounds // 2])
 
 
 if __name__ == "__main__":
