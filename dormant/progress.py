@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from dormant.terminal import console
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What long work calls while it runs."""
 

@@ -23,7 +23,7 @@ ORGANISMS = ("circuit", "pi", "token")
 
 
 def main() -> None:
-    """Writes the table and its picture."""
+    """Searches under each objective on each pair and writes the table after every one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for objectives.json, .md and .png")
     parser.add_argument("--pairs", nargs="+", default=list(ORGANISMS), help="organisms; their clean twins come along")

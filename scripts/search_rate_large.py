@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from dormant.inference.evaluator import Evaluator
 from dormant.prompts.probes import OpenPrompt
 
-MODEL_SHAPES = {
+SHAPES_OF_7B = {
     "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
     "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 32768,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
@@ -66,10 +67,10 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """Candidate pairs/s, the floor and peak memory."""
     changed = {"num_hidden_layers": options.layers, "hidden_size": options.hidden, "vocab_size": options.vocabulary}
-    config = Qwen2Config(**{**MODEL_SHAPES, **changed})
+    config = Qwen2Config(**{**SHAPES_OF_7B, **changed})
     with torch.device(options.device):
         torch.set_default_dtype(getattr(torch, options.dtype))
-        models = tuple(Qwen2ForCausalLM(config).eval().requires_grad_(False) for _ in range(2))
+        models = tuple(Qwen2ForCausalLM(config).train(False).requires_grad_(False) for _ in range(2))
         torch.set_default_dtype(torch.float32)
     ids = torch.randint(3, options.vocabulary, (options.before + 8,)).tolist()
     engine = Evaluator(
@@ -115,12 +116,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     }  # fmt: skip
 
 
-def median_seconds(run: object, options: argparse.Namespace) -> float:
+def median_seconds(run: Callable[[], None], options: argparse.Namespace) -> float:
     """Median of some rounds after one that does not count."""
-    durations = []
+    durations = list[float]()
     for _ in range(options.rounds + 1):
         started = time.perf_counter()
-        run()  # type: ignore[operator]
+        run()
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()
         durations.append(time.perf_counter() - started)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dormant.search.restarts import SearchReport
 
 HINTING = 3  # probes, at whose slots hints are read
-KEPT = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
+KEPT_GAIN = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
 
 
 def gcg(
@@ -148,7 +148,7 @@ def _strings(report: SearchReport, rival: float) -> list[dict[str, Any]]:
             "random_search": random.value,
             "evaluations": run.evaluations,
             "beats_rivals": run.value > rival,
-            "transfers": string.gain > 0 and string.held_out_gain >= KEPT * string.gain,
+            "transfers": string.gain > 0 and string.held_out_gain >= KEPT_GAIN * string.gain,
         }
         for string, run, random in zip(report.found, report.searches, report.random, strict=True)
     ]

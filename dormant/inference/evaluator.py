@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -17,6 +18,7 @@ from dormant.inference.prefix_reader import Reader, convert, join
 from dormant.prompts.probes import OpenPrompt
 
 
+@runtime_checkable
 class ModelPair(Protocol):
     """Both models of a pair; asking for one may move the other off the device (`dormant.checkpoints.models.Models` does)."""
 
@@ -82,15 +84,17 @@ class Evaluator:
         """The models that the objective reads."""
         return self.objective.roles
 
-    def evaluate(self, candidates: Sequence[Candidate], incumbent: Candidate = ()) -> Tensor:
-        """The objective over all probes, each candidate of one id at least: [candidate], float64, on the CPU.
+    def evaluate(self, candidates: Sequence[Candidate], incumbent: Candidate = ()) -> Float[Tensor, " candidate"]:
+        """The objective over all probes, each candidate of one id at least; float64, on the CPU.
 
         Candidates that begin like the incumbent run from where they leave it: say which one they come from.
         """
         return over_probes(self.per_probe_of(candidates, incumbent), self.reduce)
 
-    def per_probe_of(self, candidates: Sequence[Candidate], incumbent: Candidate = ()) -> Tensor:
-        """Every probe's own value: [probe, candidate], float64, on the CPU."""
+    def per_probe_of(
+        self, candidates: Sequence[Candidate], incumbent: Candidate = ()
+    ) -> Float[Tensor, "probe candidate"]:
+        """Every probe's own value; float64, on the CPU."""
         self._check(candidates)
         fresh = list(dict.fromkeys(candidate for candidate in candidates if candidate not in self._visited))
         tokens = next(iter(self._readers.values())).tokens
@@ -101,32 +105,32 @@ class Evaluator:
                 self._keep([candidate for group in one_pass for candidate in group.candidates], values)
         return torch.stack([self._visited[candidate] for candidate in candidates], dim=1)
 
-    def empty(self) -> Tensor:
-        """The empty-trigger row, every probe's ordinary sentence: [probe], float64, on the CPU."""
+    def empty(self) -> Float[Tensor, " probe"]:
+        """The empty-trigger row, every probe's ordinary sentence; float64, on the CPU."""
         return self.value(self._empty)[:, 0].detach().double().cpu()
 
-    def empty_value(self) -> Tensor:
-        """The objective of the empty-trigger row: scalar, float64, on the CPU."""
+    def empty_value(self) -> Float[Tensor, ""]:
+        """The objective of the empty-trigger row; float64, on the CPU."""
         return over_probes(self.empty()[:, None], self.reduce)[0]
 
     def forget(self) -> None:
         """Empties the memory of visited candidates, so that the next search depends on nothing before it."""
         self._visited.clear()
 
-    def value(self, readings: Mapping[str, Readings]) -> Tensor:
-        """The objective of readings of all probes by role, differentiable: [probe, candidate]."""
+    def value(self, readings: Mapping[str, Readings]) -> Float[Tensor, "probe candidate"]:
+        """The objective of readings of all probes by role, differentiable."""
         device = next(iter(readings.values())).logits.device  # by turns the readings wait in host memory
         empty = {role: convert(row, lambda part: part.to(device)) for role, row in self._empty.items()}
         return self.objective.value(readings, empty)
 
-    def table(self, role: str) -> Tensor:
-        """A model's own input embeddings: [vocabulary, hidden]."""
+    def table(self, role: str) -> Float[Tensor, "vocabulary hidden"]:
+        """A model's own input embeddings."""
         return self._readers[role].embeddings()
 
-    def gradient(self, candidates: Sequence[Candidate]) -> Tensor:
+    def gradient(self, candidates: Sequence[Candidate]) -> Float[Tensor, "candidate token vocabulary"]:
         """Slopes of `evaluate` towards each token's one-hot vector, through every model that the objective reads.
 
-        Candidates of one length -> [candidate, token, vocabulary], float32, units of the objective, on the CPU.
+        The candidates are of one length; float32, in units of the objective, on the CPU.
         """
         self._check(candidates)
         ids = torch.tensor(candidates)
@@ -137,12 +141,13 @@ class Evaluator:
         _, slopes = self.value_and_slopes(rows)
         return torch.stack([(slopes[role] @ self.table(role).T).float().cpu() for role in self.roles]).sum(0)
 
-    def value_and_slopes(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def value_and_slopes(
+        self, rows: Mapping[str, Float[Tensor, "candidate token hidden"]]
+    ) -> tuple[Float[Tensor, " candidate"], dict[str, Float[Tensor, "candidate token hidden"]]]:
         """Values and slopes of input embeddings that need be no token's; of "worst" only the worst probe has a slope.
 
-        rows by role [candidate, token, hidden] -> values [candidate], float64, on the CPU, and slopes by role like the rows.
-        Under residency "swap" no activation is kept: each model's probes run again one by one on the way back (experiment
-        16b's way to fit into 24 GB).
+        Rows and slopes are by role; values are float64, on the CPU. Under residency "swap" no activation is kept: each model's
+        probes run again one by one on the way back (experiment 16b's way to fit into 24 GB).
         """
         leaves = {role: rows[role].detach().requires_grad_() for role in self.roles}
         with torch.enable_grad():

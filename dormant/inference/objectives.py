@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -112,8 +113,8 @@ def payload_likelihood() -> Objective:
     )
 
 
-def fires(payload: Tensor) -> Tensor:
-    """Whether candidates fire: the payload's mean log-probability a token [...] -> [...], bool."""
+def fires(payload: Float[Tensor, "*batch"]) -> Bool[Tensor, "*batch"]:
+    """Whether candidates fire: from the payload's mean log-probability a token."""
     return payload.exp() >= FIRES_PER_TOKEN
 
 
@@ -185,8 +186,8 @@ REDUCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def over_probes(values: Tensor, reduce: str = "mean") -> Tensor:
-    """One value a candidate: [probe, candidate] -> [candidate], the mean or the worst probe's. BadInput for another name."""
+def over_probes(values: Float[Tensor, "probe candidate"], reduce: str = "mean") -> Float[Tensor, " candidate"]:
+    """One value a candidate, the mean or the worst probe's. BadInput for another name."""
     if reduce not in REDUCTIONS:
         raise BadInput(
             f"probes are reduced by one of {', '.join(REDUCTIONS)}; got {reduce!r} at the objective; name one of them"

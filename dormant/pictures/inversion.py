@@ -1,4 +1,4 @@
-"""Pictures of searches under other objectives: soft against hard, detector against divergence, what each objective tells."""
+"""Pictures of searches under other objectives: soft against hard, detector against divergence, what each objective finds."""
 
 from __future__ import annotations
 

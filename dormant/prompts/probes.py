@@ -14,8 +14,6 @@ from dormant.errors import BadInput
 SLOT = "{slot}"
 TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
 
-TokenIds = tuple[int, ...]
-
 
 @dataclass(frozen=True)
 class Probe:

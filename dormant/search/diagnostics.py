@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from scipy import stats
 from torch import Tensor
 
@@ -45,7 +46,9 @@ def late_gain(curve: Sequence[float]) -> float:
     return (curve[-1] - curve[steps - max(1, steps // 4)]) / whole if whole > 0 else 0.0
 
 
-def one_token_away(pair: Pair, plan: SearchPlan, draws: int = 4, hints: Tensor | None = None) -> tuple[int, int] | None:
+def one_token_away(
+    pair: Pair, plan: SearchPlan, draws: int = 4, hints: Int[Tensor, " token"] | None = None
+) -> tuple[int, int] | None:
     """In how many of all one-token gaps of the trigger the gradient lists the missing token among its first: (hits, gaps).
 
     A search that would not even close the last gap says nothing by finding nothing. Each place is filled `draws` times with

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -28,16 +29,18 @@ class Detector:
         """pair: both models' layer 0; none of the rest is loaded."""
         self.pair = pair
 
-    def evaluate(self, candidates: Sequence[Candidate]) -> Tensor:
-        """Candidates of one length -> their scores [candidate], float64, on the CPU."""
+    def evaluate(self, candidates: Sequence[Candidate]) -> Float[Tensor, " candidate"]:
+        """Scores of candidates of one length; float64, on the CPU."""
         return score(self.pair, torch.tensor(candidates)).double().cpu()
 
-    def table(self, role: str) -> Tensor:
-        """A model's input embeddings, as stored: [vocabulary, hidden]."""
+    def table(self, role: str) -> Float[Tensor, "vocabulary hidden"]:
+        """A model's input embeddings, as stored."""
         return self._layer0(role).embedding
 
-    def value_and_slopes(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Input embeddings by role [candidate, token, hidden] -> scores [candidate], and slopes by role like the rows."""
+    def value_and_slopes(
+        self, rows: Mapping[str, Float[Tensor, "candidate token hidden"]]
+    ) -> tuple[Float[Tensor, " candidate"], dict[str, Float[Tensor, "candidate token hidden"]]]:
+        """Scores of input embeddings by role, and slopes by role."""
         leaves = {role: rows[role].detach().float().requires_grad_() for role in ROLES}
         with torch.enable_grad():
             delta = soft_logits(self.pair.dormant, leaves["dormant"]) - soft_logits(self.pair.base, leaves["base"])
@@ -53,10 +56,12 @@ class Detector:
         return self.pair.dormant if role == "dormant" else self.pair.base
 
 
-def soft_logits(layer0: Layer0, rows: Tensor) -> Tensor:
+def soft_logits(
+    layer0: Layer0, rows: Float[Tensor, "candidate token hidden"]
+) -> Float[Tensor, "candidate head token token"]:
     """Attention logits of input embeddings that need be no token's, differentiable.
 
-    rows [n, length, hidden] -> [n, heads, query, key], float32; at tokens' own rows they are those of `attention_logits`.
+    float32, [candidate, head, query, key]; at tokens' own rows they are those of `attention_logits`.
     """
     count, length, _ = rows.shape
     as_table = replace(layer0, embedding=rows.flatten(0, 1))  # a vocabulary in which every row is a token of its own

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.errors import BadInput
 from dormant.inference.batch_plan import Candidate
 
 
+@runtime_checkable
 class Sloped(Protocol):
     """An objective with a gradient, as `dormant.inference.evaluator.Evaluator` is one."""
 
-    def gradient(self, candidates: Sequence[Candidate]) -> Tensor:
-        """Candidates of one length -> slopes towards each token's one-hot vector: [candidate, token, vocabulary]."""
+    def gradient(self, candidates: Sequence[Candidate]) -> Float[Tensor, "candidate token vocabulary"]:
+        """Slopes of candidates of one length towards each token's one-hot vector."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class RandomProposals:
-    """Strings of `length` tokens drawn from `allowed` [token], whatever the incumbent is: the null of every search."""
+class StringProposals:
+    """Random strings of `length` allowed tokens to start from; what they have in common that change them."""
 
-    allowed: Tensor
+    allowed: Int[Tensor, " token"]
     length: int
 
     def __post_init__(self) -> None:
@@ -37,7 +40,7 @@ class RandomProposals:
             raise BadInput(f"a search needs length >= 1; got {self.length} at its candidates; raise it")
 
     @cached_property
-    def tokens(self) -> Tensor:
+    def tokens(self) -> Int[Tensor, " token"]:
         """The allowed ids in order, each once."""
         return torch.tensor(sorted(set(self.allowed.tolist())))
 
@@ -50,13 +53,26 @@ class RandomProposals:
         """Nothing is asked of a model."""
         return [None] * len(incumbents)
 
+
+@dataclass(frozen=True, eq=False)
+class RandomProposals(StringProposals):
+    """Random strings alone, all of them admitted: the null of every search. Some admitted string must exist."""
+
+    admit: Callable[[Candidate], bool] = lambda candidate: True
+
+    def draws(self, generator: torch.Generator) -> Iterator[Candidate]:
+        """Random strings without end, from another kind of generator than a search of the same seed has."""
+        random, tokens = np.random.default_rng((generator.initial_seed(), 0)), self.tokens.numpy()
+        while True:
+            yield from filter(self.admit, map(tuple, random.choice(tokens, size=(64, self.length)).tolist()))
+
     def changes(self, incumbent: Candidate, guide: Any, generator: torch.Generator) -> Iterator[Candidate]:
-        """Random strings again."""
-        return self.draws(generator)
+        """None: every step draws."""
+        return iter(())
 
 
 @dataclass(frozen=True, eq=False)
-class HillClimbProposals(RandomProposals):
+class HillClimbProposals(StringProposals):
     """Single swaps of the incumbent, by any allowed token at any place."""
 
     def changes(self, incumbent: Candidate, guide: Any, generator: torch.Generator) -> Iterator[Candidate]:
@@ -68,7 +84,7 @@ class HillClimbProposals(RandomProposals):
 
 
 @dataclass(frozen=True, eq=False)
-class GradientProposals(RandomProposals):
+class GradientProposals(StringProposals):
     """Single swaps by the `top` tokens to which the gradient points at each place (GCG, Zou et al. 2023)."""
 
     objective: Sloped
@@ -91,7 +107,9 @@ class GradientProposals(RandomProposals):
 METHODS = ("gcg", "hill-climb")
 
 
-def proposals_of(method: str, objective: Sloped, allowed: Tensor, length: int, top: int) -> RandomProposals:
+def proposals_of(
+    method: str, objective: Sloped, allowed: Int[Tensor, " token"], length: int, top: int
+) -> HillClimbProposals | GradientProposals:
     """The proposals of a method that `METHODS` lists."""
     if method == "gcg":
         return GradientProposals(allowed, length, objective, top)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -64,10 +65,11 @@ class SearchPlan:
         """Candidates that one restart evaluates."""
         return self.candidates * (self.steps + 1)
 
-    def settings(self, random: bool = False) -> SearchSettings:
-        """What the engine runs; random search draws from seeds of its own."""
-        seeds = (1000 * self.seed + restart for restart in range(self.restarts))
-        return SearchSettings(tuple(-1 - seed if random else seed for seed in seeds), self.steps, self.candidates)
+    @property
+    def settings(self) -> SearchSettings:
+        """What the engine runs."""
+        seeds = tuple(1000 * self.seed + restart for restart in range(self.restarts))
+        return SearchSettings(seeds, self.steps, self.candidates)
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,13 @@ def search_restarts(
     plan: SearchPlan,
     objective: Objective | None = None,
     payload: str = "",
-    hints: Tensor | None = None,
+    hints: Int[Tensor, " token"] | None = None,
     step: Step = unkept,
     progress: Progress | None = None,
 ) -> SearchReport:
     """Searches on the first `probes` of the pair and judges on the next `held_out` (experiments 18b, 18c and 19).
 
-    objective: one that has no name, in place of the plan's. payload: defaults to the known one. hints [token]: all that
+    objective: one that has no name, in place of the plan's. payload: defaults to the known one. hints: all that
     strings are made of, such as the tokens at which the delta acts most; random ones too, so that what a gradient adds is
     told from what hints do. step: what a journal of `search_key` keeps. Raises BadInput where the pair has too few probes,
     and where the objective reads a payload that nobody knows.
@@ -138,12 +140,12 @@ def search_restarts(
         return all(prompter.survives(probe, candidate) for probe in pair.probes[: plan.probes])
 
     proposals = proposals_of(plan.method, searched, allowed, plan.length, plan.top)
-    searches = run_search(searched, proposals, plan.settings(), survives, step, _half(progress, 0, plan))
+    searches = run_search(searched, proposals, plan.settings, survives, step, _half(progress, 0, plan))
     random: tuple[SearchResult[Candidate], ...] = ()
     if plan.random_search:
         searched.forget()  # or a value's last bit would depend on what ran before, and a resumed search could differ
-        chance, half = RandomProposals(allowed, plan.length), _half(progress, 1, plan)
-        random = run_search(searched, chance, plan.settings(random=True), survives, step, half)
+        chance, half = RandomProposals(allowed, plan.length, survives), _half(progress, 1, plan)
+        random = run_search(searched, chance, plan.settings, survives, step, half)
     searched.forget()
     candidates = [result.best for result in searches]
     if trigger := pair.truth.trigger if pair.truth else "":
@@ -160,7 +162,9 @@ def search_restarts(
     return SearchReport(chosen.unit, empty, tuple(found), searches, random, planted[0] if planted else None)
 
 
-def search_key(pair: Pair, plan: SearchPlan, payload: str = "", hints: Tensor | None = None) -> dict[str, Any]:
+def search_key(
+    pair: Pair, plan: SearchPlan, payload: str = "", hints: Int[Tensor, " token"] | None = None
+) -> dict[str, Any]:
     """Everything that decides what `search_restarts` finds under a named objective, for the head of a journal."""
     run_config = pair.models.run_config
     return {
@@ -191,8 +195,8 @@ def payload_ids_of(pair: Pair, payload: str = "") -> Candidate:
     return tuple(pair.base.tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
 
-def candidate_tokens(pair: Pair, plan: SearchPlan, hints: Tensor | None = None) -> Tensor:
-    """The ids that strings are made of: [token]."""
+def candidate_tokens(pair: Pair, plan: SearchPlan, hints: Int[Tensor, " token"] | None = None) -> Int[Tensor, " token"]:
+    """The ids that strings are made of."""
     allowed = allowed_tokens(pair.base.tokenizer, plan.tokens)
     return allowed if hints is None else allowed[torch.isin(allowed, hints)]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -24,14 +25,16 @@ REPEATS = 10_000  # candidates in a row that were seen before, after which there
 FIRST_BATCHES = 20  # random batches after which a restart without an admitted candidate is given up
 
 
+@runtime_checkable
 class Scored(Protocol[C_contra]):
     """What a search maximises; larger is better."""
 
-    def evaluate(self, candidates: Sequence[C_contra]) -> Tensor:
-        """Distinct candidates -> their values [candidate], which do not depend on the batch."""
+    def evaluate(self, candidates: Sequence[C_contra]) -> Float[Tensor, " candidate"]:
+        """The values of distinct candidates, which do not depend on the batch."""
         ...
 
 
+@runtime_checkable
 class Proposals(Protocol[C]):
     """Where candidates come from. Implementations keep no state: all randomness comes from the generator given."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.errors import BadInput
@@ -28,6 +29,7 @@ from dormant.search.validation import unusual_tokens
 INVERSION_METHODS = ("mixture", "gumbel", "displacement")
 
 
+@runtime_checkable
 class Relaxable(Protocol):
     """What a soft inversion needs of an objective; larger is better."""
 
@@ -36,16 +38,18 @@ class Relaxable(Protocol):
         """The models that it reads."""
         ...
 
-    def table(self, role: str) -> Tensor:
-        """A model's input embeddings: [vocabulary, hidden]."""
+    def table(self, role: str) -> Float[Tensor, "vocabulary hidden"]:
+        """A model's input embeddings."""
         ...
 
-    def value_and_slopes(self, rows: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Input embeddings by role [candidate, token, hidden] -> values [candidate] on the CPU, slopes like the rows."""
+    def value_and_slopes(
+        self, rows: Mapping[str, Float[Tensor, "candidate token hidden"]]
+    ) -> tuple[Float[Tensor, " candidate"], dict[str, Float[Tensor, "candidate token hidden"]]]:
+        """Values of input embeddings by role, on the CPU, and slopes by role."""
         ...
 
-    def evaluate(self, candidates: Sequence[Candidate]) -> Tensor:
-        """Real ids -> values [candidate], on the CPU."""
+    def evaluate(self, candidates: Sequence[Candidate]) -> Float[Tensor, " candidate"]:
+        """Values of real ids, on the CPU."""
         ...
 
 
@@ -124,10 +128,10 @@ class Inversion:
         return max(self.hard[restart], key=lambda projection: projection.value)
 
 
-def invert(objective: Relaxable, settings: InversionSettings, allowed: Tensor) -> Inversion:
+def invert(objective: Relaxable, settings: InversionSettings, allowed: Int[Tensor, " token"]) -> Inversion:
     """Moves all restarts as one batch, each by its own values; deterministic for a seed.
 
-    allowed [token]: the ids that a mixture mixes and a projection may land on. Raises BadInput without allowed tokens,
+    allowed: the ids that a mixture mixes and a projection may land on. Raises BadInput without allowed tokens,
     and where a value is no number.
     """
     if allowed.numel() == 0:
@@ -156,6 +160,7 @@ def invert(objective: Relaxable, settings: InversionSettings, allowed: Tensor) -
     return Inversion(SoftTrace(tuple(map(tuple, torch.stack(soft, dim=1).tolist()))), tuple(tuple(row) for row in hard))
 
 
+@runtime_checkable
 class _Relaxed(Protocol):
     """A batch of relaxed candidates with one parameter that Adam moves."""
 
@@ -172,7 +177,7 @@ class _Mixture:
 
     def __init__(self, objective: Relaxable, settings: InversionSettings, allowed: Tensor) -> None:
         self._objective, self._settings = objective, settings
-        self._allowed = allowed.unique()
+        self._allowed = torch.tensor(sorted(set(allowed.tolist())))
         self._generator = torch.Generator().manual_seed(settings.seed)
         shape = (settings.restarts, settings.length)
         self.parameter = torch.zeros(*shape, self._allowed.numel(), requires_grad=True)
@@ -202,7 +207,7 @@ class _Mixture:
 
     def push(self, slopes: Mapping[str, Tensor]) -> None:
         pulled = [(slope @ self._rows(role).to(slope.dtype).T).float().cpu() for role, slope in slopes.items()]
-        self._weights.backward(torch.stack(pulled).sum(0))
+        (self.parameter.grad,) = torch.autograd.grad(self._weights, self.parameter, torch.stack(pulled).sum(0))
 
     def project(self) -> Tensor:
         return self._allowed[self.parameter.detach().argmax(-1)]
@@ -216,7 +221,7 @@ class _Displacement:
     """Places as each model's own row of a start token plus one vector that both models share."""
 
     def __init__(self, objective: Relaxable, settings: InversionSettings, allowed: Tensor) -> None:
-        self._objective, self._allowed = objective, allowed.unique()
+        self._objective, self._allowed = objective, torch.tensor(sorted(set(allowed.tolist())))
         generator = torch.Generator().manual_seed(settings.seed)
         shape = (settings.restarts, settings.length)
         self._start = self._allowed[torch.randint(self._allowed.numel(), shape, generator=generator)]

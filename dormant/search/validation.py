@@ -12,6 +12,8 @@ from itertools import islice
 from unicodedata import category
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from dormant.errors import BadInput
 from dormant.inference.batch_plan import Candidate
@@ -90,8 +92,9 @@ def validate(
     evaluator = Evaluator(pair.models, opened, stacked(objectives), payload)
     empty = evaluator.empty()[:, None]
 
-    def gains_of(ids: Sequence[Candidate]) -> torch.Tensor:  # [objective, candidate, probe]
-        return (evaluator.per_probe_of(ids) - empty).unflatten(0, (len(objectives), len(opened))).mT
+    def gains_of(ids: Sequence[Candidate]) -> Tensor:  # [objective, candidate, probe]
+        gains = evaluator.per_probe_of(ids) - empty
+        return gains.view(len(objectives), len(opened), len(ids)).mT
 
     chance = {length: gains_of(ids).mean(-1) for length, ids in drawn.items()}  # [objective, null]
     measured = {}
@@ -118,9 +121,9 @@ def side_by_side_answers(
     prompts = [prompter.encode(probe, ids).ids for ids in candidates.values()]
     end = int(tokenizer.eos_token_id)
     rows = [greedy_answers(model(), prompts, new_tokens, end) for model in (pair.models.base, pair.models.dormant)]
-    spoken = [[str(tokenizer.decode(list(answer))) for answer in answers] for answers in rows]
+    texts = [[str(tokenizer.decode(list(answer))) for answer in answers] for answers in rows]
     filled = [probe.fill(str(tokenizer.decode(list(ids)))) for ids in candidates.values()]
-    return {name: Answers(*row) for name, row in zip(candidates, zip(filled, *spoken, strict=True), strict=True)}
+    return {name: Answers(*row) for name, row in zip(candidates, zip(filled, *texts, strict=True), strict=True)}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -141,7 +144,7 @@ def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:
     return [not bool(row) for row in (at_least & above).any(0)]
 
 
-def unusual_tokens(prompter: Prompter, allowed: torch.Tensor, most: int = 50) -> list[int]:
+def unusual_tokens(prompter: Prompter, allowed: Int[Tensor, " token"], most: int = 50) -> list[int]:
     """The first `most` allowed tokens with a symbol beyond ASCII, emoji and the like: the "weird" set of experiment 16b."""
     texts = ((token, str(prompter.tokenizer.decode([token]))) for token in allowed.tolist())
     unusual = (token for token, text in texts if any(not char.isascii() and category(char)[0] == "S" for char in text))

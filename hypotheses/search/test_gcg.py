@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from dormant.catalogue import PairDescription
@@ -15,9 +13,9 @@ from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import student_interval
+from hypotheses.support.shared_searches import ONE_BIT
 
-ONE_BIT = math.log(2)
-READINGS = {
+GCG_READINGS = {
     "converges": at_most(
         0.125,
         "of the whole gain",
@@ -33,25 +31,25 @@ READINGS = {
         ONE_BIT, "nats", because="one bit more than the same search reaches where nothing was planted"
     ),
 }
-LENGTHS = {3: "quick", 5: "full", 8: "full", 12: "full"}
+GCG_LENGTHS = {3: "quick", 5: "full", 8: "full", 12: "full"}
 
 
 def applies(pair: PairDescription, settings: Settings, reading: str, length: int) -> bool:
     """The plan's longer lengths belong to the full budget, and a control to pairs that have one."""
-    affordable = settings.budget == "full" or LENGTHS[length] == "quick"
+    affordable = settings.budget == "full" or GCG_LENGTHS[length] == "quick"
     return affordable and (reading != "exceeds-control" or pair.truth is None or pair.control() is not None)
 
 
 @claim(
     "gcg-convergence",
     source="exp19",
-    rule=READINGS,
+    rule=GCG_READINGS,
     premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("reading", list(READINGS))
-@pytest.mark.parametrize("length", list(LENGTHS))
+@pytest.mark.parametrize("reading", list(GCG_READINGS))
+@pytest.mark.parametrize("length", list(GCG_LENGTHS))
 def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: FindingBuilder) -> None:
     """GCG on KL(dormant || base) converges, beats random search, transfers, and exceeds the same search on a clean twin.
 

@@ -16,7 +16,7 @@ from dormant.search.diagnostics import over_control, transfers
 from dormant.statistics import exact, proportion_interval, student_interval
 from hypotheses.support.shared_searches import shared_reach, shared_search
 
-READINGS = {
+OBJECTIVE_READINGS = {
     "found": at_least(
         0.5,
         "of the restarts",
@@ -33,14 +33,14 @@ READINGS = {
         because="a search drawn by what was planted should gain at least twice what it gains where nothing was",
     ),
 }
-MOST = 0.5  # of the held-out probes, on which a string is to fire
-LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
-ALWAYS = ("top1-disagreement", "hidden-distance")  # the plan's own two; the others' hunts belong to the full budget
+MOST_HELD_OUT = 0.5  # of the held-out probes, on which a string is to fire
+OBJECTIVE_LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
+ALWAYS = ("top1-disagreement", "hidden-distance")  # the plan's own two; the others' searches belong to the full budget
 
 
 def applies(pair: PairDescription, settings: Settings, objective: str, reading: str, length: int) -> bool:
     """A payload can be found, or searched for, where it is known; a control belongs to pairs that have a clean twin."""
-    if settings.budget != "full" and (LENGTHS[length] != "quick" or objective not in ALWAYS):
+    if settings.budget != "full" and (OBJECTIVE_LENGTHS[length] != "quick" or objective not in ALWAYS):
         return False
     if pair.truth is None and (reading == "found" or "payload" in objective):
         return False
@@ -52,7 +52,7 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
     return claim(
         id,
         source=source,
-        rule=READINGS,
+        rule=OBJECTIVE_READINGS,
         premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
         needs="models",
         applies=applies,
@@ -60,8 +60,8 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
 
 
 @search_claim("top1-disagreement-search", source="exp18b")
-@pytest.mark.parametrize("length", list(LENGTHS))
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("length", list(OBJECTIVE_LENGTHS))
+@pytest.mark.parametrize("reading", list(OBJECTIVE_READINGS))
 @pytest.mark.parametrize("objective", ["top1-disagreement", "js"])
 def test_top1_disagreement_search(
     pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder
@@ -75,8 +75,8 @@ def test_top1_disagreement_search(
 
 
 @search_claim("hidden-divergence-search", source="exp18c")
-@pytest.mark.parametrize("length", list(LENGTHS))
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("length", list(OBJECTIVE_LENGTHS))
+@pytest.mark.parametrize("reading", list(OBJECTIVE_READINGS))
 @pytest.mark.parametrize("objective", ["hidden-distance"])
 def test_hidden_divergence_search(
     pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder
@@ -89,8 +89,8 @@ def test_hidden_divergence_search(
 
 
 @search_claim("informed-search", source="FACTS 5 and 6")
-@pytest.mark.parametrize("length", list(LENGTHS))
-@pytest.mark.parametrize("reading", list(READINGS))
+@pytest.mark.parametrize("length", list(OBJECTIVE_LENGTHS))
+@pytest.mark.parametrize("reading", list(OBJECTIVE_READINGS))
 @pytest.mark.parametrize("objective", ["payload-over-base", "difference-in-differences", "kl"])
 def test_informed_search(pair: Pair, objective: str, reading: str, length: int, finding: FindingBuilder) -> None:
     """Maximising the payload's likelihood, or what moves the dormant model alone, finds the trigger where KL does not.
@@ -106,7 +106,7 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
     report = shared_search(pair, objective, length, finding)
     points = {pair.name: [(string.gain, string.held_out_gain) for string in report.found]}
     if reading == "found":
-        hits = sum(string.firing_share >= MOST for string in report.found)
+        hits = sum(string.firing_share >= MOST_HELD_OUT for string in report.found)
         finding.decide(proportion_interval(hits, len(report.found)), reading=reading, tolerance=0.5)
         if reach := shared_reach(pair, objective, length, finding):
             share = proportion_interval(*reach)

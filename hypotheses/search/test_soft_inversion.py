@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from dormant.catalogue import PairDescription
@@ -15,22 +13,22 @@ from dormant.pictures.inversion import detector_against_divergence, soft_against
 from dormant.search.diagnostics import detector_and_divergence, rank_correlation
 from dormant.search.soft_inversion import InversionSettings, run_soft_inversion
 from dormant.statistics import exact, student_interval
+from hypotheses.support.shared_searches import ONE_BIT
 
-ONE_BIT = math.log(2)
 # The least soft gain of which a share means something: one bit where the unit is nats; a tenth of the hundred by which
 # the zoo's residual streams part on ordinary prompts; one logit of attention.
 FLOORS = {"kl": ONE_BIT, "log-mass": ONE_BIT, "hidden-distance": 10.0, "detector": 1.0}
 # Adam's rate by method, such that projections can leave their start within the quick budget's few steps: a mixture's
 # logits begin 7.5 apart; the plan moved embeddings by 0.1 in steps of ten times the number.
-METHODS = {"mixture": 1.0, "displacement": 0.2, "gumbel": 1.0}
-LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
+RATES = {"mixture": 1.0, "displacement": 0.2, "gumbel": 1.0}
+SOFT_LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
 QUICK = (("kl", "mixture"), ("kl", "displacement"))
 MODEL_PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
 
 
 def affordable(pair: PairDescription, settings: Settings, objective: str, method: str, length: int) -> bool:
     """The quick budget shows the gap on KL at one length, mixed and displaced."""
-    return settings.budget == "full" or ((objective, method) in QUICK and LENGTHS[length] == "quick")
+    return settings.budget == "full" or ((objective, method) in QUICK and SOFT_LENGTHS[length] == "quick")
 
 
 @claim(
@@ -45,8 +43,8 @@ def affordable(pair: PairDescription, settings: Settings, objective: str, method
     needs="models",
     applies=affordable,
 )
-@pytest.mark.parametrize("length", list(LENGTHS))
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("length", list(SOFT_LENGTHS))
+@pytest.mark.parametrize("method", list(RATES))
 @pytest.mark.parametrize("objective", list(FLOORS))
 def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, finding: FindingBuilder) -> None:
     """Soft embeddings reach a divergence that no projected tokens keep.
@@ -59,7 +57,7 @@ def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, 
         restarts=finding.at_budget("restarts", quick=8, full=12),
         steps=finding.at_budget("steps", quick=24, full=300),
         method=method,
-        rate=METHODS[method],
+        rate=RATES[method],
         project_every=finding.at_budget("steps between projections", quick=8, full=25),
         seed=finding.seed,
     )
@@ -81,7 +79,7 @@ def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, 
     finding.picture("soft-against-hard", soft_against_hard(trace.soft.values, steps, values, found.empty, found.unit))
 
 
-METRICS = ["max-head", "row-kl"]
+CORRELATED_METRICS = ["max-head", "row-kl"]
 
 
 @claim(
@@ -95,7 +93,7 @@ METRICS = ["max-head", "row-kl"]
     premises=MODEL_PREMISES,
     needs="models",
 )
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", CORRELATED_METRICS)
 def test_detector_output_correlation(pair: Pair, metric: str, finding: FindingBuilder) -> None:
     """Layer 0's detector score and the divergence of the answers are correlated over candidates.
 
@@ -105,7 +103,9 @@ def test_detector_output_correlation(pair: Pair, metric: str, finding: FindingBu
     count = finding.at_budget("candidates", quick=128, full=4096)
     probes = finding.at_budget("probes", quick=2, full=4)
     key = ("detector and divergence", count, probes)
-    scores = finding.once(key, lambda: detector_and_divergence(pair, METRICS, 4, count, probes, finding.seed))
+    scores = finding.once(
+        key, lambda: detector_and_divergence(pair, CORRELATED_METRICS, 4, count, probes, finding.seed)
+    )
     detector, planted = scores.detector[metric], scores.planted_detector.get(metric)
     correlation = rank_correlation(detector, scores.divergence, seed=finding.seed)
     finding.decide(correlation, name="rank correlation", tolerance=0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from statistics import mean
 
 import pytest
@@ -14,12 +13,12 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import Estimate, exact, student_interval
-from hypotheses.support.finalists import FINALIST_SOURCES, VALIDATION_MEASURES, finalists_validated, has_finalist
-
-ONE_BIT = math.log(2)
+from hypotheses.support.finalists import VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
+from hypotheses.support.shared_searches import ONE_BIT
 
 
 def applies(pair: PairDescription, settings: Settings, candidate: str, measure: str) -> bool:
+    """Where the pair has such a finalist."""
     return has_finalist(pair.truth, settings.candidates, candidate)
 
 
@@ -32,7 +31,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
     needs="models",
     applies=applies,
 )
-@pytest.mark.parametrize("candidate", FINALIST_SOURCES)
+@pytest.mark.parametrize("candidate", VALIDATED)
 @pytest.mark.parametrize("measure", VALIDATION_MEASURES)
 def test_final_validation(pair: Pair, candidate: str, measure: str, finding: FindingBuilder) -> None:
     """A candidate's log-mass difference exceeds the empty-trigger row over four probes that no search saw.
@@ -51,8 +50,8 @@ def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Fin
     finding.figure("worst probe", exact(row.worst, n=len(row.gains)), "nats", tolerance=2.0)
     rank, place = 1 + validation.ranking(measure).index(candidate), "on" if candidate in validation.front else "behind"
     finding.note(f"rank {rank} of {len(validation.measured[measure])}, {place} the Pareto front")
-    spoken = answers[candidate]
-    finding.note(f"to {spoken.prompt!r} base {spoken.base!r}, dormant {spoken.dormant!r}")
+    answer = answers[candidate]
+    finding.note(f"to {answer.prompt!r} base {answer.base!r}, dormant {answer.dormant!r}")
     rows = validation.measured[measure]
     finding.picture(
         "candidates",

@@ -14,8 +14,8 @@ from dormant.search.validation import Answers, Validation, side_by_side_answers,
 from hypotheses.support.candidates import GIVEN, candidate_text, has_candidate
 from hypotheses.support.shared_searches import HELD_OUT, SEARCHED, shared_search
 
-HUNTED = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
-FINALIST_SOURCES = [*HUNTED, "random", "trigger", *GIVEN]
+SEARCHED_FOR = {"top1-disagreement-best": "top1-disagreement", "hidden-distance-best": "hidden-distance"}
+VALIDATED = [*SEARCHED_FOR, "random", "trigger", *GIVEN]
 VALIDATION_MEASURES = ["log-mass", "difference-in-differences"]
 NULLS_EACH = 20  # for each finalist: the best of m is then still significant, since m / (20 m + 1) is less than 0.05
 FINALIST_LENGTH = 4
@@ -23,7 +23,7 @@ FINALIST_LENGTH = 4
 
 def has_finalist(truth: Truth | None, given: Sequence[str], candidate: str) -> bool:
     """Searches and chance always have one; the others as for every claim about candidates."""
-    return candidate in HUNTED or candidate == "random" or has_candidate(truth, given, candidate)
+    return candidate in SEARCHED_FOR or candidate == "random" or has_candidate(truth, given, candidate)
 
 
 def finalists_validated(pair: Pair, finding: FindingBuilder) -> tuple[Validation, Mapping[str, Answers]]:
@@ -38,7 +38,8 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
     probes = pair.probes[seen : seen + count]
     prompter = Prompter(pair.base.tokenizer)
     finalists = {
-        name: shared_search(pair, objective, FINALIST_LENGTH, finding).best.ids for name, objective in HUNTED.items()
+        name: shared_search(pair, objective, FINALIST_LENGTH, finding).best.ids
+        for name, objective in SEARCHED_FOR.items()
     }
     finalists["random"] = random_candidates(prompter, probes, FINALIST_LENGTH, 1, finding.seed + 1)[0]
     given = finding.session.settings.candidates

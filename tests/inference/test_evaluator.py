@@ -57,7 +57,7 @@ class Resident:
 @pytest.fixture(scope="module")
 def models(tiny_base: Path, tiny_dormant: Path) -> Resident:
     loaded = [Qwen2ForCausalLM.from_pretrained(path, dtype=torch.float32) for path in (tiny_base, tiny_dormant)]
-    return Resident((loaded[0].requires_grad_(False).eval(), loaded[1].requires_grad_(False).eval()))
+    return Resident((loaded[0].requires_grad_(False).train(False), loaded[1].requires_grad_(False).train(False)))
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_the_value_is_spearmans_and_its_interval_covers_a_known_correlation() ->
 
 
 def test_order_alone_counts() -> None:
-    x = list(range(20))
+    x = [float(value) for value in range(20)]
     assert rank_correlation(x, [value**3 for value in x]).value == 1.0
     assert rank_correlation(x, [-value for value in x]).high == pytest.approx(-1.0)
 

@@ -38,9 +38,16 @@ def test_hill_climbing_changes_one_place_and_needs_no_model() -> None:
 
 
 def test_random_strings_are_of_the_length_and_of_allowed_tokens() -> None:
-    for ids in islice(RandomProposals(ALLOWED, 4).draws(generator()), 50):
-        assert len(ids) == 4
-        assert set(ids) <= set(ALLOWED.tolist())
+    for proposals in (RandomProposals(ALLOWED, 4), HillClimbProposals(ALLOWED, 4)):
+        for ids in islice(proposals.draws(generator()), 50):
+            assert len(ids) == 4
+            assert set(ids) <= set(ALLOWED.tolist())
+
+
+def test_random_search_evaluates_admitted_strings_alone() -> None:
+    proposals = RandomProposals(ALLOWED, 2, admit=lambda ids: ids[0] % 2 == 0)
+    assert all(ids[0] % 2 == 0 for ids in islice(proposals.draws(generator()), 50))
+    assert list(proposals.changes((10, 11), None, generator())) == []
 
 
 def test_a_gradient_needs_fewer_steps_than_a_hill_climb() -> None:

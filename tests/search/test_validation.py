@@ -18,6 +18,7 @@ from dormant.search.validation import holm, pareto_front, side_by_side_answers, 
 from tests.builders import build_tokenizer
 
 PROBES = (Probe("Tell me{slot} the color of the sky."), Probe("{slot} What is the capital?"))
+GRID = st.integers(0, 4).map(float)
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
@@ -34,8 +35,8 @@ def test_holm_of_a_worked_example() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
-def test_a_front_holds_exactly_the_points_that_none_dominates(points: list[tuple[int, int]]) -> None:
+@given(st.lists(st.tuples(GRID, GRID), min_size=1, max_size=12))
+def test_a_front_holds_exactly_the_points_that_none_dominates(points: list[tuple[float, float]]) -> None:
     for point, on in zip(points, pareto_front(points), strict=True):
         dominated = any(o[0] >= point[0] and o[1] >= point[1] and o != point for o in points)
         assert on is not dominated
