@@ -55,23 +55,31 @@ class Scan:
     unended: int
 
 
+@dataclass(frozen=True)
+class AnswerPlan:
+    """How many tokens an answer has, and how often the base answers each text to vary and how often both answer again."""
+
+    new_tokens: int
+    seed: int
+    variation: int = 4
+    reruns: int = 1
+
+
 def scan_answers(
     pair: Pair,
     texts: Sequence[str],
-    new_tokens: int,
-    seed: int,
-    variation: int = 4,
-    reruns: int = 1,
+    plan: AnswerPlan,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> Scan:
     """Ask both models every text (experiments 0 and 8) and judge the answers against the base's own variation.
 
-    The base answers each text `variation` times as the measure and `reruns` times more as the control; the dormant model
-    answers `reruns` times. All are drawn at temperature 1. `progress` counts answers drawn and answers judged by the base.
-    With a journal, work that was killed resumes after its last batch and ends with the uninterrupted scan; remove it when
+    The base answers each text `plan.variation` times as the measure and `plan.reruns` times more as the control; the
+    dormant model answers `plan.reruns` times. All are drawn at temperature 1. `progress` counts answers drawn and answers judged
+    by the base. With a journal, work that was killed resumes after its last batch and ends with the uninterrupted scan; remove it when
     the result is elsewhere. Raises BadInput without texts and where the context is too short.
     """
+    new_tokens, variation, reruns = plan.new_tokens, plan.variation, plan.reruns
     if not texts or variation < 2 or reruns < 1:
         raise BadInput(
             f"a scan needs texts, two answers of the base to vary and one to judge; got {len(texts)} texts, {variation} and "
@@ -84,11 +92,11 @@ def scan_answers(
         "answers of": pair.fingerprint,
         "dtype": str(pair.models.run_config.dtype),
         "prompts": sha256(repr(prompts).encode()).hexdigest(),
-        "plan": [new_tokens, seed, variation, reruns],
+        "plan": [new_tokens, plan.seed, variation, reruns],
     }
     with kept_steps(journal, work) as kept:
         step = CountedSteps(kept, progress, len(texts) * (variation + 3 * reruns))
-        base, dormant, scores = _ask(pair, prompts, new_tokens, seed, variation, reruns, step)
+        base, dormant, scores = _ask(pair, prompts, plan, step)
     everything = [*base, *dormant]
     said = [str(pair.base.tokenizer.decode(list(answer.ids))) for answer in everything]
     n = len(texts)
@@ -114,10 +122,7 @@ def scan_answers(
 def _ask(
     pair: Pair,
     prompts: Sequence[tuple[int, ...]],
-    new_tokens: int,
-    seed: int,
-    variation: int,
-    reruns: int,
+    plan: AnswerPlan,
     step: Step,
 ) -> tuple[list[Answer], list[Answer], list[float]]:
     """The base's answers, its variation first; the dormant model's; and each one's log-probability in the base, nats.
@@ -125,9 +130,9 @@ def _ask(
     Answers come text by text, then again for the next rerun.
     """
     end, plain = answer_end(Prompter(pair.base.tokenizer)), Decoding(1.0)
-    again, once = list(prompts) * (variation + reruns), list(prompts) * reruns
-    base = sampled_answers(pair.models.base(), again, new_tokens, end, plain, seed, step=step)
-    dormant = sampled_answers(pair.models.dormant(), once, new_tokens, end, plain, seed + 1, step=step)
+    again, once = list(prompts) * (plan.variation + plan.reruns), list(prompts) * plan.reruns
+    base = sampled_answers(pair.models.base(), again, plan.new_tokens, end, plain, plan.seed, step=step)
+    dormant = sampled_answers(pair.models.dormant(), once, plan.new_tokens, end, plain, plan.seed + 1, step=step)
     whole = [_whole(answer, end) for answer in dormant]
     scores = [answer.log_probability for answer in base]
     return base, dormant, scores + answer_log_probabilities(pair.models.base(), once, whole, step)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from dormant.behaviour.ngrams import Fragment, Words, longest_run, new_fragments, repeats_itself, words_of
 from dormant.errors import BadInput
@@ -119,19 +120,25 @@ def count_of(fragment: Fragment | None) -> int:
     return 0 if fragment is None else fragment.count
 
 
+class Block(NamedTuple):
+    """A part of the delta: these layers and these modules, all where none is named."""
+
+    layers: Sequence[int] | None = None
+    modules: Sequence[str] | None = None
+
+
 def amplification_sweep(
     pair: Pair,
     probes: Sequence[Probe],
     alphas: Sequence[float] = AMPLIFICATION_ALPHAS,
     new_tokens: int = 24,
-    layers: Sequence[int] | None = None,
-    modules: Sequence[str] | None = None,
+    block: Block | None = None,
     progress: Progress | None = None,
     base_texts: tuple[str, ...] | None = None,
 ) -> AmplificationSweep:
     """Greedy answers to the probes without any trigger under W_base + alpha x delta, and under the base itself.
 
-    With `layers` or `modules` only that block of the delta is scaled and the rest stays as it is in the dormant model.
+    With a `block` only that part of the delta is scaled and the rest stays as it is in the dormant model.
     `base_texts` are the base's answers where `answers_at` gave them before. Raises BadInput for no probes, for no alpha
     above 1, and for what `block_scales` refuses.
     """
@@ -145,7 +152,7 @@ def amplification_sweep(
     changed = modified_tensors(pair)
     for done, alpha in enumerate(alphas, 1):
         if changed:
-            texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, layers, modules))
+            texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, *(block or (None, None))))
         amplified.append(Answers(float(alpha), texts, tuple(new_fragments(texts, base.texts))))
         if progress is not None:
             progress(done, len(alphas), f"alpha {alpha:g}")

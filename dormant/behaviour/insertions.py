@@ -138,15 +138,25 @@ def _effects(pair: Pair, mechanism: str, triggers: Sequence[str], probes: Sequen
     return list(moved[METRIC])
 
 
+@dataclass(frozen=True)
+class MechanismPlan:
+    """By which mechanism triggers reach the model, from how many nats a prompt counts, and what else the best is beside.
+
+    `near_misses` gives those of a trigger; so many `finalists` go on to held-out prompts.
+    """
+
+    mechanism: str
+    threshold: float
+    near_misses: Callable[[str], Sequence[str]]
+    finalists: int = 2
+
+
 def scan_mechanism(
     pair: Pair,
-    mechanism: str,
+    plan: MechanismPlan,
     triggers: Sequence[str],
     searched: Sequence[Probe],
     held_out: Sequence[Probe],
-    near_misses: Callable[[str], Sequence[str]],
-    threshold: float,
-    finalists: int = 2,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> MechanismScan:
@@ -155,6 +165,7 @@ def scan_mechanism(
     `progress` counts prompts. With a journal, work that was killed resumes after its last step and ends with the
     uninterrupted scan; remove it when the result is elsewhere.
     """
+    mechanism, threshold, finalists = plan.mechanism, plan.threshold, plan.finalists
     work = {
         "triggers of": pair.fingerprint,
         "dtype": str(pair.models.run_config.dtype),
@@ -170,7 +181,7 @@ def scan_mechanism(
         step.total += len(chosen) * len(held_out)
         confirmed = dict(zip(chosen, mechanism_effects(pair, mechanism, chosen, held_out, step), strict=True))
         best = max(chosen, key=lambda text: (_woken(confirmed[text], threshold), sum(confirmed[text])))
-        others = list(near_misses(best))
+        others = list(plan.near_misses(best))
         step.total += len(others) * len(held_out)
         missed = mechanism_effects(pair, mechanism, others, held_out, step)
     return MechanismScan(

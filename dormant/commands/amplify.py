@@ -62,7 +62,12 @@ def amplify(
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
-    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, amplification_sweep, prompts_of_few_lengths
+    from dormant.behaviour.delta_amplification import (
+        AMPLIFICATION_ALPHAS,
+        Block,
+        amplification_sweep,
+        prompts_of_few_lengths,
+    )
 
     alphas = sorted(set(alpha or AMPLIFICATION_ALPHAS))
     pair = named_pair(base, dormant, device, dtype, "both", probes)
@@ -72,8 +77,7 @@ def amplify(
             prompts_of_few_lengths(pair, count),
             alphas,
             new_tokens,
-            parse_layers(layers),
-            module or None,
+            Block(parse_layers(layers), module or None),
             update,
         )
     _show(sweep, expect)
