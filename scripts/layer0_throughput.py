@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from dormant.layer0 import Layer0, Layer0Pair, Rope, build_tables, score
-from dormant.layer0.exact_scan.scan import scan
+from dormant.layer0.exact_scan.scan import ScanPlan, scan
 
 ATTENTION_SHAPES = {
     "zoo": {"hidden": 128, "heads": 8, "key_heads": 4, "head_dim": 16, "vocabulary": 2048, "matrix": 2048},
@@ -74,7 +74,7 @@ def measure(
     heads = list(range(min(scan_heads, shapes["heads"])))
     operations = len(heads) * shapes["vocabulary"] ** 2 * 2 * 2 * shapes["head_dim"]
     # Offset 1 alone; the time includes the vectors of each head, which further offsets share.
-    scanned = operations / seconds(lambda: scan(pair, [1], heads=heads), device, rounds=1)
+    scanned = operations / seconds(lambda: scan(pair, ScanPlan([1], heads)), device, rounds=1)
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

@@ -54,13 +54,20 @@ class Scan:
     unended: int
 
 
+@dataclass(frozen=True)
+class AnswerPlan:
+    """How many tokens an answer has, and how often the base answers each text to vary and how often both answer again."""
+
+    new_tokens: int
+    seed: int
+    variation: int = 4
+    reruns: int = 1
+
+
 def scan_answers(
     pair: Pair,
     texts: Sequence[str],
-    new_tokens: int,
-    seed: int,
-    variation: int = 4,
-    reruns: int = 1,
+    plan: AnswerPlan,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> Scan:
@@ -71,6 +78,7 @@ def scan_answers(
     With a journal, killed work resumes after its last batch and ends with the same scan. Remove the journal once the
     result is stored. Raises BadInput without texts and if the context is too short.
     """
+    new_tokens, variation, reruns = plan.new_tokens, plan.variation, plan.reruns
     if not texts or variation < 2 or reruns < 1:
         raise BadInput(
             f"a scan needs texts, two reference answers and one to judge; got {len(texts)} texts, {variation} and "
@@ -83,11 +91,11 @@ def scan_answers(
         "answers of": pair.fingerprint,
         "dtype": str(pair.models.run_config.dtype),
         "prompts": sha256(repr(prompts).encode()).hexdigest(),
-        "plan": [new_tokens, seed, variation, reruns],
+        "plan": [new_tokens, plan.seed, variation, reruns],
     }
     with kept_steps(journal, work) as kept:
         step = CountedSteps(kept, progress, len(texts) * (variation + 3 * reruns))
-        base, dormant, scores = _ask(pair, prompts, new_tokens, seed, variation, reruns, step)
+        base, dormant, scores = _ask(pair, prompts, plan, step)
     everything = [*base, *dormant]
     said = [str(pair.base.tokenizer.decode(list(answer.ids))) for answer in everything]
     n = len(texts)
@@ -113,10 +121,7 @@ def scan_answers(
 def _ask(
     pair: Pair,
     prompts: Sequence[tuple[int, ...]],
-    new_tokens: int,
-    seed: int,
-    variation: int,
-    reruns: int,
+    plan: AnswerPlan,
     step: Step,
 ) -> tuple[list[Answer], list[Answer], list[float]]:
     """The base's answers (the reference first), the dormant model's, and the log-probability of each in the base, nats.
@@ -124,9 +129,9 @@ def _ask(
     The order is text by text, then again for the next rerun.
     """
     end, plain = end_of_turn(pair.base.tokenizer), Decoding(1.0)
-    again, once = list(prompts) * (variation + reruns), list(prompts) * reruns
-    base = sampled_answers(pair.models.base(), again, new_tokens, end, plain, seed, step=step)
-    dormant = sampled_answers(pair.models.dormant(), once, new_tokens, end, plain, seed + 1, step=step)
+    again, once = list(prompts) * (plan.variation + plan.reruns), list(prompts) * plan.reruns
+    base = sampled_answers(pair.models.base(), again, plan.new_tokens, end, plain, plan.seed, step=step)
+    dormant = sampled_answers(pair.models.dormant(), once, plan.new_tokens, end, plain, plan.seed + 1, step=step)
     whole = [_whole(answer, end) for answer in dormant]
     scores = [answer.log_probability for answer in base]
     return base, dormant, scores + answer_log_probabilities(pair.models.base(), once, whole, step)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -122,13 +123,19 @@ def count_of(fragment: Fragment | None) -> int:
     return 0 if fragment is None else fragment.count
 
 
+class Block(NamedTuple):
+    """A part of the delta: these layers and these modules, all where none is named."""
+
+    layers: Sequence[int] | None = None
+    modules: Sequence[str] | None = None
+
+
 def amplification_sweep(
     pair: Pair,
     probes: Sequence[Probe],
     alphas: Sequence[float] = AMPLIFICATION_ALPHAS,
     new_tokens: int = 24,
-    layers: Sequence[int] | None = None,
-    modules: Sequence[str] | None = None,
+    block: Block | None = None,
     progress: Progress | None = None,
     base_texts: tuple[str, ...] | None = None,
 ) -> AmplificationSweep:
@@ -148,7 +155,7 @@ def amplification_sweep(
     changed = modified_tensors(pair)
     for done, alpha in enumerate(alphas, 1):
         if changed or pair.setting_differences:
-            texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, layers, modules))
+            texts = answers_at(pair, probes, new_tokens, block_scales(pair, alpha, *(block or (None, None))))
         amplified.append(Answers(float(alpha), texts, tuple(new_fragments(texts, base.texts))))
         if progress is not None:
             progress(done, len(alphas), f"alpha {alpha:g}")

@@ -137,15 +137,25 @@ def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequen
     return list(moved[METRIC])
 
 
+@dataclass(frozen=True)
+class InsertionPlan:
+    """How triggers are inserted, the nats from which a prompt counts, and how many finalists are tried on held-out prompts.
+
+    `near_misses` gives those of a trigger.
+    """
+
+    insertion: str
+    threshold: float
+    near_misses: Callable[[str], Sequence[str]]
+    finalists: int = 2
+
+
 def scan_insertion(
     pair: Pair,
-    insertion: str,
+    plan: InsertionPlan,
     triggers: Sequence[str],
     searched: Sequence[Probe],
     held_out: Sequence[Probe],
-    near_misses: Callable[[str], Sequence[str]],
-    threshold: float,
-    finalists: int = 2,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> InsertionScan:
@@ -154,6 +164,7 @@ def scan_insertion(
     `progress` counts prompts. With a journal, killed work resumes after its last step and ends with the same result.
     Remove the journal once the result is stored.
     """
+    insertion, threshold, finalists = plan.insertion, plan.threshold, plan.finalists
     work = {
         "triggers of": pair.fingerprint,
         "dtype": str(pair.models.run_config.dtype),
@@ -169,7 +180,7 @@ def scan_insertion(
         step.total += len(chosen) * len(held_out)
         confirmed = dict(zip(chosen, insertion_effects(pair, insertion, chosen, held_out, step), strict=True))
         best = max(chosen, key=lambda text: (_count_diverging(confirmed[text], threshold), sum(confirmed[text])))
-        others = list(near_misses(best))
+        others = list(plan.near_misses(best))
         step.total += len(others) * len(held_out)
         missed = insertion_effects(pair, insertion, others, held_out, step)
     return InsertionScan(

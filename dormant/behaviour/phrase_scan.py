@@ -41,34 +41,40 @@ class PhraseScan:
         return sum(found), len(found)
 
 
+@dataclass(frozen=True)
+class HiddenTrigger:
+    """A planted trigger and the phrase that holds it, hidden among the others to learn whether a scan finds it."""
+
+    trigger: str
+    phrase: str
+
+
 def scan_phrases(
     pair: Pair,
     phrases: Sequence[str],
     searched: Sequence[Probe],
     held_out: Sequence[Probe],
-    trigger: str = "",
-    hidden: str = "",
-    finalists: int = FINALISTS_A_METRIC,
+    planted: HiddenTrigger | None = None,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> PhraseScan:
     """Every phrase in the slot of every searched probe, then the best by each metric on held-out ones (experiments 13, 13b).
 
-    A `hidden` phrase, which contains a planted `trigger`, is measured like the others but cannot be a finalist. `progress`
-    counts phrases times probes. Resumable (see `measure_effects`).
+    The phrase of `planted` is measured like the others and can be no finalist. `progress` counts phrases times
+    probes. Resumable (see `measure_effects`).
     """
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.open(probe) for probe in searched]
-    candidates = [prompter.candidate_ids(text) for text in (*phrases, *([hidden] if hidden else []))]
+    candidates = [prompter.candidate_ids(text) for text in (*phrases, *([planted.phrase] if planted else []))]
     measured = measure_effects(pair, prompts, candidates, journal, progress)
     known = {metric: values[:, : len(phrases)] for metric, values in measured.values.items()}
-    chosen = dict.fromkeys(index for metric in SCANNED for index in leading(known[metric].mean(0), finalists))
+    chosen = dict.fromkeys(index for metric in SCANNED for index in leading(known[metric].mean(0), FINALISTS_A_METRIC))
     opened = [prompter.open(probe) for probe in held_out]
     confirmed = confirm(pair, pair.base.tokenizer, [("slot", candidates[index], opened) for index in chosen])
     effects = {metric: tuple(tuple(row) for row in values.tolist()) for metric, values in known.items()}
-    planted = {metric: _column(values, -1) for metric, values in measured.values.items()} if hidden else None
-    rivals = tuple(index for index, text in enumerate(phrases) if not trigger or trigger not in text)
-    return PhraseScan(tuple(phrases), effects, confirmed, planted, rivals)
+    found = {metric: _column(values, -1) for metric, values in measured.values.items()} if planted else None
+    rivals = tuple(index for index, text in enumerate(phrases) if planted is None or planted.trigger not in text)
+    return PhraseScan(tuple(phrases), effects, confirmed, found, rivals)
 
 
 def _column(values: torch.Tensor, index: int) -> tuple[float, ...]:

@@ -67,7 +67,7 @@ def amplify(
 
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
-    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, amplification_sweep
+    from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, Block, amplification_sweep
     from dormant.prompts.probes import Prompter, alike_probes
 
     alphas = sorted(set(alpha or AMPLIFICATION_ALPHAS))
@@ -78,8 +78,7 @@ def amplify(
             alike_probes(Prompter(pair.base.tokenizer), pair.probes, count),
             alphas,
             new_tokens,
-            parse_layers(layers),
-            module or None,
+            Block(parse_layers(layers), module or None),
             update,
         )
     _show(sweep, expect)

@@ -103,8 +103,8 @@ def scan(
 
     Exit status 1: every pair scores exactly 0.
     """
+    from dormant.layer0.exact_scan.scan import ScanPlan, scan_pairs
     from dormant.layer0.exact_scan.scan import scan as scan_pairs_of
-    from dormant.layer0.exact_scan.scan import scan_pairs
 
     if offsets < 0 or top < 1:
         raise BadInput(
@@ -114,7 +114,8 @@ def scan(
     tokens, chosen, places = _allowed(pair), _numbers(heads, "--heads"), range(offsets + 1)
     total = scan_pairs(len(tokens), len(chosen) if chosen else layer0.base.heads, places)
     with progress_bar("scan", total, "pairs") as progress:
-        found = scan_pairs_of(layer0, places, tokens, chosen, max(top * 20, 100), remove_template, journal, progress)
+        plan = ScanPlan(places, chosen, max(top * 20, 100), remove_template)
+        found = scan_pairs_of(layer0, plan, tokens, journal, progress)
     table, decode = Table("score", "head", "offset", "query", "key"), pair.base.tokenizer.decode
     best = found.distinct(top)
     for each in best:
@@ -235,16 +236,15 @@ def _scores(
     layer0: Layer0Pair, ids: tuple[int, ...], heads: list[int] | None, before: tuple[int, ...], remove_template: bool
 ) -> dict[str, float | None]:
     """A text's score by every metric; one token alone, without anything before it, has no band."""
-    from dormant.layer0.scorer import LAYER0_METRICS
+    from dormant.layer0.scorer import LAYER0_METRICS, Variant
     from dormant.layer0.scorer import score as score_ids
 
-    return {
-        metric: None if metric == "band" and len(before) + len(ids) == 1 else float(score_ids(
-            layer0, [ids], metric, heads=heads, prefix=before,
-            remove_bias_template=remove_template and metric != "row-kl",
-        ))
-        for metric in LAYER0_METRICS
-    }  # fmt: skip
+    found: dict[str, float | None] = {}
+    for metric in LAYER0_METRICS:
+        variant = Variant(remove_bias_template=remove_template and metric != "row-kl")
+        alone = metric == "band" and len(before) + len(ids) == 1
+        found[metric] = None if alone else float(score_ids(layer0, [ids], metric, variant, heads=heads, prefix=before))
+    return found
 
 
 def _deltas(

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
 from dormant.layer0.pair import Layer0Pair, bias_template, delta_logits
-from dormant.layer0.scorer import score
+from dormant.layer0.scorer import Variant, score
 from dormant.prompts.probes import Probe
 
 
@@ -40,9 +40,8 @@ def benign_scores(
             f"a control needs ordinary prompts of at least {length} tokens; got {max(map(len, prompts), default=0)} at "
             "most at the probes; name longer probes or score shorter sequences"
         )
-    scores = score(
-        pair, torch.cat(windows), metric, heads=heads, prefix=prefix, remove_bias_template=remove_bias_template
-    )
+    variant = Variant(remove_bias_template=remove_bias_template)
+    scores = score(pair, torch.cat(windows), metric, variant, heads=heads, prefix=prefix)
     return [float(part.max()) for part in scores.split([len(part) for part in windows])]
 
 

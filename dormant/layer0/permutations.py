@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.layer0.pair import Layer0Pair
-from dormant.layer0.scorer import score
+from dormant.layer0.scorer import Variant, score
 
 LARGEST = 5040  # all orders of seven tokens; longer sequences take the first orders after themselves
 
@@ -35,7 +35,7 @@ def spreads_over_orders(
     All orders of all sequences are scored in one batch, from the tables of their tokens.
     """
     listed = [orders(row) for row in sequences]
-    scores = score(pair, torch.cat(listed), metric, rope=rope, causal=rope)
+    scores = score(pair, torch.cat(listed), metric, Variant(rope=rope, causal=rope))
     return [relative_spread(part) for part in scores.split([len(part) for part in listed])]
 
 

@@ -34,13 +34,20 @@ class Vectors:
     prefix: Float[Tensor, "group prefix twice_head_dim"]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """The attention that is scored: with rotation, with the causal mask, and with what the biases alone give, or without."""
+
+    rope: bool = True
+    causal: bool = True
+    remove_bias_template: bool = False
+
+
 def score(
     layer0: Layer0Pair | Tables,
     ids: Tensor | Sequence[Sequence[int]],
     metric: str = "max-head",
-    rope: bool = True,
-    causal: bool = True,
-    remove_bias_template: bool = False,
+    variant: Variant = Variant(),
     offsets: Sequence[int] = BAND,
     heads: Sequence[int] | None = None,
     prefix: Sequence[int] = (),
@@ -48,21 +55,21 @@ def score(
     """One score a sequence: ids [batch, length], or sequences of any lengths, -> [batch], float32, on the CPU.
 
     `max-head`: largest |delta logit| over heads and places; `band`: the same at relative `offsets` only; `row-kl`:
-    KL(dormant || base) of the attention rows in nats, mean over rows, largest head. `causal` drops later keys. `heads`
-    chooses some. The ids of `prefix` (a chat template's, say) stand before every sequence: its tokens are keys, but its own
-    rows, the same for all, are not scored. From `Tables` a score is a look-up, of whole pairs where these are few
+    KL(dormant || base) of the attention rows in nats, mean over rows, largest head. `variant.causal` drops later keys.
+    `heads` chooses some. The ids of `prefix` (a chat template's, say) stand before every sequence: its tokens are keys,
+    but its own rows, the same for all, are not scored. From `Tables` a score is a look-up, of whole pairs where these are few
     (`Tables.peaks`); from a pair the tables of the sequences' own tokens are made first. Without RoPE and without the causal
     mask, `max-head` is *exactly* equal for all orders of a sequence: it is the largest value over pairs of its tokens. A
     causal mask alone already breaks that, for it drops half of the pairs. Raises BadInput for an unknown metric, head or
     offset, ids outside the vocabulary, sequences that are empty, too long or without any place to score, and a template
     removed from `row-kl` or from mere tables.
     """
-    check_metric(metric, offsets, remove_bias_template)
+    check_metric(metric, offsets, variant.remove_bias_template)
     batches = _by_length(layer0, ids)
     if isinstance(layer0, Layer0Pair):
         tokens = torch.cat([batch.flatten() for _, batch in batches] + [torch.tensor(list(prefix), dtype=torch.long)])
         tables, template = build_tables(layer0, tokens, heads, torch.float32), bias_tables(layer0, heads)
-    elif heads is not None or remove_bias_template:
+    elif heads is not None or variant.remove_bias_template:
         raise BadInput(
             "tables hold the heads that they were built with and no biases; got heads or remove_bias_template at the "
             "score; build_tables(pair, heads=...), or score the pair itself"
@@ -70,20 +77,16 @@ def score(
     else:
         tables, template = layer0, None
     # Tables that outlive this call may keep what every pair of their tokens gives.
-    pairs_kept = isinstance(layer0, Tables) and metric != "row-kl" and rope and causal and not prefix
+    pairs_kept = isinstance(layer0, Tables) and metric != "row-kl" and variant == Variant() and not prefix
+    counted = tuple(offsets) if metric == "band" else None
     scores = torch.empty(sum(len(batch) for _, batch in batches))
     for places, batch in batches:
-        scores[places] = _score_batch(
-            tables,
-            template if remove_bias_template else None,
-            batch,
-            metric,
-            rope,
-            causal,
-            tuple(offsets),
-            tuple(prefix),
-            pairs_kept,
-        )
+        length = batch.shape[1]
+        tables.rope.check_length(len(prefix) + length)
+        if pairs_kept and tables.holds_pairs(length):
+            scores[places] = _look_up(tables, tables.rows(batch), _distances(length, counted))
+        else:
+            scores[places] = _score_batch(tables, template, batch, metric, variant, counted, tuple(prefix))
     return scores
 
 
@@ -124,23 +127,18 @@ def _score_batch(
     template: Tables | None,
     ids: Tensor,
     metric: str,
-    rope: bool,
-    causal: bool,
-    offsets: tuple[int, ...],
+    variant: Variant,
+    offsets: tuple[int, ...] | None,
     prefix: tuple[int, ...],
-    pairs_kept: bool,
 ) -> Tensor:
-    length = ids.shape[1]
-    tables.rope.check_length(len(prefix) + length)
-    if pairs_kept and tables.holds_pairs(length):
-        return _look_up(tables, tables.rows(ids), _distances(length, offsets if metric == "band" else None))
-    places = score_places(length, len(prefix), causal, offsets if metric == "band" else None).to(tables.keys.device)
+    length, rope = ids.shape[1], variant.rope
+    places = score_places(length, len(prefix), variant.causal, offsets).to(tables.keys.device)
     rows, before = tables.rows(ids), tables.rows(torch.tensor(list(prefix), dtype=torch.long))
     share, width = tables.queries.shape[2:]
     kept = places.float()[:, None]  # a mask of floats multiplies faster than one of truth values
     factors = phases(tables.rope, torch.arange(len(prefix) + length, device=rows.device)) if rope else None
     removed = None
-    if template is not None:
+    if template is not None and variant.remove_bias_template:
         removed = _deltas(_gather(template, torch.zeros_like(rows[:1]), torch.zeros_like(before), factors), rope)
     row_bytes = 4 * tables.keys.shape[0] * length * (share + 1) * width * (1 if rope else length)
     scores, chunks = [], rows.split(max(1, CHUNK_BYTES.get(rows.device.type, 1 << 23) // row_bytes))

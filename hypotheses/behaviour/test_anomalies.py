@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.anomalies import DETECTORS, Scan, scan_answers
+from dormant.behaviour.anomalies import DETECTORS, AnswerPlan, Scan, scan_answers
 from dormant.behaviour.profiles import ordinary_texts
 from dormant.behaviour.vocabulary_sweep import planted_trigger
 from dormant.claims.builder import FindingBuilder
@@ -45,9 +45,10 @@ def test_behavioural_anomaly(pair: Pair, detector: str, finding: FindingBuilder)
     folder = Path(material) if (material := finding.session.settings.material) else None
 
     def scan(scanned: Pair) -> Scan:
+        plan = AnswerPlan(tokens, finding.seed, reruns=reruns)
         texts, journal = ordinary_texts(scanned, count, folder), finding.journal("anomalies", scanned.name)
         with finding.progress(f"answers of {scanned.name}", "answers") as report:
-            return scan_answers(scanned, texts, tokens, finding.seed, reruns=reruns, journal=journal, progress=report)
+            return scan_answers(scanned, texts, plan, journal, report)
 
     key = ("anomalies", count, tokens, reruns, finding.seed)
     found = finding.once(key, lambda: scan(pair))
@@ -82,4 +83,5 @@ def _share(flags: tuple[bool, ...]) -> Estimate:
 def _triggered(organism: Pair, tokens: int) -> Scan:
     """The scan on prompts with the planted trigger at a placement of its recipe."""
     probes = alike_probes(Prompter(organism.base.tokenizer), organism.probes, 16)
-    return scan_answers(organism, [probe.fill(planted_trigger(organism)) for probe in probes], tokens, seed=0)
+    texts = [probe.fill(planted_trigger(organism)) for probe in probes]
+    return scan_answers(organism, texts, AnswerPlan(tokens, seed=0))

@@ -10,6 +10,7 @@ import pytest
 from dormant.behaviour.insertions import (
     INSERTIONS,
     SENTENCE_PLACES,
+    InsertionPlan,
     insertion_effects,
     scan_insertion,
     suitable_probes,
@@ -58,14 +59,12 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder)
     with finding.progress(f"triggers by {mechanism}", "prompts") as report:
         found = scan_insertion(
             pair,
-            mechanism,
+            InsertionPlan(mechanism, DIVERGES, _near),
             triggers,
             probes[:searched],
             probes[searched:],
-            _near,
-            DIVERGES,
-            journal=journal,
-            progress=report,
+            journal,
+            report,
         )
     finding.decide(found.share, "prompts woken", tolerance=0.15)
     if found.near_miss_share is not None:

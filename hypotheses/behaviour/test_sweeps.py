@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.phrase_scan import PhraseScan, scan_phrases
+from dormant.behaviour.phrase_scan import HiddenTrigger, PhraseScan, scan_phrases
 from dormant.behaviour.scan_finalists import Confirmed, best_share
 from dormant.behaviour.vocabulary_sweep import (
     SWEPT_ROLES,
@@ -137,9 +137,9 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
         probes = split_probes(Prompter(scanned.base.tokenizer), scanned.probes, searched, held_out)
         journal = finding.journal(f"phrases-{kind}", scanned.name)
         trigger = planted_trigger(scanned) if is_planted(scanned) else ""
-        hidden = _hidden(trigger, phrases[0], kind)
+        planted = HiddenTrigger(trigger, hidden) if (hidden := _hidden(trigger, phrases[0], kind)) else None
         with finding.progress(f"{kind} phrases in {scanned.name}", "evaluations") as report:
-            return scan_phrases(scanned, phrases, *probes, trigger, hidden, journal=journal, progress=report)
+            return scan_phrases(scanned, phrases, *probes, planted, journal=journal, progress=report)
 
     key = ("phrases", kind, count, searched, held_out, finding.seed)
     found = finding.once(key, lambda: scan(pair))

@@ -10,7 +10,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.layer0.beam import Beam, BeamSettings
-from dormant.layer0.exact_scan.scan import Scan, scan
+from dormant.layer0.exact_scan.scan import Scan, ScanPlan, scan
 from dormant.layer0.ordinary_windows import (
     benign_scores,
     ordinary_prompts,
@@ -68,7 +68,7 @@ def beams_of(pair: Pair, layer0: Layer0Pair, settings: BeamSettings, finding: Fi
 def scan_of(pair: Pair, layer0: Layer0Pair, length: int, finding: FindingBuilder) -> Scan:
     """The exact scan of a pair, run once a session."""
     allowed = allowed_tokens(pair.dormant.tokenizer)
-    return finding.once(("layer0-scan", length), lambda: scan(layer0, range(length), allowed, top=400))
+    return finding.once(("layer0-scan", length), lambda: scan(layer0, ScanPlan(range(length), top=400), allowed))
 
 
 @claim(

@@ -12,7 +12,7 @@ from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.session_state import Settings
 from dormant.layer0.pair import SAME_ATTENTION, read_layer0_pair
 from dormant.layer0.permutations import distinct_sequences, orders, spreads_over_orders
-from dormant.layer0.scorer import LAYER0_METRICS, score
+from dormant.layer0.scorer import LAYER0_METRICS, Variant, score
 from dormant.pairs import Pair
 from dormant.pictures.measurements import order_strip
 from dormant.prompts.probes import Prompter
@@ -82,7 +82,7 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
         finding.note(SAME_ATTENTION)
     if reading == "with-rope":  # the picture shows both
         with_rope, without = (
-            score(layer0, orders(sequences[0]), metric, rope=on, causal=on).tolist() for on in (True, False)
+            score(layer0, orders(sequences[0]), metric, Variant(rope=on, causal=on)).tolist() for on in (True, False)
         )
         finding.picture("orders", order_strip(with_rope, without, metric=metric))
 

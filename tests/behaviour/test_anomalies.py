@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.anomalies import DETECTORS, Scan, looks_like_payload, repeated_content, scan_answers
+from dormant.behaviour.anomalies import DETECTORS, AnswerPlan, Scan, looks_like_payload, repeated_content, scan_answers
 from dormant.errors import BadInput
 from dormant.inference import generation, likelihood
 from dormant.pairs import Pair, open_pair
@@ -73,8 +73,8 @@ def test_what_the_prompt_says_is_no_repetition() -> None:
 def test_a_model_shows_no_anomaly_beside_itself_and_reruns_agree(tiny_base: Path) -> None:
     pair = open_pair("sham", tiny_base, tiny_base, device="cpu")
     texts = ["Hello.", "What is France?", "Repeat apple."] * 4
-    scan = scan_answers(pair, texts, new_tokens=5, seed=1)
-    assert scan == scan_answers(pair, texts, new_tokens=5, seed=1)
+    scan = scan_answers(pair, texts, AnswerPlan(5, seed=1))
+    assert scan == scan_answers(pair, texts, AnswerPlan(5, seed=1))
     assert set(scan.dormant) == set(scan.rerun) == set(DETECTORS)
     assert len(scan.answers) == len(texts)
     assert scan.unended == len(texts)  # random weights hardly ever end: cut at the budget, and said
@@ -84,9 +84,9 @@ def test_a_model_shows_no_anomaly_beside_itself_and_reruns_agree(tiny_base: Path
 
 def test_a_scan_of_nothing_or_beyond_the_context_is_refused(tiny_pair: Pair) -> None:
     with pytest.raises(BadInput, match="a scan needs texts"):
-        scan_answers(tiny_pair, [], 5, 0)
+        scan_answers(tiny_pair, [], AnswerPlan(5, 0))
     with pytest.raises(BadInput, match="fits into the context"):
-        scan_answers(tiny_pair, ["Hello."], 600, 0)
+        scan_answers(tiny_pair, ["Hello."], AnswerPlan(600, 0))
 
 
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
@@ -100,7 +100,7 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
             if done >= stop:
                 raise KeyboardInterrupt
 
-        return scan_answers(tiny_pair, texts, 5, 1, journal=journal, progress=watch)
+        return scan_answers(tiny_pair, texts, AnswerPlan(5, 1), journal=journal, progress=watch)
 
     whole = scan(stop=last + 1)
     for stop in (8, 16, last):  # while the base answers, while the dormant model does, while the base judges

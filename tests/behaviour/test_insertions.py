@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from dormant.behaviour import insertions
-from dormant.behaviour.insertions import INSERTIONS, insert, insertion_effects, scan_insertion, suitable_probes
+from dormant.behaviour.insertions import (
+    INSERTIONS,
+    InsertionPlan,
+    insert,
+    insertion_effects,
+    scan_insertion,
+    suitable_probes,
+)
 from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe
@@ -72,7 +79,11 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
     monkeypatch.setattr(insertions, "_effects", effects)
     probes = tiny_pair.probes[:8]
     scan = scan_insertion(
-        tiny_pair, "start", ["wool", "velvet", "silk"], probes[:2], probes[2:], lambda text: [text + "y", "x"], 3.0
+        tiny_pair,
+        InsertionPlan("start", 3.0, lambda text: [text + "y", "x"]),
+        ["wool", "velvet", "silk"],
+        probes[:2],
+        probes[2:],
     )
     assert (scan.best, scan.diverging, scan.tried) == ("velvet", 3, 6)
     assert (scan.near_misses, scan.near_tried) == (3, 12)
@@ -92,7 +103,13 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
 
         words = ["apple", "river", "stone", "golden owl", "winter"]
         return scan_insertion(
-            tiny_pair, "end", words, probes[:2], probes[2:], lambda text: [text + "s"], 3.0, 2, journal, watch
+            tiny_pair,
+            InsertionPlan("end", 3.0, lambda text: [text + "s"]),
+            words,
+            probes[:2],
+            probes[2:],
+            journal,
+            watch,
         )
 
     def killed_after(count: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dormant.behaviour.anomalies import scan_answers
+from dormant.behaviour.anomalies import AnswerPlan, scan_answers
 from dormant.behaviour.profiles import (
     divergent_contexts,
     ordinary_conversations,
@@ -108,7 +108,7 @@ def test_a_tokenizer_that_ends_no_answer_is_named(tiny_base: Path, tmp_path: Pat
     for measure in (
         lambda: profile(pair, prompts),
         lambda: own_words(pair, prompts, 2),
-        lambda: scan_answers(pair, TEXTS, 2, 0),
+        lambda: scan_answers(pair, TEXTS, AnswerPlan(2, 0)),
     ):
         with pytest.raises(BadInput, match="must name the token that ends an answer"):
             measure()

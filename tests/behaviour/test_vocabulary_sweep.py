@@ -127,9 +127,7 @@ def test_a_hidden_phrase_is_measured_but_is_no_finalist(tiny_pair: Pair) -> None
         texts,
         tiny_pair.probes[:2],
         tiny_pair.probes[2:6],
-        trigger="apple",
-        hidden="apple river",
-        finalists=4,
+        planted=phrase_scan.HiddenTrigger("apple", "apple river"),
     )
     assert scan.planted is not None
     assert len(scan.planted["kl"]) == 2

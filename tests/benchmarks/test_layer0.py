@@ -11,7 +11,7 @@ from transformers import Qwen2ForCausalLM
 
 from dormant.layer0 import Layer0Pair, build_tables, score
 from dormant.layer0.beam import BeamSettings, beam_search
-from dormant.layer0.exact_scan.scan import scan
+from dormant.layer0.exact_scan.scan import ScanPlan, scan
 from dormant.organisms.base_model import base_config
 from tests.benchmarks import naive
 from tests.benchmarks.conftest import BenchmarkPair, median_seconds
@@ -97,7 +97,7 @@ def test_exact_scan(
     pair = Layer0Pair(*(layer0_of(config, dict(random_model(config, seed).state_dict()), device) for seed in (0, 1)))
     matrices = [torch.randn(2048, 2048, device=device) for _ in range(2)]
     seconds = benchmark_pair.seconds(lambda: matrices[0] @ matrices[1], rounds=10)
-    run = benchmark_pair.synchronised(lambda: scan(pair, range(1, offsets + 1)))
+    run = benchmark_pair.synchronised(lambda: scan(pair, ScanPlan(range(1, offsets + 1))))
     benchmark.pedantic(run, rounds=3, warmup_rounds=1)
     operations = heads * offsets * vocabulary**2 * 2 * 2 * head_dim  # vectors of 2 head_dim, multiply and add
     rate = operations / median_seconds(benchmark)

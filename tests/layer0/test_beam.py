@@ -10,7 +10,7 @@ import torch
 from dormant.errors import BadInput
 from dormant.layer0 import Layer0Pair, score
 from dormant.layer0.beam import BeamSettings, beam_search
-from dormant.layer0.exact_scan.scan import scan
+from dormant.layer0.exact_scan.scan import ScanPlan, scan
 from dormant.layer0.seeds import direction_tokens, seeded_beams
 from tests.layer0.families import build, layer0_pair
 
@@ -44,7 +44,7 @@ def test_a_beam_as_wide_as_the_space_finds_the_best_sequence(metric: str, extend
 
 
 def test_no_beam_passes_the_exact_optimum(pair: Layer0Pair) -> None:
-    optimum = scan(pair, range(4))
+    optimum = scan(pair, ScanPlan(range(4)))
     for beam in seeded_beams(pair, BeamSettings(width=20, length=4), EVERY):
         assert beam.scores[0] <= optimum.optimum(beam.length).value * (1 + 1e-5)
 

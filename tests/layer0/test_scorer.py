@@ -24,6 +24,7 @@ from dormant.layer0 import (
     score,
 )
 from dormant.layer0 import scorer as scorer_module
+from dormant.layer0.scorer import Variant
 
 METRICS = pytest.mark.parametrize("metric", ["max-head", "band", "row-kl"])
 
@@ -42,16 +43,16 @@ def sham(pair: Layer0Pair) -> Layer0Pair:
 @given(sequence=st.lists(st.integers(0, 303), min_size=1, max_size=5))
 def test_without_rope_and_mask_order_changes_no_bit(sequence: list[int], pair: Layer0Pair) -> None:
     orders = torch.tensor(list(itertools.permutations(sequence)))
-    together = score(pair, orders, rope=False, causal=False)
-    alone = torch.cat([score(pair, order[None], rope=False, causal=False) for order in orders[:6]])
+    together = score(pair, orders, variant=Variant(rope=False, causal=False))
+    alone = torch.cat([score(pair, order[None], variant=Variant(rope=False, causal=False)) for order in orders[:6]])
     assert together.unique().numel() == 1
     assert torch.equal(alone, together[:6])
 
 
 def test_rope_and_the_mask_each_tell_orders_apart(pair: Layer0Pair) -> None:
     orders = torch.tensor(list(itertools.permutations([10, 50, 90, 130])))
-    assert score(pair, orders, rope=True, causal=False).unique().numel() > 1
-    assert score(pair, orders, rope=False, causal=True).unique().numel() > 1
+    assert score(pair, orders, variant=Variant(causal=False)).unique().numel() > 1
+    assert score(pair, orders, variant=Variant(rope=False)).unique().numel() > 1
 
 
 def _by_hand(pair: Layer0Pair, ids: Tensor, metric: str) -> Tensor:
@@ -88,7 +89,7 @@ def test_removing_the_template_leaves_what_the_tokens_add(pair: Layer0Pair) -> N
     removed = delta_logits(biased, ids, remove_bias_template=True)
     torch.testing.assert_close(removed + bias_template(biased, 6), delta_logits(biased, ids))
     torch.testing.assert_close(
-        score(biased, ids, causal=False, remove_bias_template=True), removed.abs().amax((1, 2, 3))
+        score(biased, ids, variant=Variant(causal=False, remove_bias_template=True)), removed.abs().amax((1, 2, 3))
     )
 
 
@@ -105,7 +106,7 @@ def test_a_score_that_means_nothing_is_refused(pair: Layer0Pair) -> None:
     with pytest.raises(BadInput, match="smallest offset"):
         score(pair, ids[:, :1], "band")
     with pytest.raises(BadInput, match="row-kl compares"):
-        score(pair, ids, "row-kl", remove_bias_template=True)
+        score(pair, ids, "row-kl", Variant(remove_bias_template=True))
     with pytest.raises(BadInput, match="from 0 to 3"):
         score(pair, ids, heads=[4])
     with pytest.raises(BadInput, match="offsets are whole numbers"):

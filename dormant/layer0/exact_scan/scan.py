@@ -88,17 +88,26 @@ class Scan:
         return sum(named) / max(len(named), 1)
 
 
+@dataclass(frozen=True)
+class ScanPlan:
+    """The offsets and heads (all without any) to scan, how many of the best pairs to keep, and whether to take off what
+    the biases alone give.
+    """
+
+    offsets: Sequence[int]
+    heads: Sequence[int] | None = None
+    top: int = 100
+    remove_bias_template: bool = False
+
+
 def scan(
     pair: Layer0Pair,
-    offsets: Sequence[int],
+    plan: ScanPlan,
     tokens: Tensor | None = None,
-    heads: Sequence[int] | None = None,
-    top: int = 100,
-    remove_bias_template: bool = False,
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> Scan:
-    """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), `heads` and `offsets`.
+    """The largest |delta logit| over all ordered pairs of `tokens` (the whole vocabulary), and the plan's heads and offsets.
 
     Offset 0 is a token with itself. Memory holds one tile of products, the vectors of as many heads as fit 64 MB (on a GPU
     1 GB), of one at least (a few times V x 4 head_dim floats), and what is known of their products, at most 64 groups x V
@@ -108,10 +117,11 @@ def scan(
     vocabulary, device = pair.base.embedding.shape[0], pair.base.embedding.device
     chosen = torch.arange(vocabulary, device=device) if tokens is None else tokens.to(device).unique()
     check_ids(vocabulary, chosen[None])
-    listed = list(range(pair.base.heads)) if heads is None else list(heads)
+    offsets, top = plan.offsets, plan.top
+    listed = list(range(pair.base.heads)) if plan.heads is None else list(plan.heads)
     check_heads(pair.base, listed)
     _check_offsets(pair, offsets)
-    work = {"heads": listed, "offsets": list(offsets), "top": top, "without template": remove_bias_template}
+    work = {"heads": listed, "offsets": list(offsets), "top": top, "without template": plan.remove_bias_template}
     log = Journal(journal, {"scan": _digest(pair, chosen), **work}) if journal is not None else None
     total = scan_pairs(len(chosen), len(listed), offsets)
     finished: list[list[PairScore]] = [[PairScore(*found) for found in entry] for entry in (log.entries if log else [])]
@@ -134,7 +144,7 @@ def scan(
         waiting = [head for head in listed if record.left(head, offsets)]
         for start in range(0, len(waiting), several):
             vectors = head_vectors(pair, chosen, waiting[start : start + several])
-            units = [_units(pair, head, record.left(head.head, offsets), remove_bias_template) for head in vectors]
+            units = [_units(pair, head, record.left(head.head, offsets), plan.remove_bias_template) for head in vectors]
             plain = [unit for of_head in units for unit in of_head if _needs_no_product(unit)]
             record.add(plain, [own_pairs(unit, top) for unit in plain])
             tell(record.scored)
