@@ -20,7 +20,7 @@ from dormant.pictures.canvas import png_bytes
 from dormant.pictures.throughput import throughput_trend
 from dormant.report.provenance import git_commit, package_version
 
-RECORD = "throughput.json"
+THROUGHPUT_FILE = "throughput.json"
 KEPT_RUNS = 100
 
 
@@ -185,7 +185,7 @@ def write_allure_metrics(run: BenchmarkRun, results: Path) -> Path:
 
 def record_path(folder: Path, device: str) -> Path:
     """The path of a device's record: the device's name in lower case, with dashes for other characters."""
-    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / RECORD
+    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / THROUGHPUT_FILE
 
 
 def _timestamp(date: str) -> int:

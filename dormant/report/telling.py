@@ -20,6 +20,7 @@ class Telling:
     twins: int = 0
 
     def __str__(self) -> str:
+        """The count as the table shows it."""
         return f"{self.separated} of {self.compared}" if self.compared else "-"
 
     @property
