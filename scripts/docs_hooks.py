@@ -47,8 +47,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what is drawn from the repository's data."""
     for name, text in (("floors", floors), ("calibration", calibration), ("reference", reference)):
-        if f"{{{{ {name} }}}}" in markdown:
-            markdown = markdown.replace(f"{{{{ {name} }}}}", text())
+        mark = f"<!-- drawn: {name} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, text())
     return markdown
 
 
