@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-GAP = 2  # columns between two columns
+COLUMN_GAP = 2  # columns between two columns
 PROSE = 120  # columns of help texts where no terminal sets them
 UNBOUNDED = 100_000  # columns: rich wants a number, and nothing printed is as wide
 
@@ -50,14 +50,16 @@ class Table(rich_table.Table):
         """Columns by their heads, under a title."""
         super().__init__(
             *heads, title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False,
-            padding=(0, GAP - 1, 0, 0),
+            padding=(0, COLUMN_GAP - 1, 0, 0),
         )  # fmt: skip
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the columns out for the console's width."""
         texts = [[_plain(column.header), *map(_plain, column.cells)] for column in self.columns]
         natural = [max(map(text_width, column)) for column in texts]
-        widths = fitted_widths(natural, list(map(longest_word, texts)), options.max_width - GAP * (len(texts) - 1))
+        widths = fitted_widths(
+            natural, list(map(longest_word, texts)), options.max_width - COLUMN_GAP * (len(texts) - 1)
+        )
         if widths is None:
             yield from self._lists(texts)
             return

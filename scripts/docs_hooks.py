@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS_FILE = ROOT / "tests" / "floors.toml"
 CALIBRATION = ROOT / "reports" / "calibration"
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
-BOX_WIDTH, BOX_HEIGHT, GAP = 680, 30, 8  # of the diagram, in pixels
+BOX_WIDTH, BOX_HEIGHT, BOX_SPACE = 680, 30, 8  # of the diagram, in pixels
 
 
 class Shapes(Extension):
@@ -47,8 +47,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what is drawn from the repository's data."""
     for name, text in (("floors", floors), ("calibration", calibration), ("reference", reference)):
-        if f"{{{{ {name} }}}}" in markdown:
-            markdown = markdown.replace(f"{{{{ {name} }}}}", text())
+        mark = f"<!-- drawn: {name} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, text())
     return markdown
 
 
@@ -85,13 +86,13 @@ def floors() -> str:
     boxes = []
     for number, floor in enumerate(read_floors(), 1):
         rows.append(f"| {number} | {', '.join(f'`{name}`' for name in floor['names'])} | {floor['purpose']} |")
-        top, names = (number - 1) * (BOX_HEIGHT + GAP), html.escape(" · ".join(floor["names"]))
+        top, names = (number - 1) * (BOX_HEIGHT + BOX_SPACE), html.escape(" · ".join(floor["names"]))
         boxes.append(
             f'<rect x="1" y="{top + 1}" width="{BOX_WIDTH - 2}" height="{BOX_HEIGHT}" rx="5" fill="none" '
             f'stroke="currentColor" stroke-opacity="0.5"/>'
             f'<text x="{BOX_WIDTH // 2}" y="{top + 21}" text-anchor="middle" fill="currentColor">{names}</text>'
         )
-    height = len(boxes) * (BOX_HEIGHT + GAP)
+    height = len(boxes) * (BOX_HEIGHT + BOX_SPACE)
     drawn = (
         f'<svg viewBox="0 0 {BOX_WIDTH} {height}" role="img" aria-label="The floors, each importing only from those '
         f'above it" style="max-width:{BOX_WIDTH}px;font-size:14px">{"".join(boxes)}</svg>'

@@ -179,7 +179,7 @@ def write_allure_metrics(run: BenchmarkRun, results: Path) -> Path:
 
 
 def record_path(folder: Path, device: str) -> Path:
-    """Where a device's record lies; the device's name in lower case, with dashes for everything odd."""
+    """The path of a device's record: the device's name in lower case, with dashes for other characters."""
     return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / THROUGHPUT_FILE
 
 
