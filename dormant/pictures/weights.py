@@ -13,7 +13,7 @@ from dormant.pictures.canvas import BLUE, GREY, ORANGE, SKY, VERMILION, legend_b
 from dormant.pictures.directions import token_list
 from dormant.weights.delta_report import DeltaReport, TokenReadout
 
-LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
+LAYER = re.compile(r"^(?:model\.)?layers\.(\d+)\.(.+)$")
 
 
 def layer_profile(

@@ -14,7 +14,7 @@ from dormant.weights.rounding_noise import noise_edge
 
 DIRECTIONS = 16  # leading singular values kept, as many as the published figures have
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+LAYER = re.compile(r"^(?:model\.)?layers\.(\d+)\.")  # of the language model alone: see `prefixes.common_name`
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ class Matched:
 def survey_checkpoint(reference: str | Path) -> tuple[Checkpoint, tuple[str, ...]]:
     """A checkpoint with whatever can be read of its weights, and a sentence for each fault.
 
-    Names are the common ones (see `prefixes`). Unlike `open_checkpoint` it asks for neither tokenizer nor agreement with config.json. Raises BadInput where there is
-    nothing to read.
+    Names are the common ones (see `prefixes`). Unlike `open_checkpoint` it asks for neither tokenizer nor agreement with
+    config.json. Raises BadInput where there is nothing to read.
     """
     location = locate(reference)
     catalogue, faults = survey_catalogue(location)
