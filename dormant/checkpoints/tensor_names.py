@@ -7,7 +7,7 @@ import re
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
-_IN_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.(.+)$")
+_IN_LAYER = re.compile(r"^(?:model\.)?layers\.(\d+)\.(.+)$")  # of the language model alone: see `prefixes.common_name`
 
 
 def layer_of(name: str) -> int | None:

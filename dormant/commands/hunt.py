@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from dormant.commands.options import (
     NO,
@@ -26,6 +25,7 @@ from dormant.commands.options import (
     write_json,
 )
 from dormant.errors import BadInput
+from dormant.terminal import console, show
 
 
 def hunt(
@@ -40,7 +40,7 @@ def hunt(
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Hunt for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
+    """Search for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
     The payload comes first: every first token of the vocabulary is forced, and what the dormant model alone finishes is
     suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the payload is;
@@ -54,21 +54,18 @@ def hunt(
     from dormant.hunt.settings import HuntSettings
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
-    console, quiet = Console(), Console(stderr=True)
-    with stopping(f"the same command goes on from {out}"), quiet.status("parent") as status:
+    with stopping(f"the same command goes on from {out}"), console(stderr=True).status("parent") as status:
 
         def progress(done: int, total: int, remark: str) -> None:
             status.update(remark)
 
         found = run_hunt(pair, out, HuntSettings().within(budget), seed, progress)
     page = write_page(found, pair, out)
-    console.print(f"{found.verdict}: {found.reason}", markup=False, highlight=False, soft_wrap=True)
-    for step in found.steps:
-        console.print(f"  {step}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"{found.evaluations:,} strings, {found.seconds / 60:.1f} minutes; {page}", markup=False, soft_wrap=True
-    )
     write_json(json_file, {"pair": pair.name, **asdict(found)})
+    show(f"{found.verdict}: {found.reason}")
+    for step in found.steps:
+        show(f"  {step}")
+    show(f"{found.evaluations:,} strings, {found.seconds / 60:.1f} minutes; {page}")
     if found.verdict is not HuntVerdict.BACKDOORED:
         raise typer.Exit(NO)
 
@@ -124,5 +121,5 @@ def calibrate(
             (results / f"{name}.png").write_bytes(png_bytes(figure))
     except OSError as error:
         raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
-    Console().print(page.split("\n## ")[0], markup=False, highlight=False, soft_wrap=True)
-    Console().print(f"{len(outcomes)} of {len(subjects)} subjects; {results / 'README.md'}", soft_wrap=True)
+    show(page.split("\n## ")[0])
+    show(f"{len(outcomes)} of {len(subjects)} subjects; {results / 'README.md'}")

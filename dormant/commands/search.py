@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from dormant.commands.options import (
     NO,
@@ -27,6 +25,7 @@ from dormant.commands.options import (
 )
 from dormant.errors import BadInput
 from dormant.progress import progress_bar
+from dormant.terminal import Table, show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +155,7 @@ def _strings(report: SearchReport, rival: float) -> list[dict[str, Any]]:
 
 
 def _show(reports: list[SearchReport], found: list[dict[str, Any]], objective: str) -> None:
-    report, console = reports[0], Console()
+    report = reports[0]
     table = Table("found", "value", "gain", "on unseen probes", "random search", title=f"{objective}, {report.unit}")
     for entry in found:
         verdict = "keeps it" if entry["transfers"] else "artefact"
@@ -164,15 +163,15 @@ def _show(reports: list[SearchReport], found: list[dict[str, Any]], objective: s
             repr(entry["text"]), f"{entry['value']:.4g}", f"{entry['gain']:.4g}",
             f"{entry['held_out_gain']:.4g} ({verdict})", f"{entry['random_search']:.4g}",
         )  # fmt: skip
-    console.print(table)
-    console.print(f"without any candidate: {report.empty:.4g} {report.unit}")
+    show(table)
+    show(f"without any candidate: {report.empty:.4g} {report.unit}")
     if report.planted is not None:
-        console.print(f"the planted trigger: {report.planted.value:.4g} {report.unit}")
+        show(f"the planted trigger: {report.planted.value:.4g} {report.unit}")
     for other in reports[1:]:
         best = max(run.value for run in other.searches)
-        console.print(f"the same search on the control: {best:.4g} {report.unit}")
-    console.print(f"{sum(run.evaluations for run in report.searches)} candidates", highlight=False)
-    console.print(_ending(found, controlled=len(reports) > 1), highlight=False)
+        show(f"the same search on the control: {best:.4g} {report.unit}")
+    show(f"{sum(run.evaluations for run in report.searches)} candidates")
+    show(_ending(found, controlled=len(reports) > 1))
 
 
 def _ending(found: list[dict[str, Any]], controlled: bool) -> str:

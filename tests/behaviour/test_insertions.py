@@ -98,7 +98,7 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
     journal, probes, measured, seen = tmp_path / "scan.jsonl", tiny_pair.probes[:5], insertions._effects, []
 
     def scan(journal: Path | None = None) -> insertions.InsertionScan:
-        def watch(done: int, total: int) -> None:
+        def watch(done: int, total: int, remark: str = "") -> None:
             seen.append((done, total))
 
         words = ["apple", "river", "stone", "golden owl", "winter"]

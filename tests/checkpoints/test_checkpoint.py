@@ -105,10 +105,6 @@ def _enlarge_tokenizer(folder: Path) -> None:
     build_tokenizer(words * 2, vocabulary=400).save_pretrained(folder)
 
 
-def _drop_template(folder: Path) -> None:
-    (folder / "chat_template.jinja").unlink()
-
-
 def _drop_tokenizer(folder: Path) -> None:
     for file in folder.glob("tokenizer*"):
         file.unlink()
@@ -147,7 +143,6 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "tokenizer missing": (_drop_tokenizer, "must hold a tokenizer"),
     "tokenizer unreadable": (lambda f: (f / "tokenizer.json").write_text("{}"), "must hold a tokenizer"),
     "tokenizer too large": (_enlarge_tokenizer, "embedding's 304 rows; got id 399"),
-    "template missing": (_drop_template, "one chat template; got none"),
 }
 
 

@@ -1,0 +1,184 @@
+"""Pairs as people have them: what opens, with which note, and that the models answer as transformers has them answer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from dormant.checkpoints.checkpoint import open_checkpoint
+from dormant.checkpoints.configuration import compare_settings
+from dormant.errors import BadInput
+from dormant.inference.delta_scaling import block_scales, modified_tensors, patched_weights
+from dormant.pairs import open_pair
+from dormant.prompts.probes import Prompter
+from dormant.weights.measure import compare_checkpoints
+from dormant.weights.parents import rank_parents
+from tests.checkpoints import situations as made
+from tests.checkpoints.situations import copied
+
+IDS = torch.tensor([[1, 5, 9, 200, 17]])
+
+# base's edits, dormant's edits, what the note says
+PAIRS: dict[str, tuple[tuple[made.Edit, ...], tuple[made.Edit, ...], str]] = {
+    "compiled": ((), (made.renamed("_orig_mod.{}".format),), r"27 names have '_orig_mod\.'"),
+    "module of a trainer": ((), (made.renamed("module.{}".format),), r"27 names have 'module\.'"),
+    "bare": ((), (made.renamed(lambda name: name.removeprefix("model.")),), r"26 names lack the usual 'model\.'"),
+    "both wrapped": ((made.renamed("_orig_mod.{}".format),), (made.renamed("language_model.{}".format),), "_orig_mod"),
+    "rotary buffers": ((made.tensors(made.rotary_buffers),), (), r"2 stored rotary buffers .* left aside"),
+    "vision tower": ((), (made.tensors(made.vision_tower),), r"1 tensors of vision, .* left aside"),
+    "tied, and a copy": ((made.tied(None),), (made.tied(1.0),), "stores a copy of its tied embedding"),
+    "tied, and its own": ((made.tied(None),), (made.tied(1.5),), "ties its head .* has a head of its own"),
+    "its own, and tied": ((made.tied(1.5),), (made.tied(None),), "ties its head .* has a head of its own"),
+    "dormant padded": ((), (made.padded(320),), "share 304 rows of embedding and head"),
+    "base padded": ((made.padded(320),), (), "share 304 rows of embedding and head"),
+    "an added token": ((), (made.added_token,), r"only the tokenizer of .* has '\[PAD\]' \(id 300\)"),
+    "another rope": (
+        (),
+        (made.other_rope(1e4),),
+        r"rope_parameters\.rope_theta 1000000\.0 and 10000\.0 \(config\.json\)",
+    ),
+    "other activation": ((), (made.config(hidden_act="gelu"),), "hidden_act silu and gelu"),
+    "other epsilon": ((), (made.config(rms_norm_eps=1e-2),), "rms_norm_eps 1e-06 and 0.01"),
+    "float16": ((made.stored_as(torch.float16),), (), "rounding is part of the delta"),
+    "no template of the base": ((made.template(None),), (), "has no chat template: that of .* serves both"),
+    "no template of the dormant": ((), (made.template(None),), "has no chat template: that of .* serves both"),
+    "text files with marks": ((made.marked,), (), ""),
+    "named templates": ((made.named_templates("default", "tool_use"),), (), ""),
+}
+
+
+# Plain transformers fills names that it does not know with random values, and reads no byte-order marks.
+UNREADABLE = ("compiled", "module of a trainer", "both wrapped", "vision tower", "text files with marks")
+
+
+def _plain_logits(folder: Path, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    logits: torch.Tensor = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)(IDS).logits
+    return logits
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_pair_as_people_have_it_opens_runs_and_is_told_apart(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path, kind: str
+) -> None:
+    base_edits, dormant_edits, sentence = PAIRS[kind]
+    base = copied(tiny_base, tmp_path / "base", *base_edits)
+    dormant = copied(tiny_dormant, tmp_path / "dormant", *dormant_edits)
+    pair = open_pair(kind, base, dormant, device="cpu")
+    if sentence:
+        assert len(pair.notes) <= 2
+        assert any(re.search(sentence, note) for note in pair.notes)
+    else:
+        assert pair.notes == ()
+    for checkpoint, model in ((base, pair.models.base()), (dormant, pair.models.dormant())):
+        logits = model(IDS).logits
+        assert logits.shape[-1] == 304
+        if kind not in UNREADABLE:
+            assert torch.allclose(logits, _plain_logits(checkpoint)[..., :304], atol=1e-5)
+    changed = modified_tensors(pair)
+    assert set(pair.delta_report.modified) == set(changed)
+    assert {name for name in changed if "lm_head" not in name} == {
+        name for name in modified_tensors(open_pair("plain", tiny_base, tiny_dormant, device="cpu"))
+    }
+    with patched_weights(pair, block_scales(pair, 0)) as restored:
+        close = torch.allclose(restored(IDS).logits, pair.models.base()(IDS).logits, atol=1e-4)
+        assert close == (not pair.setting_differences)
+    assert rank_parents(dormant, [base])[0].is_parent
+    report = compare_checkpoints(base, dormant)
+    assert (report.faults, report.modified) == ((), pair.delta_report.modified)
+    assert Prompter(pair.base.tokenizer).generation_prompt == Prompter(pair.dormant.tokenizer).generation_prompt
+
+
+@pytest.mark.parametrize("kind", ["compiled", "both wrapped", "vision tower"])
+def test_names_that_transformers_does_not_know_give_the_same_logits(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path, kind: str
+) -> None:
+    dormant = copied(tiny_dormant, tmp_path / "dormant", *PAIRS[kind][1])
+    pair = open_pair(kind, tiny_base, dormant, device="cpu")
+    assert torch.equal(pair.models.dormant()(IDS).logits, _plain_logits(tiny_dormant))
+    assert compare_checkpoints(tiny_base, dormant).n_layers == 2
+
+
+def test_a_vision_layer_is_no_layer_of_the_text_model(tiny_base: Path, tmp_path: Path) -> None:
+    wrapped = [copied(tiny_base, tmp_path / name, made.tensors(made.vision_tower)) for name in ("one", "other")]
+    report = compare_checkpoints(*wrapped)
+    assert report.modified == ("model.vision_tower.layers.0.self_attn.q_proj.weight",)
+    assert report.layers("q_proj")[0] is report.tensors["model.layers.0.self_attn.q_proj.weight"]
+
+
+def test_equal_values_in_two_dtypes_are_no_change(tiny_base: Path, tmp_path: Path) -> None:
+    wide = copied(tiny_base, tmp_path / "wide", made.stored_as(torch.float32))
+    for base, dormant in ((tiny_base, wide), (wide, tiny_base)):
+        report = compare_checkpoints(base, dormant)
+        assert (report.modified, report.total_norm) == ((), 0.0)
+        assert "27 of them are equal in value" in report.note
+        assert modified_tensors(open_pair("wide", base, dormant, device="cpu")) == ()
+    nudged = copied(wide, tmp_path / "fine", made.tensors(lambda t: {k: v * (1 + 1e-4) for k, v in t.items()}))
+    report = compare_checkpoints(nudged, copied(nudged, tmp_path / "rounded", made.stored_as(torch.bfloat16)))
+    assert report.modified == ()
+    assert "equal up to rounding, which adds a norm of" in report.note
+
+
+SETTINGS: dict[str, tuple[made.Edit, str]] = {
+    "rope": (made.other_rope(1e4), "rope_parameters.rope_theta"),
+    "scaled rope": (
+        made.config(rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e6}),
+        "rope_parameters.factor",
+    ),
+    "window": (
+        made.config(sliding_window=4, use_sliding_window=True, layer_types=["sliding_attention"] * 2),
+        "sliding_window",
+    ),
+    "heads": (made.config(num_attention_heads=2, num_key_value_heads=1), "num_attention_heads"),
+    "end of answers": (made.config("generation_config.json", eos_token_id=1), "eos_token_id"),
+    "penalty": (made.config("generation_config.json", repetition_penalty=1.2), "repetition_penalty"),
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_that_change_what_is_computed_are_named_and_change_the_fingerprint(
+    tiny_base: Path, tmp_path: Path, kind: str
+) -> None:
+    edit, key = SETTINGS[kind]
+    other = open_checkpoint(copied(tiny_base, tmp_path / "other", edit))
+    base = open_checkpoint(tiny_base)
+    assert key in [difference.key for difference in compare_settings(base.settings, other.settings)]
+    assert base.fingerprint != other.fingerprint
+    assert base.contents == other.contents
+    pairs = [open_pair("p", tiny_base, folder, device="cpu") for folder in (tiny_base, other.location)]
+    assert pairs[0].fingerprint != pairs[1].fingerprint
+    assert any(key in note for note in pairs[1].notes)
+
+
+def test_settings_without_effect_are_no_difference(tiny_base: Path, tmp_path: Path) -> None:
+    edits = made.config(transformers_version="4.0", use_cache=False, torch_dtype="float32", max_position_embeddings=99)
+    other = copied(tiny_base, tmp_path / "other", edits, made.config("generation_config.json", temperature=0.5))
+    assert open_checkpoint(tiny_base).fingerprint == open_checkpoint(other).fingerprint
+
+
+def test_templates_that_refuse_the_same_turns_count_as_alike(tiny_base: Path, tmp_path: Path) -> None:
+    base = copied(tiny_base, tmp_path / "base", made.template(made.NO_SYSTEM))
+    dormant = copied(tiny_base, tmp_path / "dormant", made.template("{#- a comment -#}" + made.NO_SYSTEM))
+    assert "differ in text but give the same prompts" in open_pair("p", base, dormant, device="cpu").notes[0]
+
+
+def test_what_needs_a_template_says_so_and_the_rest_runs_without(tiny_base: Path, tmp_path: Path) -> None:
+    bare = copied(tiny_base, tmp_path / "bare", made.template(None))
+    pair = open_pair("bare", bare, bare, device="cpu")
+    assert pair.delta_report.modified == ()
+    with pytest.raises(BadInput, match="one chat template; got none"):
+        _ = pair.base.chat_template
+    odd = copied(tiny_base, tmp_path / "odd", made.named_templates("rag", "tool_use"))
+    with pytest.raises(BadInput, match="must be named 'default'; got rag, tool_use"):
+        open_checkpoint(odd)
+
+
+def test_a_token_that_takes_anothers_id_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    one, other = (copied(tiny_base, tmp_path / name, made.added_token) for name in ("one", "other"))
+    file = other / "tokenizer.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("[PAD]", "[END]"), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"same ids; got ids"):
+        open_pair("p", one, other, device="cpu")
