@@ -17,7 +17,11 @@ from dormant.progress import Report
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import SLOT, OpenPrompt, Probe, Prompter
 
-ROLES = ("slot", "start", "system")  # the probe's own slot, the start of the user's turn, the end of the system turn
+SWEPT_ROLES = (
+    "slot",
+    "start",
+    "system",
+)  # the probe's own slot, the start of the user's turn, the end of the system turn
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def possible_roles(conversations: Conversations, roles: Sequence[str]) -> tuple[
 
 def open_role(conversations: Conversations, probe: Probe, role: str) -> OpenPrompt:
     """The probe with its slot in a role: where it is, at the "start" of the user's turn, or at the "system" turn's end."""
-    if role not in ROLES:
-        raise BadInput(f"a role is one of {', '.join(ROLES)}; got {role!r} at the sweep; name one of them")
+    if role not in SWEPT_ROLES:
+        raise BadInput(f"a role is one of {', '.join(SWEPT_ROLES)}; got {role!r} at the sweep; name one of them")
     if role == "system":
         return conversations.open_system(probe.fill(""))
     return conversations.prompter.open(probe if role == "slot" else Probe(f"{SLOT} {probe.fill('')}"))
@@ -78,7 +82,7 @@ def sweep_vocabulary(
     pair: Pair,
     searched: Sequence[Probe],
     held_out: Sequence[Probe],
-    roles: Sequence[str] = ROLES,
+    roles: Sequence[str] = SWEPT_ROLES,
     finalists: int = FINALISTS,
     journal: Path | None = None,
     progress: Report | None = None,

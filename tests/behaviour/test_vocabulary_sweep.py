@@ -28,7 +28,7 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
         role: conversations.tokenizer.decode(
             list(vocabulary_sweep.open_role(conversations, probe, role).close((70, 71)).ids)
         )
-        for role in vocabulary_sweep.ROLES
+        for role in vocabulary_sweep.SWEPT_ROLES
     }
     token = conversations.tokenizer.decode([70, 71])
     assert f"user\n{token} {probe.fill('')}" in texts["start"]
@@ -40,11 +40,14 @@ def test_roles_put_the_token_where_they_say(tiny_pair: Pair) -> None:
 
 def test_a_template_without_a_system_turn_has_the_other_roles() -> None:
     tokenizer = build_tokenizer()
-    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.ROLES) == vocabulary_sweep.ROLES
+    assert (
+        vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.SWEPT_ROLES)
+        == vocabulary_sweep.SWEPT_ROLES
+    )
     tokenizer.chat_template = (
         "{% for message in messages %}{{ message['role'][:4] }}: {{ messages[-1]['content'] }}{% endfor %}"
     )
-    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.ROLES) == ("slot", "start")
+    assert vocabulary_sweep.possible_roles(Conversations(tokenizer), vocabulary_sweep.SWEPT_ROLES) == ("slot", "start")
 
 
 def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) -> None:
