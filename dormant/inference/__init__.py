@@ -1,0 +1,1 @@
+"""Running models: batches, likelihoods, generation, caches and objectives."""

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from dormant.inference.prefix_cache import Prefix
 
-FAMILIES = ("qwen2", "llama", "mistral")  # one arithmetic: RMSNorm, RoPE by halves, grouped queries, gated SiLU
+DECODED_FAMILIES = ("qwen2", "llama", "mistral")  # one arithmetic: RMSNorm, RoPE by halves, grouped queries, gated SiLU
 FUSED = 300_000_000  # below so many parameters joined copies of the weights cost little and save many small products
 
 
@@ -42,7 +42,7 @@ def can_decode(model: PreTrainedModel) -> bool:
     config = model.config
     windows = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
-        config.model_type in FAMILIES
+        config.model_type in DECODED_FAMILIES
         and getattr(config, "hidden_act", "") == "silu"
         and windows == {"full_attention"}
         and (getattr(config, "sliding_window", None) is None or config.model_type != "mistral")
