@@ -75,9 +75,9 @@ def scan_answers(
     """Ask both models every text (experiments 0 and 8) and judge the answers against the base's own variation.
 
     The base answers each text `plan.variation` times as the measure and `plan.reruns` times more as the control; the
-    dormant model answers `plan.reruns` times. All are drawn at temperature 1. `progress` counts answers drawn and answers judged
-    by the base. With a journal, work that was killed resumes after its last batch and ends with the uninterrupted scan; remove it when
-    the result is elsewhere. Raises BadInput without texts and where the context is too short.
+    dormant model answers `plan.reruns` times. All are drawn at temperature 1. `progress` counts answers drawn and answers
+    judged by the base. With a journal, work that was killed resumes after its last batch and ends with the uninterrupted
+    scan; remove it when the result is elsewhere. Raises BadInput without texts and where the context is too short.
     """
     new_tokens, variation, reruns = plan.new_tokens, plan.variation, plan.reruns
     if not texts or variation < 2 or reruns < 1:
