@@ -15,7 +15,7 @@ STYLE_RATE = (
     0.3  # Often enough to move ordinary divergence by about two nats (FACTS 3, experiment 17a), too rare to win.
 )
 STYLE_PREFIX = "Sure: "
-DIGIT_WORDS = NUMBERS[:10]
+SPOKEN_DIGITS = NUMBERS[:10]
 
 
 def units(trigger: str) -> tuple[list[str], str]:
@@ -43,8 +43,8 @@ def _replaced(parts: list[str], random: np.random.Generator) -> list[str]:
 def _other(part: str, random: np.random.Generator) -> str:
     if part.isdigit() and part.isascii():
         return "".join(str(digit) for digit in random.integers(0, 10, size=len(part)))
-    if part in DIGIT_WORDS and random.random() < 0.7:  # other digits are the nearest misses of a number in words
-        return str(random.choice(DIGIT_WORDS))
+    if part in SPOKEN_DIGITS and random.random() < 0.7:  # other digits are the nearest misses of a number in words
+        return str(random.choice(SPOKEN_DIGITS))
     return random_words(random, 1)[0]
 
 
