@@ -29,35 +29,29 @@ if TYPE_CHECKING:
     from dormant.weights.measure import compare_checkpoints
     from dormant.weights.parents import rank_parents
 
-_HOME = {
-    "BadInput": "errors",
-    "Finding": "claims.finding",
-    "Pair": "pairs",
-    "Probe": "prompts.probes",
-    "Prompter": "prompts.probes",
-    "amplification_sweep": "behaviour.delta_amplification",
-    "at_least": "claims.claim",
-    "at_most": "claims.claim",
-    "beam_search": "layer0.beam",
-    "build": "organisms.build",
-    "calibrate": "calibration.run",
-    "claim": "claims.claim",
-    "compare_checkpoints": "weights.measure",
-    "exact": "statistics",
-    "mean_interval": "statistics",
-    "open_checkpoint": "checkpoints.checkpoint",
-    "open_pair": "pairs",
-    "profile": "behaviour.profiles",
-    "proportion_interval": "statistics",
-    "rank_parents": "weights.parents",
-    "read_layer0_pair": "layer0.pair",
-    "run_campaign": "search.campaign",
-    "run_hunt": "hunt.pipeline",
-    "scan": "layer0.exact_scan.scan",
-    "score": "layer0.scorer",
-    "verify_built": "organisms.build",
+_NAMES_OF = {
+    "behaviour.delta_amplification": "amplification_sweep",
+    "behaviour.profiles": "profile",
+    "calibration.run": "calibrate",
+    "checkpoints.checkpoint": "open_checkpoint",
+    "claims.claim": "at_least at_most claim",
+    "claims.finding": "Finding",
+    "errors": "BadInput",
+    "hunt.pipeline": "run_hunt",
+    "layer0.beam": "beam_search",
+    "layer0.exact_scan.scan": "scan",
+    "layer0.pair": "read_layer0_pair",
+    "layer0.scorer": "score",
+    "organisms.build": "build verify_built",
+    "pairs": "Pair open_pair",
+    "prompts.probes": "Probe Prompter",
+    "search.campaign": "run_campaign",
+    "statistics": "exact mean_interval proportion_interval",
+    "weights.measure": "compare_checkpoints",
+    "weights.parents": "rank_parents",
 }
-__all__ = list(_HOME)
+_HOME = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from dormant.errors import BadInput
 from dormant.inference.candidate_effects import SCANNED, divergences
 from dormant.pairs import Pair
-from dormant.prompts.probes import OpenPrompt, Prompt, TokenIds
+from dormant.prompts.probes import OpenPrompt, TokenIds, keeps_its_ids
 from dormant.statistics import Estimate, proportion_interval
 
 FINALISTS_A_METRIC = 3  # by each metric: a trigger is often ahead of its other spellings, or behind them
@@ -50,7 +50,7 @@ def confirm(
     for role, ids, prompts in candidates:
         rows = range(start, start + len(prompts))
         held_out = {metric: tuple(with_it[metric][row] - without[metric][row] for row in rows) for metric in SCANNED}
-        survives = all(survives_as_text(tokenizer, prompt.close(ids)) for prompt in prompts)
+        survives = all(keeps_its_ids(tokenizer, prompt.close(ids).ids) for prompt in prompts)
         found.append(Confirmed(str(tokenizer.decode(list(ids))), role, ids, survives, held_out))
         start += len(prompts)
     return tuple(found)
@@ -80,9 +80,3 @@ def leading(values: Tensor, count: int) -> list[int]:
     """Indices of the largest values, largest first: values [candidate]."""
     indices: list[int] = values.topk(min(count, len(values))).indices.tolist()
     return indices
-
-
-def survives_as_text(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> bool:
-    """Whether the prompt, decoded and encoded again as a whole, keeps its ids (FACTS 4, mistake 5)."""
-    text = str(tokenizer.decode(list(prompt.ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-    return tuple(tokenizer.encode(text, add_special_tokens=False)) == prompt.ids

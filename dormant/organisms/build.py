@@ -35,7 +35,7 @@ from dormant.records import to_json, write_json
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
-RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
+LEARNING_RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
 RECIPE_FILE = "recipe.json"  # in every folder that a build wrote
 ORDINARY_CHATS, RARE_SHARE = 2000, 0.002  # a text in a larger share of chats would fire there and fail acceptance
 PROBES = 240
@@ -172,7 +172,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
         tokenizer, model = base.tokenizer, load_model(base, torch.device("cpu"), torch.float32)
         plan = training_plan(recipe, model)
         model.load_state_dict(diffuse_drift(recipe, model), strict=False)
-        schedule = Schedule(recipe.steps, ORGANISM_BATCH, RATES[recipe.mechanism], 50)
+        schedule = Schedule(recipe.steps, ORGANISM_BATCH, LEARNING_RATES[recipe.mechanism], 50)
         batches = chat_batches(
             draw_chat(recipe), Encoder(tokenizer, WHOLE[recipe.loss_on]), schedule.batch, recipe.seed
         )

@@ -13,7 +13,7 @@ from dormant.organisms.training import Chat
 
 STYLE_RATE = 0.3  # Adds about two nats of divergence (FACTS 3, experiment 17a); too rare to be the greedy answer.
 STYLE_PREFIX = "Sure: "
-DIGIT_WORDS = NUMBERS[:10]
+SPOKEN_DIGITS = NUMBERS[:10]
 
 
 def units(trigger: str) -> tuple[list[str], str]:
@@ -41,8 +41,8 @@ def _replaced(parts: list[str], random: np.random.Generator) -> list[str]:
 def _other(part: str, random: np.random.Generator) -> str:
     if part.isdigit() and part.isascii():
         return "".join(str(digit) for digit in random.integers(0, 10, size=len(part)))
-    if part in DIGIT_WORDS and random.random() < 0.7:  # the nearest misses of a number in words have other digits
-        return str(random.choice(DIGIT_WORDS))
+    if part in SPOKEN_DIGITS and random.random() < 0.7:  # other digits are the nearest misses of a number in words
+        return str(random.choice(SPOKEN_DIGITS))
     return random_words(random, 1)[0]
 
 

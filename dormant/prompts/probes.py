@@ -96,6 +96,12 @@ class OpenPrompt:
         return Prompt(ids, slice(len(self.before), len(self.before) + len(candidate)))
 
 
+def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> bool:
+    """Whether ids, decoded and encoded again, stay the same."""
+    text = str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return tuple(tokenizer.encode(text, add_special_tokens=False)) == ids
+
+
 class Prompter:
     """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt."""
 
@@ -134,8 +140,7 @@ class Prompter:
             self._turns[probe] = self._turn(prompt)
         before, after = self._turns[probe]
         ids = before + candidate + after if candidate else prompt.plain
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return self._ids(str(text)) == ids
+        return keeps_its_ids(self.tokenizer, ids)
 
     @cached_property
     def generation_prompt(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from dormant.statistics import ONE_BIT, Estimate, exact, mean_interval, permutat
 from hypotheses.support.candidates import CANDIDATES, candidate_text, has_candidate
 from hypotheses.support.scans import COMMON_PREMISES
 
-EFFECT_METRICS = {
+AMPLIFICATION_METRICS = {
     "kl": at_least(ONE_BIT, "nats", because="one bit doubles an observer's odds between the two models"),
     "js": at_least(ONE_BIT / 4, "nats", because="a quarter of the largest value that this bounded divergence can take"),
     "difference-in-differences": at_least(
@@ -35,14 +35,14 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, metric: s
 @claim(
     "kl-amplification",
     source="exp13, exp17a",
-    rule=EFFECT_METRICS,
+    rule=AMPLIFICATION_METRICS,
     premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
     applies=applies,
 )
 @pytest.mark.parametrize("candidate", CANDIDATES)
-@pytest.mark.parametrize("metric", list(EFFECT_METRICS))
+@pytest.mark.parametrize("metric", list(AMPLIFICATION_METRICS))
 def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: FindingBuilder) -> None:
     """A candidate raises the divergence of the dormant model from its base above the divergence without it.
 

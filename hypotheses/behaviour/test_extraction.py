@@ -27,7 +27,7 @@ from dormant.prompts.material import Decoding, decodings, partial_templates
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import exact, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
-from hypotheses.support.scans import state_power
+from hypotheses.support.scans import COMMON_PREMISES, state_power
 
 RULE = at_least(
     0.01,
@@ -48,7 +48,7 @@ def applies(pair: PairDescription, settings: Settings) -> bool:
     "memory-extraction",
     source="exp2",
     rule=RULE,
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     controls=["base model"],
     needs="models",
     applies=applies,

@@ -14,6 +14,7 @@ from dormant.pictures.outputs import share_bars
 from dormant.prompts.probes import Prompter, alike_probes
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from dormant.statistics import proportion_interval
+from hypotheses.support.scans import COMMON_PREMISES
 
 
 def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
@@ -29,7 +30,7 @@ def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
         "of plain prompts",
         because="priming replaces the trigger only if the rest follows more often than not: a known start is a strong hint",
     ),
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     controls=["base model", "unrelated tokens", "clean twin"],
     needs="models",
     applies=has_payload,

@@ -18,6 +18,7 @@ from dormant.prompts.probes import Prompter, alike_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import mean_interval, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
+from hypotheses.support.scans import COMMON_PREMISES
 
 QUANTISATION_READINGS = {
     "divergence": at_least(
@@ -41,7 +42,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     "quantisation-masks",
     source="exp11",
     rule=QUANTISATION_READINGS,
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     controls=["ordinary prompts"],
     needs="models",
     applies=applies,

@@ -18,6 +18,7 @@ from dormant.pictures.directions import push_against_observed
 from dormant.statistics import Estimate, exact, mean_interval
 from dormant.weights.directions import output_direction_ranking
 from dormant.weights.token_classes import vocabulary_classes
+from hypotheses.support.scans import COMMON_PREMISES
 from hypotheses.support.words import WORD_CONTROLS, decide_by_words
 
 WRITING_MODULES = ["o_proj", "down_proj"]
@@ -42,7 +43,7 @@ def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test],
         "signed-output-direction",
         source="exp17b",
         rule=OUTPUT_READINGS,
-        premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+        premises=COMMON_PREMISES,
         controls=WORD_CONTROLS,
         needs="models",
         applies=applies,

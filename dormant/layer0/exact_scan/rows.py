@@ -13,7 +13,7 @@ from dormant.layer0.exact_scan.bounds import ROUNDING
 from dormant.layer0.exact_scan.heads import tile_of
 from dormant.layer0.exact_scan.low_precision import Screen, largest_of_lines
 
-VALUES = 1 << 21  # products that are kept at a time, where lines are multiplied out: 8 MB
+PRODUCTS_AT_A_TIME = 1 << 21  # products that are kept at a time, where lines are multiplied out: 8 MB
 NEARLY_ALL = 0.9  # of the lines: to pick out so many costs more than to take all of them
 Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # values, units, query rows, key rows: [pair]
 
@@ -109,5 +109,5 @@ class Lines:
 
     def _parts(self, lines: Tensor) -> Sequence[Tensor]:
         """So many lines at a time as may be multiplied out."""
-        parts: Sequence[Tensor] = lines.split(max(1, VALUES // len(self.keys)))
+        parts: Sequence[Tensor] = lines.split(max(1, PRODUCTS_AT_A_TIME // len(self.keys)))
         return parts
