@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dormant.organisms.build import build, verify_built
     from dormant.pairs import Pair, open_pair
     from dormant.prompts.probes import Probe, Prompter
-    from dormant.search.campaign import run_campaign
+    from dormant.search.restarts import search_restarts
     from dormant.statistics import exact, mean_interval, proportion_interval
     from dormant.weights.measure import compare_checkpoints
     from dormant.weights.parents import rank_parents
@@ -45,7 +45,7 @@ _NAMES_OF = {
     "organisms.build": "build verify_built",
     "pairs": "Pair open_pair",
     "prompts.probes": "Probe Prompter",
-    "search.campaign": "run_campaign",
+    "search.restarts": "search_restarts",
     "statistics": "exact mean_interval proportion_interval",
     "weights.measure": "compare_checkpoints",
     "weights.parents": "rank_parents",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -181,15 +180,6 @@ def _answers(pair: Pair, model: PreTrainedModel, probes: Sequence[Probe], new_to
         model, [prompter.encode(probe).ids for probe in probes], new_tokens, end_of_turn(prompter.tokenizer)
     )
     return tuple(str(prompter.tokenizer.decode(list(row), skip_special_tokens=True)) for row in rows)
-
-
-def prompts_of_few_lengths(pair: Pair, count: int) -> tuple[Probe, ...]:
-    """`count` of the pair's probes of the most common prompt lengths, in file order: each length is a batch."""
-    prompter = Prompter(pair.base.tokenizer)
-    lengths = [len(prompter.encode(probe).ids) for probe in pair.probes]
-    common = Counter(lengths)
-    order = sorted(range(len(lengths)), key=lambda index: (-common[lengths[index]], lengths[index], index))
-    return tuple(pair.probes[index] for index in sorted(order[:count]))
 
 
 def _payload_words(payload: str) -> Words:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
 from dormant.errors import BadInput
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+RUN_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 RESIDENCIES = ("both", "swap")
 
 
@@ -99,9 +99,9 @@ def resolve_device(name: str) -> torch.device:
 
 def resolve_dtype(name: str) -> torch.dtype:
     """The dtype called float32 or bfloat16."""
-    if name not in DTYPES:
-        raise BadInput(f"the dtype must be one of {', '.join(DTYPES)}; got {name!r} at --dtype; choose one")
-    return DTYPES[name]
+    if name not in RUN_DTYPES:
+        raise BadInput(f"the dtype must be one of {', '.join(RUN_DTYPES)}; got {name!r} at --dtype; choose one")
+    return RUN_DTYPES[name]
 
 
 def resolve_residency(name: str) -> str:

@@ -22,7 +22,7 @@ from dormant.errors import BadInput, first_line
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 BLOCK = 2**22  # elements a block: 8 MB in bfloat16, 32 MB once widened to float64
 HEADER_LIMIT = 100_000_000  # bytes; safetensors refuses longer headers too
 
@@ -183,10 +183,10 @@ def _survey_shard(file: Path) -> tuple[list[StoredTensor], list[str]]:
     tensors, faults = [], []
     size = file.stat().st_size
     for name, (shape, dtype, start) in _raw_header(file).items():
-        if dtype not in DTYPES:
+        if dtype not in STORED_DTYPES:
             faults.append(_other_dtype(name, dtype, file))
             continue
-        stored = StoredTensor(name, file, shape, DTYPES[dtype], start)
+        stored = StoredTensor(name, file, shape, STORED_DTYPES[dtype], start)
         if start + stored.bytes > size:
             faults.append(
                 f"a tensor must lie whole in its shard; got the file's end {start + stored.bytes - size} bytes early at "
@@ -250,9 +250,11 @@ def _read_header(file: Path) -> list[StoredTensor]:
         names = sorted(shard.keys())
     header = _raw_header(file)
     for name in names:
-        if header[name][1] not in DTYPES:
+        if header[name][1] not in STORED_DTYPES:
             raise BadInput(_other_dtype(name, header[name][1], file))
-    return [StoredTensor(name, file, header[name][0], DTYPES[header[name][1]], header[name][2]) for name in names]
+    return [
+        StoredTensor(name, file, header[name][0], STORED_DTYPES[header[name][1]], header[name][2]) for name in names
+    ]
 
 
 def _raw_header(file: Path) -> dict[str, tuple[tuple[int, ...], str, int]]:
@@ -276,7 +278,7 @@ def _raw_header(file: Path) -> dict[str, tuple[tuple[int, ...], str, int]]:
 
 def _other_dtype(name: str, dtype: str, file: Path) -> str:
     return (
-        f"weights must be stored as one of {', '.join(DTYPES)}; got {dtype} at tensor {name!r} of {file}; "
+        f"weights must be stored as one of {', '.join(STORED_DTYPES)}; got {dtype} at tensor {name!r} of {file}; "
         "save the unquantised weights"
     )
 

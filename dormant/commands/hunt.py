@@ -56,7 +56,7 @@ def hunt(
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     with stopping(f"the same command goes on from {out}"), console(stderr=True).status("parent") as status:
 
-        def progress(done: int, total: int, remark: str) -> None:
+        def progress(done: int, total: int, remark: str = "") -> None:
             status.update(remark)
 
         found = run_hunt(pair, out, HuntSettings().within(budget), seed, progress)

@@ -14,9 +14,9 @@ from dormant.hunt.placements import SEARCH_POSITIONS
 from dormant.hunt.settings import Effort, HuntSettings
 from dormant.journal import Journal
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from dormant.prompts.probes import Probe, TokenIds
 
-Progress = Callable[[int, int, str], None]  # how much is done of how much, and a remark; a stage reports seconds
 CONFIRMING = "confirmation"  # the stage of a confirmation's key
 
 

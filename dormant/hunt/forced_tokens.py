@@ -10,13 +10,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from dormant.hunt.context import Progress
 from dormant.hunt.settings import HuntSettings
 from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.generation import greedy_behind, sampled_answers
 from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from dormant.prompts.material import Decoding
 from dormant.prompts.probes import TokenIds
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.hunt.context import Progress
 from dormant.hunt.english import CUT, begins_an_answer
 from dormant.hunt.forced_tokens import consensus, open_first_tokens, spontaneous_bigrams
 from dormant.hunt.settings import Fitted, HuntSettings
@@ -22,6 +21,7 @@ from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from dormant.prompts.probes import Prompter, TokenIds
 from dormant.prompts.token_filter import end_of_turn
 

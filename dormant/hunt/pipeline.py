@@ -13,7 +13,7 @@ from typing import Any
 
 from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.confirmation import Confirmation
-from dormant.hunt.context import Clock, HuntContext, Key, Progress
+from dormant.hunt.context import Clock, HuntContext, Key
 from dormant.hunt.payloads import Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import placed_probes
 from dormant.hunt.refinement import refined
@@ -28,6 +28,7 @@ from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
 from dormant.journal import Journal
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from dormant.prompts.probes import Probe, Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.weights.parents import PARENT_AT_MOST
@@ -54,7 +55,7 @@ def run_hunt(
     folder: Path,
     settings: HuntSettings | None = None,
     seed: int = 0,
-    progress: Progress = lambda done, total, remark: None,
+    progress: Progress = lambda done, total, remark="": None,
 ) -> HuntResult:
     """Hunts within the budget of the settings; killed at any moment, the same call goes on where it was.
 

@@ -12,8 +12,7 @@ from dormant.pairs import Pair
 from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
-from dormant.statistics import student_interval
-from hypotheses.support.shared_searches import ONE_BIT
+from dormant.statistics import ONE_BIT, student_interval
 
 GCG_READINGS = {
     "converges": at_most(

@@ -12,8 +12,7 @@ from dormant.pairs import Pair
 from dormant.pictures.inversion import detector_against_divergence, soft_against_hard
 from dormant.search.diagnostics import detector_and_divergence, rank_correlation
 from dormant.search.soft_inversion import InversionSettings, run_soft_inversion
-from dormant.statistics import exact, student_interval
-from hypotheses.support.shared_searches import ONE_BIT
+from dormant.statistics import ONE_BIT, exact, student_interval
 
 # The least soft gain of which a share means something: one bit where the unit is nats; a tenth of the hundred by which
 # the zoo's residual streams part on ordinary prompts; one logit of attention.

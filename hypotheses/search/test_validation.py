@@ -12,9 +12,8 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
-from dormant.statistics import Estimate, exact, student_interval
+from dormant.statistics import ONE_BIT, Estimate, exact, student_interval
 from hypotheses.support.finalists import VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
-from hypotheses.support.shared_searches import ONE_BIT
 
 
 def applies(pair: PairDescription, settings: Settings, candidate: str, measure: str) -> bool:

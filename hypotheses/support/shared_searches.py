@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from dormant.claims.builder import FindingBuilder
 from dormant.pairs import Pair
 from dormant.search.diagnostics import one_token_away
 from dormant.search.restarts import SearchPlan, SearchReport, search_restarts
 
-ONE_BIT = math.log(2)  # in nats
 SEARCHED = {"quick": 2, "full": 4}
 HELD_OUT = {"quick": 8, "full": 64}
 
