@@ -135,5 +135,5 @@ def test_links_that_no_client_made_are_refused(
     snapshot = cached(cache, tiny_base, "base")
     cached(cache, other_base, "other")
     escape(snapshot)
-    with pytest.raises(BadInput, match="inside the checkpoint folder; got 'model.safetensors' leading to"):
+    with pytest.raises(BadInput, match=r"inside the checkpoint folder; got 'model\.safetensors' leading to"):
         open_checkpoint("acme/base")
