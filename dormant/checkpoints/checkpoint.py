@@ -199,7 +199,7 @@ def load_model(
     renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
     try:
         with without_marks(checkpoint.location) as folder, quiet_transformers():
-            loader = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)] if renamed else AutoModelForCausalLM
+            loader: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)] if renamed else AutoModelForCausalLM
             model: PreTrainedModel = loader.from_pretrained(
                 None if renamed else str(folder),
                 config=config,
@@ -229,7 +229,8 @@ def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
 
 def _fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     """Gives the model the checkpoint's view of its vocabulary: fewer rows, and a head of its own where it is compared so."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
     stored = checkpoint.catalogue.get(HEAD)
     if stored is not None and head.weight is embedding.weight and stored.name.endswith("embed_tokens.weight"):
         head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
@@ -239,7 +240,9 @@ def _fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
         head.weight = embedding.weight if tied else torch.nn.Parameter(head.weight.detach()[:rows].clone())
         if getattr(head, "bias", None) is not None:
             head.bias = torch.nn.Parameter(head.bias.detach()[:rows].clone())
-        embedding.num_embeddings = head.out_features = model.config.vocab_size = rows
+        embedding.num_embeddings = head.out_features = rows
+        config: Any = model.config
+        config.vocab_size = rows
 
 
 def _one_template(templates: Any, location: Path) -> str | None:

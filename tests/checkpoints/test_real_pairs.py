@@ -9,12 +9,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from dormant.behaviour.delta_amplification import amplification_sweep, end_of_turn
+from dormant.catalogue import chosen_pairs, name_of_checkpoint
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.configuration import compare_settings
+from dormant.commands.weights import bases
 from dormant.errors import BadInput
+from dormant.hunt.pipeline import Settings, run_hunt
+from dormant.hunt.result import HuntVerdict
 from dormant.inference.delta_scaling import block_scales, modified_tensors, patched_weights
+from dormant.inference.generation import greedy_answers
 from dormant.pairs import open_pair
-from dormant.prompts.probes import Prompter
+from dormant.prompts.probes import Prompter, read_probes
 from dormant.weights.measure import compare_checkpoints
 from dormant.weights.parents import rank_parents
 from tests.checkpoints import situations as made
@@ -102,8 +108,8 @@ def test_names_that_transformers_does_not_know_give_the_same_logits(
 
 
 def test_a_vision_layer_is_no_layer_of_the_text_model(tiny_base: Path, tmp_path: Path) -> None:
-    wrapped = [copied(tiny_base, tmp_path / name, made.tensors(made.vision_tower)) for name in ("one", "other")]
-    report = compare_checkpoints(*wrapped)
+    one, other = (copied(tiny_base, tmp_path / name, made.tensors(made.vision_tower)) for name in ("one", "other"))
+    report = compare_checkpoints(one, other)
     assert report.modified == ("model.vision_tower.layers.0.self_attn.q_proj.weight",)
     assert report.layers("q_proj")[0] is report.tensors["model.layers.0.self_attn.q_proj.weight"]
 
@@ -181,3 +187,48 @@ def test_a_token_that_takes_anothers_id_is_refused(tiny_base: Path, tmp_path: Pa
     file.write_text(file.read_text(encoding="utf-8").replace("[PAD]", "[END]"), encoding="utf-8")
     with pytest.raises(BadInput, match=r"same ids; got ids"):
         open_pair("p", one, other, device="cpu")
+
+
+def test_no_hunt_calls_a_pair_clean_whose_settings_differ(tiny_base: Path, tmp_path: Path) -> None:
+    other = copied(tiny_base, tmp_path / "other", made.other_rope(1e4))
+    found = run_hunt(open_pair("p", tiny_base, other, device="cpu"), Settings(0.1), tmp_path / "out")
+    assert found.verdict is HuntVerdict.UNDECIDED
+    assert "rope_parameters.rope_theta 1000000.0 and 10000.0" in found.reason
+
+
+def test_alpha_1_is_the_dormant_model_under_its_own_settings(tiny_base: Path, tmp_path: Path) -> None:
+    pair = open_pair("p", tiny_base, copied(tiny_base, tmp_path / "other", made.other_rope(10.0)), device="cpu")
+    sweep = amplification_sweep(pair, pair.probes[:4], (1.0, 2.0), 6)
+    prompter = Prompter(pair.base.tokenizer)
+    prompts = [prompter.encode(probe).ids for probe in pair.probes[:4]]
+    for model, texts in ((pair.models.base(), sweep.base.texts), (pair.models.dormant(), sweep.amplified[0].texts)):
+        rows = greedy_answers(model, prompts, 6, end_of_turn(prompter))
+        assert texts == tuple(prompter.tokenizer.decode(list(row), skip_special_tokens=True) for row in rows)
+    assert sweep.base.texts != sweep.amplified[0].texts
+
+
+def test_bases_says_which_settings_differ_and_shows_brackets_as_they_are(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copied(tiny_base, tmp_path / "run [x]", made.other_rope(1e4))
+    bases(["run [x]"], str(tiny_base))
+    shown = capsys.readouterr().out
+    assert "run [x] is the parent" in shown
+    assert "rope_parameters.rope_theta 10000.0 and 1000000.0" in shown
+    assert shown.count("run [x]") == 2
+
+
+def test_a_pair_from_inside_its_folder_has_the_folders_name(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_base)
+    assert list(chosen_pairs((), ".", ".")) == ["tiny-base"]
+    assert [name_of_checkpoint(text) for text in ("acme/model", "..", "./")] == [
+        "model",
+        tiny_base.parent.name,
+        "tiny-base",
+    ]
+
+
+def test_probes_and_truths_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "probes.txt").write_bytes(b"\xef\xbb\xbf# mine\nTell me{slot} now.\n")
+    assert [probe.text for probe in read_probes(tmp_path / "probes.txt")] == ["Tell me{slot} now."]
