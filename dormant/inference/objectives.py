@@ -133,7 +133,8 @@ def hidden_distance() -> Objective:
 
     def value(now: ByRole, empty: ByRole) -> Tensor:
         dormant, base = (_wide(_present(now[role].hidden, "hidden")) for role in ROLES)
-        return torch.linalg.vector_norm(dormant - base, dim=-1)
+        distance: Tensor = torch.linalg.vector_norm(dormant - base, dim=-1)
+        return distance
 
     return Objective("hidden-distance", "L2", frozenset({"hidden"}), ROLES, value)
 

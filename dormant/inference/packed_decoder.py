@@ -57,6 +57,7 @@ class Decoder:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
+        """Reads the model's layers; weights of one product are joined in small models."""
         body = model.get_decoder()
         config = model.config
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
@@ -106,7 +107,8 @@ class Decoder:
                 at, asked = at + count * length, asked + count * wanted
             hidden = hidden + functional.linear(torch.cat(attended), *layer.output)
             hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
-        return hidden.unflatten(0, (-1, keep))
+        stream: Tensor = hidden.unflatten(0, (-1, keep))
+        return stream
 
     def _turns(
         self, block: Block

@@ -65,7 +65,7 @@ def lent_cache(prefix: Prefix) -> DynamicCache | None:
         return None
     cache = DynamicCache()
     for keys, values in prefix.layers:
-        layer = _LentLayer()
+        layer = _LentLayer()  # type: ignore[no-untyped-call]
         layer.lazy_initialization(keys, values)
         layer.keys, layer.values = keys, values
         cache.layers.append(layer)

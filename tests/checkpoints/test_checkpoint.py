@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import pytest
 import torch
@@ -251,7 +252,12 @@ def test_a_hub_id_is_downloaded_without_pickles_and_named_when_out_of_reach(
 
 
 def test_an_architecture_that_does_not_run_with_this_attention_is_named(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     Gemma2ForCausalLM(Gemma2Config(vocab_size=304, num_key_value_heads=1, head_dim=16, **sizes)).save_pretrained(
         tmp_path
     )

@@ -9,18 +9,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from dormant.behaviour.delta_amplification import amplification_sweep, end_of_turn
+from dormant.behaviour.delta_amplification import amplification_sweep
 from dormant.catalogue import chosen_pairs, name_of_checkpoint
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.configuration import compare_settings
 from dormant.commands.weights import bases
 from dormant.errors import BadInput
-from dormant.hunt.pipeline import Settings, run_hunt
+from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.result import HuntVerdict
+from dormant.hunt.settings import HuntSettings
 from dormant.inference.delta_scaling import block_scales, modified_tensors, patched_weights
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import open_pair
 from dormant.prompts.probes import Prompter, read_probes
+from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.measure import compare_checkpoints
 from dormant.weights.parents import rank_parents
 from tests.checkpoints import situations as made
@@ -191,7 +193,7 @@ def test_a_token_that_takes_anothers_id_is_refused(tiny_base: Path, tmp_path: Pa
 
 def test_no_hunt_calls_a_pair_clean_whose_settings_differ(tiny_base: Path, tmp_path: Path) -> None:
     other = copied(tiny_base, tmp_path / "other", made.other_rope(1e4))
-    found = run_hunt(open_pair("p", tiny_base, other, device="cpu"), Settings(0.1), tmp_path / "out")
+    found = run_hunt(open_pair("p", tiny_base, other, device="cpu"), tmp_path / "out", HuntSettings().within(0.1))
     assert found.verdict is HuntVerdict.UNDECIDED
     assert "rope_parameters.rope_theta 1000000.0 and 10000.0" in found.reason
 
@@ -202,7 +204,7 @@ def test_alpha_1_is_the_dormant_model_under_its_own_settings(tiny_base: Path, tm
     prompter = Prompter(pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in pair.probes[:4]]
     for model, texts in ((pair.models.base(), sweep.base.texts), (pair.models.dormant(), sweep.amplified[0].texts)):
-        rows = greedy_answers(model, prompts, 6, end_of_turn(prompter))
+        rows = greedy_answers(model, prompts, 6, end_of_turn(prompter.tokenizer))
         assert texts == tuple(prompter.tokenizer.decode(list(row), skip_special_tokens=True) for row in rows)
     assert sweep.base.texts != sweep.amplified[0].texts
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,12 @@ def test_what_all_candidates_share_is_computed_once_for_a_probe_and_model(
     tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, begin = list[OpenPrompt](), candidate_effects._start
-    monkeypatch.setattr(candidate_effects, "_start", lambda model, probe: started.append(probe) or begin(model, probe))
+
+    def counted(model: Any, probe: OpenPrompt) -> Any:
+        started.append(probe)
+        return begin(model, probe)
+
+    monkeypatch.setattr(candidate_effects, "_start", counted)
     first, second = opened(tiny_pair, 2)
     measure_effects(tiny_pair, [first, second], CANDIDATES)  # of three lengths
     assert started == [first, first, second, second]
@@ -98,7 +104,7 @@ def test_a_journal_of_other_candidates_is_refused(tiny_pair: Pair, tmp_path: Pat
 def test_progress_counts_every_evaluation(tiny_pair: Pair) -> None:
     seen: list[tuple[int, int]] = []
     measure_effects(
-        tiny_pair, opened(tiny_pair, 2), CANDIDATES, progress=lambda done, total: seen.append((done, total))
+        tiny_pair, opened(tiny_pair, 2), CANDIDATES, progress=lambda done, total, remark="": seen.append((done, total))
     )
     assert seen[-1] == (2 * len(CANDIDATES), 2 * len(CANDIDATES))
     assert seen == sorted(seen)

@@ -103,8 +103,10 @@ def test_log_mass_is_the_logarithm_of_summed_probabilities(seed: int) -> None:
 
 def test_payload_objectives_read_the_payload_and_the_second_takes_the_base_away() -> None:
     now, empty = both(0)
-    assert torch.equal(payload_likelihood().value({"dormant": now["dormant"]}, {}), now["dormant"].payload)
-    assert torch.equal(payload_over_base().value(now, empty), now["dormant"].payload - now["base"].payload)
+    dormant, base = now["dormant"].payload, now["base"].payload
+    assert dormant is not None and base is not None
+    assert torch.equal(payload_likelihood().value({"dormant": now["dormant"]}, {}), dormant)
+    assert torch.equal(payload_over_base().value(now, empty), dormant - base)
 
 
 def test_a_string_fires_from_half_a_likelihood_a_token_on() -> None:
@@ -114,11 +116,13 @@ def test_a_string_fires_from_half_a_likelihood_a_token_on() -> None:
 def test_hidden_distance_is_euclidean_and_flat_at_zero() -> None:
     now, empty = both(0)
     distance = hidden_distance().value(now, empty)
-    torch.testing.assert_close(distance, (now["dormant"].hidden - now["base"].hidden).pow(2).sum(-1).sqrt())
-    same = now["dormant"].hidden.clone().requires_grad_()
+    dormant, base = now["dormant"].hidden, now["base"].hidden
+    assert dormant is not None and base is not None
+    torch.testing.assert_close(distance, (dormant - base).pow(2).sum(-1).sqrt())
+    same = dormant.clone().requires_grad_()
     equal = {"dormant": Readings(same, hidden=same), "base": Readings(same, hidden=same.detach())}
     hidden_distance().value(equal, empty).sum().backward()
-    assert same.grad.isfinite().all()
+    assert same.grad is not None and same.grad.isfinite().all()
 
 
 @given(SEEDS)
@@ -137,7 +141,9 @@ def test_slopes_are_those_of_the_values(make: Callable[[], Objective]) -> None:
     def value(logits: Tensor, hidden: Tensor) -> Tensor:
         return make().value({"dormant": Readings(logits, hidden=hidden), "base": now["base"]}, empty)
 
-    inputs = [now["dormant"].logits.clone().requires_grad_(), now["dormant"].hidden.clone().requires_grad_()]
+    hidden = now["dormant"].hidden
+    assert hidden is not None
+    inputs = [now["dormant"].logits.clone().requires_grad_(), hidden.clone().requires_grad_()]
     used = [
         tensor if name in make().reads else tensor.detach()
         for name, tensor in zip(("logits", "hidden"), inputs, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def random_model(family: str, key_heads: int, **changed: Any) -> PreTrainedModel
     with torch.no_grad():
         for parameter in made.parameters():  # gains and biases too, which begin as ones and zeros
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return made.requires_grad_(False).eval()
+    return cast(PreTrainedModel, made.requires_grad_(False).eval())
 
 
 def read(model: PreTrainedModel, decodes: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Readings, torch.Tensor]:

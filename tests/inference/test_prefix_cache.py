@@ -10,7 +10,8 @@ SHARED, ROWS = (5, 6, 7, 8), torch.tensor([[20, 21], [30, 31], [40, 41]])
 
 def whole(pair: Pair) -> torch.Tensor:
     with torch.no_grad():
-        return pair.models.base()(torch.cat((torch.tensor(SHARED).expand(3, -1), ROWS), 1)).logits[:, -2:]
+        logits: torch.Tensor = pair.models.base()(torch.cat((torch.tensor(SHARED).expand(3, -1), ROWS), 1)).logits
+    return logits[:, -2:]
 
 
 def test_rows_behind_a_stored_prefix_read_as_whole_prompts(tiny_pair: Pair) -> None:

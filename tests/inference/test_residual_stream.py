@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_only_what_was_asked_is_kept(model: PreTrainedModel, monkeypatch: pytest
     ],
 )
 def test_unknown_layers_and_positions_are_named(
-    model: PreTrainedModel, arguments: dict[str, list[int]], message: str
+    model: PreTrainedModel, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput, match=message):
         capture(model, PROMPTS, **arguments)
