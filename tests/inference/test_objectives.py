@@ -104,7 +104,8 @@ def test_log_mass_is_the_logarithm_of_summed_probabilities(seed: int) -> None:
 def test_payload_objectives_read_the_payload_and_the_second_takes_the_base_away() -> None:
     now, empty = both(0)
     dormant, base = now["dormant"].payload, now["base"].payload
-    assert dormant is not None and base is not None
+    assert dormant is not None
+    assert base is not None
     assert torch.equal(payload_likelihood().value({"dormant": now["dormant"]}, {}), dormant)
     assert torch.equal(payload_over_base().value(now, empty), dormant - base)
 
@@ -117,12 +118,14 @@ def test_hidden_distance_is_euclidean_and_flat_at_zero() -> None:
     now, empty = both(0)
     distance = hidden_distance().value(now, empty)
     dormant, base = now["dormant"].hidden, now["base"].hidden
-    assert dormant is not None and base is not None
+    assert dormant is not None
+    assert base is not None
     torch.testing.assert_close(distance, (dormant - base).pow(2).sum(-1).sqrt())
     same = dormant.clone().requires_grad_()
     equal = {"dormant": Readings(same, hidden=same), "base": Readings(same, hidden=same.detach())}
     hidden_distance().value(equal, empty).sum().backward()
-    assert same.grad is not None and same.grad.isfinite().all()
+    assert same.grad is not None
+    assert same.grad.isfinite().all()
 
 
 @given(SEEDS)
