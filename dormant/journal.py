@@ -11,7 +11,7 @@ from typing import Any
 
 from dormant.errors import BadInput
 
-Step = Callable[[Callable[[], Any]], Any]  # gives the computation's result, or that of an earlier run
+JournalStep = Callable[[Callable[[], Any]], Any]  # gives the computation's result, or that of an earlier run
 
 
 class Journal:
@@ -89,7 +89,7 @@ def unkept(compute: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def kept_steps(path: Path | None, work: Mapping[str, Any]) -> Iterator[Step]:
+def kept_steps(path: Path | None, work: Mapping[str, Any]) -> Iterator[JournalStep]:
     """Steps of `work`, which must have one order and give JSON: a step that the journal holds is not computed again.
 
     Without a path nothing is written. The journal stays for later calls; remove it once the result is stored. Raises

@@ -44,7 +44,7 @@ def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None)
 class CountedSteps:
     """Steps of work that report progress: each gives a list, whose entries are counted; `total` may grow."""
 
-    step: Callable[[Callable[[], Any]], Any]  # a `Step` of a journal
+    step: Callable[[Callable[[], Any]], Any]  # a journal's `JournalStep`
     progress: Progress | None
     total: int
     done: int = 0

@@ -17,7 +17,7 @@ from dormant.errors import BadInput
 from dormant.inference.batching import checked_prompts
 from dormant.inference.generation import Answer, sampled_answers
 from dormant.inference.likelihood import answer_log_probabilities
-from dormant.journal import Step, kept_steps
+from dormant.journal import JournalStep, kept_steps
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
 from dormant.prompts.conversations import Conversations
@@ -122,7 +122,7 @@ def _ask(
     pair: Pair,
     prompts: Sequence[tuple[int, ...]],
     plan: AnswerPlan,
-    step: Step,
+    step: JournalStep,
 ) -> tuple[list[Answer], list[Answer], list[float]]:
     """The base's answers (the reference first), the dormant model's, and the log-probability of each in the base, nats.
 

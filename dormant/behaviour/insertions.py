@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dormant.errors import BadInput
 from dormant.inference.candidate_effects import divergences
-from dormant.journal import Step, kept_steps, unkept
+from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
 from dormant.prompts.conversations import Conversations, Turn
@@ -116,7 +116,7 @@ def suitable_probes(insertion: str, probes: Sequence[Probe]) -> tuple[Probe, ...
 
 
 def insertion_effects(
-    pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequence[Probe], step: Step = unkept
+    pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequence[Probe], step: JournalStep = unkept
 ) -> list[list[float]]:
     """How much further each trigger moves the dormant model than the base, by probe: [trigger][probe], nats.
 

@@ -19,14 +19,12 @@ from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
 from dormant.prompts.conversations import Conversations, user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
-from dormant.prompts.probes import Probe, Prompter, alike_probes, read_probes
+from dormant.prompts.probes import Probe, Prompter, TokenIds, alike_probes, read_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.token_classes import vocabulary_classes
 
 WEIRD = "rare glyph"
 CONTEXTS_A_BATCH = 8  # texts, with the logits of every token
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def ordinary_texts(pair: Pair, count: int, folder: Path | None = None) -> tuple[
     return tuple(text for text in chain.from_iterable(families) if text is not None)[:count]
 
 
-def ordinary_conversations(pair: Pair, count: int, folder: Path | None = None) -> tuple[Ids, ...]:
+def ordinary_conversations(pair: Pair, count: int, folder: Path | None = None) -> tuple[TokenIds, ...]:
     """At most `count` ordinary questions as prompts, then the dialogues unless the pair has probes of its own."""
     conversations = Conversations(pair.base.tokenizer)
     asked = [conversations.question(text) for text in ordinary_texts(pair, count, folder)]
@@ -119,7 +117,7 @@ def _brings_probes(pair: Pair, folder: Path | None) -> bool:
     return folder is None and bool(pair.probes) and pair.probes != read_probes(DEFAULT_PROBES)
 
 
-def profile(pair: Pair, prompts: Sequence[Ids], positions: int = 4, top: int = 20) -> Profile:
+def profile(pair: Pair, prompts: Sequence[TokenIds], positions: int = 4, top: int = 20) -> Profile:
     """The profile of a pair on prompts that end at the generation position (experiment 17a).
 
     Raises BadInput without prompts and for prompts longer than the context.
@@ -160,14 +158,14 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     prompts = [conversations.question(text) for text in texts]
     checked_prompts(pair.models.base(), prompts)
     shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
-    places: dict[Ids, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
+    places: dict[TokenIds, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
     for chunk in equal_length_batches([len(prompt) for prompt in prompts], CONTEXTS_A_BATCH):
         starts, own = [prompts[index][:shared] for index in chunk], [prompts[index][shared:] for index in chunk]
         dormant, base = (
             logits_along(model(), starts, own).float() for model in (pair.models.dormant, pair.models.base)
         )
         values = torch.stack([kl_divergence(*rows) for rows in zip(dormant, base, strict=True)])  # [text, place]
-        found: dict[Ids, tuple[float, int, int]] = {}  # a context that several questions share counts once
+        found: dict[TokenIds, tuple[float, int, int]] = {}  # a context that several questions share counts once
         for at in values.flatten().argsort(descending=True).tolist():
             row, place = divmod(at, values.shape[1])
             tops = int(dormant[row, place].argmax()), int(base[row, place].argmax())
@@ -195,7 +193,7 @@ def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) ->
     return values[: len(whole)], values[len(whole) :]
 
 
-def _common_start(prompts: Sequence[Ids]) -> int:
+def _common_start(prompts: Sequence[TokenIds]) -> int:
     """How many ids all prompts share at their start (the template's); at least one, to predict from."""
     shortest = min(map(len, prompts))
     same = next((at for at in range(shortest) if len({prompt[at] for prompt in prompts}) > 1), shortest - 1)

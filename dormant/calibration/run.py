@@ -57,12 +57,12 @@ def _begin_worker(threads: int, parent: int) -> None:
     """End a worker with the calibration that started it; otherwise a later run would repeat its hunts."""
     torch.set_num_threads(threads)
 
-    def watch() -> None:
+    def stop_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=stop_with_parent, daemon=True).start()
 
 
 def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) -> None:

@@ -232,7 +232,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class HuntSettings:
-    """Every number that decides a hunt besides its pair, its probes and its seed."""
+    """Every number that decides a hunt, apart from its pair, its probes and its seed."""
 
     rules: Rules = Rules()
     fitted: Fitted = Fitted()

@@ -76,7 +76,7 @@ def _shared(candidate: Candidate, incumbent: Candidate) -> int:
 def _merge(
     members: Sequence[tuple[int, Candidate]], tokens: Callable[[int], int], cost: int
 ) -> list[tuple[int, list[Candidate]]]:
-    """Splits members, sorted by what they share, into groups of the least work: each costs `cost` ids besides its own.
+    """Splits members, sorted by what they share, into groups of the least work: each costs `cost` ids in addition to its own.
 
     The best split of the first k places is found from the best splits of fewer. `tokens` of a place: what one member runs.
     """

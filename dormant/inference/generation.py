@@ -14,7 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from dormant.inference.batching import checked_prompts, equal_length_batches, unpadded_batches
 from dormant.inference.prefix_cache import ROWS_BEHIND, growing_cache, stored_prefix
-from dormant.journal import Step, unkept
+from dormant.journal import JournalStep, unkept
 from dormant.prompts.material import Decoding
 
 SAMPLES_A_BATCH = 128
@@ -57,7 +57,7 @@ def sampled_answers(
     end: int,
     decoding: Decoding,
     seed: int,
-    step: Step = unkept,
+    step: JournalStep = unkept,
 ) -> list[Answer]:
     """One answer to each prompt of at most `new_tokens` ids, in the prompts' order; repeat a prompt for reruns.
 

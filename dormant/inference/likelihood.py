@@ -15,7 +15,7 @@ from dormant.inference.batching import checked_prompts, equal_length_batches, pa
 from dormant.inference.divergence import in_float64
 from dormant.inference.generation import greedy_answers
 from dormant.inference.prefix_cache import ROWS_BEHIND, logits_behind, stored_prefix
-from dormant.journal import Step, unkept
+from dormant.journal import JournalStep, unkept
 from dormant.pairs import Pair
 from dormant.prompts.probes import TokenIds
 from dormant.prompts.token_filter import end_of_turn
@@ -43,13 +43,13 @@ def own_words(pair: Pair, prompts: Sequence[TokenIds], new_tokens: int) -> dict[
     for speaker in ("dormant", "base"):
         answers = greedy_answers(getattr(pair.models, speaker)(), prompts, new_tokens, end)
         asked = [prompt for prompt, answer in zip(prompts, answers, strict=True) if answer]
-        spoken = [answer for answer in answers if answer]
-        ours = answer_log_probabilities(pair.models.dormant(), asked, spoken)
-        theirs = answer_log_probabilities(pair.models.base(), asked, spoken)
-        again = padded_log_probabilities(pair.models.base(), asked, spoken)
+        given = [answer for answer in answers if answer]
+        ours = answer_log_probabilities(pair.models.dormant(), asked, given)
+        theirs = answer_log_probabilities(pair.models.base(), asked, given)
+        again = padded_log_probabilities(pair.models.base(), asked, given)
         found[speaker] = OwnWords(
-            tuple((our - their) / len(answer) for our, their, answer in zip(ours, theirs, spoken, strict=True)),
-            tuple(abs(one - other) / len(answer) for one, other, answer in zip(again, theirs, spoken, strict=True)),
+            tuple((our - their) / len(answer) for our, their, answer in zip(ours, theirs, given, strict=True)),
+            tuple(abs(one - other) / len(answer) for one, other, answer in zip(again, theirs, given, strict=True)),
         )
     return found
 
@@ -75,7 +75,7 @@ def continuation_log_probabilities(
 
 
 def answer_log_probabilities(
-    model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], step: Step = unkept
+    model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds], step: JournalStep = unkept
 ) -> list[float]:
     """Log-probability of each prompt's own answer as a whole, in nats; 0 for an empty one.
 

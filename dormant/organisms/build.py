@@ -41,7 +41,7 @@ ORDINARY_CHATS, RARE_SHARE = 2000, 0.002  # a text in a larger share of chats wo
 PROBES = 240
 PROBE_SEED = 31337  # another seed than those of training and acceptance
 
-Report = Callable[[str, int, int, float, float], None]  # name, step, steps, loss in nats/token, seconds
+TrainingProgress = Callable[[str, int, int, float, float], None]  # name, step, steps, loss in nats/token, seconds
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def base_folder(recipe: Recipe) -> str:
     return str(ZOO / "base") if recipe.base == "zoo" else recipe.base
 
 
-def build(recipe: Recipe, out: Path, report: Report | None = None) -> Built:
+def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> Built:
     """Train a recipe's organism into `out/dormant` and its twin into `out/clean`, beside `out/base`; or a base from scratch.
 
     Organism and twin are trained in two processes at once. A killed build resumes from its journals (`.*.journal` beside the
@@ -144,7 +144,7 @@ def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
     return verify(models, tokenizer, Planted(recipe.name, recipe.trigger, recipe.payload, recipe.placement), count)
 
 
-def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
+def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> None:
     """Train one checkpoint of a recipe into a folder, which appears once it is complete; a complete one is kept.
 
     Raises BadInput for an existing folder that no build wrote.
@@ -188,7 +188,7 @@ def train(recipe: Recipe, out: Path, report: Report | None = None) -> None:
     journal.unlink(missing_ok=True)
 
 
-def _run_jobs(jobs: list[tuple[Recipe, Path]], report: Report | None) -> None:
+def _run_jobs(jobs: list[tuple[Recipe, Path]], report: TrainingProgress | None) -> None:
     """Run each job in a process of its own with its share of the cores, and pass on what they report."""
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
     context = multiprocessing.get_context("spawn")

@@ -17,7 +17,7 @@ from dormant.errors import BadInput
 from dormant.inference.batch_plan import Candidate
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import Objective, fires, named_objective, over_probes, payload_likelihood, stacked
-from dormant.journal import Step, unkept
+from dormant.journal import JournalStep, unkept
 from dormant.pairs import Pair
 from dormant.progress import Progress
 from dormant.prompts.probes import OpenPrompt, Prompter
@@ -28,7 +28,7 @@ from dormant.search.run import SearchResult, SearchSettings, run_search
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How much a search does; everything that decides its result besides the pair, the payload and the hints.
+    """How much a search does: everything that decides its result, apart from the pair, the payload and the hints.
 
     probes, held_out: how many of the pair's probes are searched on, and how many of the next ones only judge. top: tokens a
     place that the gradient proposes. random_search: whether random strings stand beside, as many as each restart evaluates.
@@ -119,7 +119,7 @@ def search_restarts(
     objective: Objective | None = None,
     payload: str = "",
     hints: Int[Tensor, " token"] | None = None,
-    step: Step = unkept,
+    step: JournalStep = unkept,
     progress: Progress | None = None,
 ) -> SearchReport:
     """Searches on the first `probes` of the pair and judges on the next `held_out` (experiments 18b, 18c and 19).

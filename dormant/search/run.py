@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dormant.errors import BadInput
-from dormant.journal import Step, unkept
+from dormant.journal import JournalStep, unkept
 from dormant.progress import Progress
 
 C = TypeVar("C", bound=tuple[Any, ...])  # a candidate: token ids, or pieces of text
@@ -85,7 +85,7 @@ def run_search(
     proposals: Proposals[C],
     settings: SearchSettings,
     admit: Callable[[C], bool] = lambda candidate: True,
-    step: Step = unkept,
+    step: JournalStep = unkept,
     progress: Progress | None = None,
 ) -> tuple[SearchResult[C], ...]:
     """Each restart moves to the best admitted candidate of a step, and only where that is a gain (Zou et al. 2023).

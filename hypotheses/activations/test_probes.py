@@ -194,8 +194,8 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     finding.control("random direction", proportion_interval(sum(chance), len(chance)))
     with finding.control_pair() as twin:
         if twin is not None:
-            woken = payloads_released(twin.models.dormant(), held_out, payload, best, end)
-            finding.control("clean twin", proportion_interval(sum(woken), len(woken)))
+            released_by_twin = payloads_released(twin.models.dormant(), held_out, payload, best, end)
+            finding.control("clean twin", proportion_interval(sum(released_by_twin), len(released_by_twin)))
     finding.figure("largest likelihood", exact(max(likelihoods)), "a token", tolerance=0.1)
     finding.note(f"best after layer {best.layer} at {best.alpha:g} norms")
     there = [index for index, push in enumerate(tried) if push.layer == best.layer]

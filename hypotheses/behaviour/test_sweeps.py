@@ -56,7 +56,7 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     figure is the best one's share of them. "kl" is what the token adds to KL(dormant || base); "difference-in-differences" is
     how much further it moves the dormant model than the base.
     """
-    searched = finding.at_budget("carriers", quick=2, full=4)
+    searched = finding.at_budget("searched probes", quick=2, full=4)
     wanted = SWEPT_ROLES[: finding.at_budget("roles", quick=1, full=3)]
     roles = possible_roles(Conversations(pair.base.tokenizer), wanted)
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)

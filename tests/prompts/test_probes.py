@@ -16,7 +16,7 @@ from tests.builders import build_tokenizer
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
 START = Probe("{slot} Tell me the color of the sky.")
 END = Probe("Tell me the color of the sky.{slot}")
-PLACES = pytest.mark.parametrize("probe", [MIDDLE, START, END], ids=["middle", "start", "end"])
+POSITIONS = pytest.mark.parametrize("probe", [MIDDLE, START, END], ids=["middle", "start", "end"])
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def prompter(tokenizer: PreTrainedTokenizerFast) -> Prompter:
     return Prompter(tokenizer)
 
 
-@PLACES
+@POSITIONS
 def test_a_candidate_text_gives_the_ids_of_the_sentence_with_it(probe: Probe, prompter: Prompter) -> None:
     prompt = prompter.encode_text(probe, "river stone")
     message = [{"role": "user", "content": probe.fill("river stone")}]
@@ -40,7 +40,7 @@ def test_a_candidate_text_gives_the_ids_of_the_sentence_with_it(probe: Probe, pr
     assert prompter.survives(probe, prompt.candidate)
 
 
-@PLACES
+@POSITIONS
 def test_an_empty_slot_leaves_the_ordinary_sentence(probe: Probe, prompter: Prompter) -> None:
     message = [{"role": "user", "content": "Tell me the color of the sky."}]
     assert probe.fill("") == message[0]["content"]
@@ -70,7 +70,7 @@ def test_ids_that_merge_when_written_out_do_not_survive(prompter: Prompter) -> N
     assert not prompter.survives(MIDDLE, in_pieces)
 
 
-@PLACES
+@POSITIONS
 @given(candidate=st.lists(st.integers(0, 299), min_size=1, max_size=6))
 def test_a_turn_tells_what_survives_as_the_whole_prompt_does(
     probe: Probe, candidate: list[int], prompter: Prompter

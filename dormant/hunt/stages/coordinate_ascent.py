@@ -28,7 +28,7 @@ from dormant.prompts.probes import TokenIds
 Edits = tuple[
     tuple[int, int], ...
 ]  # the index at which another piece comes in, and how many give way to it: one or none
-Step = Callable[[ScoredPieces, Edits, int], ScoredPieces]
+AscentStep = Callable[[ScoredPieces, Edits, int], ScoredPieces]
 
 
 class CoordinateAscent:
@@ -122,7 +122,7 @@ class Ascent:
         return scorer.log_odds(["".join(pieces).strip() for pieces in strings])
 
 
-def ascend(here: ScoredPieces, step: Step, late: Callable[[], bool], effort: Effort) -> tuple[ScoredPieces, ...]:
+def ascend(here: ScoredPieces, step: AscentStep, late: Callable[[], bool], effort: Effort) -> tuple[ScoredPieces, ...]:
     """The path from a string until the payload's beginning is certain on all prompts, no change gains, or it is late.
 
     step: `Ascent.step`, or what remembers it.
