@@ -198,8 +198,11 @@ def test_speed(benchmark):
 """
 
 
-def test_throughput_reaches_the_allure_results_with_the_trend_over_the_stored_runs(pytester: pytest.Pytester) -> None:
+def test_throughput_reaches_the_allure_results_with_the_trend_over_the_stored_runs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("allure_pytest")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # else pytest-benchmark takes the child for a worker too
     for ratio in ("4.0", "5.0"):
         pytester.makepyfile(test_speed=BENCHMARK.replace("RATIO", ratio))
         run = pytester.runpytest_subprocess("-p", "dormant.plugin", "-m", "benchmark", "--device", "cpu")

@@ -167,7 +167,8 @@ class Ledger:
     def record(self, findings: Iterable[Finding]) -> list[Path]:
         """Write these findings over their entries, whole files at once, and return the files; others stay.
 
-        Others of another pair or seed do not stay. Beside others of another machine the file names no machine.
+        Entries of other checkpoints or of another seed are dropped. The file names no machine if its entries come from
+        several.
         """
         by_pair: dict[str, list[Finding]] = {}
         for finding in findings:

@@ -23,8 +23,7 @@ CONFIRMING = "confirmation"  # the stage of a confirmation's key
 class Clock:
     """The budget's clock.
 
-    A resumed hunt reads what its journal holds at the times at which it was done, or it would be too late for what it had
-    found in time.
+    When a hunt resumes, the clock is set to the time at which each kept result was written.
     """
 
     def __init__(self, effort: Effort) -> None:

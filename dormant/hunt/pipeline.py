@@ -34,7 +34,7 @@ from dormant.prompts.token_filter import allowed_tokens
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta
 
-# In the order in which they are tried; only those behind the first need a vocabulary.
+# In this order. The first runs without a vocabulary and even when time is up; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
     Numerals(),

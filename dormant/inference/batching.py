@@ -42,7 +42,7 @@ def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_t
 def equal_length_batches(
     lengths: Sequence[Hashable], batch: int, order: Callable[[int], Any] | None = None
 ) -> Iterator[list[int]]:
-    """Indices of at most `batch` rows of one length each, the length that comes first first.
+    """Indices of at most `batch` rows of one length each, lengths in the order of their first appearance.
 
     A length may be a tuple, such as a prompt's and its answer's. `order` sorts the rows of one length before they are split.
     """

@@ -27,7 +27,7 @@ class Sloped(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class StringProposals:
-    """Random strings of `length` allowed tokens to start from; what they have in common that change them."""
+    """The base of all sources of strings: random ones of `length` allowed tokens to start from."""
 
     allowed: Int[Tensor, " token"]
     length: int
@@ -56,7 +56,7 @@ class StringProposals:
 
 @dataclass(frozen=True, eq=False)
 class RandomProposals(StringProposals):
-    """Random strings alone, all of them admitted: the null of every search. Some admitted string must exist."""
+    """Only random strings that `admit` accepts: the null of every search. It draws for ever where none is accepted."""
 
     admit: Callable[[Candidate], bool] = lambda candidate: True
 

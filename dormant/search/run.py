@@ -91,8 +91,8 @@ def run_search(
     """Each restart moves to the best admitted candidate of a step, and only where that is a gain (Zou et al. 2023).
 
     A restart begins with the best of its first draws. Where every change of its incumbent has been tried it begins again from
-    further draws; the best of all is its result. Candidates are asked whether they are admitted only once they would win,
-    because asking costs more than evaluating. Restarts draw from seeds of their own, so that none depends on the others.
+    further draws; the best of all is its result. `admit` is called only for a candidate that would replace the incumbent,
+    because it costs more than an evaluation. Restarts draw from seeds of their own, so that none depends on the others.
     step: what a journal keeps (`dormant.journal.kept_steps`). Raises BadInput where a restart finds no admitted candidate.
     """
     restarts = [_Restart(proposals, seed) for seed in settings.seeds]
