@@ -124,9 +124,9 @@ def search_restarts(
 ) -> SearchReport:
     """Searches on the first `probes` of the pair and judges on the next `held_out` (experiments 18b, 18c and 19).
 
-    objective: replaces the plan's, for an objective that is not in `OBJECTIVES`. payload: defaults to the known one. hints: all that
-    strings are made of, random ones too; for example the tokens at which the delta acts most. step: what a journal of `search_key` keeps. Raises BadInput where the pair has too few probes,
-    and where the objective reads a payload that nobody knows.
+    objective: replaces the plan's, for an objective that is not in `OBJECTIVES`. payload: defaults to the known one. hints:
+    all that strings are made of, random ones too; for example the tokens at which the delta acts most. step: what a journal
+    of `search_key` keeps. Raises BadInput if the pair has too few probes, and if the objective reads an unknown payload.
     """
     prompter, prompts = Prompter(pair.base.tokenizer), open_probes(pair, plan)
     payload_ids = payload_ids_of(pair, payload)
