@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,15 +87,12 @@ class Entry:
             found.append(f"{name}: recorded nothing, measured {measured[name]}")
         if self.controls is not None:
             found += self._control_differences(finding, self.controls, same_machine)
-        for what, before, now in (
-            ("premise", self.premises, finding.premises),
-            ("plan", self.plan, finding.plan),
-        ):
-            recorded = now if before is None else before
-            for name in sorted({*recorded, *now}):
-                old, new = recorded.get(name, "nothing"), now.get(name, "nothing")
-                if old != new:
-                    found.append(f"{what} {name}: recorded {old}, measured {new}")
+        if self.premises is not None:
+            found += _unequal("premise", self.premises, finding.premises, {*self.premises, *finding.premises})
+        plan = (
+            self.plan or {}
+        )  # readings share a computation, and only the one that ran it names that computation's amounts
+        found += _unequal("plan", plan, finding.plan, plan.keys() & finding.plan.keys())
         return found
 
     @staticmethod
@@ -111,6 +108,11 @@ class Entry:
         for name in sorted(measured.keys() - controls.keys()):
             found.append(f"control {name}: recorded nothing, measured {measured[name].figure}")
         return found
+
+
+def _unequal(what: str, recorded: Mapping[str, str], measured: Mapping[str, str], names: Set[str]) -> list[str]:
+    both = ((name, recorded.get(name, "nothing"), measured.get(name, "nothing")) for name in sorted(names))
+    return [f"{what} {name}: recorded {old}, measured {new}" for name, old, new in both if old != new]
 
 
 def _said(beaten: bool) -> str:
