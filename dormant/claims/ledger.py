@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dormant.claims.finding import Figure, Finding, Verdict
@@ -86,7 +86,8 @@ class Entry:
         for name in sorted(measured.keys() - self.figures.keys()):
             found.append(f"{name}: recorded nothing, measured {measured[name]}")
         if self.controls is not None:
-            found += self._control_differences(finding, self.controls, same_machine)
+            deciding = next(iter(self.figures.values()))  # a control is the same measurement, and drifts as far
+            found += _control_differences(finding, self.controls, {deciding.unit: deciding.tolerance}, same_machine)
         if self.premises is not None:
             found += _unequal("premise", self.premises, finding.premises, {*self.premises, *finding.premises})
         plan = (
@@ -95,19 +96,23 @@ class Entry:
         found += _unequal("plan", plan, finding.plan, plan.keys() & finding.plan.keys())
         return found
 
-    @staticmethod
-    def _control_differences(
-        finding: Finding, controls: Mapping[str, RecordedControl], same_machine: bool
-    ) -> list[str]:
-        found, measured = list[str](), {control.name: control for control in finding.controls}
-        for name, recorded in sorted(controls.items()):
-            control = measured.get(name)
-            found += recorded.figure.differences(f"control {name}", control.figure if control else None, same_machine)
-            if control is not None and control.beaten != recorded.beaten:
-                found.append(f"control {name}: recorded {_said(recorded.beaten)}, measured {_said(control.beaten)}")
-        for name in sorted(measured.keys() - controls.keys()):
-            found.append(f"control {name}: recorded nothing, measured {measured[name].figure}")
-        return found
+
+def _control_differences(
+    finding: Finding, controls: Mapping[str, RecordedControl], drifts: Mapping[str, float], same_machine: bool
+) -> list[str]:
+    """drifts: by unit, how far the deciding figure may lie from its record on another machine."""
+    found, measured = list[str](), {control.name: control for control in finding.controls}
+    for name, recorded in sorted(controls.items()):
+        control = measured.get(name)
+        tolerance = max(recorded.figure.tolerance, drifts.get(recorded.figure.unit, 0.0))
+        kept = replace(recorded.figure, tolerance=tolerance)
+        found += kept.differences(f"control {name}", control.figure if control else None, same_machine)
+        # On another machine a tie may fall the other way; where a control decides, the verdict says so.
+        if same_machine and control is not None and control.beaten != recorded.beaten:
+            found.append(f"control {name}: recorded {_said(recorded.beaten)}, measured {_said(control.beaten)}")
+    for name in sorted(measured.keys() - controls.keys()):
+        found.append(f"control {name}: recorded nothing, measured {measured[name].figure}")
+    return found
 
 
 def _unequal(what: str, recorded: Mapping[str, str], measured: Mapping[str, str], names: Set[str]) -> list[str]:
