@@ -86,8 +86,9 @@ class Entry:
         for name in sorted(measured.keys() - self.figures.keys()):
             found.append(f"{name}: recorded nothing, measured {measured[name]}")
         if self.controls is not None:
-            deciding = next(iter(self.figures.values()))  # a control is the same measurement, and drifts as far
-            found += _control_differences(finding, self.controls, {deciding.unit: deciding.tolerance}, same_machine)
+            # A control is the same measurement as the deciding figure, and drifts as far.
+            drifts = {figure.unit: figure.tolerance for figure in list(self.figures.values())[:1]}
+            found += _control_differences(finding, self.controls, drifts, same_machine)
         if self.premises is not None:
             found += _unequal("premise", self.premises, finding.premises, {*self.premises, *finding.premises})
         plan = (
