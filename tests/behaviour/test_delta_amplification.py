@@ -83,7 +83,7 @@ def test_repeated_content_is_chosen_on_one_half_and_counted_on_the_other() -> No
 def test_chance_alone_passes_no_more_often_than_the_interval_says() -> None:
     """Every answer holds two of the payload's words with the rule's own probability, at every alpha alike."""
     passed = {"held out": 0, "best of four": 0}
-    for seed in range(300):
+    for seed in range(200):
         random = np.random.default_rng(seed)
         texts = {
             alpha: ["golden owl" if hit else "no" for hit in random.random(120) < 0.05]
@@ -93,7 +93,7 @@ def test_chance_alone_passes_no_more_often_than_the_interval_says() -> None:
         passed["held out"] += sweep.held_out("payload-pairs", PAYLOAD).share.low >= 0.05
         curve = sweep.shares("payload-pairs", PAYLOAD)
         passed["best of four"] += max(share.low for share in curve.values()) >= 0.05
-    assert passed["held out"] / 300 <= 0.05 < passed["best of four"] / 300
+    assert passed["held out"] / 200 <= 0.05 < passed["best of four"] / 200
 
 
 def test_a_sweep_without_amplification_is_refused(tiny_pair: Pair) -> None:
