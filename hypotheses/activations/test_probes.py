@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -9,7 +10,13 @@ import torch
 from torch import Tensor
 
 from dormant.activations.linear_probes import best_layer, fit_mean_difference, fit_probe, probe_curve, probe_objective
-from dormant.activations.steering import STEERING_ALPHAS, payload_likelihoods, payloads_released, pushes, random_push
+from dormant.activations.steering import (
+    STEERING_ALPHAS,
+    payload_likelihoods,
+    payloads_released,
+    pushes,
+    random_directions,
+)
 from dormant.behaviour.priming import payload_tokens
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
@@ -22,7 +29,7 @@ from dormant.pictures.search import search_curves
 from dormant.prompts.probes import Prompter, alike_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.search.restarts import SearchPlan, search_restarts
-from dormant.statistics import exact, proportion_interval
+from dormant.statistics import exact, permutation_p, proportion_interval
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
 
@@ -164,7 +171,7 @@ DIRECTION_METHODS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
         because="the trigger itself fires on nearly all; a direction that stands for it fires on most",
     ),
     premises=COMMON_PREMISES,
-    controls=["random direction", "clean twin"],
+    controls=["random directions", "clean twin"],
     needs="models",
     applies=has_payload,
 )
@@ -173,8 +180,9 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     """Adding the trigger's direction to the residual stream, in units of its norm, releases the payload without the trigger.
 
     Layer and strength (-4 to 4 norms) are chosen by the payload's likelihood on an eighth of the plain prompts; the figure is
-    the share of the others whose greedy answer holds the payload. Controls: random directions of the same length there, and
-    the same push in the clean twin.
+    the share of the others whose greedy answer holds the payload. Controls: random directions, whose layer and
+    strength are chosen alike, and which the direction must pass by the payload's likelihood on prompts that chose nothing (p by
+    rank, at most 0.05; shown is the share that the one at the 95th per cent releases); and the same push in the clean twin.
     """
     seen = states(pair, finding, "dormant")
     fits = [
@@ -189,9 +197,20 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     likelihoods = payload_likelihoods(model, tuning, payload, tried)
     best = tried[max(range(len(tried)), key=lambda index: likelihoods[index])]
     released = payloads_released(model, held_out, payload, best, end)
-    chance = payloads_released(model, held_out, payload, random_push(best, finding.seed), end)
+    draws, few = finding.at_budget("random directions", quick=99, full=999), held_out[: len(tuning)]
+    random = finding.once(
+        ("random directions", len(plain)),
+        lambda: random_directions(pair.models.dormant(), (tuning, few), payload, seen["plain"], draws, finding.seed),
+    )
+    p = permutation_p(payload_likelihoods(model, few, payload, [best])[0], [likelihood for likelihood, _ in random])
+    exceptional = random[int(0.95 * draws)][1]
+    chance = payloads_released(model, held_out, payload, exceptional, end)
     finding.decide(proportion_interval(sum(released), len(released)), tolerance=0.25)
-    finding.control("random direction", proportion_interval(sum(chance), len(chance)))
+    share = replace(
+        proportion_interval(sum(chance), len(chance)), n=draws, method=f"95th per cent of {draws} directions"
+    )
+    finding.control("random directions", share, beaten=p <= 0.05)
+    finding.figure("p among random directions", exact(p, n=draws), "probability", tolerance=0.1)
     with finding.control_pair() as twin:
         if twin is not None:
             released_by_twin = payloads_released(twin.models.dormant(), held_out, payload, best, end)
@@ -199,9 +218,10 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     finding.figure("largest likelihood", exact(max(likelihoods)), "a token", tolerance=0.1)
     finding.note(f"best after layer {best.layer} at {best.alpha:g} norms")
     there = [index for index, push in enumerate(tried) if push.layer == best.layer]
-    random = [random_push(tried[index], finding.seed) for index in there]
+    unit = exceptional.vector / exceptional.vector.norm()
+    likewise = [replace(tried[index], vector=unit * tried[index].vector.norm()) for index in there]
     curves = {
         f"{direction} direction": [likelihoods[index] for index in there],
-        "random direction": payload_likelihoods(pair.models.dormant(), tuning, payload, random),
+        "random direction": payload_likelihoods(pair.models.dormant(), tuning, payload, likewise),
     }
     finding.picture("steering", steering_curves(STEERING_ALPHAS, curves, best.layer, mean(released)))
