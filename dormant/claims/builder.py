@@ -133,6 +133,10 @@ class FindingBuilder:
             tolerance = 1e-6 + 0.02 * abs(estimate.value) + (estimate.high - estimate.low) / 2
         return make_figure(name, estimate, unit, tolerance)
 
+    @property
+    def _attention(self) -> dict[str, str]:
+        return {"attention": self.pair.attention} if self.claim.needs == "models" else {}
+
     def settle(self, premises: Mapping[str, Verdict], pictures: tuple[str, ...] = ()) -> Finding:
         """The finding; raises ValueError if the claim's function decided nothing."""
         if self._deciding is None:
@@ -159,7 +163,7 @@ class FindingBuilder:
             premises=dict(premises),
             controls=controls,
             pictures=pictures,
-            provenance=dict(self.session.provenance),
+            provenance={**self.session.provenance, **self._attention},
             plan=dict(self._plan),
             tolerance_because=self._tolerance_because,
         )
