@@ -104,6 +104,14 @@ class Pair:
         """The same pair measured on other probes."""
         return replace(self, probes=tuple(probes))
 
+    @property
+    def attention(self) -> str:
+        """The attention with which the pair's models ran, of each where they differ; "none" where none was loaded."""
+        ran = self.models.attention if "models" in self.__dict__ else {}
+        if len(kinds := set(ran.values())) < 2:
+            return next(iter(kinds), "none")
+        return ", ".join(f"{role} {ran[role]}" for role in sorted(ran))
+
     def release(self) -> None:
         """Frees the models, where any were loaded."""
         if "models" in self.__dict__:

@@ -37,6 +37,7 @@ class Models:
         self.run_config = run_config
         self._checkpoints = {"base": base, "dormant": dormant}
         self._loaded: dict[str, PreTrainedModel] = {}
+        self.attention: dict[str, str] = {}  # of each model that was loaded, as transformers runs it
 
     def base(self) -> PreTrainedModel:
         """The base model, on the device and in eval mode."""
@@ -59,6 +60,7 @@ class Models:
             self._loaded[role] = load_model(
                 self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention
             )
+            self.attention[role] = str(self._loaded[role].config._attn_implementation)
         model = self._loaded[role]
         if model.device.type != self.run_config.device.type:  # `to` walks all tensors: milliseconds that searches pay
             move_model(model, self.run_config.device)

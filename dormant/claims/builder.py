@@ -40,12 +40,24 @@ class FindingBuilder:
         self._controls: list[tuple[str, Figure, bool | None]] = []
         self._unable: str | None = None
         self._plan: dict[str, str] = {}
+        self._tolerance_because = ""
 
-    def decide(self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None) -> None:
-        """The figure that decides the claim; `reading` chooses the rule if the claim has several."""
+    def decide(
+        self,
+        estimate: Estimate,
+        name: str = "",
+        reading: str = "",
+        tolerance: float | None = None,
+        tolerance_because: str = "",
+    ) -> None:
+        """The figure that decides the claim; `reading` chooses the rule if the claim has several.
+
+        On another machine it may drift by `tolerance`, but no further than half of the way to the threshold or to a control,
+        unless `tolerance_because` says why other kernels move it further (a search whose path forks).
+        """
         if self._deciding is not None:
             raise ValueError(f"a claim must call finding.decide(...) once; {self.claim.id} called it twice")
-        rule = self.claim.rules[reading]
+        rule, self._tolerance_because = self.claim.rules[reading], tolerance_because
         self._deciding = (rule, self._make(name or reading or self.claim.id, estimate, rule.unit, tolerance))
 
     def figure(self, name: str, estimate: Estimate, unit: str, tolerance: float | None = None) -> None:
@@ -121,6 +133,10 @@ class FindingBuilder:
             tolerance = 1e-6 + 0.02 * abs(estimate.value) + (estimate.high - estimate.low) / 2
         return make_figure(name, estimate, unit, tolerance)
 
+    @property
+    def _attention(self) -> dict[str, str]:
+        return {"attention": self.pair.attention} if self.claim.needs == "models" else {}
+
     def settle(self, premises: Mapping[str, Verdict], pictures: tuple[str, ...] = ()) -> Finding:
         """The finding; raises ValueError if the claim's function decided nothing."""
         if self._deciding is None:
@@ -147,6 +163,7 @@ class FindingBuilder:
             premises=dict(premises),
             controls=controls,
             pictures=pictures,
-            provenance=dict(self.session.provenance),
+            provenance={**self.session.provenance, **self._attention},
             plan=dict(self._plan),
+            tolerance_because=self._tolerance_because,
         )

@@ -153,8 +153,7 @@ def above_noise_floor(pair: Pair, finding: FindingBuilder) -> None:
     )
     worst = max(floors.values())
     ratio = Estimate(effect.value / worst, effect.low / worst, effect.high / worst, effect.n, effect.method)
-    finding.decide(
-        ratio, name="effect over noise floor", tolerance=0.9 * ratio.value + 1
-    )  # rounding differs by processor
+    rounding = "the floor below the ratio is rounding itself, which every processor does in its own way"
+    finding.decide(ratio, "effect over noise floor", tolerance=0.9 * ratio.value + 1, tolerance_because=rounding)
     finding.figure("effect", effect, "nats")
     finding.picture("noise-floor", noise_floor(floors, effect.value))

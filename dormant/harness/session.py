@@ -76,7 +76,7 @@ class Session:
         as_run = {name: getattr(option, name) for name in AS_RUN}
         self.claim_session = ClaimSession(
             settings,
-            provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
+            provenance(str(resolve_device(option.device)), option.dtype, option.seed, as_run),
             self.control_pair,
             *((self.reports / "journals" / worker, self.progress) if option.budget == "full" else ()),
         )
@@ -184,8 +184,10 @@ class Session:
         if self._is_full_run(session):
             self.unproduced = self.ledger.unproduced(self.findings)
         write_json(self.reports / "findings.json", [finding.keyed_record for finding in self.findings])
+        attention = sorted({found.provenance.get("attention", "none") for found in self.findings} - {"none"})
+        as_run = {**self.claim_session.provenance, "attention": "; ".join(attention) or "none"}
         run = Run(
-            self.claim_session.provenance,
+            as_run,
             self.claim_session.settings.budget,
             (datetime.now(UTC) - self.started).total_seconds(),
             self.differences,
@@ -196,8 +198,8 @@ class Session:
         write_summary(self.findings, self.reports / "summary.md", run, self.twins)
         results = results_folder(self.config)
         if results is not None:
-            write_environment(results, self.claim_session.provenance)
-            write_executor(results, "pytest -m hypothesis", self.claim_session.provenance["commit"])
+            write_environment(results, as_run)
+            write_executor(results, "pytest -m hypothesis", as_run["commit"])
 
     def _together(self, chosen: Sequence[Finding]) -> list[Finding]:
         """These findings with all others of their claim on their pair: readings of one computation are recorded together."""

@@ -16,12 +16,11 @@ SECRET = re.compile(r"token|secret|password|credential|api_?key", re.IGNORECASE)
 HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\Users\\)[^/\\\s]+")
 
 
-def provenance(
-    device: str, dtype: str, attention: str, seed: int, options: Mapping[str, object] | None = None
-) -> dict[str, str]:
+def provenance(device: str, dtype: str, seed: int, options: Mapping[str, object] | None = None) -> dict[str, str]:
     """The conditions of a run as flat text, for each finding and for the report's environment.
 
-    Options whose name suggests a secret are left out; home directories become `~`.
+    A finding adds the attention with which its models ran. Options whose name suggests a secret are left out; home
+    directories become `~`.
     """
     record = {
         "commit": git_commit(),
@@ -29,7 +28,6 @@ def provenance(
         "processor": processor_name(),
         "kernels": torch.backends.cpu.get_cpu_capability(),
         "dtype": dtype,
-        "attention": attention,
         "seed": str(seed),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -14,7 +14,7 @@ from dormant.pairs import Pair
 from dormant.pictures.inversion import transfer_scatter
 from dormant.search.diagnostics import over_control, transfers
 from dormant.statistics import exact, proportion_interval, student_interval
-from hypotheses.support.shared_searches import shared_reach, shared_search
+from hypotheses.support.shared_searches import PATH_FORKS, shared_reach, shared_search
 
 OBJECTIVE_READINGS = {
     "found": at_least(
@@ -107,14 +107,16 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
     points = {pair.name: [(string.gain, string.held_out_gain) for string in report.found]}
     if reading == "found":
         hits = sum(string.firing_share >= MOST_HELD_OUT for string in report.found)
-        finding.decide(proportion_interval(hits, len(report.found)), reading=reading, tolerance=0.5)
+        finding.decide(
+            proportion_interval(hits, len(report.found)), reading=reading, tolerance=0.5, tolerance_because=PATH_FORKS
+        )
         if reach := shared_reach(pair, objective, length, finding):
             share = proportion_interval(*reach)
             finding.figure("one-token gaps that a step could close", share, "of the trigger's", tolerance=0.3)
             finding.note(f"one token from the trigger, the gradient lists the missing one in {share.value:.0%} of gaps")
     elif reading == "transfers":
         kept = transfers(report)
-        finding.decide(student_interval(kept or [0.0]), reading=reading, tolerance=1.0)
+        finding.decide(student_interval(kept or [0.0]), reading=reading, tolerance=1.0, tolerance_because=PATH_FORKS)
         if len(kept) < 2:
             finding.inconclusive("the search gained nothing on the probes that it saw, so that nothing could transfer")
     else:
@@ -125,7 +127,8 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
                 return
             twin = shared_search(control, objective, length, finding)
         ratio = student_interval(over_control(report, twin))
-        finding.decide(ratio, reading=reading, tolerance=1.0 + ratio.value + ratio.high - ratio.low)
+        drift = 1.0 + ratio.value + ratio.high - ratio.low
+        finding.decide(ratio, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
         points["clean twin"] = [(string.gain, string.held_out_gain) for string in twin.found]
     finding.figure(
         "gain of the best string", exact(report.best.gain), report.unit, tolerance=0.1 + abs(report.best.gain)

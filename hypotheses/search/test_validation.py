@@ -13,7 +13,8 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import ONE_BIT, Estimate, exact, student_interval
-from hypotheses.support.finalists import VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
+from hypotheses.support.finalists import SEARCHED_FOR, VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
+from hypotheses.support.shared_searches import PATH_FORKS
 
 
 def applies(pair: PairDescription, settings: Settings, candidate: str, measure: str) -> bool:
@@ -41,7 +42,8 @@ def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Fin
     """
     validation, answers = finalists_validated(pair, finding)
     row = validation.measured[measure][candidate]
-    finding.decide(student_interval(row.gains), name="gain over the empty row", tolerance=2.0)
+    because = PATH_FORKS if candidate in SEARCHED_FOR else ""
+    finding.decide(student_interval(row.gains), "gain over the empty row", tolerance=2.0, tolerance_because=because)
     nulls = row.null_gains
     spread = Estimate(mean(nulls), min(nulls), max(nulls), len(nulls), f"range of {len(nulls)} nulls")
     finding.control("length-matched nulls", spread, beaten=row.corrected_p <= 0.05)

@@ -9,6 +9,8 @@ from dormant.search.restarts import SearchPlan, SearchReport, search_restarts
 
 SEARCHED = {"quick": 2, "full": 4}
 HELD_OUT = {"quick": 8, "full": 64}
+# Why the figures of a search may drift further than others' on another machine.
+PATH_FORKS = "a search's path forks on the last bit of a float: other kernels may end at another string of like value"
 
 
 def shared_search(pair: Pair, objective: str, length: int, finding: FindingBuilder) -> SearchReport:

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from dormant.claims.builder import FindingBuilder
+from dormant.claims.claim import Claim, at_least
+from dormant.claims.session_state import ClaimSession, Settings
+from dormant.pairs import Pair, open_pair
+from dormant.statistics import exact
+
+CLAIM = Claim("size", "It is large.", "a test", "tests", {"": at_least(1.0, "units", because="a test")}, needs="models")
+
+
+def attention(pair: Pair) -> str:
+    """What a finding of a claim about this pair's models says of their attention."""
+    builder = FindingBuilder(CLAIM, pair, {}, ClaimSession(Settings()))
+    builder.decide(exact(2.0))
+    return builder.settle({}).provenance["attention"]
+
+
+def test_a_finding_says_with_which_attention_its_models_ran(tiny_base: Path, tiny_dormant: Path) -> None:
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu", attention="eager")
+    assert attention(pair) == "none"
+    pair.models.base()
+    assert attention(pair) == "eager"
+    pair.models.dormant().set_attn_implementation("sdpa")
+    pair.release()
+    assert attention(pair) == "eager"
+
+
+def test_two_models_of_unlike_attention_are_both_named(tiny_base: Path, tiny_dormant: Path) -> None:
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    pair.models.attention.update(base="sdpa", dormant="eager")
+    assert attention(pair) == "base sdpa, dormant eager"
