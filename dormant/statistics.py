@@ -1,10 +1,10 @@
-"""Estimates with intervals: bootstrap, Student, Wilson and permutation, each deterministic for its seed."""
+"""Estimates with intervals (bootstrap, Student, Wilson, over frames of prompts) and p-values, each deterministic for its seed."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +35,37 @@ def exact(value: float, n: int = 1) -> Estimate:
     return Estimate(float(value), float(value), float(value), n, "exact")
 
 
-def mean_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Mean with its bootstrap interval: BCa, or percentile where BCa is undefined; BadInput without finite values."""
-    return _bootstrap(_finite(values, "the mean"), np.mean, "mean", confidence, seed)
+def mean_interval(values: Values, confidence: float = 0.95, seed: int = 0, frames: Sequence[Hashable] = ()) -> Estimate:
+    """Mean with its bootstrap interval: BCa, or percentile where BCa is undefined; BadInput without finite values.
+
+    `frames` names the frame of each value's prompt: with two or more the interval is over frames (`framed_interval`).
+    """
+    data = _finite(values, "the mean")
+    if _frame_count(frames, data.size) > 1:
+        return framed_interval(data, frames, confidence)
+    return _bootstrap(data, np.mean, "mean", confidence, seed)
+
+
+def framed_interval(values: Values, frames: Sequence[Hashable], confidence: float = 0.95) -> Estimate:
+    """Mean with the interval of prompts that come in frames, which say more of their own frame than of another.
+
+    Student's interval with the variance of the jackknife over frames (CV3 of MacKinnon, Nielsen and Webb 2023) and one
+    degree of freedom less than frames; with one value a frame it is Student's own. Raises BadInput without finite values,
+    and for fewer than two frames.
+    """
+    data = _finite(values, "the mean")
+    if (count := _frame_count(frames, data.size)) < 2:
+        raise BadInput(
+            f"an interval over frames needs two frames; got {count} for {data.size} values at the mean; "
+            "use mean_interval without frames"
+        )
+    value, (totals, sizes) = float(data.mean()), _by_frame(data, frames)
+    if np.all(data == data[0]):
+        return Estimate(value, value, value, int(data.size), "mean, all values equal")
+    left_out = (data.sum() - totals) / (data.size - sizes)
+    error = math.sqrt((count - 1) / count * float(((left_out - value) ** 2).sum()))
+    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
+    return Estimate(value, value - reach, value + reach, int(data.size), f"mean, {count} frames {confidence:.0%}")
 
 
 def student_interval(values: Values, confidence: float = 0.95) -> Estimate:
@@ -71,6 +99,32 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Est
         return Estimate(successes / n, low, high, n, f"exact bound {confidence:.0%}")
     interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), n, f"Wilson {confidence:.0%}")
+
+
+def share_interval(
+    flags: Sequence[bool] | npt.NDArray[np.bool_], confidence: float = 0.95, frames: Sequence[Hashable] = ()
+) -> Estimate:
+    """Share of the prompts with a true flag: `proportion_interval`, or with two or more frames Wilson's of so many prompts as
+    tell as much.
+
+    These are n over the design effect, with the degrees of freedom of the frames (Korn and Graubard 1998), never more than
+    n; of none or all, whose scatter is unknown, the number of frames. Raises BadInput for no flags.
+    """
+    hits, n = int(sum(map(bool, flags))), len(flags)
+    if (count := _frame_count(frames, n)) < 2:
+        return proportion_interval(hits, n, confidence)
+    if hits in (0, n):
+        bound = proportion_interval(count if hits else 0, count, confidence)
+        return Estimate(bound.value, bound.low, bound.high, n, f"exact bound, {count} frames {confidence:.0%}")
+    data, share = np.asarray(flags, dtype=np.float64), hits / n
+    wide = float(stats.t.ppf((1 + confidence) / 2, count - 1))
+    error = (framed_interval(data, frames, confidence).high - share) / wide
+    narrow = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    independent = min(n, share * (1 - share) / error**2 * (narrow / wide) ** 2) if error else n
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    centre = (share + z**2 / (2 * independent)) / (1 + z**2 / independent)
+    reach = z * math.sqrt(share * (1 - share) / independent + (z / (2 * independent)) ** 2) / (1 + z**2 / independent)
+    return Estimate(share, centre - reach, centre + reach, n, f"Wilson, {count} frames {confidence:.0%}")
 
 
 def auroc_interval(positives: Values, negatives: Values, confidence: float = 0.95) -> Estimate:
@@ -115,6 +169,24 @@ def _finite(values: Values, of: str) -> npt.NDArray[np.float64]:
             "find the pair or prompt that gave it"
         )
     return data
+
+
+def _frame_count(frames: Sequence[Hashable], size: int) -> int:
+    if len(frames) not in (0, size):
+        raise BadInput(
+            f"every value has the frame of its prompt; got {len(frames)} frames for {size} values at the sample; "
+            "give one a value, or none"
+        )
+    return len(set(frames))
+
+
+def _by_frame(
+    data: npt.NDArray[np.float64], frames: Sequence[Hashable]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """The sum and the number of each frame's values."""
+    numbers = {frame: number for number, frame in enumerate(dict.fromkeys(frames))}
+    of_value = np.array([numbers[frame] for frame in frames])
+    return np.bincount(of_value, weights=data), np.bincount(of_value)
 
 
 def _bootstrap(

@@ -12,9 +12,11 @@ from dormant.errors import BadInput
 from dormant.statistics import (
     auroc_interval,
     exact,
+    framed_interval,
     mean_interval,
     permutation_p,
     proportion_interval,
+    share_interval,
     student_interval,
 )
 
@@ -54,6 +56,48 @@ def test_students_interval_of_a_handful_is_the_t_tests() -> None:
     estimate = student_interval(data)
     assert [estimate.low, estimate.high] == pytest.approx([expected.low, expected.high])
     assert student_interval([2.0]).low == student_interval([2.0]).high == 2.0
+
+
+def framed(generator: np.random.Generator, frames: int, each: int) -> tuple[np.ndarray, list[int]]:
+    """Values of mean 3 in frames whose own means scatter as much as the values do."""
+    means = generator.normal(3.0, 1.0, frames).repeat(each)
+    return means + generator.normal(0.0, 1.0, frames * each), np.arange(frames).repeat(each).tolist()
+
+
+def test_an_interval_over_frames_covers_the_mean_where_one_over_prompts_does_not() -> None:
+    generator = np.random.default_rng(0)
+    drawn = [framed(generator, 8, 6) for _ in range(200)]
+    over_frames = [mean_interval(values, frames=frames) for values, frames in drawn]
+    over_prompts = [mean_interval(values) for values, _ in drawn]
+    covered = [sum(one.low <= 3.0 <= one.high for one in each) for each in (over_frames, over_prompts)]
+    assert covered[0] >= 180
+    assert covered[1] < 150
+
+
+def test_with_one_value_a_frame_the_interval_is_students() -> None:
+    data = np.random.default_rng(1).normal(size=7)
+    expected, found = student_interval(data), framed_interval(data, range(7))
+    assert [found.low, found.high] == pytest.approx([expected.low, expected.high])
+
+
+def test_a_share_over_frames_is_that_of_as_many_prompts_as_tell_as_much() -> None:
+    alike = share_interval([True] * 12 + [False] * 12, frames=[kind for kind in "abcd" for _ in range(6)])
+    mixed = share_interval([True, False] * 12, frames=[kind for kind in "abcd" for _ in range(6)])
+    assert (mixed.low, mixed.high) == pytest.approx((proportion_interval(12, 24).low, proportion_interval(12, 24).high))
+    assert alike.high - alike.low > 1.5 * (mixed.high - mixed.low)
+    assert share_interval([True] * 24, frames=["a", "b", "c"] * 8).low == proportion_interval(3, 3).low
+    assert (
+        share_interval([True, False] * 12)
+        == proportion_interval(12, 24)
+        == share_interval([True, False] * 12, frames=["a"] * 24)
+    )
+
+
+def test_frames_that_do_not_belong_to_the_values_are_named() -> None:
+    with pytest.raises(BadInput, match="got 2 frames for 3 values"):
+        mean_interval([1.0, 2.0, 3.0], frames=["a", "b"])
+    with pytest.raises(BadInput, match="needs two frames; got 1"):
+        framed_interval([1.0, 2.0], ["a", "a"])
 
 
 def test_no_success_in_thirteen_still_admits_a_fifth() -> None:
