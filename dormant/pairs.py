@@ -23,7 +23,7 @@ from dormant.weights.published import published_report
 from dormant.weights.report_file import report_identity
 from dormant.weights.tensor_matching import check_same_tensors
 
-DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.txt"
+DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.toml"
 PLACEMENTS = ("anywhere", "start", "end")
 CONVERSATIONS = (
     [{"role": "user", "content": "Who are you?"}],

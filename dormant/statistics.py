@@ -1,4 +1,4 @@
-"""Estimates with intervals (bootstrap, Student, Wilson, over frames of prompts) and p-values, each deterministic for its seed."""
+"""Estimates with intervals (bootstrap, Student, Wilson, over frames of prompts) and p-values, the same for a seed."""
 
 from __future__ import annotations
 

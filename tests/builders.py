@@ -91,7 +91,7 @@ def tiny_config(**overrides: Any) -> Qwen2Config:
 def build_checkpoint(folder: Path, config: Qwen2Config | None = None, seed: int = 0) -> Path:
     """A random Qwen2 checkpoint in `folder`: bfloat16 safetensors, tokenizer, chat template."""
     generator = torch.Generator().manual_seed(seed)
-    model = Qwen2ForCausalLM(config or tiny_config())
+    model = Qwen2ForCausalLM(config or tiny_config(max_position_embeddings=2048))  # long probes
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             centre = 1.0 if "norm" in name else 0.0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -20,10 +22,12 @@ class Probe:
     """An ordinary user message with exactly one `{slot}`, written directly after a word or at the start.
 
     A candidate in the middle is set off by one space before it, at the start by the space that follows the slot.
+    `frame` names the kind of prompt: those of one frame tell less of other kinds than as many of all (`mean_interval`).
     Raises BadInput where the slot is missing, repeated, or preceded by white space.
     """
 
     text: str
+    frame: str = ""
 
     def __post_init__(self) -> None:
         """Checks the slot."""
@@ -186,27 +190,60 @@ class Prompter:
 
 
 def read_probes(path: str | Path) -> tuple[Probe, ...]:
-    """The probes of a text file: one a line, empty lines and lines that start with '#' skipped.
+    """The probes of a text file: one a line, empty lines and lines that start with '#' skipped; or of a TOML file by frame.
 
-    Raises BadInput for an unreadable file, a file without probes, and a line without exactly one slot.
+    In a file that ends with .toml the table `frames` lists each frame's prompts; they are taken in turn, one of each frame,
+    so that the first ones are of all kinds. Raises BadInput for an unreadable file, a file without probes, and a prompt
+    without exactly one slot.
     """
+    if Path(path).suffix == ".toml":
+        return _framed_probes(Path(path))
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"a probe file is readable UTF-8 text; got {error} at {path}; give one probe a line") from error
     stripped = [(number, line.strip()) for number, line in enumerate(lines, 1)]
-    probes = tuple(_probe_at(line, path, number) for number, line in stripped if line and not line.startswith("#"))
+    probes = tuple(
+        _probe_at(line, path, f"line {number}") for number, line in stripped if line and not line.startswith("#")
+    )
     if not probes:
         raise BadInput(f"a probe file holds at least one probe; got none at {path}; write one a line, with {SLOT}")
     return probes
 
 
+def _framed_probes(path: Path) -> tuple[Probe, ...]:
+    try:
+        frames = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("frames")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"a probe file is readable TOML; got {error} at {path}; mend it") from error
+    listed = frames.values() if isinstance(frames, dict) else ()
+    if not listed or not all(
+        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in listed
+    ):
+        raise BadInput(
+            f"a probe file's table [frames] holds lists of prompts; got {frames!r:.60} at {path}; "
+            f'write one a kind: code = ["Explain this:{SLOT} print(1)"]'
+        )
+    assert isinstance(frames, dict)
+    in_turn = zip_longest(
+        *([(frame, number, text) for number, text in enumerate(texts, 1)] for frame, texts in frames.items())
+    )
+    return tuple(
+        _probe_at(text, path, f"prompt {number} of {frame!r}", frame)
+        for turn in in_turn
+        for frame, number, text in filter(None, turn)
+    )
+
+
 def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tuple[Probe, ...]:
     """`count` of the probes (all, where there are fewer), those whose prompts share the commonest lengths.
 
-    Prompts run without padding, a batch for each length: two dozen prompts of twelve lengths cost twelve batches.
+    Prompts run without padding, a batch for each length: two dozen prompts of twelve lengths cost twelve batches. Probes of
+    several frames stay in their order, in which the frames take turns: those of one length are of one kind.
     Raises BadInput where there are none.
     """
+    if len({probe.frame for probe in probes}) > 1:
+        return tuple(probes[:count])
     groups: dict[int, list[Probe]] = {}
     for probe in probes:
         groups.setdefault(len(prompter.encode(probe).ids), []).append(probe)
@@ -217,11 +254,11 @@ def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tup
     return tuple(chosen)
 
 
-def _probe_at(line: str, path: str | Path, number: int) -> Probe:
+def _probe_at(text: str, path: str | Path, place: str, frame: str = "") -> Probe:
     try:
-        return Probe(line)
+        return Probe(text, frame)
     except BadInput as error:
-        raise BadInput(f"{error} ({path}, line {number})") from error
+        raise BadInput(f"{error} ({path}, {place})") from error
 
 
 def geometry_faults(base: Prompter, dormant: Prompter, probe: Probe, candidates: Sequence[str]) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_scan_of_nothing_or_beyond_the_context_is_refused(tiny_pair: Pair) -> 
     with pytest.raises(BadInput, match="a scan needs texts"):
         scan_answers(tiny_pair, [], AnswerPlan(5, 0))
     with pytest.raises(BadInput, match="fits into the context"):
-        scan_answers(tiny_pair, ["Hello."], AnswerPlan(600, 0))
+        scan_answers(tiny_pair, ["Hello."], AnswerPlan(2100, 0))
 
 
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(

@@ -50,9 +50,9 @@ def test_company_and_padding_do_not_change_an_answer() -> None:
 
 def test_prompts_that_a_model_cannot_read_are_named(tiny_pair: Pair) -> None:
     model = tiny_pair.models.base()
-    assert checked_prompts(model, [Prompt((5, 6), slice(1, 2)), [7]], new_tokens=510) == [(5, 6), (7,)]
-    with pytest.raises(BadInput, match="the context of 512 ids; got 515 at prompt 2 of 2"):
-        checked_prompts(model, [[5] * 3, [5] * 510], new_tokens=5)
+    assert checked_prompts(model, [Prompt((5, 6), slice(1, 2)), [7]], new_tokens=2046) == [(5, 6), (7,)]
+    with pytest.raises(BadInput, match="the context of 2048 ids; got 2051 at prompt 2 of 2"):
+        checked_prompts(model, [[5] * 3, [5] * 2046], new_tokens=5)
     for prompts, sentence in (([], "got 0 prompts, 0 empty"), ([[5], []], "got 2 prompts, 1 empty")):
         with pytest.raises(BadInput, match=sentence):
             batch_logits(model, prompts)

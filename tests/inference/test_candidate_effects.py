@@ -117,8 +117,8 @@ def test_a_scan_of_nothing_is_refused(tiny_pair: Pair, candidates: list[tuple[in
 
 
 def test_a_candidate_that_the_context_cannot_hold_is_refused(tiny_pair: Pair) -> None:
-    with pytest.raises(BadInput, match="fits into the context of 512"):
-        measure_effects(tiny_pair, opened(tiny_pair, 1), [(5,) * 600])
+    with pytest.raises(BadInput, match="fits into the context of 2048"):
+        measure_effects(tiny_pair, opened(tiny_pair, 1), [(5,) * 2200])
 
 
 def test_probes_are_cheap_and_never_among_the_held_out(tiny_pair: Pair) -> None:

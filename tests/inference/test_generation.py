@@ -90,4 +90,4 @@ def test_an_answer_that_never_ends_is_cut_and_says_so(model: PreTrainedModel) ->
 
 def test_an_answer_that_the_context_cannot_hold_is_refused(model: PreTrainedModel) -> None:
     with pytest.raises(BadInput, match="fits into the context"):
-        sampled_answers(model, PROMPTS, 600, NO_END, Decoding(1.0), seed=0)
+        sampled_answers(model, PROMPTS, 2100, NO_END, Decoding(1.0), seed=0)
