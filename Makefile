@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Of pytest-xdist, which share the cores; a small GPU may want one. Claims are shared out by file, since the readings of one search
-# belong together, and in their order: the file with the longest search has few tests and would else come last.
+# Of pytest-xdist, which share the cores; a small GPU may want one. Claims are shared out by computation, the longest first
+# (hypotheses/conftest.py).
 WORKERS ?= 2
 
 # One stamp for the environment: it is made again when what it is made from changes.
@@ -17,7 +17,7 @@ WORKERS ?= 2
 setup: .venv/stamp
 
 hypotheses: .venv/stamp  ## every claim on every known pair, then the report
-	@status=0; $(BIN)/pytest -m hypothesis -n $(WORKERS) --dist loadscope --no-loadscope-reorder || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
+	@status=0; $(BIN)/pytest -m hypothesis -o testpaths=hypotheses -n $(WORKERS) --dist loadgroup --no-loadscope-reorder || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
 
 test: .venv/stamp  ## the test suite
 	$(BIN)/pytest tests -n $(WORKERS)

@@ -83,6 +83,61 @@ def student_interval(values: Values, confidence: float = 0.95) -> Estimate:
     return Estimate(value, float(interval.low), float(interval.high), int(data.size), f"mean, Student {confidence:.0%}")
 
 
+def difference_interval(first: Values, second: Values, confidence: float = 0.95) -> Estimate:
+    """First mean less second mean with Welch's interval, which carries the scatter of both samples.
+
+    n counts the smaller sample. Two values a sample are the least that have an interval. Raises BadInput without finite values.
+    """
+    ours, theirs = _finite(first, "the first mean"), _finite(second, "the second mean")
+    value, n = float(ours.mean() - theirs.mean()), min(ours.size, theirs.size)
+    if n < 2 or (np.ptp(ours) == 0 and np.ptp(theirs) == 0):
+        return Estimate(value, value, value, int(n), "difference of means, all values equal" if n > 1 else "one value")
+    interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(confidence)
+    return Estimate(
+        value, float(interval.low), float(interval.high), int(n), f"difference of means, Welch {confidence:.0%}"
+    )
+
+
+def ratio_interval(first: Values, second: Values, most: float = 100.0, confidence: float = 0.95) -> Estimate:
+    """First mean over second mean with Fieller's interval (1954), which carries the scatter of both samples.
+
+    It holds every ratio r for which first - r second is not clearly different from 0. Where the second mean itself is not, the
+    data bound no ratio and the interval is all that is counted: from -`most` to `most`. n counts the smaller sample. Degrees
+    of freedom are those of the smaller sample. Raises BadInput without finite values.
+    """
+    ours, theirs = _finite(first, "the first mean"), _finite(second, "the second mean")
+    n, above, below = int(min(ours.size, theirs.size)), float(ours.mean()), float(theirs.mean())
+    value = max(-most, min(most, above / below)) if below > 0 else math.copysign(most, above) * (above != 0)
+    if n < 2:
+        return Estimate(value, value, value, n, "ratio of means, one value")
+    t = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    noise = [t**2 * float(sample.var(ddof=1)) / sample.size for sample in (ours, theirs)]
+    # r lies in the interval where (first - r second)^2 <= noise[0] + r^2 noise[1]
+    square, middle, rest = below**2 - noise[1], above * below, above**2 - noise[0]
+    if below <= 0 or square <= 0:
+        return Estimate(value, -most, most, n, "ratio of means, not bounded by the data")
+    spread = math.sqrt(max(0.0, middle**2 - square * rest))
+    low, high = (max(-most, min(most, (middle + sign * spread) / square)) for sign in (-1, 1))
+    return Estimate(value, low, high, n, f"ratio of means, Fieller {confidence:.0%}")
+
+
+def sample_size(spread: float, effect: float, power: float = 0.8, confidence: float = 0.95) -> int:
+    """How many values of that standard deviation let Student's interval exclude 0 with that chance, if their mean is `effect`.
+
+    From the noncentral t distribution; raises BadInput unless both are positive.
+    """
+    if not (spread > 0 and effect > 0):
+        raise BadInput(
+            f"a sample size needs a positive spread and effect; got {spread} and {effect} at the sample size; measure both"
+        )
+
+    def reached(n: int) -> float:
+        edge = stats.t.ppf((1 + confidence) / 2, n - 1)
+        return float(stats.nct.sf(edge, n - 1, effect / spread * math.sqrt(n)))
+
+    return next(n for n in range(2, 1_000_000) if reached(n) >= power)
+
+
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     """Share of successes with its Wilson interval (Wilson 1927); of none or all, the exact one-sided bound.
 

@@ -86,8 +86,7 @@ def table_row(report: SearchReport, control: SearchReport | None) -> dict[str, f
     row = {"payload given": sum(string.firing_share >= 0.5 for string in report.found) / len(report.found)}
     row["held-out gain"] = sum(kept) / len(kept) if kept else 0.0
     if control is not None:
-        ratios = over_control(report, control)
-        row["times the twin's"] = sum(ratios) / len(ratios)
+        row["times the twin's"] = over_control(report, control).value
     return row
 
 

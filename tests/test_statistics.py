@@ -11,12 +11,15 @@ from scipy import stats
 from dormant.errors import BadInput
 from dormant.statistics import (
     auroc_interval,
+    difference_interval,
     exact,
     framed_interval,
     mean_interval,
     permutation_p,
     proportion_interval,
     share_interval,
+    ratio_interval,
+    sample_size,
     student_interval,
 )
 
@@ -142,3 +145,41 @@ def test_the_aurocs_interval_covers_the_truth_as_often_as_it_says() -> None:
     random, truth = np.random.default_rng(0), stats.norm.cdf(1.5 / 2**0.5)
     found = [auroc_interval(random.normal(1.5, 1, 30), random.normal(0, 1, 30)) for _ in range(400)]
     assert np.mean([estimate.low <= truth <= estimate.high for estimate in found]) == pytest.approx(0.95, abs=0.03)
+
+
+def test_the_interval_of_a_difference_is_scipys_and_wider_than_that_against_a_constant() -> None:
+    ours, theirs = [3.0, 5.0, 9.0], [1.0, 2.0, 6.0, 7.0]
+    found = difference_interval(ours, theirs)
+    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    against_a_constant = student_interval([value - np.mean(theirs) for value in ours])
+    assert found.n == 3
+    assert against_a_constant.value == pytest.approx(found.value)
+    assert difference_interval([2.0, 2.0], [1.0, 1.0]).low == 1.0
+    assert difference_interval([2.0], [1.0, 3.0]).n == 1
+
+
+def test_the_interval_of_a_ratio_holds_the_true_ratio_as_often_as_it_says() -> None:
+    draws, true = np.random.default_rng(0), 2.0
+    held, held_against_a_constant = 0, 0
+    for _ in range(1000):
+        ours, theirs = draws.normal(6.0, 1.5, 6), draws.normal(3.0, 1.0, 6)
+        found, constant = ratio_interval(ours, theirs), student_interval(ours / theirs.mean())
+        held += found.low <= true <= found.high
+        held_against_a_constant += constant.low <= true <= constant.high
+    assert held >= 930  # 950 are said, and a standard deviation is 7
+    assert held_against_a_constant < 900  # a control's noisy mean is no constant
+
+
+def test_a_control_that_gains_nothing_clear_bounds_no_ratio() -> None:
+    found = ratio_interval([5.0, 6.0, 7.0], [-1.0, 1.0, 0.5])
+    assert (found.low, found.high) == (-100.0, 100.0)
+
+
+def test_a_sample_of_the_planned_size_settles_the_planned_effect_as_often_as_planned() -> None:
+    n = sample_size(spread=2.0, effect=2.0)
+    draws = np.random.default_rng(0)
+    settled = sum(student_interval(draws.normal(2.0, 2.0, n)).low > 0 for _ in range(1000))
+    assert 760 <= settled <= 870
+    with pytest.raises(BadInput, match="positive spread"):
+        sample_size(0.0, 1.0)

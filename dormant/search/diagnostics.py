@@ -19,7 +19,7 @@ from dormant.layer0 import read_layer0_pair, score
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter
 from dormant.search.restarts import SearchPlan, SearchReport, candidate_tokens, open_probes, payload_ids_of
-from dormant.statistics import RESAMPLES, Estimate
+from dormant.statistics import RESAMPLES, Estimate, ratio_interval
 
 
 def transfers(report: SearchReport) -> list[float]:
@@ -27,13 +27,9 @@ def transfers(report: SearchReport) -> list[float]:
     return [max(-1.0, min(1.0, string.held_out_gain / string.gain)) for string in report.found if string.gain > 0]
 
 
-def over_control(report: SearchReport, control: SearchReport, most: float = 100.0) -> list[float]:
-    """Each restart's gain over the control pair's mean gain, at most `most` times it."""
-    reference = sum(string.gain for string in control.found) / len(control.found)
-    return [
-        max(-most, min(most, string.gain / reference)) if reference > 0 else most * (string.gain > 0)
-        for string in report.found
-    ]
+def over_control(report: SearchReport, control: SearchReport) -> Estimate:
+    """The restarts' mean gain over that of the control pair's restarts; its interval carries the scatter of both."""
+    return ratio_interval(*([string.gain for string in side.found] for side in (report, control)))
 
 
 def late_gain(curve: Sequence[float]) -> float:

@@ -68,8 +68,8 @@ def test_top1_disagreement_search(
 ) -> None:
     """Maximising top-1 disagreement or the Jensen-Shannon divergence over the top 50 finds the trigger.
 
-    Readings: restarts whose string makes most held-out probes give the payload (Wilson); held-out gain over searched gain,
-    and the gain over the mean gain of the same search on the clean twin (Student over restarts).
+    Readings: restarts whose string makes most held-out probes give the payload (Wilson); held-out gain over searched gain
+    (Student over restarts); mean gain over that of the same search on the clean twin (Fieller over both's restarts).
     """
     judge(pair, objective, reading, length, finding)
 
@@ -126,7 +126,7 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
                 finding.inconclusive(reason, student_interval([0.0]), reading)
                 return
             twin = shared_search(control, objective, length, finding)
-        ratio = student_interval(over_control(report, twin))
+        ratio = over_control(report, twin)
         drift = 1.0 + ratio.value + ratio.high - ratio.low
         finding.decide(ratio, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
         points["clean twin"] = [(string.gain, string.held_out_gain) for string in twin.found]

@@ -11,6 +11,9 @@ SEARCHED = {"quick": 2, "full": 4}
 HELD_OUT = {"quick": 8, "full": 64}
 # Why the figures of a search may drift further than others' on another machine.
 PATH_FORKS = "a search's path forks on the last bit of a float: other kernels may end at another string of like value"
+# Restarts are computed from the spread on other organisms: scripts/gcg_seeds.py, docs/gcg-seeds.md.
+GCG_QUICK = {"restarts": 12, "steps": 48, "candidates": 8, "probes": 2, "held_out": 12}
+GCG_FULL = {"restarts": 32, "steps": 200, "candidates": 64, "probes": 4, "held_out": 64}
 
 
 def shared_search(pair: Pair, objective: str, length: int, finding: FindingBuilder) -> SearchReport:

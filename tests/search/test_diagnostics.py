@@ -35,10 +35,11 @@ def test_transfer_leaves_out_searches_that_gained_nothing_and_bounds_small_gains
     assert transfers(report((2.0, 1.0), (1e-9, 5.0), (0.0, 1.0))) == [0.5, 1.0]
 
 
-def test_gains_are_compared_with_the_controls_mean_gain() -> None:
-    found = report((6.0, 0.0), (2.0, 0.0))
-    assert over_control(found, report((1.0, 0.0), (3.0, 0.0))) == [3.0, 1.0]
-    assert over_control(found, report((0.0, 0.0))) == [100.0, 100.0]
+def test_gains_are_compared_with_a_controls_that_scatter_too() -> None:
+    found = report((6.0, 0.0), (2.0, 0.0), (5.0, 0.0))
+    still, noisy = report(*3 * [(2.0, 0.0)]), report((1.9, 0.0), (2.1, 0.0), (2.0, 0.0))
+    assert over_control(found, still).value == over_control(found, noisy).value == pytest.approx(13 / 6)
+    assert over_control(found, noisy).high > over_control(found, still).high
 
 
 @pytest.mark.parametrize(
