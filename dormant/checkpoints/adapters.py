@@ -27,7 +27,7 @@ from dormant.checkpoints.checkpoint import (
     open_checkpoint,
 )
 from dormant.checkpoints.configuration import ADAPTER_CONFIG
-from dormant.checkpoints.shards import SINGLE, StoredTensor, read_single_file
+from dormant.checkpoints.shards import INDEX, SINGLE, StoredTensor, read_single_file
 from dormant.checkpoints.text_files import without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.errors import BadInput, first_line
@@ -44,6 +44,11 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     """
     stated = stated_settings(location)
     config = lora_config(stated, location)
+    if whole := [name for name in (SINGLE, INDEX) if (location / name).exists()]:
+        raise BadInput(
+            f"a folder must hold an adapter or whole weights, since one may be merged into the other; got both "
+            f"{ADAPTER_CONFIG} and {whole[0]} at {location}; move one of them elsewhere"
+        )
     named = stated.get("base_model_name_or_path")
     notes: tuple[str, ...] = ()
     if base is None:
@@ -55,8 +60,6 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
             f"an adapter must be read upon whole weights; got the adapter {base.reference} as base of {reference}; "
             "merge that one into its own base first"
         )
-    if (location / SINGLE).exists():
-        notes += (f"{reference} holds whole weights beside its adapter: the adapter is read, as transformers does",)
     skeleton = _adapted_skeleton(base, config, location)
     found = read_single_file(location, WEIGHTS)
     catalogue = _adapted_catalogue(base, skeleton, found, location)
@@ -64,7 +67,7 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     if HEAD in catalogue and HEAD not in base.catalogue:
         settings.tie_word_embeddings = False
     adapted = Checkpoint(reference, location, settings, catalogue, notes, base=base, _digests=base._digests)
-    check_tokenizer(adapted, base.shape(EMBEDDING)[0])
+    check_tokenizer(adapted, int(base.config.vocab_size))
     return adapted
 
 
@@ -91,9 +94,7 @@ def merged_model(
     return model
 
 
-def adapted_model(
-    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str
-) -> Any:
+def adapted_model(checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str) -> Any:
     """An adapter's model as peft's own (a PeftModel), the adapter beside the base's weights."""
     from peft import PeftModel
 

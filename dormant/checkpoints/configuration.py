@@ -48,7 +48,7 @@ class SettingDifference:
 
 
 def is_adapter(location: Path) -> bool:
-    """Whether a folder holds an adapter, which changes a base; transformers reads one before whole weights beside it."""
+    """Whether a folder holds an adapter, which changes a base."""
     return (location / ADAPTER_CONFIG).exists() or (location / ADAPTER_CONFIG).is_symlink()
 
 

@@ -101,9 +101,7 @@ def leading_of_delta(
     return krylov(lambda: delta_blocks(base, dormant, name, None, device), shape, directions, edge, device)
 
 
-def product_triplets(
-    left: Float[Tensor, "row rank"], right: Float[Tensor, "column rank"], directions: int
-) -> Leading:
+def product_triplets(left: Float[Tensor, "row rank"], right: Float[Tensor, "column rank"], directions: int) -> Leading:
     """The singular triplets of left right^T from QR of both and a decomposition of rank x rank; `found` has all values."""
     (outer, above), (inner, below) = torch.linalg.qr(left.double()), torch.linalg.qr(right.double())
     turned, values, back = torch.linalg.svd(above @ below.T, full_matrices=False)
