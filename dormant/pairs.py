@@ -12,11 +12,18 @@ from typing import Any
 
 from torch import Tensor
 
-from dormant.checkpoints.adapters import locate_base
+from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings
-from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
+from dormant.checkpoints.models import (
+    Models,
+    RunConfig,
+    check_residency,
+    resolve_device,
+    resolve_dtype,
+    resolve_residency,
+)
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, read_probes
 from dormant.records import from_json, read_json
@@ -142,8 +149,9 @@ def open_pair(
     Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
     """
     run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
-    parent = open_checkpoint(base or locate_base(dormant))
+    parent = open_checkpoint(base or stated_base(dormant))
     opened = parent, open_checkpoint(dormant, parent)
+    check_residency(residency, opened[1])
     *aligned, notes = align(*opened)
     check_same_tensors(*aligned)
     notes = opened[0].notes + opened[1].notes + notes + _check_same_vocabulary(*aligned)

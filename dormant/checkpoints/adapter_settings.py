@@ -78,10 +78,12 @@ def lora_config(stated: Mapping[str, Any], location: Path) -> Any:
         ) from error
 
 
-def stated_base(reference: str | Path, location: Path) -> str:
+def named_base(reference: str | Path, location: Path) -> str:
     """The base that the adapter in a folder names; BadInput where it is no adapter or names none."""
     if not is_adapter(location):
-        raise BadInput(f"only an adapter names its base; got the checkpoint {reference} without one; add --base")
+        raise BadInput(
+            f"--base and --dormant must be given together, unless an adapter names its base; got only {reference}; add --base"
+        )
     base = stated_settings(location).get("base_model_name_or_path")
     if not base:
         raise BadInput(f"{ADAPTER_CONFIG} must name the adapter's base; got none at {location}; add --base")

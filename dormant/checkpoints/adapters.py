@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from dormant.checkpoints.adapted_tensor import AdaptedTensor
-from dormant.checkpoints.adapter_settings import lora_config, stated_base, stated_settings
+from dormant.checkpoints.adapter_settings import lora_config, named_base, stated_settings
 from dormant.checkpoints.alignment import rounding_between
 from dormant.checkpoints.checkpoint import (
     EMBEDDING,
@@ -52,7 +53,7 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     named = stated.get("base_model_name_or_path")
     notes: tuple[str, ...] = ()
     if base is None:
-        base = open_checkpoint(locate_base(reference, location))
+        base = open_checkpoint(stated_base(reference))
     elif named and not _is_named(base, str(named)):
         notes += (f"{reference} names {named} as its base: it is read upon {base.reference}",)
     if base.base is not None:
@@ -71,11 +72,15 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     return adapted
 
 
-def locate_base(reference: str | Path, location: Path | None = None) -> Path:
-    """The folder of the base that an adapter names, downloaded where it is not cached; BadInput where it cannot be reached."""
-    named = stated_base(reference, location or locate(reference))
+def stated_base(reference: str | Path) -> str:
+    """The base that an adapter (folder or hub id) names, once it is within reach; BadInput where it is not, or for others.
+
+    A folder may be written relative to the current one.
+    """
+    named = named_base(reference, locate(reference))
     try:
-        return locate(named)
+        locate(named)
+        return named
     except BadInput as error:
         raise BadInput(
             f"an adapter's base must be within reach; got {named!r} in {ADAPTER_CONFIG} of {reference} ({error}); "
@@ -116,6 +121,42 @@ def adapted_model(checkpoint: Checkpoint, device: torch.device | str, dtype: tor
     adapted.eval()
     adapted.requires_grad_(False)
     return adapted
+
+
+def adapter_switches(adapted: Any) -> tuple[Any, ...]:
+    """The parts of peft's model that its adapter changes; each has `enable_adapters`."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    return tuple(part for part in adapted.modules() if isinstance(part, BaseTunerLayer | AuxiliaryTrainingWrapper))
+
+
+def adapted_parameter(model: PreTrainedModel, name: str) -> tuple[Tensor, Any]:
+    """The parameter of a tensor, in a model that may have an adapter beside its weights, and the layer that adds to it.
+
+    The layer is None where nothing is added to the parameter.
+    """
+    owner, _, last = name.rpartition(".")
+    module: Any = model.get_submodule(owner)
+    if hasattr(module, "base_layer"):  # LoRA's own layers, which peft puts in place of those that it adapts
+        parameter: Tensor = getattr(module.base_layer, last)
+        return parameter, module
+    if hasattr(module, "modules_to_save"):
+        module = module.modules_to_save["default"]
+    parameter = getattr(module, last)
+    return parameter, None
+
+
+def why_not_shared(dormant: Checkpoint) -> str:
+    """Why the dormant model is not its base again once an adapter is switched off; empty where it is."""
+    if dormant.base is None:
+        return "whole weights"
+    if (bias := stated_settings(dormant.location).get("bias", "none")) != "none":
+        return f"biases trained in place (bias {bias!r})"
+    for name in (EMBEDDING, HEAD):
+        if dormant.catalogue.get(name) != dormant.base.catalogue.get(name):
+            return f"a changed {name}, which searches read by itself"
+    return ""
 
 
 def _adapted_skeleton(base: Checkpoint, config: Any, location: Path) -> Any:

@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import pad
 
 from dormant.checkpoints.adapted_tensor import low_rank_update
+from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.checkpoint import Checkpoint
-from dormant.checkpoints.adapters import locate_base
 from dormant.checkpoints.tensor_names import module_of
 from dormant.errors import BadInput
 from dormant.progress import Progress
@@ -47,7 +47,7 @@ def compare_checkpoints(
     `faults` has a sentence for each tensor or file that is missing, extra, renamed, cut off, of another shape or not finite,
     the note one where no token can be seen. Raises BadInput where nothing at all can be compared.
     """
-    ours, our_faults = survey_checkpoint(base or locate_base(dormant))
+    ours, our_faults = survey_checkpoint(base or stated_base(dormant))
     theirs, their_faults = survey_checkpoint(dormant, base)
     matched = match_checkpoints(ours, theirs)
     faults = [*our_faults, *their_faults, *matched.faults]
