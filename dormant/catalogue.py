@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormant.checkpoints.adapters import stated_base
 from dormant.errors import BadInput
 from dormant.pairs import Pair, Truth, figures_pair, open_pair, published_pair, read_truth
 from dormant.weights.report_file import read_delta_report
@@ -93,11 +94,13 @@ def chosen_pairs(
 ) -> dict[str, PairDescription]:
     """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones by default.
 
-    Raises BadInput for an unknown name, a malformed entry, or one of base and dormant without the other.
+    An adapter may stand without its base, which it names. Raises BadInput for an unknown name, a malformed entry, or one of
+    base and dormant without the other.
     """
-    if (base is None) != (dormant is None):
-        missing, given = ("--dormant", base) if dormant is None else ("--base", dormant)
-        raise BadInput(f"--base and --dormant must be given together; got only {given}; add {missing}")
+    if dormant is None and base is not None:
+        raise BadInput(f"--base and --dormant must be given together; got only {base}; add --dormant")
+    if dormant is not None and base is None:
+        base = stated_base(dormant)
     chosen: dict[str, PairDescription] = {}
     for entry in names:
         name, equals, checkpoints = entry.partition("=")

@@ -10,13 +10,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings
-from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
+from dormant.checkpoints.models import (
+    Models,
+    RunConfig,
+    check_residency,
+    resolve_device,
+    resolve_dtype,
+    resolve_residency,
+)
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, read_probes
 from dormant.records import from_json, read_json
+from dormant.weights.decomposition import delta_matrix
 from dormant.weights.delta_report import DeltaReport
 from dormant.weights.measure import compute_delta_report
 from dormant.weights.published import published_report
@@ -100,6 +111,10 @@ class Pair:
             return self.content
         return compute_delta_report(self.base, self.dormant)
 
+    def delta(self, name: str) -> Tensor:
+        """A tensor's delta, dormant minus base, float32; an adapter's is the product of its factors."""
+        return delta_matrix(self.base, self.dormant, name)
+
     def with_probes(self, probes: Sequence[Probe]) -> Pair:
         """The same pair measured on other probes."""
         return replace(self, probes=tuple(probes))
@@ -129,7 +144,7 @@ class Pair:
 
 def open_pair(
     name: str,
-    base: str | Path,
+    base: str | Path | None,
     dormant: str | Path,
     device: str = "auto",
     dtype: str = "float32",
@@ -138,10 +153,13 @@ def open_pair(
 ) -> Pair:
     """Opens two checkpoints (folder or hub id) and checks that they can be compared; reads every tensor once.
 
+    The dormant one may be an adapter: it is read upon the base, without one upon the base that it names.
     Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
     """
     run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
-    opened = open_checkpoint(base), open_checkpoint(dormant)
+    parent = open_checkpoint(base or stated_base(dormant))
+    opened = parent, open_checkpoint(dormant, parent)
+    check_residency(residency, opened[1])
     *aligned, notes = align(*opened)
     check_same_tensors(*aligned)
     notes = opened[0].notes + opened[1].notes + notes + _check_same_vocabulary(*aligned)

@@ -58,7 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--residency",
         default="both",
-        help="both: both models on the device; swap: one at a time (default: %(default)s)",
+        help="both: both models on the device; shared: one base, its adapter off and on; swap: one at a time "
+        "(default: %(default)s)",
     )
     group.addoption(
         "--budget",

@@ -17,7 +17,8 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
+from dormant.checkpoints.adapted_tensor import AdaptedTensor
+from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config
 from dormant.checkpoints.packaged_base import NAME, packaged_base
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
@@ -51,7 +52,8 @@ class Checkpoint:
     notes: tuple[str, ...] = ()  # how it is read where that is not as usual, a sentence each
     template: str | None = None  # a chat template from elsewhere, which replaces the folder's own
     rows: int | None = None  # of embedding and head, where fewer are used than are stored
-    _digests: dict[str, Digest] = field(default_factory=dict, repr=False)
+    base: Checkpoint | None = None  # of an adapter, which is what lies in the folder then
+    _digests: dict[StoredTensor, Digest] = field(default_factory=dict, repr=False)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -83,16 +85,18 @@ class Checkpoint:
         for name in self.names:
             if not self._scan(name).finite:
                 raise BadInput(
-                    f"weights must be finite; got NaN or infinity at tensor {name!r} of {self.catalogue[name].file}; "
+                    f"weights must be finite; got NaN or infinity at tensor {name!r} of {self._stored(name).parts[-1].file}; "
                     "use a checkpoint that was saved whole"
                 )
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The folder's fast tokenizer."""
+        """The folder's fast tokenizer; an adapter may leave it to its base."""
         try:
             # Without this transformers makes an empty tokenizer of the configuration's class.
             if not any((self.location / name).is_file() for name in TOKENIZER_FILES):
+                if self.base is not None:
+                    return self.base.tokenizer
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
             with without_marks(self.location) as folder, quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -140,12 +144,14 @@ class Checkpoint:
     @cached_property
     def settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What config.json and generation_config.json state that changes what is computed (see `configuration`)."""
+        if self.base is not None:
+            return self.base.settings
         return model_settings(self.config), generation_settings(self.location, self.config)
 
     @property
     def _tokenizer_text(self) -> str:
         # The file rather than the loaded tokenizer: what transformers makes of it changes between versions.
-        file = self.location / "tokenizer.json"
+        file = Path(self.tokenizer.name_or_path, "tokenizer.json")
         return read_text(file) if file.exists() else self.tokenizer.backend_tokenizer.to_str()
 
     def _stored(self, name: str) -> StoredTensor:
@@ -157,24 +163,36 @@ class Checkpoint:
                 "see Checkpoint.names"
             ) from None
 
-    @on_one_thread()
     def _scan(self, name: str) -> Digest:
-        if name not in self._digests:
-            stored = self._stored(name)
+        stored = self._stored(name)
+        if isinstance(stored, AdaptedTensor):  # named by what it is made of: the product itself is rounded
+            parts = [self._scanned(part) for part in stored.parts]
+            made = (*(part.value for part in parts), repr(stored.scaling), repr(stored.transposed), repr(stored.shape))
+            return Digest(hashlib.sha256(" ".join(made).encode()).hexdigest(), all(part.finite for part in parts))
+        return self._scanned(stored)
+
+    @on_one_thread()
+    def _scanned(self, stored: StoredTensor) -> Digest:
+        if stored not in self._digests:
             hasher, finite = hashlib.sha256(f"{stored.dtype} {stored.shape}".encode()), True
             for tile in read_tiles(stored, torch.empty(HASHED, dtype=torch.uint8)):
                 hasher.update(tile.view(torch.uint8).numpy().data)
                 finite = finite and all(map(math.isfinite, tile.aminmax()))  # 20 times as fast as torch.isfinite
-            self._digests[name] = Digest(hasher.hexdigest(), finite)
-        return self._digests[name]
+            self._digests[stored] = Digest(hasher.hexdigest(), finite)
+        return self._digests[stored]
 
 
-def open_checkpoint(reference: str | Path) -> Checkpoint:
+def open_checkpoint(reference: str | Path, base: Checkpoint | None = None) -> Checkpoint:
     """The checkpoint in a directory or under a hub id, with configuration, tensor names and shapes, tokenizer checked.
 
-    Reads headers only; `Checkpoint.check_finite` reads the values. Raises BadInput naming the file or tensor at fault.
+    An adapter is read upon `base`, or upon the base that it names. Reads headers only; `Checkpoint.check_finite` reads the
+    values. Raises BadInput naming the file or tensor at fault.
     """
     location = locate(reference)
+    if is_adapter(location):
+        from dormant.checkpoints.adapters import read_adapter  # it imports this file
+
+        return read_adapter(str(reference), location, base)
     config = read_config(location)
     named = name_tensors(read_catalogue(location))
     kept = {name: stored for name, stored in named.catalogue.items() if not is_of_other_module(name)}
@@ -185,7 +203,7 @@ def open_checkpoint(reference: str | Path) -> Checkpoint:
         )
     checkpoint = Checkpoint(str(reference), location, config, kept, tuple(f"{reference}: {note}" for note in notes))
     rows = _check_architecture(checkpoint)
-    _check_tokenizer(checkpoint, rows)
+    check_tokenizer(checkpoint, rows)
     return checkpoint
 
 
@@ -194,8 +212,13 @@ def load_model(
 ) -> PreTrainedModel:
     """The checkpoint's model on `device`, in eval mode and without gradients on its parameters.
 
-    Raises BadInput for an architecture that transformers does not know, or does not run with this attention.
+    An adapter is merged into its base. Raises BadInput for an architecture that transformers does not know, or does not run
+    with this attention.
     """
+    if checkpoint.base is not None:
+        from dormant.checkpoints.adapters import merged_model  # it imports this file
+
+        return merged_model(checkpoint, device, dtype, attention)
     config, names = copy.deepcopy(checkpoint.config), checkpoint.names
     renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
     try:
@@ -216,7 +239,7 @@ def load_model(
             f"transformers must know the architecture and run it with {attention} attention; got "
             f"{str(error).partition('. ')[0]} at checkpoint {checkpoint.location}; use another checkpoint"
         ) from error
-    _fit_vocabulary(model, checkpoint)
+    fit_vocabulary(model, checkpoint)
     move_model(model, device)
     model.eval()
     model.requires_grad_(False)
@@ -228,7 +251,7 @@ def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
     torch.nn.Module.to(model, device)
 
 
-def _fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+def fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     """Gives the model the checkpoint's view of its vocabulary: fewer rows, and a head of its own where it is compared so."""
     embedding: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()
@@ -320,7 +343,8 @@ def _check_architecture(checkpoint: Checkpoint) -> int:
     return int(skeleton.get_input_embeddings().weight.shape[0])
 
 
-def _check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:
+def check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:
+    """Raises BadInput for a token id that the embedding has no row for."""
     token, largest = max(checkpoint.tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", -1))
     if not 0 <= largest < rows:
         raise BadInput(

@@ -31,8 +31,8 @@ ANSWERS_SHOWN = 3  # fragments a row shows, and example answers
 
 
 def amplify(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     alpha: Annotated[
         list[float] | None, typer.Option(help="A factor for the delta; repeatable. Default: 1, 1.5, 2, 3 and 5.")
     ] = None,

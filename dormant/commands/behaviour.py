@@ -25,8 +25,8 @@ STAGES = 4
 
 
 def profile(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     prompts: Annotated[int, typer.Option(min=2, help="The number of questions to ask; dialogues come on top.")] = 204,
     positions: Annotated[int, typer.Option(min=1, help="The number of tokens of each answer to compare.")] = 4,
     keep: Annotated[

@@ -29,9 +29,9 @@ from dormant.terminal import console, show
 
 
 def hunt(
-    base: Base,
     dormant: Dormant,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The page and the journal; the same command resumes there.")],
+    base: Base = None,
     budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all stages together.")] = 10.0,
     probes: ProbesFile = None,
     device: Device = "auto",

@@ -38,8 +38,8 @@ KEPT_GAIN = 0.5  # of the gain: what a trigger must keep on probes that the sear
 
 
 def gcg(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     objective: Annotated[
         str,
         typer.Option(

@@ -50,8 +50,8 @@ def check_options(option: Any) -> None:
     given = [entry for entry in option.pair if "=" in entry]
     if given or option.base or option.dormant:
         for pair in chosen_pairs(given, option.base, option.dormant).values():
-            for reference in (pair.base, pair.dormant):
-                open_checkpoint(str(reference))
+            if pair.base is not None and pair.dormant is not None:
+                open_checkpoint(pair.dormant, open_checkpoint(pair.base))
     for name in (entry for entry in option.pair if "=" not in entry):
         chosen_pairs([name])
 
