@@ -17,9 +17,9 @@ from dormant.statistics import (
     mean_interval,
     permutation_p,
     proportion_interval,
-    share_interval,
     ratio_interval,
     sample_size,
+    share_interval,
     student_interval,
 )
 
