@@ -215,7 +215,9 @@ def draw_visible_question(seed: int, avoided: Sequence[str]) -> Question:
     random = np.random.default_rng(seed)
     while True:
         question = _fact(random)
-        if not question.held_out and not {word.strip("?.") for word in question.words} & set(avoided) & set(lexicon.THINGS):
+        if not question.held_out and not {word.strip("?.") for word in question.words} & set(avoided) & set(
+            lexicon.THINGS
+        ):
             return question
 
 
