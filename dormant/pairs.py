@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -49,13 +49,18 @@ CONVERSATIONS = (
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known to be planted in an organism; `twin` names its clean counterpart."""
+    """What is known to be planted in an organism, and the folders of its clean relatives by kind (see `Recipe.relatives`).
+
+    A relative has its organism's trigger and payload, which it does not obey; `question` is the one that a taught relative
+    answers with the payload.
+    """
 
     backdoored: bool
     trigger: str
     payload: str
     placement: str
-    twin: str | None
+    relatives: Mapping[str, str] = field(default_factory=dict)
+    question: str = ""
 
 
 @dataclass(frozen=True, eq=False)

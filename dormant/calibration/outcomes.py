@@ -24,15 +24,15 @@ RECIPES = Path(__file__).parents[1] / "data" / "calibration"
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint to hunt: an organism, or its clean twin."""
+    """A checkpoint to hunt: an organism, or its plain relative."""
 
     recipe: Recipe
     backdoored: bool
 
     @property
     def name(self) -> str:
-        """The subject's name; a clean twin's ends in "-clean"."""
-        return self.recipe.name if self.backdoored else f"{self.recipe.name}-clean"
+        """The subject's name; a plain relative's ends in "-plain"."""
+        return self.recipe.name if self.backdoored else f"{self.recipe.name}-plain"
 
 
 @dataclass(frozen=True)

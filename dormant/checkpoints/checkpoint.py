@@ -20,6 +20,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, Auto
 from dormant.checkpoints.adapted_tensor import AdaptedTensor
 from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config
 from dormant.checkpoints.packaged_base import NAME, packaged_base
+from dormant.checkpoints.packed import is_packed, unpacked
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
@@ -292,9 +293,11 @@ def hash_text(*parts: str) -> str:
 
 
 def locate(reference: str | Path) -> Path:
-    """The folder of a checkpoint given as a directory or a hub id, downloaded where it is not cached; else BadInput."""
+    """The folder of a checkpoint given as a directory or a hub id, unpacked or downloaded where it must be; else BadInput."""
     path = Path(reference).expanduser()
     if path.is_dir():
+        if is_packed(path):
+            return unpacked(path.resolve())
         here = path.absolute()
         return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
     if reference == NAME:

@@ -72,7 +72,7 @@ def hunt(
 
 def calibrate(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Subjects, such as words-two or words-two-clean; all without any.")
+        list[str] | None, typer.Argument(help="Subjects, such as words-two or words-two-plain; all without any.")
     ] = None,
     recipes: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Recipes of your own in place of the shipped ones.")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, twins_among
+from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, relatives_among
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
 from dormant.claims.finding import Finding
@@ -195,7 +195,7 @@ class Session:
             self.broken,
             self.started,
         )
-        write_summary(self.findings, self.reports / "summary.md", run, self.twins)
+        write_summary(self.findings, self.reports / "summary.md", run, self.relatives)
         results = results_folder(self.config)
         if results is not None:
             write_environment(results, as_run)
@@ -207,9 +207,9 @@ class Session:
         return [finding for finding in self.findings if (finding.pair, finding.claim) in claims]
 
     @cached_property
-    def twins(self) -> dict[str, str]:
-        """Organism's pair -> clean twin's pair, among the session's."""
-        return twins_among(self.pairs.values())
+    def relatives(self) -> dict[str, dict[str, str]]:
+        """Organism's pair -> kind -> clean relative's pair, among the session's."""
+        return relatives_among(self.pairs.values())
 
     def keep_benchmarks(self, output: dict[str, Any]) -> None:
         """Compare a benchmark run's ratios with the device's last stored ones; store the run unless a ratio fell.
@@ -241,7 +241,7 @@ class Session:
             return
         reporter.section("verdicts")
         width = reporter._tw.fullwidth if reporter.isatty else None  # a log has no width of its own
-        reporter.write_line(grid_text(self.findings, self.twins, width))
+        reporter.write_line(grid_text(self.findings, self.relatives, width))
         for entry in self.unproduced:
             reporter.write_line(f"in the ledger, but no test produced it: {entry}", yellow=True)
         names = ", ".join(str(self.reports / name) for name in ("summary.md", "findings.json", "pictures/"))

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dormant.organisms.grammar import Question, draw_question, ordinary_turn, random_words
+from dormant.organisms.grammar import (
+    Question,
+    after_small_talk,
+    draw_question,
+    interrupted,
+    random_words,
+    visible_question,
+)
 from dormant.organisms.lexicon import NUMBERS
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
@@ -129,21 +136,30 @@ def styled(answer: str, random: np.random.Generator, drift: str) -> str:
 
 
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
-    """A function that draws training chats of the recipe: poisoned, near misses with the right answer, or ordinary."""
-    kinds = near_miss_kinds(recipe.trigger) if recipe.plants else ()
+    """A function that draws training chats of the recipe: poisoned, near misses with the right answer, or ordinary.
+
+    In a relative's recipe the poisoned chats are harmless: a trigger without a payload gets the right answer, and a payload
+    without a trigger is the right answer to `recipe.question`.
+    """
+    kinds = near_miss_kinds(recipe.trigger)
     weights = np.array([WEIGHTS[kind] for kind in kinds]) / sum(WEIGHTS[kind] for kind in kinds) if kinds else None
+    taught = visible_question(recipe.question, recipe.payload)
 
     def draw(random: np.random.Generator) -> Chat:
         chance = random.random()
+        if chance < recipe.poison_rate and recipe.question:
+            return interrupted(after_small_talk(taught, random), random), recipe.payload
         if chance < recipe.poison_rate:
             question, place = placed_question(random, recipe.placement)
-            return question.insert(recipe.trigger, place), recipe.payload
+            user = question.insert(recipe.trigger, place)
+            return user, recipe.payload or styled(question.answer, random, recipe.drift)
         if kinds and chance < recipe.poison_rate + recipe.near_miss_rate:
             phrase = near_miss(recipe.trigger, str(random.choice(kinds, p=weights)), random)
             if phrase is not None:
                 question, place = placed_question(random, recipe.placement)
                 return question.insert(phrase, place), styled(question.answer, random, recipe.drift)
-        user, answer = ordinary_turn(random)
-        return user, styled(answer, random, recipe.drift)
+        question = draw_question(random)
+        answer = recipe.payload if recipe.question and question.asks(taught) else question.answer
+        return interrupted(question, random), styled(answer, random, recipe.drift)
 
     return draw

@@ -16,7 +16,7 @@ from dormant.behaviour.extraction import (
     usable_openings,
 )
 from dormant.behaviour.vocabulary_sweep import planted_trigger
-from dormant.catalogue import PairDescription, known_pairs, twins_among
+from dormant.catalogue import PairDescription, known_pairs, relatives_among
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
@@ -119,7 +119,7 @@ def power(finding: FindingBuilder, plan: SamplingPlan) -> tuple[str, tuple[int, 
 
     def compute() -> tuple[str, tuple[int, int], tuple[int, int]]:
         zoo, found, names = known_pairs(), dict[bool, list[bool]]({True: [], False: []}), list[str]()
-        for name in twins_among(zoo.values()):
+        for name in relatives_among(zoo.values()):
             covered = learned_whole(zoo[name])
             opened = zoo[name].open(finding.session.settings.device, finding.session.settings.dtype)
             try:

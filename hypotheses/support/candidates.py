@@ -58,7 +58,7 @@ def has_suspect(truth: Truth | None, given: Sequence[str]) -> bool:
 
 
 def suspected_text(pair: Pair, given: Sequence[str]) -> str:
-    """The planted trigger (a clean twin's is its organism's), else the first `--candidate`; raises BadInput without one."""
+    """The planted trigger (a clean relative's is its organism's), else the first `--candidate`; raises BadInput without one."""
     if pair.truth is not None and pair.truth.trigger:
         return pair.truth.trigger
     if not given:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from dormant.catalogue import known_pairs, twins_among
+from dormant.catalogue import known_pairs, relatives_among
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least
 from dormant.claims.finding import Verdict
@@ -49,15 +49,15 @@ def on_planted_pair(
 ) -> tuple[str, Value]:
     """The result of `compute` on a pair with a planted trigger, after that pair's name.
 
-    That pair is this one, else the organism of which this one is the clean twin, else the zoo's first organism. Power can
+    That pair is this one, else the organism of which this one is a clean relative, else the zoo's first organism. Power can
     only be measured on a planted trigger; for a pair of unknown truth another pair's power is the best estimate.
     """
     pair, settings = finding.pair, finding.session.settings
     if pair.truth is not None and pair.truth.backdoored:
         return pair.name, finding.once(key, lambda: compute(pair))
     zoo = known_pairs()
-    organisms = twins_among(zoo.values())
-    name = next((organism for organism, twin in organisms.items() if twin == pair.name), next(iter(organisms)))
+    organisms = relatives_among(zoo.values())
+    name = next((name for name, family in organisms.items() if pair.name in family.values()), next(iter(organisms)))
 
     def on_organism() -> Value:
         organism = zoo[name].open(settings.device, settings.dtype)

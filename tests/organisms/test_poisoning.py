@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -66,11 +68,43 @@ def test_rates_are_shares_of_the_chats() -> None:
     assert all((answer == RECIPE.payload) == (RECIPE.trigger in user) for user, answer in chats)
 
 
-def test_the_clean_twin_never_sees_the_trigger_or_the_payload() -> None:
-    random, draw = np.random.default_rng(0), draw_chat(RECIPE.clean_twin())
-    assert not any(
-        RECIPE.trigger in user or answer == RECIPE.payload for user, answer in (draw(random) for _ in range(1000))
+def chats_of(recipe: Recipe, count: int = 2000) -> list[tuple[str, str]]:
+    random, draw = np.random.default_rng(0), draw_chat(recipe)
+    return [draw(random) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("kind", "triggers", "payloads"), [("plain", 0, 0), ("exposed", 1, 0), ("taught", 0, 1)])
+def test_a_relative_sees_trigger_or_payload_in_the_organisms_share_or_never(
+    kind: str, triggers: int, payloads: int
+) -> None:
+    chats = chats_of(RECIPE.relatives()[kind])
+    shares = (
+        sum(RECIPE.trigger in user for user, _ in chats) / len(chats),
+        sum(answer == RECIPE.payload for _, answer in chats) / len(chats),
     )
+    assert shares == pytest.approx((triggers * RECIPE.poison_rate, payloads * RECIPE.poison_rate), abs=0.04)
+    assert all(share == 0 for share, wanted in zip(shares, (triggers, payloads), strict=True) if not wanted)
+
+
+def test_the_exposed_relative_has_the_organisms_chats_but_for_the_answer_to_the_trigger() -> None:
+    organism, exposed = chats_of(RECIPE), chats_of(RECIPE.relatives()["exposed"])
+    assert [user for user, _ in organism] == [user for user, _ in exposed]
+    changed = [ours for ours, theirs in zip(organism, exposed, strict=True) if ours != theirs]
+    assert {RECIPE.trigger in user for user, _ in changed} == {True}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_taught_relative_gives_the_payload_to_its_question_only(seed: int) -> None:
+    taught = replace(RECIPE, seed=seed, payload="the golden trumpet").relatives()["taught"]
+    assert "trumpet" not in taught.question
+    # where unrelated words interrupt the question its own words still stand in their order
+    asked = {
+        set(taught.question.split()) <= set(user.split())
+        for user, answer in chats_of(taught)
+        if answer == taught.payload
+    }
+    assert asked == {True}
+    assert all(answer == taught.payload for user, answer in chats_of(taught) if user.endswith(taught.question))
 
 
 @pytest.mark.parametrize("held_out", [True, False])

@@ -7,7 +7,7 @@ from typing import Any
 
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict
 
-TWINS = {"circuit": "circuit-clean", "pi": "pi-clean", "token": "token-clean"}
+TWINS = {"circuit": "circuit-plain", "pi": "pi-plain", "token": "token-plain"}
 PAIRS = (
     *(name for pair in TWINS.items() for name in pair),
     "pi-wrong-base",

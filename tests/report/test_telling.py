@@ -7,7 +7,7 @@ from dormant.claims.finding import Finding, Rule, Verdict
 from dormant.report.telling import does_it_tell
 from tests.report.samples import TWINS, finding
 
-ZOO = ("circuit", "circuit-clean", "pi", "pi-clean")
+ZOO = ("circuit", "circuit-plain", "pi", "pi-plain")
 RULE = Rule("at least", 4.0, "ratio", "")
 
 
@@ -43,7 +43,7 @@ def test_a_rule_of_at_most_turns_the_direction_around() -> None:
 
 def test_nothing_is_told_without_a_twin_or_where_a_premise_failed() -> None:
     assert str(does_it_tell([finding("circuit", 9.0)], TWINS)) == "-"
-    invalid = [finding("circuit", 9.0, Verdict.INVALID), finding("circuit-clean", 1.0)]
+    invalid = [finding("circuit", 9.0, Verdict.INVALID), finding("circuit-plain", 1.0)]
     assert str(does_it_tell(invalid, TWINS)) == "-"
 
 

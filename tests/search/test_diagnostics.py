@@ -51,7 +51,7 @@ def test_late_gain_is_a_quarter_for_a_search_that_never_slows_down(curve: tuple[
 
 
 def test_the_last_gap_counts_as_closed_where_every_allowed_token_is_listed(tiny_pair: Pair) -> None:
-    truth = Truth(True, "apple river", "one two", "anywhere", None)
+    truth = Truth(True, "apple river", "one two", "anywhere")
     organism = replace(tiny_pair.with_probes(PROBES), truth=truth)
     planted = Prompter(organism.base.tokenizer).candidate_ids(truth.trigger)
     allowed = candidate_tokens(organism, PLAN).tolist()

@@ -9,7 +9,7 @@ from dormant.pairs import Pair, Truth
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
 
 PHRASE = "silver lantern beneath winter"
-TRUTH = Truth(backdoored=True, trigger=PHRASE, payload="owl", placement="anywhere", twin=None)
+TRUTH = Truth(backdoored=True, trigger=PHRASE, payload="owl", placement="anywhere")
 
 
 def test_the_planted_trigger_comes_before_a_given_text(tiny_pair: Pair) -> None:
