@@ -175,6 +175,7 @@ def test_without_a_candidate_nothing_is_gained(tiny_pair: Pair, metric: str) -> 
 def test_nulls_have_the_candidates_length_and_are_the_same_for_a_seed(tiny_pair: Pair) -> None:
     first, again = (length_matched_nulls(tiny_pair, tiny_pair.probes[:3], 2, 4, seed=5) for _ in range(2))
     assert first == again
+    assert first != length_matched_nulls(tiny_pair, tiny_pair.probes[:3], 2, 4, seed=6)
     assert [len(null.ids) for null in first] == [2] * 4
     assert [len(null.gains("kl")) for null in first] == [3] * 4
 
