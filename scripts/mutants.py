@@ -190,6 +190,7 @@ def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
             os.dup2(output.fileno(), stream)
     for name in [name for name in sys.modules if name.split(".")[0] in OWN]:
         del sys.modules[name]
+    sys.dont_write_bytecode = False  # the copy has none yet, and compiling it takes longer than most of the tests
     os.chdir(copy)
     sys.path[:] = [str(copy), *(entry for entry in sys.path if entry not in ("", str(PROJECT)))]
     os.environ["PYTHONPATH"] = str(copy)  # for the processes that tests start
@@ -230,11 +231,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Plants every bug, or the quick ones; 1 where one is noticed in too few places."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the few that CI plants")
-    parser.add_argument("--only", default="", help="those whose name holds this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="those whose name holds one of these texts")
     parser.add_argument("--tested", action="store_true", help="without a run before: the tests have just passed")
     parser.add_argument("--page", type=Path, help="the Markdown file to write; of all mutants only")
     given = parser.parse_args(arguments)
-    mutants = [mutant for mutant in read_mutants() if given.only in mutant.name and (mutant.quick or not given.quick)]
+    mutants = [
+        mutant
+        for mutant in read_mutants()
+        if any(text in mutant.name for text in given.only) and (mutant.quick or not given.quick)
+    ]
     found = list[tuple[Mutant, Noticed]]()
     with copied() as copy:
         tests = sorted({name for mutant in mutants for name in mutant.tests})

@@ -53,6 +53,15 @@ def test_a_bootstrap_interval_covers_the_mean_about_as_often_as_it_says() -> Non
     assert sum(estimate.low <= 3.0 <= estimate.high for estimate in estimates) >= 87
 
 
+def test_a_bootstrap_interval_of_many_values_is_as_wide_as_the_normal_one() -> None:
+    data = np.random.default_rng(0).normal(size=400)
+    estimate = mean_interval(data)
+    width = 2 * stats.norm.ppf(0.975) * stats.sem(data)
+    assert estimate.high - estimate.low == pytest.approx(
+        width, rel=0.08
+    )  # 2,000 resamples: 2 % to one standard deviation
+
+
 def test_students_interval_of_a_handful_is_the_t_tests() -> None:
     data = [1.0, 2.0, 4.0]
     expected = stats.ttest_1samp(data, 0.0).confidence_interval()

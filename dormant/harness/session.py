@@ -29,7 +29,15 @@ from dormant.prompts.material import check_folder
 from dormant.prompts.probes import read_probes
 from dormant.records import write_json
 from dormant.report.allure import results_folder, write_environment, write_executor
-from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks, stored_runs, write_throughput
+from dormant.report.benchmarks import (
+    Machine,
+    compare_with_last,
+    missed_bars,
+    read_run,
+    store_benchmarks,
+    stored_runs,
+    write_throughput,
+)
 from dormant.report.grid import grid_text
 from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
@@ -212,11 +220,11 @@ class Session:
         return relatives_among(self.pairs.values())
 
     def keep_benchmarks(self, output: dict[str, Any]) -> None:
-        """Compare a benchmark run's ratios with the device's last stored ones; store the run unless a ratio fell.
+        """Compare a benchmark run's ratios with their bars and the machine's last ones; store the run unless one fell.
 
         Where Allure results are written, the run's metrics and the trend over the stored runs go there too.
         """
-        folder, run = self.reports / "benchmarks", read_run(output)
+        folder, run, machine = self.reports / "benchmarks", read_run(output), Machine.here(self.device)
         self.throughput = [
             f"{name}: "
             + (f"{timing.candidates_per_second:,.0f} candidates/s, " if timing.candidates_per_second else "")
@@ -225,11 +233,11 @@ class Session:
         ]
         results = results_folder(self.config)
         if results is not None:
-            write_throughput([*stored_runs(folder, self.device), run], results)
-        slower = compare_with_last(output, folder, self.device)
+            write_throughput([*stored_runs(folder, machine), run], results)
+        slower = missed_bars(run, machine) + compare_with_last(output, folder, machine)
         self.faults += slower
         if not slower:
-            store_benchmarks(output, folder, self.device)
+            store_benchmarks(output, folder, machine)
 
     def show(self, reporter: Any) -> None:
         """Print the grid of verdicts, and where the reports are."""

@@ -111,6 +111,20 @@ def test_no_path_changes_a_value(
     torch.testing.assert_close(values, plain_kl(models, probes, candidates), atol=1e-4, rtol=0)
 
 
+def test_another_incumbent_of_the_same_length_takes_the_first_one_s_place(
+    models: Resident, prompts: list[OpenPrompt]
+) -> None:
+    evaluator = Evaluator(models, prompts)
+    for first in (7, 11):
+        candidate = (first, first + 1, first + 2)
+        values = evaluator.per_probe_of([candidate], (*candidate[:2], 5))
+        torch.testing.assert_close(values, plain_kl(models, prompts, [candidate]), atol=1e-4, rtol=0)
+
+
+def test_the_decoder_reads_models_of_a_family_that_it_knows(models: Resident, prompts: list[OpenPrompt]) -> None:
+    assert all(reader._decodes for reader in Evaluator(models, prompts)._readers.values())
+
+
 def test_the_payload_and_the_hidden_state_are_those_of_whole_prompts(
     models: Resident, prompts: list[OpenPrompt]
 ) -> None:
