@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +39,7 @@ class Models:
         self.run_config = run_config
         self._checkpoints = {"base": base, "dormant": dormant}
         self._loaded: dict[str, PreTrainedModel] = {}
+        self._asked: Callable[[], None] | None = None
 
     def base(self) -> PreTrainedModel:
         """The base model, on the device and in eval mode."""
@@ -45,6 +48,15 @@ class Models:
     def dormant(self) -> PreTrainedModel:
         """The dormant model, on the device and in eval mode."""
         return self._get("dormant")
+
+    @contextmanager
+    def asking(self, ask: Callable[[], None]) -> Iterator[None]:
+        """Calls `ask` in every pass through either model, which what it raises ends: no loop above has to ask by itself."""
+        before, self._asked = self._asked, ask
+        try:
+            yield
+        finally:
+            self._asked = before
 
     def release(self) -> None:
         """Frees both models and returns cached device memory; they load again when asked for."""
@@ -59,10 +71,17 @@ class Models:
             self._loaded[role] = load_model(
                 self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention
             )
+            # A pass that ends within the stack has only the first of these, one of our own decoder only the second.
+            self._loaded[role].get_input_embeddings().register_forward_pre_hook(self._before_pass)
+            self._loaded[role].get_output_embeddings().register_forward_pre_hook(self._before_pass)
         model = self._loaded[role]
         if model.device.type != self.run_config.device.type:  # `to` walks all tensors: milliseconds that searches pay
             move_model(model, self.run_config.device)
         return model
+
+    def _before_pass(self, *_: object) -> None:
+        if self._asked is not None:
+            self._asked()
 
     def _rest(self, role: str) -> None:
         """Takes one model off the device."""
