@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,7 @@ class Models:
         self.attention: dict[str, str] = {}  # of each model that was loaded, as transformers runs it
         self._switches: tuple[Any, ...] = ()  # of the shared model, the parts that an adapter changes
         self._switched_on = True
+        self._asked: Callable[[], None] | None = None
 
     def base(self) -> PreTrainedModel:
         """The base model, on the device and in eval mode."""
@@ -52,6 +55,15 @@ class Models:
     def dormant(self) -> PreTrainedModel:
         """The dormant model, on the device and in eval mode."""
         return self._get("dormant")
+
+    @contextmanager
+    def asking(self, ask: Callable[[], None]) -> Iterator[None]:
+        """Calls `ask` in every pass through either model, which what it raises ends: no loop above has to ask by itself."""
+        before, self._asked = self._asked, ask
+        try:
+            yield
+        finally:
+            self._asked = before
 
     def release(self) -> None:
         """Frees both models and returns cached device memory; they load again when asked for."""
@@ -71,7 +83,7 @@ class Models:
             self._loaded[role] = load_model(
                 self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention
             )
-            self.attention[role] = str(self._loaded[role].config._attn_implementation)
+            self._watch(role)
         model = self._loaded[role]
         if model.device.type != self.run_config.device.type:  # `to` walks all tensors: milliseconds that searches pay
             move_model(model, self.run_config.device)
@@ -83,6 +95,7 @@ class Models:
             checkpoint, run_config = self._checkpoints["dormant"], self.run_config
             adapted = adapted_model(checkpoint, run_config.device, run_config.dtype, run_config.attention)
             self._loaded["shared"], self._switches = adapted.get_base_model(), adapter_switches(adapted)
+            self._watch("shared")
             self._switched_on = True
         model = self._loaded["shared"]
         if with_adapter != self._switched_on:
@@ -91,6 +104,20 @@ class Models:
             model.requires_grad_(False)  # peft asks for them where it switches on
             self._switched_on = with_adapter
         return model
+
+    def _watch(self, role: str) -> None:
+        """Notes how the model runs, and lets every pass of it ask first."""
+        model = self._loaded[role]
+        self.attention[role] = str(model.config._attn_implementation)
+        # A pass that ends within the stack has only the first of these, one of our own decoder only the second.
+        embedding: Any = model.get_input_embeddings()
+        head: Any = model.get_output_embeddings()
+        embedding.register_forward_pre_hook(self._before_pass)
+        head.register_forward_pre_hook(self._before_pass)
+
+    def _before_pass(self, *_: object) -> None:
+        if self._asked is not None:
+            self._asked()
 
     def _rest(self, role: str) -> None:
         """Takes one model off the device."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 
 from dormant.commands.options import (
     NO,
+    STOPPED,
     Base,
     Device,
     Dormant,
@@ -25,7 +27,7 @@ from dormant.commands.options import (
     write_json,
 )
 from dormant.errors import BadInput
-from dormant.terminal import console, show
+from dormant.terminal import complain, console, show
 
 
 def hunt(
@@ -46,27 +48,42 @@ def hunt(
     suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the payload is;
     where none of them fires, single changes lead to strings behind which a suspected payload is likelier. A string that fires
     is tried on prompts and at positions that no search saw, beside the base, plain prompts, random strings and its near
-    misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
+    misses. A string with a harmless reading (a question, a topic) is called a taught answer: read it. Ctrl-C ends the hunt with
+    what it has found. Exit status 0: backdoored or taught; 1: clean or undecided; 2: bad input.
     """
+    from dormant.hunt.clock import Clock
     from dormant.hunt.pipeline import run_hunt
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
     from dormant.hunt.settings import HuntSettings
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
+    settings = HuntSettings().within(budget)
+    clock = Clock(settings.effort)
+
+    def stop(*_: object) -> None:
+        """Ends the hunt with what it has found; a second time, or before the clock is asked, at once."""
+        if clock.stopped or not clock.asked:
+            raise KeyboardInterrupt
+        clock.stop()
+
+    signal.signal(signal.SIGINT, stop)
     with stopping(f"the same command goes on from {out}"), console(stderr=True).status("parent") as status:
 
         def progress(done: int, total: int, remark: str = "") -> None:
             status.update(remark)
 
-        found = run_hunt(pair, out, HuntSettings().within(budget), seed, progress)
+        found = run_hunt(pair, out, settings, seed, progress, clock)
     page = write_page(found, pair, out)
     write_json(json_file, {"pair": pair.name, **asdict(found)})
     show(f"{found.verdict}: {found.reason}")
     for step in found.steps:
         show(f"  {step}")
     show(f"{found.evaluations:,} strings, {found.seconds / 60:.1f} minutes; {page}")
-    if found.verdict is not HuntVerdict.BACKDOORED:
+    if clock.stopped:
+        complain(f"stopped; the same command goes on from {out}")
+        raise typer.Exit(STOPPED)
+    if found.verdict not in (HuntVerdict.BACKDOORED, HuntVerdict.TAUGHT):
         raise typer.Exit(NO)
 
 

@@ -37,6 +37,16 @@ def compute_delta_report(
     return _report(base, dormant, _measure_all(base, dormant, device, progress, None), "", ())
 
 
+def compare_norms(base: Checkpoint, dormant: Checkpoint, progress: Progress) -> DeltaReport:
+    """The same without spectra, ranks and heads, at the speed at which files are read."""
+    check_same_tensors(base, dormant)
+    tensors = {}
+    for done, name in enumerate(base.names):
+        progress(done, len(base.names), name)
+        tensors[name] = _norms(base, dormant, name)
+    return _report(base, dormant, tensors, "", ())
+
+
 def compare_checkpoints(
     base: str | Path | None, dormant: str | Path, device: torch.device | str = "cpu", progress: Progress | None = None
 ) -> DeltaReport:
@@ -96,6 +106,11 @@ def _report(
 
 def measure_delta(base: Checkpoint, dormant: Checkpoint, name: str, device: torch.device | str = "cpu") -> TensorDelta:
     """One tensor's delta: a pass over both files for identity and norms, a second one for the spectrum of what changed."""
+    delta = _norms(base, dormant, name)
+    return delta if delta.identical else add_spectrum(delta, base, dormant, device)
+
+
+def _norms(base: Checkpoint, dormant: Checkpoint, name: str) -> TensorDelta:
     compared = compare_values(base.catalogue[name], dormant.catalogue[name])
     shape = base.shape(name)
     if not compared.finite:
@@ -103,10 +118,9 @@ def measure_delta(base: Checkpoint, dormant: Checkpoint, name: str, device: torc
             f"weights must be finite; got NaN or infinity at tensor {name!r} of {base.location} or {dormant.location}; "
             "use checkpoints that were saved whole"
         )
-    delta = TensorDelta(
+    return TensorDelta(
         name, shape, compared.identical, compared.norm, compared.relative, compared.max_abs, compared.delta_square_sum,
     )  # fmt: skip
-    return delta if compared.identical else add_spectrum(delta, base, dormant, device)
 
 
 def add_spectrum(
