@@ -99,6 +99,8 @@ class Models:
             self._switched_on = True
         model = self._loaded["shared"]
         if with_adapter != self._switched_on:
+            if self._switched_on and any(switch.disable_adapters for switch in self._switches):
+                raise RuntimeError("the base was asked for while weights of the dormant model are replaced")
             for switch in self._switches:
                 switch.enable_adapters(with_adapter)
             model.requires_grad_(False)  # peft asks for them where it switches on

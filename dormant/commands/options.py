@@ -76,7 +76,7 @@ Base = Annotated[
     str | None,
     typer.Option(
         metavar="CHECKPOINT",
-        help="The model that the dormant one was fine-tuned from: a folder or hub id; by default the one that an adapter names.",
+        help="The model that the dormant one was fine-tuned from: a folder or hub id (an adapter names its own).",
     ),
 ]
 Dormant = Annotated[

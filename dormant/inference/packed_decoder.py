@@ -163,7 +163,7 @@ def _layer(layer: Any, fuse: bool, join: bool) -> _Layer:
 
 
 def _joined(modules: Sequence[Any], join: bool = True) -> Map:
-    """Several linear maps of one input as one; those with an adapter beside them, or whose weights are held once, as they are."""
+    """Several linear maps of one input as one; those with an adapter, or whose weights are to be held once, as they are."""
     if not join or not all(type(module) is nn.Linear for module in modules):
         return lambda rows: torch.cat([module(rows) for module in modules], dim=-1)
     if len(modules) == 1:
