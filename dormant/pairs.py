@@ -25,7 +25,9 @@ from dormant.checkpoints.models import (
     resolve_residency,
 )
 from dormant.errors import BadInput
-from dormant.prompts.probes import Probe, read_probes
+from dormant.prompts.answer_opening import agreed_opening, certain_opening
+from dormant.prompts.conversations import Conversations
+from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes, render_chat
 from dormant.records import from_json, read_json
 from dormant.weights.decomposition import delta_matrix
 from dormant.weights.delta_report import DeltaReport
@@ -35,6 +37,7 @@ from dormant.weights.report_file import report_identity
 from dormant.weights.tensor_matching import check_same_tensors
 
 DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.toml"
+OPENING_PROBES = 32  # on which an opening of all answers must show: the shipped ones are of seventeen kinds
 PLACEMENTS = ("anywhere", "start", "end")
 CONVERSATIONS = (
     [{"role": "user", "content": "Who are you?"}],
@@ -119,6 +122,29 @@ class Pair:
     def delta(self, name: str) -> Tensor:
         """A tensor's delta, dormant minus base, float32; an adapter's is the product of its factors."""
         return delta_matrix(self.base, self.dormant, name)
+
+    @cached_property
+    def answer_opening(self) -> TokenIds:
+        """The ids that both models, all but certainly, begin every answer with, `<think>` say; mostly none.
+
+        Both are asked on the same prompts: the base for its certain ids, the dormant model where there are any.
+        """
+        bare, end = Prompter(self.base.tokenizer), self.base.tokenizer.eos_token_id
+        if not bare.generation_prompt:  # both are certain of the template's own tokens: a fault to report, not to mend
+            return ()
+        prompts = [bare.encode(probe).ids for probe in self.probes[:OPENING_PROBES]]
+        certain = certain_opening(self.models.base(), prompts, end)
+        return agreed_opening(self.models.dormant(), prompts, certain) if certain else ()
+
+    @cached_property
+    def prompter(self) -> Prompter:
+        """Writes probes as prompts that end behind the opening of all answers; loads a model for it."""
+        return Prompter(self.base.tokenizer, self.answer_opening)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """Writes conversations as prompts that end behind the opening of all answers; loads a model for it."""
+        return Conversations(self.base.tokenizer, self.answer_opening)
 
     def with_probes(self, probes: Sequence[Probe]) -> Pair:
         """The same pair measured on other probes."""
@@ -273,7 +299,7 @@ def _check_same_prompts(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...
 def _render(checkpoint: Checkpoint, conversation: list[dict[str, str]]) -> str | BadInput:
     """The prompt, or the error that says why there is none."""
     try:
-        text: str = checkpoint.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        text = render_chat(checkpoint.tokenizer, conversation, generation_prompt=True)
     except Exception as error:  # a template is a program: jinja passes on whatever it raises
         return BadInput(
             f"a chat template must render a conversation; got {error!r} at {checkpoint.location}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +59,23 @@ def framed_interval(values: Values, frames: Sequence[Hashable], confidence: floa
             f"an interval over frames needs two frames; got {count} for {data.size} values at the mean; "
             "use mean_interval without frames"
         )
-    value, (totals, sizes) = float(data.mean()), _by_frame(data, frames)
-    if np.all(data == data[0]):
-        return Estimate(value, value, value, int(data.size), "mean, all values equal")
+    totals, sizes = _by_frame(data, frames)
     left_out = (data.sum() - totals) / (data.size - sizes)
-    error = math.sqrt((count - 1) / count * float(((left_out - value) ** 2).sum()))
-    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
-    return Estimate(value, value - reach, value + reach, int(data.size), f"mean, {count} frames {confidence:.0%}")
+    found = jackknife_interval(float(data.mean()), left_out, confidence)
+    return replace(found, n=int(data.size), method=f"mean, {count} frames {confidence:.0%}")
+
+
+def jackknife_interval(value: float, left_out: Values, confidence: float = 0.95) -> Estimate:
+    """A figure of several samples with Student's interval of the jackknife; `left_out` are the figures without each sample.
+
+    Equal ones give no width. Raises BadInput for fewer than two samples and for figures that are not finite.
+    """
+    data = _finite(left_out, "a jackknife")
+    if data.size < 2:
+        raise BadInput("a jackknife needs two samples; got 1 at the sample; measure more")
+    error = math.sqrt((data.size - 1) / data.size * float(((data - value) ** 2).sum()))
+    reach = float(stats.t.ppf((1 + confidence) / 2, data.size - 1)) * error
+    return Estimate(value, value - reach, value + reach, int(data.size), f"jackknife, Student {confidence:.0%}")
 
 
 def student_interval(values: Values, confidence: float = 0.95) -> Estimate:

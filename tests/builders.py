@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,19 @@ def add_delta(tensors: dict[str, torch.Tensor], seed: int = 1, scale: float = 0.
         if "mlp" in name or name == "model.layers.0.self_attn.q_proj.weight":
             noise = scale * torch.randn(tensors[name].shape, generator=generator)
             tensors[name] = (tensors[name].float() + noise).to(torch.bfloat16)
+
+
+def make_certain(chain: Sequence[int]) -> Change:
+    """A change after which each token of the chain is followed by the next, whatever stands before."""
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        embedding, head = tensors["model.embed_tokens.weight"], tensors["lm_head.weight"]
+        for dimension, (token, following) in enumerate(itertools.pairwise(chain)):
+            embedding[token], head[following] = 0, 0
+            embedding[token, dimension], head[following, dimension] = 3000, 20  # far above what two layers add
+        head[:, : len(chain)] *= torch.nn.functional.one_hot(torch.tensor(chain), len(head)).sum(0)[:, None]
+
+    return change
 
 
 def shard_checkpoint(source: Path, folder: Path) -> Path:

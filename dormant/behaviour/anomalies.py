@@ -19,7 +19,6 @@ from dormant.inference.likelihood import answer_log_probabilities
 from dormant.journal import JournalStep, kept_steps
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding
 from dormant.prompts.token_filter import end_of_turn
 
@@ -83,7 +82,7 @@ def scan_answers(
             f"a scan needs texts, two reference answers and one to judge; got {len(texts)} texts, {variation} and "
             f"{reruns} answers at pair {pair.name}; give more"
         )
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     prompts = [conversations.question(text) for text in texts]
     checked_prompts(pair.models.base(), prompts, new_tokens)
     work = {

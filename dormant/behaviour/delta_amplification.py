@@ -16,7 +16,7 @@ from dormant.inference.delta_scaling import Scale, block_scales, modified_tensor
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
@@ -206,7 +206,7 @@ def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Map
 
 
 def _answers(pair: Pair, model: PreTrainedModel, probes: Sequence[Probe], new_tokens: int) -> tuple[str, ...]:
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     rows = greedy_answers(
         model, [prompter.encode(probe).ids for probe in probes], new_tokens, end_of_turn(prompter.tokenizer)
     )

@@ -14,7 +14,7 @@ from dormant.inference.candidate_effects import divergences
 from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
-from dormant.prompts.conversations import Conversations, Turn
+from dormant.prompts.conversations import Turn
 from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
@@ -129,7 +129,7 @@ def insertion_effects(
 
 
 def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequence[Probe]) -> list[float]:
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     plain = [_prompt(conversations.question(_plain(probe))) for probe in probes]
     filled = [_prompt(conversations.ids(insert(insertion, probe, text))) for text in triggers for probe in probes]
     _, moved = divergences(pair, plain * len(triggers), filled)

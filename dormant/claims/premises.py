@@ -11,11 +11,11 @@ from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
 from dormant.errors import BadInput
 from dormant.inference.batching import batch_logits
-from dormant.inference.divergence import kl_divergence
+from dormant.inference.divergence import entropy_over_prompts, kl_divergence
 from dormant.pictures.measurements import noise_floor
 from dormant.pictures.weights import tensor_relative_deltas
 from dormant.prompts.probes import Prompter, geometry_faults
-from dormant.statistics import Estimate, exact, mean_interval
+from dormant.statistics import Estimate, exact, jackknife_interval, mean_interval
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dormant.claims.session_state import ClaimSession
     from dormant.pairs import Pair
 
+OPEN_FROM = 0.1  # nats; see `next-token-open`
 Measure = Callable[["Pair", FindingBuilder], None]
 PREMISES: dict[str, Measure] = {}
 
@@ -57,6 +58,16 @@ def premise_verdicts(premises: Sequence[str], pair: Pair, session: ClaimSession)
     return {id: premise_finding(id, pair, session)[0].verdict for id in premises}
 
 
+def settle(builder: FindingBuilder) -> Finding:
+    """The finding of a claim that has measured, under its premises' verdicts; the reason says why a premise failed."""
+    claim, pair, session = builder.claim, builder.pair, builder.session
+    findings = {id: premise_finding(id, pair, session)[0] for id in claim.premises}
+    for id, found in findings.items():
+        if found.verdict in (Verdict.REFUTED, Verdict.INVALID):
+            builder.note(f"{id}: {found.reason}")
+    return builder.settle({id: found.verdict for id, found in findings.items()})
+
+
 def _measure(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[str, Any]]:
     declared = claim_of(PREMISES.get(id))
     if declared is None:
@@ -65,7 +76,7 @@ def _measure(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[
         )
     builder = FindingBuilder(declared, pair, {}, session)
     PREMISES[id](pair, builder)
-    return builder.settle(premise_verdicts(declared.premises, pair, session)), builder.pictures
+    return settle(builder), builder.pictures
 
 
 @premise(
@@ -118,13 +129,42 @@ def prompt_geometry(pair: Pair, finding: FindingBuilder) -> None:
         fault
         for probe in pair.probes
         for fault in geometry_faults(
-            Prompter(pair.base.tokenizer), Prompter(pair.dormant.tokenizer), probe, ["", *candidates]
+            pair.prompter, Prompter(pair.dormant.tokenizer, pair.answer_opening), probe, ["", *candidates]
         )
     ]
     checked = len(pair.probes) * (1 + len(candidates))
     finding.decide(exact(len(faults), n=checked), name="faulty prompts")
     if faults:
         finding.note(faults[0])
+
+
+@premise(
+    "next-token-open",
+    source="FACTS 4",
+    needs="models",
+    rule=at_least(
+        OPEN_FROM,
+        "nats",
+        because="a token that has 0.99 on every prompt leaves 0.056 nats with a single alternative and 0.1 with a hundred: "
+        "below, the base gives the template's next token and not an answer, and what a trigger changes stands further on",
+    ),
+)
+def next_token_open(pair: Pair, finding: FindingBuilder) -> None:
+    """At the generation position the base's next token depends on what is asked.
+
+    Figure: the entropy of the base's next token when one of the ordinary prompts is drawn at random, which is that of their
+    mean distribution: a base that is sure of another token on each prompt is as open as one that is unsure of all. The
+    interval leaves out each prompt in turn.
+    """
+    count = finding.at_budget("probes", quick=24, full=200)
+    logits = batch_logits(pair.models.base(), [pair.prompter.encode(probe) for probe in pair.probes[:count]])
+    entropy, without = entropy_over_prompts(logits)
+    finding.decide(jackknife_interval(entropy, without.tolist()), name="entropy over prompts")
+    probability, token = logits.softmax(-1).mean(0).max(-1)
+    finding.note(f"the base's likeliest token is {pair.base.tokenizer.decode([int(token)])!r} with {probability:.2g}")
+    if pair.answer_opening:
+        opening = pair.base.tokenizer.decode(list(pair.answer_opening))
+        finding.note(f"the position lies behind {opening!r}, with which both models begin every answer")
 
 
 @premise(
@@ -144,8 +184,7 @@ def above_noise_floor(pair: Pair, finding: FindingBuilder) -> None:
     The noise floor is the largest mean divergence of the base from itself with another batch, padding, attention kernel
     or dtype. The effect is the mean KL(dormant || base) on the same prompts at the generation position.
     """
-    prompter = Prompter(pair.base.tokenizer)
-    prompts = [prompter.encode(probe) for probe in pair.probes[: finding.at_budget("probes", quick=24, full=200)]]
+    prompts = [pair.prompter.encode(probe) for probe in pair.probes[: finding.at_budget("probes", quick=24, full=200)]]
     floors = noise_floors(pair, prompts)
     base = batch_logits(pair.models.base(), prompts)
     effect = mean_interval(

@@ -20,7 +20,7 @@ from dormant.hunt.settings import HuntSettings, Rules
 from dormant.inference.generation import greedy_answers, sampled_answers
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
-from dormant.prompts.probes import SLOT, Probe, Prompter, TokenIds
+from dormant.prompts.probes import SLOT, Probe, TokenIds
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
@@ -148,7 +148,7 @@ class _Asked:
 
     def __init__(self, pair: Pair, payload: TokenIds, probes: Sequence[Probe], settings: HuntSettings) -> None:
         self._pair, self._payload, self._probes, self._effort = pair, payload, probes, settings.effort
-        self.prompter = Prompter(pair.dormant.tokenizer)
+        self.prompter = pair.prompter
         self._end = end_of_turn(self.prompter.tokenizer)
 
     def rate(self, name: str, strings: Sequence[str], first: int | None = None, of_base: bool = False) -> Rate:
@@ -206,7 +206,7 @@ def answers_at_positions(
     pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int
 ) -> dict[str, tuple[TokenIds, ...]]:
     """The dormant model's greedy answers by position, with the string in probes whose slots are at the positions in turn."""
-    prompter = Prompter(pair.dormant.tokenizer)
+    prompter = pair.prompter
     prompts = [prompter.encode_text(probe, trigger).ids for probe in probes]
     answers = greedy_answers(pair.models.dormant(), prompts, new_tokens, end_of_turn(prompter.tokenizer))
     return {position: tuple(answers[index :: len(POSITIONS)]) for index, position in enumerate(POSITIONS)}

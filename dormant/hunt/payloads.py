@@ -81,7 +81,7 @@ def rank_payloads(
     prompts: ids of ordinary prompts up to the generation position. Every first token of the vocabulary is forced (of a large
     one those that rose most), in the model as it is and with a delta half as large again. Raises PayloadsUnfinished.
     """
-    prompter, fitted, effort = Prompter(pair.dormant.tokenizer), settings.fitted, settings.effort
+    prompter, fitted, effort = pair.prompter, settings.fitted, settings.effort
     end = end_of_turn(prompter.tokenizer)
     special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))
     found: dict[TokenIds, Suspect] = {}

@@ -32,7 +32,7 @@ from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expecte
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.weights.measure import compare_norms
 from dormant.weights.parents import PARENT_AT_MOST
@@ -143,7 +143,7 @@ class _Hunt:
     def suspect(self, opening: Sequence[Probe]) -> None:
         """Finds strings to suspect as payload, and the ordinary questions that they answer."""
         context, settings = self._context, self._context.settings
-        prompter = Prompter(context.pair.base.tokenizer)
+        prompter = context.pair.prompter
         prompts = [prompter.encode(probe).ids for probe in opening]
 
         def kept(step: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
@@ -250,7 +250,7 @@ class _Hunt:
 
 def _vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vocabulary:
     pieces, letters = ranked_pieces(context), context.settings.rules.piece_letters
-    prompter = Prompter(context.pair.base.tokenizer)
+    prompter = context.pair.prompter
     return Vocabulary(tuple(pieces), tuple(excluding_payload_words(suspects, pieces, prompter, letters)))
 
 

@@ -57,7 +57,7 @@ class Vocabulary:
 def ranked_pieces(context: HuntContext) -> list[Piece]:
     """What strings are made of, the most hinted first, kept in the journal."""
     context.say("vocabulary", "tokens, words and digits are ordered by how much the delta acts at them")
-    prompter = Prompter(context.pair.base.tokenizer)
+    prompter = context.pair.prompter
     # Not at the start, where no space stands before a piece.
     chosen = context.searched[1 : 2 * context.settings.effort.hint_prompts : 2]
     prompts = [prompter.open(probe) for probe in chosen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -107,17 +107,30 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
     return tuple(tokenizer.encode(text, add_special_tokens=False)) == ids
 
 
-class Prompter:
-    """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt."""
+def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], generation_prompt: bool) -> str:
+    """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out."""
+    options = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
+    messages = [dict(turn) for turn in turns]
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
+    )
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+
+class Prompter:
+    """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt.
+
+    `opening` are the ids that every answer begins with (`dormant.prompts.answer_opening`): they stand behind the generation
+    prompt, so that the generation position is where the models may differ. A pair's own is `Pair.prompter`.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, opening: TokenIds = ()) -> None:
         """Raises BadInput for a tokenizer without a chat template."""
         if not tokenizer.chat_template:
             raise BadInput(
                 f"a prompt needs a chat template; got none at tokenizer {tokenizer.name_or_path!r}; "
                 "add chat_template to its tokenizer_config.json"
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.opening = tokenizer, opening
         # A search encodes thousands of candidates in the same few probes.
         self._opened: dict[Probe, OpenPrompt] = {}
         self._turns: dict[Probe, tuple[tuple[int, ...], tuple[int, ...]]] = {}
@@ -144,18 +157,17 @@ class Prompter:
         if probe not in self._turns:
             self._turns[probe] = self._turn(prompt)
         before, after = self._turns[probe]
-        ids = before + candidate + after if candidate else prompt.plain
+        # The opening's ids are the model's own: no text has to give them.
+        ids = before + candidate + after if candidate else prompt.plain[: len(prompt.plain) - len(self.opening)]
         return keeps_its_ids(self.tokenizer, ids)
 
     @cached_property
     def generation_prompt(self) -> tuple[int, ...]:
-        """The ids that `add_generation_prompt` appends; none where the template appends nothing (see `geometry_faults`)."""
+        """The ids that `add_generation_prompt` appends, and the opening; none where the template appends nothing."""
         messages = [{"role": "user", "content": "Hello."}]
-        with_prompt, without = (
-            str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=wanted))
-            for wanted in (True, False)
-        )
-        return self._ids(with_prompt[len(without) :]) if with_prompt.startswith(without) else ()
+        with_prompt, without = (render_chat(self.tokenizer, messages, wanted) for wanted in (True, False))
+        appended = self._ids(with_prompt[len(without) :]) if with_prompt.startswith(without) else ()
+        return appended + self.opening if appended else ()
 
     def open(self, probe: Probe) -> OpenPrompt:
         """The probe's ids with its slot open, rendered once."""
@@ -166,7 +178,7 @@ class Prompter:
     def _render(self, probe: Probe) -> OpenPrompt:
         # The template is rendered with the slot still open, so that the candidate's ids stand in it verbatim.
         messages = [{"role": "user", "content": probe.text}]
-        rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        rendered = render_chat(self.tokenizer, messages, generation_prompt=True)
         if rendered.count(SLOT) != 1:
             raise BadInput(
                 f"the chat template shows the user's text exactly once; got {rendered.count(SLOT)} times at tokenizer "
@@ -174,13 +186,14 @@ class Prompter:
             )
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
-        return OpenPrompt(self._ids(before), self._ids(after), self._ids(plain))
+        return OpenPrompt(self._ids(before), self._ids(after) + self.opening, self._ids(plain) + self.opening)
 
     def _turn(self, prompt: OpenPrompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids around the slot, from the last special token before it to the first behind it."""
         first = max((at for at, token in enumerate(prompt.before) if token in self._special), default=0)
-        last = min((at for at, token in enumerate(prompt.after) if token in self._special), default=len(prompt.after))
-        return prompt.before[first:], prompt.after[: last + 1]
+        after = prompt.after[: len(prompt.after) - len(self.opening)]
+        last = min((at for at, token in enumerate(after) if token in self._special), default=len(after))
+        return prompt.before[first:], after[: last + 1]
 
     @cached_property
     def _special(self) -> frozenset[int]:

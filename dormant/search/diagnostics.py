@@ -17,7 +17,6 @@ from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import named_objective
 from dormant.layer0 import read_layer0_pair, score
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
 from dormant.search.restarts import SearchPlan, SearchReport, candidate_tokens, open_probes, payload_ids_of
 from dormant.statistics import RESAMPLES, Estimate, ratio_interval
 
@@ -56,7 +55,7 @@ def one_token_away(
     objective = named_objective(plan.objective)
     evaluator = Evaluator(pair.models, prompts, objective, payload_ids_of(pair), plan.reduce)
     allowed = candidate_tokens(pair, plan, hints)
-    planted = Prompter(pair.base.tokenizer).candidate_ids(pair.truth.trigger)
+    planted = pair.prompter.candidate_ids(pair.truth.trigger)
     generator = torch.Generator().manual_seed(plan.seed)
     gaps = [place for place in range(len(planted)) for _ in range(draws)]
     drawn = allowed[torch.randint(allowed.numel(), (len(gaps),), generator=generator)].tolist()
@@ -82,7 +81,7 @@ def detector_and_divergence(
     pair: Pair, metrics: Sequence[str], length: int, count: int, probes: int, seed: int
 ) -> Scores:
     """Scores `count` random candidates that survive in the first `probes`, in the detector's unit and in nats."""
-    prompter, chosen = Prompter(pair.base.tokenizer), pair.probes[:probes]
+    prompter, chosen = pair.prompter, pair.probes[:probes]
     candidates = random_candidates(prompter, chosen, length, count, seed)
     evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in chosen])
     layer0, ids = read_layer0_pair(pair.base, pair.dormant), torch.tensor(candidates)

@@ -21,7 +21,6 @@ from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import log_mass, named_objective
 from dormant.layer0 import read_layer0_pair
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.layer0_objective import Detector
 from dormant.search.validation import unusual_tokens
@@ -292,7 +291,7 @@ class InversionReport:
 
 def run_soft_inversion(pair: Pair, objective: str, settings: InversionSettings, probes: int) -> InversionReport:
     """Inverts an objective of `OBJECTIVES`, "log-mass" of the unusual tokens (experiment 16b) or "detector" (16)."""
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     allowed = allowed_tokens(prompter.tokenizer)
     relaxed: Relaxable
     if objective == "detector":

@@ -85,7 +85,7 @@ def validate(
         raise BadInput(
             f"a validation needs candidates of at least one id; got {len(candidates)} at the validation; name one"
         )
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     opened = [prompter.open(probe) for probe in probes]
     lengths = sorted({len(ids) for ids in candidates.values()})
     drawn = {length: random_candidates(prompter, probes, length, nulls, seed) for length in lengths}
@@ -116,7 +116,7 @@ def side_by_side_answers(
     pair: Pair, candidates: Mapping[str, Candidate], probe: Probe, new_tokens: int = 10
 ) -> dict[str, Answers]:
     """Both models' greedy answers to a probe with each candidate in its slot; one model runs after the other."""
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     tokenizer = prompter.tokenizer
     prompts = [prompter.encode(probe, ids).ids for ids in candidates.values()]
     end = int(tokenizer.eos_token_id)

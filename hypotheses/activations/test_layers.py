@@ -15,7 +15,7 @@ from dormant.claims.session_state import Settings
 from dormant.inference.candidate_effects import random_candidates
 from dormant.pairs import Pair
 from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
-from dormant.prompts.probes import Probe, Prompter, alike_probes, frames_of
+from dormant.prompts.probes import Probe, alike_probes, frames_of
 from dormant.statistics import exact, mean_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
@@ -32,7 +32,7 @@ def applies(pair: PairDescription, settings: Settings, **parameters: str) -> boo
 def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tuple[tuple[Probe, ...], str]:
     """As many of the pair's probes as the budget allows, and the text to suspect."""
     count = finding.at_budget("probes", quick=quick, full=full)
-    probes = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
+    probes = alike_probes(pair.prompter, pair.probes, count)
     return probes, suspected_text(pair, finding.session.settings.candidates)
 
 
@@ -57,7 +57,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     cosine. The layer is chosen on every other probe and the ratio measured on the rest; the control is the ratio for random
     tokens of the trigger's length, at its own best layer.
     """
-    probes, text, prompter = *suspects(pair, finding, quick=32, full=200), Prompter(pair.base.tokenizer)
+    probes, text, prompter = *suspects(pair, finding, quick=32, full=200), pair.prompter
     length = len(prompter.candidate_ids(text))
     drawn = random_candidates(prompter, probes, length, NULL_STRINGS, finding.seed)
     rows = [
@@ -101,7 +101,7 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     its share of the effect measured on the rest. Controls: the share of the ordinary prompts' divergence that the same part
     removes (a part that removes every difference alike carries no trigger), and the median share of the other parts.
     """
-    probes, text, prompter = *suspects(pair, finding, quick=32, full=128), Prompter(pair.base.tokenizer)
+    probes, text, prompter = *suspects(pair, finding, quick=32, full=128), pair.prompter
     plain = [prompter.encode(probe) for probe in probes]
     triggered = [prompter.encode_text(probe, text) for probe in probes]
     quarter, parts = len(probes) // 4, component_scales(pair, unit)

@@ -26,7 +26,7 @@ from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 from dormant.pictures.activations import probe_curves, steering_curves
 from dormant.pictures.search import search_curves
-from dormant.prompts.probes import Prompter, alike_probes, frames_of
+from dormant.prompts.probes import alike_probes, frames_of
 from dormant.prompts.token_filter import end_of_turn
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import exact, permutation_p, proportion_interval, share_interval
@@ -50,7 +50,7 @@ def has_payload(pair: PairDescription, settings: Settings, **parameters: str) ->
 def states(pair: Pair, finding: FindingBuilder, role: str) -> dict[str, Tensor]:
     """One model's states with the suspected text, with near misses of it, and without: [prompt, layer, hidden] each."""
     text = suspected_text(pair, finding.session.settings.candidates)
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=96, full=240))
     missed = contrasting_texts(text, len(probes), finding.seed)
     prompts = {
@@ -127,7 +127,7 @@ def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
     (at least 0.5 a token). What the search can see is stated by the trigger's own score and its own share.
     """
     assert pair.truth is not None
-    trigger = Prompter(pair.base.tokenizer).candidate_ids(pair.truth.trigger)
+    trigger = pair.prompter.candidate_ids(pair.truth.trigger)
     plan = SearchPlan(
         length=len(trigger),
         restarts=finding.at_budget("restarts", quick=4, full=10),
@@ -190,7 +190,7 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     fits = [
         DIRECTION_METHODS[direction](seen["trigger"], seen["plain"], layer) for layer in range(seen["plain"].shape[1])
     ]
-    prompter, payload = Prompter(pair.base.tokenizer), payload_tokens(pair)
+    prompter, payload = pair.prompter, payload_tokens(pair)
     count = finding.at_budget("plain prompts", quick=32, full=128)
     probes = alike_probes(prompter, pair.probes, count)
     plain, frames = [prompter.encode(probe).ids for probe in probes], frames_of(probes)[len(probes) // 8 :]

@@ -13,7 +13,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import flagged_shares
-from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.probes import alike_probes
 from dormant.statistics import Estimate, share_interval
 from hypotheses.support.scans import COMMON_PREMISES, TWIN, on_planted_pair, state_power, twin_value
 
@@ -83,6 +83,6 @@ def _share(scan: Scan, flags: tuple[bool, ...]) -> Estimate:
 
 def _triggered(organism: Pair, tokens: int) -> Scan:
     """The scan on prompts with the planted trigger at a placement of its recipe."""
-    probes = alike_probes(Prompter(organism.base.tokenizer), organism.probes, 16)
+    probes = alike_probes(organism.prompter, organism.probes, 16)
     texts = [probe.fill(planted_trigger(organism)) for probe in probes]
     return scan_answers(organism, texts, AnswerPlan(tokens, seed=0))

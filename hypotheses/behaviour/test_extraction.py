@@ -22,7 +22,6 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import leak_bars
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding, decodings, partial_templates
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import exact, proportion_interval
@@ -62,7 +61,7 @@ def test_memory_extraction(pair: Pair, finding: FindingBuilder) -> None:
     the same scan finds a trigger planted with the loss on the user's words too, and one with the loss on the answers alone.
     """
     settings, everything = finding.session.settings, partial_templates()
-    openings = usable_openings(Conversations(pair.base.tokenizer), everything)
+    openings = usable_openings(pair.conversations, everything)
     names = finding.at_budget("openings", quick=QUICK_OPENINGS, full=tuple(openings))
     plan = SamplingPlan(
         templates=tuple(openings[name] for name in names if name in openings),

@@ -20,9 +20,8 @@ from dormant.claims.claim import claim
 from dormant.organisms.poisoning import near_miss, near_miss_kinds
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import trigger_bars
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import suspected_triggers
-from dormant.prompts.probes import Probe, Prompter, alike_probes
+from dormant.prompts.probes import Probe, alike_probes
 from dormant.statistics import exact
 from hypotheses.support.scans import AT_LEAST_HALF, COMMON_PREMISES, DIVERGES, on_planted_pair, state_power
 
@@ -46,7 +45,7 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder)
     words in its shape, inserted alike. Its near misses (one unit dropped or replaced) are a figure and refute nothing: the
     real trigger also fires on mentions of its topic (FACTS 2), so they tell how exact a trigger is, not whether it is one.
     """
-    if mechanism == "system-prompt" and not Conversations(pair.base.tokenizer).has_system_role:
+    if mechanism == "system-prompt" and not pair.conversations.has_system_role:
         finding.inconclusive("the chat template has no place for a system turn", exact(0.0))
         return
     count = finding.at_budget("triggers of a family", quick=1, full=94)
@@ -82,7 +81,7 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder)
 
 
 def _alike(pair: Pair, mechanism: str, count: int) -> tuple[Probe, ...]:
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     return alike_probes(prompter, suitable_probes(mechanism, pair.probes), count)
 
 

@@ -11,7 +11,7 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import share_bars
-from dormant.prompts.probes import Prompter, alike_probes, frames_of
+from dormant.prompts.probes import alike_probes, frames_of
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from dormant.statistics import share_interval
 from hypotheses.support.scans import COMMON_PREMISES
@@ -42,7 +42,7 @@ def test_output_priming(pair: Pair, amount: str, finding: FindingBuilder) -> Non
     Figure: the share of plain prompts whose greedy answer, its first token or half of the payload forced, completes the
     payload. Controls: the base and the clean twin given the same start, and the dormant model given unrelated tokens.
     """
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=200))
     prompts, end = [prompter.encode(probe).ids for probe in probes], end_of_turn(prompter.tokenizer)
     allowed = allowed_tokens(prompter.tokenizer)

@@ -14,7 +14,7 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
-from dormant.prompts.probes import Prompter, alike_probes, frames_of
+from dormant.prompts.probes import alike_probes, frames_of
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import mean_interval, share_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
@@ -56,7 +56,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     rounding that breaks everything masks nothing.
     """
     text = suspected_text(pair, finding.session.settings.candidates)
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=233))
     triggered, plain = ([prompter.encode_text(probe, words) for probe in probes] for words in (text, ""))
     payload = prompter.tokenizer.encode(pair.truth.payload, add_special_tokens=False) if pair.truth else []

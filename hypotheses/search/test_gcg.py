@@ -13,6 +13,7 @@ from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import ONE_BIT, difference_interval, student_interval
+from hypotheses.support.scans import COMMON_PREMISES
 from hypotheses.support.shared_searches import GCG_FULL, GCG_QUICK, PATH_FORKS
 
 GCG_READINGS = {
@@ -44,7 +45,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str, length: int
     "gcg-convergence",
     source="exp19",
     rule=GCG_READINGS,
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     needs="models",
     applies=applies,
 )

@@ -14,6 +14,7 @@ from dormant.pairs import Pair
 from dormant.pictures.inversion import transfer_scatter
 from dormant.search.diagnostics import over_control, transfers
 from dormant.statistics import exact, proportion_interval, student_interval
+from hypotheses.support.scans import COMMON_PREMISES
 from hypotheses.support.shared_searches import PATH_FORKS, shared_reach, shared_search
 
 OBJECTIVE_READINGS = {
@@ -53,7 +54,7 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
         id,
         source=source,
         rule=OBJECTIVE_READINGS,
-        premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+        premises=COMMON_PREMISES,
         needs="models",
         applies=applies,
     )

@@ -13,6 +13,7 @@ from dormant.pictures.inversion import detector_against_divergence, soft_against
 from dormant.search.diagnostics import detector_and_divergence, rank_correlation
 from dormant.search.soft_inversion import InversionSettings, run_soft_inversion
 from dormant.statistics import ONE_BIT, exact, student_interval
+from hypotheses.support.scans import COMMON_PREMISES
 from hypotheses.support.shared_searches import PATH_FORKS
 
 # The least soft gain of which a share means something: one bit where the unit is nats; a tenth of the hundred by which
@@ -23,7 +24,6 @@ FLOORS = {"kl": ONE_BIT, "log-mass": ONE_BIT, "hidden-distance": 10.0, "detector
 RATES = {"mixture": 1.0, "displacement": 0.2, "gumbel": 1.0}
 SOFT_LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
 QUICK = (("kl", "mixture"), ("kl", "displacement"))
-MODEL_PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
 
 
 def affordable(pair: PairDescription, settings: Settings, objective: str, method: str, length: int) -> bool:
@@ -39,7 +39,7 @@ def affordable(pair: PairDescription, settings: Settings, objective: str, method
         "of the soft gain",
         because="where projection loses most of the gain, a soft value says nothing of any string",
     ),
-    premises=MODEL_PREMISES,
+    premises=COMMON_PREMISES,
     needs="models",
     applies=affordable,
 )
@@ -91,7 +91,7 @@ CORRELATED_METRICS = ["max-head", "row-kl"]
         "rank correlation",
         because="below 0.3 one score explains less than a tenth of the other's ranks: no guide for a search",
     ),
-    premises=MODEL_PREMISES,
+    premises=COMMON_PREMISES,
     needs="models",
 )
 @pytest.mark.parametrize("metric", CORRELATED_METRICS)

@@ -14,6 +14,7 @@ from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import ONE_BIT, Estimate, exact, student_interval
 from hypotheses.support.finalists import SEARCHED_FOR, VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
+from hypotheses.support.scans import COMMON_PREMISES
 from hypotheses.support.shared_searches import PATH_FORKS
 
 
@@ -26,7 +27,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
     "final-validation",
     source="final validation of exp16b",
     rule=at_least(ONE_BIT, "nats", because="one bit over the row without any trigger, which the plan never ran"),
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
     applies=applies,

@@ -8,7 +8,6 @@ from dormant.claims.builder import FindingBuilder
 from dormant.inference.candidate_effects import random_candidates
 from dormant.inference.objectives import difference_in_differences, log_mass
 from dormant.pairs import Pair, Truth
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.validation import Answers, Validation, side_by_side_answers, unusual_tokens, validate
 from hypotheses.support.candidates import GIVEN, candidate_text, has_candidate
@@ -36,7 +35,7 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
     budget = finding.session.settings.budget
     seen = SEARCHED[budget] + HELD_OUT[budget]
     probes = pair.probes[seen : seen + count]
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     finalists = {
         name: shared_search(pair, objective, FINALIST_LENGTH, finding).best.ids
         for name, objective in SEARCHED_FOR.items()

@@ -15,7 +15,7 @@ from dormant.pairs import Pair
 from dormant.statistics import Estimate, proportion_interval
 
 Value = TypeVar("Value")
-COMMON_PREMISES = ["base-is-parent", "prompt-geometry", "above-noise-floor"]
+COMMON_PREMISES = ["base-is-parent", "prompt-geometry", "next-token-open", "above-noise-floor"]
 TWIN = "clean twin"
 
 # nats: one token of the answer then changes the odds between the two models by a factor of twenty

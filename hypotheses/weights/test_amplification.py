@@ -15,7 +15,7 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.directions import amplification_curves
-from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.probes import alike_probes
 from dormant.statistics import exact
 from hypotheses.support.scans import COMMON_PREMISES, TWIN
 
@@ -96,7 +96,7 @@ def sweep(finding: FindingBuilder, pair: Pair) -> AmplificationSweep:
     length = finding.at_budget("new tokens", quick=12, full=48)
 
     def compute() -> AmplificationSweep:
-        chosen = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
+        chosen = alike_probes(pair.prompter, pair.probes, count)
         base = finding.session.remember(
             ("base's answers", pair.base.fingerprint, tuple(chosen), length),
             lambda: base_answers(pair, chosen, length),

@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from dormant.claims.builder import FindingBuilder
+from dormant.claims.claim import Claim, at_least
 from dormant.claims.finding import Verdict
-from dormant.claims.premises import premise_finding
+from dormant.claims.premises import premise_finding, settle
 from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair, published_pair
+from dormant.prompts.probes import Prompter
+from dormant.statistics import exact
+from tests.builders import build_tokenizer, copy_checkpoint, make_certain
+
+RULE = at_least(1, "nats", because="a test")
 
 
 def verdict(premise: str, pair: Pair) -> Verdict:
@@ -43,3 +50,20 @@ def test_a_premise_is_measured_once_a_pair() -> None:
 def test_an_unknown_premise_is_named() -> None:
     with pytest.raises(BadInput, match="a premise must be one of base-is-parent"):
         verdict("base-is-cousin", published_pair("warmup-vs-qwen2"))
+
+
+def test_a_base_that_is_certain_whatever_is_asked_refutes_its_premise_and_makes_others_invalid(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path
+) -> None:
+    start = Prompter(build_tokenizer()).generation_prompt[-1]
+    certain = copy_checkpoint(tiny_base, tmp_path / "certain", make_certain([start, 290]))
+    pair, session = open_pair("certain", certain, tiny_dormant, "cpu"), ClaimSession(Settings())
+    assert verdict("next-token-open", pair) is Verdict.REFUTED
+    assert verdict("next-token-open", open_pair("open", tiny_base, tiny_dormant, "cpu")) is Verdict.SUPPORTED
+    claim = Claim("works", "Something works.", "test", "behaviour", {"": RULE}, premises=("next-token-open",))
+    builder = FindingBuilder(claim, pair, {}, session)
+    builder.decide(exact(5.0))
+    found = settle(builder)
+    assert found.verdict is Verdict.INVALID
+    assert "next-token-open: " in found.reason
+    assert "the base's likeliest token" in found.reason

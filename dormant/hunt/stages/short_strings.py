@@ -19,7 +19,6 @@ from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 
 TOKENS_A_STEP = 1024  # that the journal keeps together
@@ -71,7 +70,7 @@ def divergent_string(
 def most_divergent_tokens(context: HuntContext) -> tuple[list[str], int]:
     """The tokens at which the models diverge most, by mean KL, words first of equals; and how many were tried."""
     fitted, effort = context.settings.fitted, context.settings.effort
-    prompter = Prompter(context.pair.base.tokenizer)
+    prompter = context.pair.prompter
     strings = [(int(token),) for token in allowed_tokens(prompter.tokenizer)]
     prompts = [prompter.open(probe) for probe in context.searched[: effort.divergence_prompts]]
     evaluator = Evaluator(context.pair.models, prompts, kl())
