@@ -17,6 +17,7 @@ from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings
 from dormant.checkpoints.models import (
+    BaseAgainstItself,
     Models,
     RunConfig,
     check_residency,
@@ -145,6 +146,13 @@ class Pair:
     def conversations(self) -> Conversations:
         """Writes conversations as prompts that end behind the opening of all answers; loads a model for it."""
         return Conversations(self.base.tokenizer, self.answer_opening)
+
+    @cached_property
+    def against_itself(self) -> Pair:
+        """The base in both places, as dormant model with another attention kernel: what it shows is a claim's noise floor."""
+        itself = replace(self, name=f"{self.name}, base against itself")
+        vars(itself).update(models=BaseAgainstItself(self.models), answer_opening=self.answer_opening)
+        return itself
 
     def with_probes(self, probes: Sequence[Probe]) -> Pair:
         """The same pair measured on other probes."""

@@ -223,6 +223,23 @@ def permutation_p(observed: float, null: Values) -> float:
     return float((1 + np.count_nonzero(draws >= observed)) / (1 + draws.size))
 
 
+def paired_p(values: Values, others: Values) -> float:
+    """One-sided p-value of Wilcoxon's signed-rank test that the values exceed the others of the same prompts.
+
+    0.5 on average where both are draws of the same noise; 1 where no value exceeds its other. Raises BadInput for values
+    that are not finite or not paired.
+    """
+    ours, theirs = _finite(values, "the sample"), _finite(others, "the other sample")
+    if ours.size != theirs.size:
+        raise BadInput(
+            f"a paired test needs as many values on both sides; got {ours.size} and {theirs.size} at the sample; "
+            "measure both on the same prompts"
+        )
+    if not np.any(ours > theirs):
+        return 1.0
+    return float(stats.wilcoxon(ours, theirs, alternative="greater").pvalue)
+
+
 def _finite(values: Values, of: str) -> npt.NDArray[np.float64]:
     data = np.asarray(values, dtype=np.float64).reshape(-1)
     if data.size == 0:

@@ -15,6 +15,7 @@ from dormant.statistics import (
     exact,
     framed_interval,
     mean_interval,
+    paired_p,
     permutation_p,
     proportion_interval,
     ratio_interval,
@@ -192,3 +193,15 @@ def test_a_sample_of_the_planned_size_settles_the_planned_effect_as_often_as_pla
     assert 760 <= settled <= 870
     with pytest.raises(BadInput, match="positive spread"):
         sample_size(0.0, 1.0)
+
+
+def test_a_paired_test_sees_an_effect_by_prompt_that_one_accident_does_not_make() -> None:
+    noise = np.random.default_rng(0).exponential(1e-9, size=(2, 24))
+    assert paired_p(noise[0] + 1e-8, noise[1]) < 1e-5
+    assert paired_p(noise[0], noise[1]) > 0.05
+    accident = np.where(np.arange(24) == 3, 5.0, 0.0)
+    assert accident.mean() > 0.2
+    assert paired_p(accident, np.full(24, 1e-9)) > 0.05
+    assert paired_p(np.zeros(24), np.zeros(24)) == 1.0
+    with pytest.raises(BadInput, match="got 2 and 3"):
+        paired_p([1.0, 2.0], [1.0, 2.0, 3.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,6 +138,30 @@ class Models:
             torch.cuda.empty_cache()
         elif self.run_config.device.type == "mps":
             torch.mps.empty_cache()
+
+
+class BaseAgainstItself(Models):
+    """A pair's base in both places, as dormant model with another attention kernel: they differ by arithmetic alone.
+
+    The second shares the weights of the first, and costs no memory.
+    """
+
+    def __init__(self, models: Models) -> None:
+        """Loads nothing yet; `models` are those of the pair."""
+        self.run_config, self._models = models.run_config, models
+
+    def release(self) -> None:
+        """Nothing: the pair's own models are freed with the pair."""
+
+    def _get(self, role: str) -> PreTrainedModel:
+        base = self._models.base()
+        if role == "base":
+            return base
+        # Hooks hold the pair's models, which are not to be copied either.
+        shared = {id(kept): kept for kept in (*base.parameters(), *base.buffers(), self._models)}
+        twin = copy.deepcopy(base, shared)
+        twin.set_attn_implementation("sdpa" if base.config._attn_implementation == "eager" else "eager")
+        return twin
 
 
 def resolve_device(name: str) -> torch.device:

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from dormant.claims.claim import Claim
-from dormant.claims.decision import beats, decide
+from dormant.claims.decision import Floor, beats, decide
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict, make_figure
 from dormant.progress import Progress
-from dormant.statistics import Estimate
+from dormant.statistics import Estimate, Values, paired_p
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -25,8 +27,9 @@ Value = TypeVar("Value")
 class FindingBuilder:
     """The argument `finding` of a claim's function.
 
-    `decide` gives the deciding figure, `figure` a further one, `control` the same measurement where there can be no
-    effect, `picture` a matplotlib figure. The claim fixed the rules before; nothing here can change them.
+    `decide` gives the deciding figure, `figure` a further one, `control` the same measurement where there can be no effect,
+    `floor` what arithmetic does to the effect, `picture` a matplotlib figure. The claim fixed the rules before; nothing here
+    can change them.
     """
 
     def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], session: ClaimSession):
@@ -39,6 +42,7 @@ class FindingBuilder:
         self._figures: list[Figure] = []
         self._controls: list[tuple[str, Figure, bool | None]] = []
         self._unable: str | None = None
+        self._floor: Floor | None = None
         self._plan: dict[str, str] = {}
         self._tolerance_because = ""
 
@@ -69,6 +73,19 @@ class FindingBuilder:
         if name not in self.claim.controls:
             raise ValueError(f"{self.claim.id} declares the controls {self.claim.controls}; got {name!r}")
         self._controls.append((name, self._make(name, estimate, unit or self._rule.unit, None), beaten))
+
+    def floor(self, effect: Values, noise: Values, unit: str = "nats") -> None:
+        """The claim's own effect by prompt, and the same measurement of `pair.against_itself`: arithmetic alone.
+
+        An effect that does not exceed its floor supports nothing (`decide`). The floor is recorded as a figure.
+        """
+        effects, noises = (np.asarray(values, dtype=np.float64) for values in (effect, np.abs(noise)))
+        middle = float(np.median(noises))
+        self._floor = Floor(float(np.median(effects)), middle, unit, paired_p(effects, noises))
+        spread = Estimate(
+            middle, float(noises.min()), float(noises.max()), noises.size, "median and range over prompts"
+        )
+        self.figure("noise floor", spread, unit, tolerance=9 * middle + 1e-6)  # rounding differs by processor
 
     def inconclusive(self, reason: str, estimate: Estimate | None = None, reading: str = "") -> None:
         """The claim cannot be decided on this pair, whatever its figure; `reason` is a sentence."""
@@ -146,7 +163,7 @@ class FindingBuilder:
             Control(name, measured, beats(rule, figure, measured) if beaten is None else beaten)
             for name, measured, beaten in self._controls
         )
-        verdict, reason = decide(rule, figure, controls, premises)
+        verdict, reason = decide(rule, figure, controls, premises, self._floor)
         if self._unable is not None and verdict is not Verdict.INVALID:
             verdict, reason = Verdict.INCONCLUSIVE, self._unable
         return Finding(

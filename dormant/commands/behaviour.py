@@ -49,7 +49,7 @@ def profile(
 
     Exit status 0, whatever is found; 2: bad input.
     """
-    from dormant.activations.layer_divergence import layer_divergence, layer_floor
+    from dormant.activations.layer_divergence import layer_divergence
     from dormant.behaviour import profiles
     from dormant.inference.likelihood import own_words
     from dormant.prompts.material import check_folder
@@ -66,7 +66,7 @@ def profile(
         report(2, STAGES, "perplexity")
         contexts = profiles.divergent_contexts(pair, texts, keep)
         report(3, STAGES, "contexts")
-        layers, floors = layer_divergence(pair, ids), layer_floor(pair, ids)
+        layers, floors = layer_divergence(pair, ids), layer_divergence(pair.against_itself, ids)
         report(STAGES, STAGES, "layers")
     record = {
         "pair": pair.name,

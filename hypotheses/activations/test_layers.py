@@ -12,7 +12,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.candidate_effects import random_candidates
+from dormant.inference.candidate_effects import divergences, random_candidates
 from dormant.pairs import Pair
 from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
 from dormant.prompts.probes import Probe, alike_probes, frames_of
@@ -58,7 +58,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     tokens of the trigger's length, at its own best layer.
     """
     probes, text, prompter = *suspects(pair, finding, quick=32, full=200), pair.prompter
-    length = len(prompter.candidate_ids(text))
+    length, itself = len(prompter.candidate_ids(text)), pair.against_itself
     drawn = random_candidates(prompter, probes, length, NULL_STRINGS, finding.seed)
     rows = [
         *(prompter.encode(probe) for probe in probes),
@@ -67,9 +67,14 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     ]
     measured = finding.once(("layer divergence", text, len(probes)), lambda: layer_divergence(pair, rows)).of(measure)
     without, with_it, random = measured.split(len(probes), dim=1)
-    found, null = parting(without, with_it), parting(without, random)
+    floor = finding.once(
+        ("layer divergence", text, len(probes)), lambda: layer_divergence(itself, rows), pair=itself
+    ).of(measure)
+    found, null = parting(without, with_it, floor), parting(without, random, floor)
     frames = frames_of(probes)[1::2]  # the probes that did not choose the layer
     finding.decide(mean_interval(found.ratios, seed=finding.seed, frames=frames))
+    noise = floor[found.layer, len(probes) : 2 * len(probes)]
+    finding.floor(with_it[found.layer, 1::2].tolist(), noise[1::2].tolist(), f"{measure} distance")
     finding.control("random tokens", mean_interval(null.ratios, seed=finding.seed, frames=frames))
     finding.figure("layer", exact(found.layer), "th layer", tolerance=1)
     finding.picture(
@@ -107,6 +112,8 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     quarter, parts = len(probes) // 4, component_scales(pair, unit)
     tried = restore(pair, triggered[:quarter], parts)
     finding.figure("effect", mean_interval(tried.whole, seed=finding.seed), "nats")
+    noise, _ = divergences(pair.against_itself, triggered[:quarter], triggered[:quarter])
+    finding.floor(tried.whole, noise["kl"])
     if not parts:
         finding.decide(exact(0.0))
         finding.note(f"the fine-tune changed no {unit}")

@@ -53,6 +53,7 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
     """
     text = candidate_text(pair, finding.session.settings.candidates, candidate, finding.seed)
     probes = pair.probes[: finding.at_budget("probes", quick=24, full=200)]
+    itself = pair.against_itself
     tried = finding.once(("candidate", text, len(probes)), lambda: candidate_effect(pair, probes, text))
     nulls = finding.once(
         ("nulls", len(tried.ids), len(probes)),
@@ -65,6 +66,10 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
         mean(null_gains), min(null_gains), max(null_gains), NULL_CANDIDATES, f"range of {NULL_CANDIDATES} nulls"
     )
     finding.control("length-matched nulls", spread)
+    noise = finding.once(
+        ("candidate", text, len(probes)), lambda: candidate_effect(itself, probes, text), pair=itself
+    ).gains(metric)
+    finding.floor(gains, noise)
     finding.figure("without a trigger", mean_interval(tried.empty[metric], seed=finding.seed, frames=frames), "nats")
     finding.figure("with the candidate", mean_interval(tried.filled[metric], seed=finding.seed, frames=frames), "nats")
     finding.figure("permutation p", exact(permutation_p(mean(gains), null_gains)), "probability", tolerance=0.1)

@@ -136,6 +136,7 @@ def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     finding.decide(
         mean_interval([value / scale for value in hidden], seed=finding.seed, frames=frames), "divergence left"
     )
+    finding.floor(shown, without_generation_prompt(pair.against_itself, pair.probes[:count], text)[0])
     finding.figure("with the generation prompt", mean_interval(shown, seed=finding.seed, frames=frames), "nats")
     finding.figure("without it", mean_interval(hidden, seed=finding.seed, frames=frames), "nats")
     finding.picture(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dormant.claims import premises
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim, at_least
 from dormant.claims.finding import Verdict
@@ -33,12 +34,17 @@ def test_a_base_of_another_start_is_no_parent(tiny_base: Path, tiny_dormant: Pat
 
 
 @pytest.mark.parametrize("premise", ["prompt-geometry", "above-noise-floor"])
-def test_a_changed_model_passes_where_its_base_against_itself_does_not(
-    premise: str, tiny_base: Path, tiny_dormant: Path
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_true_of_the_base_alone_holds_for_a_quiet_model_and_for_the_base_itself(
+    premise: str, dtype: str, tiny_base: Path, tiny_dormant: Path
 ) -> None:
-    assert verdict(premise, open_pair("tiny", tiny_base, tiny_dormant, "cpu")) is Verdict.SUPPORTED
-    expected = Verdict.SUPPORTED if premise == "prompt-geometry" else Verdict.REFUTED
-    assert verdict(premise, open_pair("sham", tiny_base, tiny_base, "cpu")) is expected
+    for dormant in (tiny_base, tiny_dormant):
+        assert verdict(premise, open_pair("tiny", tiny_base, dormant, "cpu", dtype)) is Verdict.SUPPORTED
+
+
+def test_a_base_whose_arithmetic_is_broken_fails_its_premise(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(premises, "noise_floors", lambda pair, prompts: {"batch": (0.0, 1.0), "kernel": (0.0, 0.0)})
+    assert verdict("above-noise-floor", tiny_pair) is Verdict.REFUTED
 
 
 def test_a_premise_is_measured_once_a_pair() -> None:
