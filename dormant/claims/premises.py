@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dormant.behaviour.noise_floor import noise_floors
+from dormant.catalogue import name_of_checkpoint
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
@@ -16,13 +17,15 @@ from dormant.pictures.measurements import noise_floor
 from dormant.pictures.weights import tensor_relative_deltas
 from dormant.prompts.probes import Prompter, geometry_faults
 from dormant.statistics import ONE_BIT, exact, jackknife_interval
-from dormant.weights.parents import PARENT_AT_MOST
+from dormant.weights.parents import PARENT_AT_MOST, descent
 from dormant.weights.report_summary import relative_delta
+from dormant.weights.tensor_matching import survey_checkpoint
 
 if TYPE_CHECKING:
     from dormant.claims.session_state import ClaimSession
     from dormant.pairs import Pair
 
+NEARER = "nearer relative"
 OPEN_FROM = 0.1  # nats; see `next-token-open`
 Measure = Callable[["Pair", FindingBuilder], None]
 PREMISES: dict[str, Measure] = {}
@@ -83,6 +86,7 @@ def _measure(id: str, pair: Pair, session: ClaimSession) -> tuple[Finding, dict[
     "base-is-parent",
     source="FACTS 1",
     needs="deltas",
+    controls=[NEARER],
     rule=at_most(
         PARENT_AT_MOST,
         "of the base's norm",
@@ -94,7 +98,8 @@ def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
     """The named base is the checkpoint that the dormant model was fine-tuned from.
 
     Figure: the median of the relative Frobenius norms of all matrices' deltas; an identical matrix counts as 0 and an
-    unpublished one as far away.
+    unpublished one as far away. Other models at hand are asked too: from one that lies between base and dormant model the
+    latter comes instead, and where they share a change that the base lacks, the base is a sibling or comes before the parent.
     """
     tensors = pair.delta_report.tensors
     finding.decide(exact(relative_delta(pair.delta_report)), name="median relative delta of matrices")
@@ -103,7 +108,27 @@ def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
     embedding = [delta for name, delta in tensors.items() if name.endswith("embed_tokens.weight")]
     if embedding and (embedding[0].identical or embedding[0].relative is not None):
         finding.figure("relative delta of the embedding", exact(embedding[0].relative or 0.0), "of the base's norm")
+    if pair.kind == "weights":
+        _ask_relatives(pair, finding)
     finding.picture("relative-deltas", tensor_relative_deltas(pair.delta_report, finding.claim.rules[""].threshold))
+
+
+def _ask_relatives(pair: Pair, finding: FindingBuilder) -> None:
+    own = {pair.base.location.resolve(), pair.dormant.location.resolve()}
+    others = [survey_checkpoint(reference)[0] for reference in finding.session.relatives]
+    found = descent(pair.dormant, pair.base, [other for other in others if other.location.resolve() not in own])
+    if found.nearer is not None:
+        finding.control(NEARER, exact(found.nearer.matrices), beaten=False)
+        finding.note(f"{name_of_checkpoint(found.nearer.candidate)} lies between the base and the dormant model")
+    if found.own is None:
+        finding.note("fewer than two other relatives are at hand: a sibling so near would not be told from the parent")
+        return
+    finding.figure("moved by itself", exact(found.own), "of the squared distance", tolerance=0.05)
+    if found.moved:
+        finding.inconclusive(
+            f"{found.own:.0%} of the squared distance is the base's own: other relatives share a change with the dormant "
+            "model that the base lacks, as they do where it is a sibling or comes before the parent"
+        )
 
 
 @premise(

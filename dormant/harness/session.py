@@ -85,6 +85,7 @@ class Session:
         self.claim_session = ClaimSession(
             settings,
             provenance(str(resolve_device(option.device)), option.dtype, option.seed, as_run),
+            self._relatives(),
             self.control_pair,
             *((self.reports / "journals" / worker, self.progress) if option.budget == "full" else ()),
         )
@@ -99,6 +100,11 @@ class Session:
         self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
         self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
+
+    def _relatives(self) -> tuple[str, ...]:
+        """All models that the session knows, the zoo's among them: the same whichever claims run."""
+        pairs = (*known_pairs().values(), *self.pairs.values())
+        return tuple(dict.fromkeys(model for pair in pairs for model in (pair.base, pair.dormant) if model is not None))
 
     def open(self, name: str) -> Pair:
         """The pair of that name; its models are loaded when they are first used, and only once."""

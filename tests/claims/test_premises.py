@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from dormant.errors import BadInput
 from dormant.pairs import Pair, open_pair, published_pair
 from dormant.prompts.probes import Prompter
 from dormant.statistics import exact
-from tests.builders import build_tokenizer, copy_checkpoint, make_certain
+from tests.builders import add_delta, build_tokenizer, copy_checkpoint, make_certain
 
 RULE = at_least(1, "nats", because="a test")
 
@@ -31,6 +32,43 @@ def test_the_published_wrong_base_is_no_parent_and_the_right_one_is() -> None:
 def test_a_base_of_another_start_is_no_parent(tiny_base: Path, tiny_dormant: Path, other_base: Path) -> None:
     assert verdict("base-is-parent", open_pair("right", tiny_base, tiny_dormant, "cpu")) is Verdict.SUPPORTED
     assert verdict("base-is-parent", open_pair("wrong", other_base, tiny_dormant, "cpu")) is Verdict.REFUTED
+
+
+@pytest.fixture(scope="module")
+def family(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A parent with its own parent, its dormant model, a twin that goes on from that, and three siblings."""
+    folder = tmp_path_factory.mktemp("family")
+    parent = copy_checkpoint(tiny_base, folder / "parent", partial(add_delta, seed=1, scale=0.02))
+    dormant = copy_checkpoint(parent, folder / "dormant", partial(add_delta, seed=2, scale=0.02))
+    others = {f"sibling-{seed}": (parent, seed) for seed in (3, 4, 5)} | {"later": (dormant, 6)}
+    made = {
+        name: copy_checkpoint(source, folder / name, partial(add_delta, seed=seed, scale=0.02))
+        for name, (source, seed) in others.items()
+    }
+    return {"grandparent": tiny_base, "parent": parent, "dormant": dormant, **made}
+
+
+@pytest.mark.parametrize(
+    ("base", "known", "expected", "reason"),
+    [
+        ("parent", ("grandparent", "sibling-3", "sibling-4", "later"), Verdict.SUPPORTED, "at most 0.2"),
+        ("parent", (), Verdict.SUPPORTED, "fewer than two other relatives"),
+        ("sibling-3", ("parent",), Verdict.REFUTED, "parent lies between"),
+        ("grandparent", ("parent", "other"), Verdict.REFUTED, "parent lies between"),
+        ("sibling-3", ("sibling-4", "sibling-5"), Verdict.INCONCLUSIVE, "is a sibling or comes before"),
+        ("grandparent", ("sibling-3", "sibling-4"), Verdict.INCONCLUSIVE, "is a sibling or comes before"),
+    ],
+)
+def test_only_the_parent_itself_is_the_parent(
+    base: str, known: tuple[str, ...], expected: Verdict, reason: str, family: dict[str, Path], other_base: Path
+) -> None:
+    pair = open_pair("related", family[base], family["dormant"], "cpu")
+    paths = {**family, "other": other_base}
+    session = ClaimSession(Settings(), relatives=tuple(str(paths[name]) for name in (base, "dormant", *known)))
+    found = premise_finding("base-is-parent", pair, session)[0]
+    assert found.deciding.value < 0.2
+    assert found.verdict is expected
+    assert reason in found.reason
 
 
 @pytest.mark.parametrize("premise", ["prompt-geometry", "above-noise-floor"])
