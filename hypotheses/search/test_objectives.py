@@ -56,6 +56,7 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
         premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
         needs="models",
         applies=applies,
+        told=("found", "payload-over-base"),
     )
 
 

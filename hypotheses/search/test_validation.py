@@ -29,6 +29,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
     premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
     controls=["length-matched nulls"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("candidate", VALIDATED)
