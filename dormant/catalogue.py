@@ -140,12 +140,11 @@ def _split_checkpoints(text: str) -> tuple[str, str] | None:
 
 
 def relatives_among(pairs: Iterable[PairDescription]) -> dict[str, dict[str, str]]:
-    """By organism's pair the pairs of its clean relatives by kind, if all of them are among `pairs`."""
+    """By organism's pair the pairs of its clean relatives by kind, as far as they are among `pairs`."""
     listed = list(pairs)
-    found = dict[str, dict[str, str]]()
-    for pair in listed:
-        family = pair.relatives(listed) if pair.truth and pair.truth.backdoored else {}
-        whole = pair.truth is not None and family.keys() == pair.truth.relatives.keys()
-        if family and whole and all(relative in listed for relative in family.values()):
-            found[pair.name] = {kind: relative.name for kind, relative in family.items()}
-    return found
+    families = {pair.name: pair.relatives(listed) for pair in listed if pair.truth and pair.truth.backdoored}
+    found = {
+        name: {kind: relative.name for kind, relative in family.items() if relative in listed}
+        for name, family in families.items()
+    }
+    return {name: family for name, family in found.items() if family}

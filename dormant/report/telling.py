@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 
+from dormant.catalogue import RELATIVES
 from dormant.claims.decision import beats
 from dormant.claims.finding import Finding, Verdict
 from dormant.statistics import Estimate, auroc_interval
@@ -60,14 +61,14 @@ def does_it_tell(findings_of_one_key: Sequence[Finding], relatives: Relatives) -
     """Count the organisms on which the claim holds while it holds on none of their relatives, with disjoint intervals.
 
     That two figures differ is not enough: no two trainings give the same spectrum, so the rule must part them. An organism
-    is compared where it and all its relatives have a finding that is not invalid: what an invalid one measured is not what
+    is compared where it and its three relatives have a finding that is not invalid: what an invalid one measured is not what
     the claim is about. The AUROC is over every organism and relative that is compared, and knows no threshold.
     """
     valid = {finding.pair: finding for finding in findings_of_one_key if finding.verdict is not Verdict.INVALID}
     families = {
         name: {kind: valid[relative] for kind, relative in family.items()}
         for name, family in relatives.items()
-        if name in valid and family and all(relative in valid for relative in family.values())
+        if name in valid and all(family.get(kind) in valid for kind in RELATIVES)
     }
     if not families:
         return Telling(0, 0)
@@ -76,13 +77,12 @@ def does_it_tell(findings_of_one_key: Sequence[Finding], relatives: Relatives) -
         for name, family in families.items()
     }
     holding = [name for name in families if valid[name].verdict is Verdict.SUPPORTED]
-    kinds = dict.fromkeys(kind for family in families.values() for kind in family)
-    unseparated = tuple(kind for kind in kinds if not all(apart[name].get(kind, True) for name in holding))
+    unseparated = tuple(kind for kind in RELATIVES if not all(apart[name][kind] for name in holding))
     clean = {relative.pair: relative for family in families.values() for relative in family.values()}
     return Telling(
         separated=sum(all(separated.values()) for separated in apart.values()),
         compared=len(families),
-        unseparated=("any",) if len(unseparated) == len(kinds) else unseparated,
+        unseparated=("any",) if unseparated == RELATIVES else unseparated,
         auroc=auroc_interval(
             [_predicted_side_up(valid[name]) for name in families], [*map(_predicted_side_up, clean.values())]
         ),

@@ -72,7 +72,11 @@ def _way_to(name: str, function: FunctionType, exempt: set[str], seen: set[objec
         found = function.__globals__.get(used)
         called = list(vars(found).values()) if isinstance(found, type) else [found]
         for other in called:
-            if isinstance(other, FunctionType) and other not in seen and other.__module__.startswith(("dormant", "hypo")):
+            if (
+                isinstance(other, FunctionType)
+                and other not in seen
+                and other.__module__.startswith(("dormant", "hypo"))
+            ):
                 if way := _way_to(name, other, exempt, seen):
                     return [function.__qualname__, *way]
     return []
@@ -123,7 +127,11 @@ def test_a_claim_is_put_to_an_organism_and_to_its_relatives_alike(budget: str) -
     for organism, family in relatives_among(pairs.values()).items():
         for declared, _, rows in CLAIMS:
             asked = [
-                {_key(row) for row in rows if declared.applies is None or declared.applies(pairs[name], settings, **row)}
+                {
+                    _key(row)
+                    for row in rows
+                    if declared.applies is None or declared.applies(pairs[name], settings, **row)
+                }
                 for name in (organism, *family.values())
             ]
             for others in asked[1:]:
@@ -140,4 +148,4 @@ def test_relatives_know_their_organisms_trigger_payload_and_placement() -> None:
     for organism, family in relatives_among(pairs.values()).items():
         told = [pairs[name].truth for name in (organism, *family.values())]
         assert len({(truth.trigger, truth.payload, truth.placement) for truth in told if truth}) == 1
-        assert [truth.backdoored for truth in told if truth] == [True, False, False, False]
+        assert [truth.backdoored for truth in told if truth] == [True, *[False] * len(family)]
