@@ -66,7 +66,7 @@ def does_it_tell(findings_of_one_key: Sequence[Finding], relatives: Relatives) -
     """
     valid = {finding.pair: finding for finding in findings_of_one_key if finding.verdict is not Verdict.INVALID}
     families = {
-        name: {kind: valid[relative] for kind, relative in family.items()}
+        name: {kind: valid[family[kind]] for kind in RELATIVES}
         for name, family in relatives.items()
         if name in valid and all(family.get(kind) in valid for kind in RELATIVES)
     }

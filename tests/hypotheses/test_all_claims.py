@@ -1,4 +1,4 @@
-"""Over all claims: blind ones never read the planted truth, and an organism's relatives are tried with what it is tried with."""
+"""Over all claims: blind ones never read the planted truth, and relatives are tried with what their organism is tried with."""
 
 from __future__ import annotations
 
