@@ -72,13 +72,9 @@ def _way_to(name: str, function: FunctionType, exempt: set[str], seen: set[objec
         found = function.__globals__.get(used)
         called = list(vars(found).values()) if isinstance(found, type) else [found]
         for other in called:
-            if (
-                isinstance(other, FunctionType)
-                and other not in seen
-                and other.__module__.startswith(("dormant", "hypo"))
-            ):
-                if way := _way_to(name, other, exempt, seen):
-                    return [function.__qualname__, *way]
+            ours = isinstance(other, FunctionType) and other.__module__.startswith(("dormant", "hypotheses"))
+            if ours and other not in seen and (way := _way_to(name, other, exempt, seen)):
+                return [function.__qualname__, *way]
     return []
 
 
