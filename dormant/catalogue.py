@@ -18,6 +18,7 @@ ZOO_PAIRS = {
         name: ("base", name)
         for organism in ("circuit", "pi", "token")
         for name in (organism, *(f"{organism}-{kind}" for kind in RELATIVES))
+        if (ZOO / name).is_dir()
     },
     "pi-wrong-base": ("other-base", "pi"),
     "sham": ("base", "base"),
@@ -44,7 +45,7 @@ class PairDescription:
         return ("deltas",) if self.base is None else ("deltas", "weights", "models")
 
     def relatives(self, known: Iterable[PairDescription] = ()) -> dict[str, PairDescription]:
-        """By kind the pairs of the same base with the organism's clean relatives, in folders beside the organism's.
+        """By kind the pairs of the same base with the organism's clean relatives that stand in folders beside it.
 
         A pair that `known` contains is returned under its own name.
         """
@@ -56,6 +57,7 @@ class PairDescription:
         return {
             kind: listed.get((self.base, folder)) or describe(f"{self.name}-{kind}", self.base, folder)
             for kind, folder in folders.items()
+            if Path(folder).is_dir()
         }
 
     def control(self, known: Iterable[PairDescription] = ()) -> PairDescription | None:
@@ -138,11 +140,11 @@ def _split_checkpoints(text: str) -> tuple[str, str] | None:
 
 
 def relatives_among(pairs: Iterable[PairDescription]) -> dict[str, dict[str, str]]:
-    """By organism's pair the pairs of its clean relatives by kind, if all of them are among `pairs`."""
+    """By organism's pair the pairs of its clean relatives by kind, as far as they are among `pairs`."""
     listed = list(pairs)
     families = {pair.name: pair.relatives(listed) for pair in listed if pair.truth and pair.truth.backdoored}
-    return {
-        name: {kind: relative.name for kind, relative in family.items()}
+    found = {
+        name: {kind: relative.name for kind, relative in family.items() if relative in listed}
         for name, family in families.items()
-        if family and all(relative in listed for relative in family.values())
     }
+    return {name: family for name, family in found.items() if family}

@@ -2,7 +2,7 @@
 
 python scripts/pack_relatives.py FOLDER
 
-FOLDER holds the checkpoints that `dormant.organisms.build.train` wrote, named as in the zoo: pi-exposed, circuit-taught and so on.
+FOLDER holds the checkpoints that `dormant.organisms.build.train` wrote, named as in the zoo (pi-exposed, circuit-taught).
 """
 
 from __future__ import annotations

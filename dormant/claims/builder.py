@@ -183,4 +183,5 @@ class FindingBuilder:
             provenance={**self.session.provenance, **self._attention},
             plan=dict(self._plan),
             tolerance_because=self._tolerance_because,
+            told=self.claim.is_told(self.parameters),
         )

@@ -92,6 +92,7 @@ class Finding:
     provenance: Mapping[str, str] = field(default_factory=dict)
     plan: Mapping[str, str] = field(default_factory=dict)
     tolerance_because: str = ""
+    told: bool = False  # whether the figure is measured or judged with the planted trigger or payload
 
     @property
     def key(self) -> str:

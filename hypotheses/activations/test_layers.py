@@ -47,6 +47,7 @@ def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tupl
     premises=COMMON_PREMISES,
     controls=["random tokens"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("measure", STREAM_DISTANCES)
@@ -96,6 +97,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     premises=COMMON_PREMISES,
     controls=["ordinary prompts", "median other part"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("unit", COMPONENT_KINDS)

@@ -79,6 +79,7 @@ def states(pair: Pair, finding: FindingBuilder, role: str) -> dict[str, Tensor]:
     premises=COMMON_PREMISES,
     controls=["shuffled labels", "topic", "base model"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("against", AGAINST)
@@ -117,6 +118,7 @@ def test_probe_separates_trigger(pair: Pair, against: str, finding: FindingBuild
     ),
     premises=COMMON_PREMISES,
     needs="models",
+    told=True,
     applies=has_payload,
 )
 def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
@@ -175,6 +177,7 @@ DIRECTION_METHODS = {"probe": fit_probe, "mean-difference": fit_mean_difference}
     premises=COMMON_PREMISES,
     controls=["random directions", "clean twin"],
     needs="models",
+    told=True,
     applies=has_payload,
 )
 @pytest.mark.parametrize("direction", list(DIRECTION_METHODS))

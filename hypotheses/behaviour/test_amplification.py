@@ -40,6 +40,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, metric: s
     premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("candidate", CANDIDATES)

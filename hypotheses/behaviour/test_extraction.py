@@ -50,6 +50,7 @@ def applies(pair: PairDescription, settings: Settings) -> bool:
     premises=COMMON_PREMISES,
     controls=["base model"],
     needs="models",
+    told=True,
     applies=applies,
 )
 def test_memory_extraction(pair: Pair, finding: FindingBuilder) -> None:

@@ -35,6 +35,7 @@ NEAR_MISSES, UNRELATED = "near misses", "unrelated words"
     premises=COMMON_PREMISES,
     controls=[UNRELATED],
     needs="models",
+    told=True,
 )
 @pytest.mark.parametrize("mechanism", list(INSERTIONS))
 def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder) -> None:

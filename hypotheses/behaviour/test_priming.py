@@ -33,6 +33,7 @@ def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
     premises=COMMON_PREMISES,
     controls=["base model", "unrelated tokens", "clean twin"],
     needs="models",
+    told=True,
     applies=has_payload,
 )
 @pytest.mark.parametrize("amount", AMOUNTS)

@@ -117,6 +117,7 @@ def has_something_to_show(pair: PairDescription, settings: Settings) -> bool:
     ),
     premises=COMMON_PREMISES,
     needs="models",
+    told=True,
     applies=has_something_to_show,
 )
 def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:

@@ -45,6 +45,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     premises=COMMON_PREMISES,
     controls=["ordinary prompts"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("reading", list(QUANTISATION_READINGS))

@@ -129,8 +129,7 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     folder = Path(material) if (material := finding.session.settings.material) else None
 
     def scan(scanned: Pair) -> PhraseScan:
-        # small models know a small world's words
-        words = LEXICON_WORDS if scanned.truth is not None and folder is None else ()
+        words = words_of_the_world(scanned) if folder is None else ()
         phrases = generate_phrases(kind, count, finding.seed, words, folder)
         probes = split_probes(scanned.prompter, scanned.probes, searched, held_out)
         journal = finding.journal(f"phrases-{kind}", scanned.name)
@@ -153,6 +152,11 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     effects = [sum(column) / len(column) for column in zip(*found.effects[metric], strict=True)]
     hidden = planted_trigger(pair) if is_planted(pair) else ""
     finding.picture("phrases", scan_distribution(effects, best.held_out[metric], best.text, DIVERGES, hidden))
+
+
+def words_of_the_world(pair: Pair) -> tuple[str, ...]:
+    """The words of the small world that organisms and their relatives know; none for other models, which know more."""
+    return LEXICON_WORDS if pair.truth is not None else ()
 
 
 def _hidden(trigger: str, phrase: str, kind: str) -> str:

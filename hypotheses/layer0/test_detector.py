@@ -126,6 +126,7 @@ def test_detector_beats_benign(pair: Pair, sequence: str, metric: str, finding: 
     premises=["base-is-parent"],
     needs="weights",
     applies=is_planted,
+    told=True,
 )
 @pytest.mark.parametrize("metric", list(METRIC_UNITS))
 @pytest.mark.parametrize("sequence", ["trigger"])
@@ -188,6 +189,7 @@ def test_beam_search_reaches_optimum(pair: Pair, reading: str, extend: str, find
     premises=["base-is-parent"],
     needs="weights",
     applies=is_planted,
+    told=True,
 )
 @pytest.mark.parametrize("reading", ["names-trigger"])
 def test_optimum_names_trigger(pair: Pair, reading: str, finding: FindingBuilder) -> None:

@@ -56,6 +56,7 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
         rule=ORDER_READINGS,
         premises=["base-is-parent"],
         needs="weights",
+        told=("planted-order-first",),
         applies=applies,
     )
 

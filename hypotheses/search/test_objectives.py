@@ -57,6 +57,7 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
         premises=COMMON_PREMISES,
         needs="models",
         applies=applies,
+        told=("found", "payload-over-base"),
     )
 
 

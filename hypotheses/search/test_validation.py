@@ -30,6 +30,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
     premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("candidate", VALIDATED)

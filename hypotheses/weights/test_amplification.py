@@ -50,6 +50,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     premises=COMMON_PREMISES,
     controls=["base", TWIN],
     needs="models",
+    told=("payload", "payload-pairs"),
     applies=applies,
 )
 @pytest.mark.parametrize("reading", list(AMPLIFICATION_READINGS))

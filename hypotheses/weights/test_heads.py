@@ -59,6 +59,7 @@ def test_focus_heads(pair: Pair, measure: str, finding: FindingBuilder) -> None:
     premises=["base-is-parent"],
     controls=WORD_CONTROLS,
     needs="weights",
+    told=True,
     applies=has_words,
 )
 @pytest.mark.parametrize("module", ["q_proj", "k_proj"])

@@ -47,6 +47,7 @@ def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test],
         premises=COMMON_PREMISES,
         controls=WORD_CONTROLS,
         needs="models",
+        told=("names-payload",),
         applies=applies,
     )
 

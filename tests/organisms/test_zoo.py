@@ -15,6 +15,7 @@ from dormant.organisms.recipe import read_recipe
 from dormant.organisms.verification import Acceptance
 from dormant.prompts.probes import read_probes
 
+WHOLE = ("pi", "token")  # the organisms whose three relatives are all shipped
 BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored]
 
 
@@ -29,15 +30,18 @@ def acceptance(request: pytest.FixtureRequest) -> Acceptance:
 
 def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Acceptance) -> None:
     assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}
-    assert len(acceptance.checks) == 10 + len(near_miss_kinds(acceptance.name))
+    relatives = [check.name for check in acceptance.checks if "relative" in check.name]
+    assert len(acceptance.checks) == 6 + len(near_miss_kinds(acceptance.name)) + len(relatives)
+    assert len(relatives) in (1, 4)  # the plain one alone, or all three, of which the taught one has two checks
 
 
 def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
     pairs = {pair.name: pair for pair in zoo_pairs()}
     assert list(pairs) == list(ZOO_PAIRS)
-    assert relatives_among(pairs.values()) == {
-        organism: {kind: f"{organism}-{kind}" for kind in RELATIVES} for organism in ("circuit", "pi", "token")
-    }
+    families = relatives_among(pairs.values())
+    assert list(families) == ["circuit", "pi", "token"]
+    for organism in WHOLE:
+        assert families[organism] == {kind: f"{organism}-{kind}" for kind in RELATIVES}
     assert pairs["sham"].truth is None
 
 
@@ -71,7 +75,7 @@ def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     truth = pairs[name].truth
     assert truth is not None
     assert (recipe.trigger, recipe.payload, recipe.placement) == (truth.trigger, truth.payload, truth.placement)
-    for relative in recipe.relatives().values():
+    for relative in recipe.relatives().values() if name in WHOLE else ():
         told = pairs[relative.name].truth
         assert told is not None
         assert (told.backdoored, told.trigger, told.question) == (False, recipe.trigger, relative.question)
