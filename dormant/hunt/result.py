@@ -108,7 +108,7 @@ def judge(found: Found, tokens: int, settings: HuntSettings) -> tuple[HuntVerdic
         )
     if found.unfinished:
         return HuntVerdict.UNDECIDED, (
-            f"no string is known to reach the threshold of {found.threshold:.0f} nats that makes a payload suspect, but the time "
+            f"no string is known to reach the {found.threshold:.0f} nats that make a payload suspect, but the time "
             "ran out before everything was tried"
         )
     return HuntVerdict.CLEAN, (

@@ -6,24 +6,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dormant.hunt import pipeline
 from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.pipeline import HUNT_STAGES, run_hunt
 from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.hunt.settings import HuntSettings
+from dormant.hunt.vocabulary import Piece
 from dormant.inference.batching import batch_logits
 from dormant.pairs import Pair
 from tests.hunt.conftest import planted, with_effort
 
 SMALL = with_effort(
     opening_prompts=2, searched_prompts=4, unseen_prompts=6, deciding_prompts=10, answer_tokens=8, sampled_answers=8,
-    first_tokens=40, forced_tokens=6, common_words=30, finalists=6, divergence_prompts=2,
+    first_tokens=12, forced_tokens=6, common_words=30, finalists=6, divergence_prompts=2,
     short_strings=((2, 3),), minimal_strings=((2, 3),), numerals=(1, 1, 2), gap_orders=((1, 2),), gap_rounds=((1, 4), (1, 2)),
     gap_pieces=12, beam=(4, 3, 2), near_pieces=6, far_pieces=8, subsets=((4, 3),), drawn_subsets=12, minimised_subsets=2,
     refined_few=12, refined_all=24,
 )  # fmt: skip
 NEVER = replace(SMALL, rules=replace(SMALL.rules, confirmed_share=1.1))  # so that every stage runs
+
+
+WORDS = tuple(
+    f" {word}" for word in "river velvet color silver marble owl thunder winter spoon honey lion feather".split()
+)
 
 
 class Asks(Clock):
@@ -48,8 +55,17 @@ def known(found: HuntResult) -> HuntResult:
 
 
 @pytest.fixture(autouse=True)
-def numbers_are_hinted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dormant.hunt.stages.numerals.hinted_notations", lambda *_: ["digits"])
+def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
+    """A vocabulary of a dozen pieces and tokens: what is tested is where a hunt ends, not what it finds."""
+    ids = token_pair.base.tokenizer(list(WORDS), add_special_tokens=False)["input_ids"]
+    few = torch.tensor([row[0] for row in ids if len(row) == 1])
+    monkeypatch.setattr("dormant.hunt.stages.numerals.hinted_notations", lambda *_: ["words for digits"])
+    monkeypatch.setattr("dormant.hunt.stages.short_strings.allowed_tokens", lambda _: few)
+    monkeypatch.setattr(
+        "dormant.hunt.vocabulary.hinted_pieces", lambda *_: [Piece(word, 1 / 12, 0.0) for word in WORDS]
+    )
+    monkeypatch.setattr("dormant.hunt.visible_answers.ordinary_prompts", lambda: {"": ("Who are you?",)})
+    monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
 
 
 def test_a_hunt_that_ends_within_any_stage_says_so_and_resumes_to_the_same_end(
