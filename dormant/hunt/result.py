@@ -140,7 +140,7 @@ def _of_a_string(
 
 
 def threshold_level(threshold: float, clean: Sequence[float] | None = None) -> str:
-    """How many clean models reach a threshold, in a sentence, and the conformal level of that: n models bound none below 1/(n + 1).
+    """How many clean models reach a threshold, and the conformal level of that: with n models none lies below 1/(n + 1).
 
     clean: the evidence of each in nats; by default of the committed calibration's.
     """
