@@ -207,8 +207,8 @@ def open_pair(
     notes += template_notes + _check_same_prompts(*checkpoints) + _settings_note(differences)
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
         list(pool.map(Checkpoint.check_finite, checkpoints))
-    # Settings that agree are left out, so that a pair keeps the fingerprint that ledgers know it by.
-    fingerprint = hash_text(*(checkpoint.contents for checkpoint in opened), *map(repr, differences))
+    # With their settings, also those that agree: another rope_theta on both sides is another pair.
+    fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in opened))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
     probes = read_probes(own if own.exists() else DEFAULT_PROBES)
