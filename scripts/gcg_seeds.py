@@ -84,7 +84,8 @@ def as_markdown(kept: Mapping[str, Mapping[str, list[float]]]) -> str:
         f"{SPREADS['token'][0]:.1f} nats, for a restart finds the one-token trigger or does not: there so many restarts settle "
         "only larger leads. Seeds 1 to 3 were run once each and all are shown; the ledger's row is seed 1.",
         "",
-        "Mean over restarts with its 95 % interval. Gains are over each pair's own empty row, in nats; the late gain is the last quarter's share.",
+        "Mean over restarts with its 95 % interval. Gains are over each pair's own empty row, in nats; "
+        "the late gain is the last quarter's share of the whole.",
         "",
         "| organism | seed | lead over random search | lead over the clean twin | kept on held-out probes | late gain |",
         "|---|---|---|---|---|---|",
