@@ -27,7 +27,6 @@ from dormant.search.restarts import SearchPlan, candidate_tokens, open_probes, p
 from dormant.search.run import run_search
 from dormant.search.soft_inversion import InversionSettings, Relaxable, invert, relaxed_objective
 
-
 PLANTED_SEED = 10**9  # apart from the seeds of restarts, which would draw the planted strings themselves
 
 
