@@ -149,7 +149,7 @@ def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
     assert planted is not None
     share = proportion_interval(sum(string.firing_share >= MOST_HELD_OUT for string in report.found), plan.restarts)
     finding.decide(share, tolerance=1.0, tolerance_because=PATH_FORKS)
-    state_search_power(finding, share, plan, report, objective=objective)
+    state_search_power(finding, share, plan)
     finding.figure("score reached", exact(best.value), "of the probe", tolerance=abs(best.value))
     finding.figure("the trigger's own score", exact(planted.value), "of the probe")
     finding.figure(

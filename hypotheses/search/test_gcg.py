@@ -13,7 +13,8 @@ from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import ONE_BIT, difference_interval, student_interval
-from hypotheses.support.shared_searches import GCG_FULL, GCG_QUICK, PATH_FORKS, premise_failed, state_search_power
+from hypotheses.support.scans import premise_failed
+from hypotheses.support.shared_searches import GCG_FULL, GCG_QUICK, PATH_FORKS, state_search_power
 
 GCG_READINGS = {
     "converges": at_most(
@@ -85,7 +86,7 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
     drift = 0.25 + abs(estimate.value) + (estimate.high - estimate.low)
     finding.decide(estimate, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
     if reading in ("beats-random", "exceeds-control"):  # a lead can be missed; the others say what was found
-        state_search_power(finding, estimate, plan, report, reading)
+        state_search_power(finding, estimate, plan, reading)
     gained = student_interval(gains)
     finding.figure("gain", gained, "nats", tolerance=0.5 * abs(gained.value) + 0.1)
     ahead = sum(run.value > chance.value for run, chance in zip(report.searches, report.random, strict=True))

@@ -108,7 +108,7 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
         hits = sum(string.firing_share >= MOST_HELD_OUT for string in report.found)
         share = proportion_interval(hits, len(report.found))
         finding.decide(share, reading=reading, tolerance=0.5, tolerance_because=PATH_FORKS)
-        state_search_power(finding, share, search_plan(objective, length, finding), report, reading)
+        state_search_power(finding, share, search_plan(objective, length, finding), reading)
     elif reading == "transfers":
         kept = transfers(report)
         finding.decide(student_interval(kept or [0.0]), reading=reading, tolerance=1.0, tolerance_because=PATH_FORKS)
@@ -124,7 +124,7 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
         ratio = over_control(report, twin)
         drift = 1.0 + ratio.value + ratio.high - ratio.low
         finding.decide(ratio, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
-        state_search_power(finding, ratio, search_plan(objective, length, finding), report, reading)
+        state_search_power(finding, ratio, search_plan(objective, length, finding), reading)
         points["clean twin"] = [(string.gain, string.held_out_gain) for string in twin.found]
     finding.figure(
         "gain of the best string", exact(report.best.gain), report.unit, tolerance=0.1 + abs(report.best.gain)

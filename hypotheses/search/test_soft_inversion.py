@@ -14,13 +14,12 @@ from dormant.search.diagnostics import detector_and_divergence, rank_correlation
 from dormant.search.planting import planted_kept
 from dormant.search.soft_inversion import InversionSettings, run_soft_inversion
 from dormant.statistics import ONE_BIT, exact, proportion_interval, student_interval
-from hypotheses.support.scans import POWER
-from hypotheses.support.shared_searches import PATH_FORKS, premise_failed
+from hypotheses.support.scans import POWER, premise_failed
+from hypotheses.support.shared_searches import PATH_FORKS, PLANTED
 
 # The least soft gain of which a share means something: one bit where the unit is nats; a tenth of the hundred by which
 # the zoo's residual streams part on ordinary prompts; one logit of attention.
 FLOORS = {"kl": ONE_BIT, "log-mass": ONE_BIT, "hidden-distance": 10.0, "detector": 1.0}
-PLANTED = 10.0  # of these floors: what a planted string adds, far more than the least that counts
 # Adam's rate by method, such that projections can leave their start within the quick budget's few steps: a mixture's
 # logits begin 7.5 apart; the plan moved embeddings by 0.1 in steps of ten times the number.
 RATES = {"mixture": 1.0, "displacement": 0.2, "gumbel": 1.0}
@@ -71,8 +70,8 @@ def test_soft_to_hard_gap(pair: Pair, objective: str, method: str, length: int, 
     estimate = student_interval(kept or [1.0])
     finding.decide(estimate, name="kept by projection", tolerance=0.5, tolerance_because=PATH_FORKS)
     if estimate.low <= finding.claim.rules[""].threshold and not premise_failed(finding):
-        planted = proportion_interval(*planted_kept(pair, objective, settings, probes, PLANTED * FLOORS[objective]))
-        finding.figure("power", planted, "of planted strings", tolerance=0.5)
+        planted = proportion_interval(*planted_kept(pair, settings, PLANTED))
+        finding.figure("power", planted, "of planted strings", tolerance=0.2)
         said = f"the same projection keeps half of {planted.value:.0%} of {planted.n} planted strings"
         finding.note(said)
         if planted.low < POWER:
