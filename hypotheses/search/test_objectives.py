@@ -122,7 +122,7 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
                 return
             twin = shared_search(control, objective, length, finding)
         ratio = over_control(report, twin)
-        drift = 1.0 + ratio.value + ratio.high - ratio.low
+        drift = 1.0 + abs(ratio.value) + ratio.high - ratio.low
         finding.decide(ratio, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
         state_search_power(finding, ratio, search_plan(objective, length, finding), reading)
         points["clean twin"] = [(string.gain, string.held_out_gain) for string in twin.found]
