@@ -28,7 +28,7 @@ SPREADS = {"circuit": (3.05, 1.66), "pi": (1.88, 2.17), "token": (9.67, 1.79)}
 
 
 def restarts_for(organism: str, spreads: Mapping[str, tuple[float, ...]] = SPREADS) -> int:
-    """Restarts that settle a lead of `DIVERGES` against one bit four times in five, by the median spread of all other organisms."""
+    """Restarts that settle a lead of `DIVERGES` against one bit four times in five, by the other organisms' median spread."""
     others = [spread for name, pair in spreads.items() if name != organism for spread in pair]
     return sample_size(median(others), DIVERGES - ONE_BIT)
 
