@@ -64,4 +64,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(f"{work} {order[subject]}"))
     yield
     listed = sorted(claims(), key=place)
-    items[:] = [*listed, *(item for item in items if item not in set(listed))]
+    among = set(listed)
+    items[:] = [*listed, *(item for item in items if item not in among)]
