@@ -26,7 +26,8 @@ def transfers(report: SearchReport) -> list[float]:
 
 def over_control(report: SearchReport, control: SearchReport) -> Estimate:
     """The restarts' mean gain over that of the control pair's restarts; its interval carries the scatter of both."""
-    return ratio_interval(*([string.gain for string in side.found] for side in (report, control)))
+    ours, theirs = ([string.gain for string in side.found] for side in (report, control))
+    return ratio_interval(ours, theirs)
 
 
 def late_gain(curve: Sequence[float]) -> float:
