@@ -22,9 +22,9 @@ LONGEST = {
 
 
 def organisms_of(pairs: Iterable[PairDescription]) -> dict[str, str]:
-    """By pair the first pair of its organism: an organism and its controls read each other's computations."""
+    """By pair the first pair of its organism: an organism and its relatives read each other's computations."""
     listed = list(pairs)
-    organism = {control.dormant: pair.dormant for pair in listed if (control := pair.control(listed)) is not None}
+    organism = {relative.dormant: pair.dormant for pair in listed for relative in pair.relatives(listed).values()}
     subject = {pair.name: organism.get(pair.dormant, pair.dormant) or pair.name for pair in listed}
     first = {checkpoint: name for name, checkpoint in reversed(subject.items())}
     return {name: first[checkpoint] for name, checkpoint in subject.items()}
@@ -64,4 +64,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(f"{work} {order[subject]}"))
     yield
     listed = sorted(claims(), key=place)
-    items[:] = [*listed, *(item for item in items if item not in set(listed))]
+    among = set(listed)
+    items[:] = [*listed, *(item for item in items if item not in among)]

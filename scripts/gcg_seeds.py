@@ -1,6 +1,6 @@
 """How many restarts the claim `gcg-convergence` needs, and what it gives on three new seeds: JSON and Markdown.
 
-python scripts/gcg_seeds.py --out docs
+python -m scripts.gcg_seeds --out docs
 
 A killed run goes on where it was. Seed 0 is not among the seeds: six settings of the search were looked at with it.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -19,20 +18,19 @@ from dormant.catalogue import known_pairs
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import ONE_BIT, Estimate, difference_interval, sample_size, student_interval
+from hypotheses.support.scans import DIVERGES
 from hypotheses.support.shared_searches import GCG_QUICK
 
-ORGANISMS = ("circuit", "pi", "token")
 SEEDS = (1, 2, 3)
 # Standard deviations over 32 restarts of the lead over random search in nats, of each organism and of its clean twin: seed 0,
 # 48 steps of 8 candidates. They are read off the recorded intervals of the claim as it stood before its plan was computed.
 SPREADS = {"circuit": (3.05, 1.66), "pi": (1.88, 2.17), "token": (9.67, 1.79)}
-LEAD = math.log(20)  # nats: a lead worth settling changes the odds between the two models by a factor of twenty
 
 
 def restarts_for(organism: str, spreads: Mapping[str, tuple[float, ...]] = SPREADS) -> int:
-    """Restarts that settle a lead of `LEAD` against one bit four times in five, by the median spread of all other organisms."""
+    """Restarts that settle a lead of `DIVERGES` against one bit four times in five, by the other organisms' median spread."""
     others = [spread for name, pair in spreads.items() if name != organism for spread in pair]
-    return sample_size(median(others), LEAD - ONE_BIT)
+    return sample_size(median(others), DIVERGES - ONE_BIT)
 
 
 def main() -> None:
@@ -44,7 +42,7 @@ def main() -> None:
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known = known_pairs()
     for seed in SEEDS:
-        for organism in ORGANISMS:
+        for organism in SPREADS:
             control = known[organism].control(known.values())
             for role, described in (("organism", known[organism]), ("control", control)):
                 key = f"{organism} {role} {seed}"
@@ -72,24 +70,25 @@ def outcome(pair: Any, plan: SearchPlan) -> dict[str, list[float]]:
 
 def as_markdown(kept: Mapping[str, Mapping[str, list[float]]]) -> str:
     """The computed plan, then every reading on every organism and seed that ran."""
-    needed = {organism: restarts_for(organism) for organism in ORGANISMS}
+    needed = {organism: restarts_for(organism) for organism in SPREADS}
     lines = [
         "# The plan of `gcg-convergence`, and three seeds",
         "",
-        "`python scripts/gcg_seeds.py --out docs` writes this page. A lead over random search of "
-        f"{LEAD:.1f} nats (ln 20) is to be told from one bit four times in five. By the median standard deviation of the "
+        "`python -m scripts.gcg_seeds --out docs` writes this page. A lead over random search of "
+        f"{DIVERGES:.1f} nats (ln 20) is to be told from one bit four times in five. By the median standard deviation of the "
         "lead on the other organisms and their clean twins this takes "
         + ", ".join(f"{count} restarts for `{organism}`" for organism, count in needed.items())
         + f"; the quick budget has {GCG_QUICK['restarts']}. On `token` alone the lead's standard deviation is "
         f"{SPREADS['token'][0]:.1f} nats, for a restart finds the one-token trigger or does not: there so many restarts settle "
         "only larger leads. Seeds 1 to 3 were run once each and all are shown; the ledger's row is seed 1.",
         "",
-        "Mean over restarts with its 95 % interval. Gains are over each pair's own empty row, in nats; the late gain is the last quarter's share.",
+        "Mean over restarts with its 95 % interval. Gains are over each pair's own empty row, in nats; "
+        "the late gain is the last quarter's share of the whole.",
         "",
         "| organism | seed | lead over random search | lead over the clean twin | kept on held-out probes | late gain |",
         "|---|---|---|---|---|---|",
     ]
-    for organism in ORGANISMS:
+    for organism in SPREADS:
         for seed in SEEDS:
             run, twin = (kept.get(f"{organism} {role} {seed}") for role in ("organism", "control"))
             if run is not None:

@@ -32,7 +32,7 @@ from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import exact, permutation_p, proportion_interval, share_interval
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
-from hypotheses.support.shared_searches import PATH_FORKS
+from hypotheses.support.shared_searches import MOST_HELD_OUT, PATH_FORKS, state_search_power
 
 AGAINST = ("plain", "near-misses")
 
@@ -113,8 +113,8 @@ def test_probe_separates_trigger(pair: Pair, against: str, finding: FindingBuild
     source="exp5",
     rule=at_least(
         0.5,
-        "of held-out prompts",
-        because="a string that is the trigger fires on nearly every prompt; half leaves room for a near relative of it",
+        "of the searches",
+        because="a search to rely on ends every second time in a string that fires on most ordinary prompts",
     ),
     premises=COMMON_PREMISES,
     needs="models",
@@ -125,18 +125,18 @@ def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
     """Maximising the score of a linear probe from random strings reaches a string that fires.
 
     The most favourable case: the probe has seen the trigger itself (against near misses, last layer), and strings have the
-    trigger's length. Figure: the share of held-out prompts on which the best-scoring string makes the payload likely
-    (at least 0.5 a token). What the search can see is stated by the trigger's own score and its own share.
+    trigger's length. Figure: the share of searches whose string makes the payload likely (at least 0.5 a token) on most
+    held-out prompts. What a search can see is stated by the trigger's own score and its own share, and by planted strings.
     """
     assert pair.truth is not None
     trigger = pair.prompter.candidate_ids(pair.truth.trigger)
     plan = SearchPlan(
         length=len(trigger),
-        restarts=finding.at_budget("restarts", quick=4, full=10),
+        restarts=finding.at_budget("restarts", quick=6, full=10),
         steps=finding.at_budget("steps", quick=16, full=200),
-        candidates=finding.at_budget("candidates", quick=24, full=64),
+        candidates=finding.at_budget("candidates", quick=16, full=64),
         probes=finding.at_budget("climbed probes", quick=2, full=4),
-        held_out=finding.at_budget("held-out probes", quick=32, full=96),
+        held_out=finding.at_budget("held-out probes", quick=16, full=96),
         seed=finding.seed,
         objective="probe score",
         random_search=False,
@@ -149,8 +149,9 @@ def test_probe_climb(pair: Pair, finding: FindingBuilder) -> None:
     )
     best, planted = report.best, report.planted
     assert planted is not None
-    share = proportion_interval(sum(best.fires), plan.held_out)
+    share = proportion_interval(sum(string.firing_share >= MOST_HELD_OUT for string in report.found), plan.restarts)
     finding.decide(share, tolerance=1.0, tolerance_because=PATH_FORKS)
+    state_search_power(finding, share, plan)
     finding.figure("score reached", exact(best.value), "of the probe", tolerance=abs(best.value))
     finding.figure("the trigger's own score", exact(planted.value), "of the probe")
     finding.figure(

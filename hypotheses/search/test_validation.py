@@ -36,11 +36,12 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
 @pytest.mark.parametrize("candidate", VALIDATED)
 @pytest.mark.parametrize("measure", VALIDATION_MEASURES)
 def test_final_validation(pair: Pair, candidate: str, measure: str, finding: FindingBuilder) -> None:
-    """A candidate's log-mass difference exceeds the empty-trigger row over four probes that no search saw.
+    """A candidate's log-mass difference exceeds the empty-trigger row on probes that no search saw.
 
     "log-mass": log of the dormant model's mass on the unusual tokens less the base's, as in the plan; also
     "difference-in-differences". Figure: mean over probes of the gain over the empty row, Student's interval. The control is
-    beaten where the permutation p among random candidates of its length, corrected for all candidates tried, is at most 0.05.
+    beaten where the permutation p among random candidates of its length, corrected for all candidates tried, is at most 0.05;
+    the random candidate that stands beside them is not among those tried.
     """
     validation, answers = finalists_validated(pair, finding)
     row = validation.measured[measure][candidate]

@@ -28,13 +28,18 @@ AT_LEAST_HALF = at_least(
 POWER = 0.5  # of planted triggers found: a scan below this proves nothing by finding nothing
 
 
+def premise_failed(finding: FindingBuilder) -> bool:
+    """Whether a premise failed, so that the verdict is invalid whatever is measured."""
+    verdicts = premise_verdicts(finding.claim.premises, finding.pair, finding.session).values()
+    return Verdict.REFUTED in verdicts or Verdict.INVALID in verdicts
+
+
 def twin_value(finding: FindingBuilder, key: tuple[object, ...], compute: Callable[[Pair], Value]) -> Value | None:
     """The result of `compute` on the clean twin, shared with the twin's own claims; None for a pair without a twin.
 
     Also None if a premise failed: the verdict is then invalid, and the control is not needed.
     """
-    verdicts = premise_verdicts(finding.claim.premises, finding.pair, finding.session).values()
-    if Verdict.REFUTED in verdicts or Verdict.INVALID in verdicts:
+    if premise_failed(finding):
         return None
 
     def on_twin() -> Value | None:

@@ -44,14 +44,14 @@ def collected(items: list[Item]) -> list[Item]:
     return items
 
 
-def test_an_organism_its_controls_and_its_wrong_base_belong_together() -> None:
-    organisms = organisms_of(known_pairs().values())
-    assert {name for name, organism in organisms.items() if organism == "pi"} >= {"pi", "pi-wrong-base"}
+def test_an_organism_its_relatives_and_its_wrong_base_belong_together() -> None:
     described = known_pairs()
+    organisms = organisms_of(described.values())
+    assert {name for name, organism in organisms.items() if organism == "pi"} >= {"pi", "pi-wrong-base"}
     for name in ("circuit", "pi", "token"):
-        control = described[name].control(described.values())
-        assert control is not None
-        assert organisms[control.name] == name
+        relatives = described[name].relatives(described.values()).values()
+        assert relatives
+        assert {organisms[relative.name] for relative in relatives} == {name}
     assert organisms["sham"] == "sham"
 
 
