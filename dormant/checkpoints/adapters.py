@@ -33,7 +33,7 @@ from dormant.checkpoints.text_files import without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.errors import BadInput, first_line
 
-WEIGHTS = "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what peft puts before the names of its model
 
 
@@ -62,7 +62,7 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
             "merge that one into its own base first"
         )
     skeleton = _adapted_skeleton(base, config, location)
-    found = read_single_file(location, WEIGHTS)
+    found = read_single_file(location, ADAPTER_WEIGHTS)
     catalogue = _adapted_catalogue(base, skeleton, found, location)
     settings = copy.deepcopy(base.config)
     if HEAD in catalogue and HEAD not in base.catalogue:
@@ -263,8 +263,8 @@ def _is_named(base: Checkpoint, named: str) -> bool:
 def _unfit(got: str, key: str, expected: str, location: Path, base: Checkpoint) -> BadInput:
     return BadInput(
         f"an adapter's tensors must be those that its {ADAPTER_CONFIG} asks for upon its base; got {got} at tensor {key!r} of "
-        f"{location / WEIGHTS}, where {expected} is expected upon {base.location}; name the base that it was trained on, or "
-        "save the adapter again"
+        f"{location / ADAPTER_WEIGHTS}, where {expected} is expected upon {base.location}; name the base that it was trained on, "
+        "or save the adapter again"
     )
 
 
