@@ -263,8 +263,8 @@ def _is_named(base: Checkpoint, named: str) -> bool:
 def _unfit(got: str, key: str, expected: str, location: Path, base: Checkpoint) -> BadInput:
     return BadInput(
         f"an adapter's tensors must be those that its {ADAPTER_CONFIG} asks for upon its base; got {got} at tensor {key!r} of "
-        f"{location / ADAPTER_WEIGHTS}, where {expected} is expected upon {base.location}; name the base that it was trained on, "
-        "or save the adapter again"
+        f"{location / ADAPTER_WEIGHTS}, where {expected} is expected upon {base.location}; name the base of its training, or "
+        "save the adapter again"
     )
 
 

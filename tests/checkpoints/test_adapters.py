@@ -229,7 +229,7 @@ def test_a_bad_adapter_is_refused_in_one_sentence(damage: str, tiny_base: Path, 
 
 def test_a_base_of_other_shapes_or_without_a_place_is_refused(adapter: Path, tmp_path: Path) -> None:
     wider = build_checkpoint(tmp_path / "wider", tiny_config(hidden_size=64))
-    with pytest.raises(BadInput, match=rf"\(4, 64\) is expected upon {wider}; name the base that it was trained on"):
+    with pytest.raises(BadInput, match=rf"\(4, 64\) is expected upon {wider}; name the base of its training"):
         open_pair("wider", wider, adapter, device="cpu")
     lost = tmp_path / "lost"
     shutil.copytree(adapter, lost)
