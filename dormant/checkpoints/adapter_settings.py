@@ -17,7 +17,7 @@ from dormant.errors import BadInput, first_line
 NEEDED = ("peft_type", "r", "lora_alpha")  # peft has defaults for them, which need not be what was trained
 # Settings of LoraConfig that may have any value: they state what is read here, or act in training alone.
 READ = (
-    "alpha_pattern auto_mapping base_model_name_or_path bias ensure_weight_tying exclude_modules fan_in_fan_out "
+    "alpha_pattern auto_mapping base_model_name_or_path bias exclude_modules fan_in_fan_out "
     "inference_mode init_lora_weights layers_pattern layers_to_transform loftq_config lora_alpha lora_dropout megatron_core "
     "modules_to_save peft_type peft_version qalora_group_size r rank_pattern revision runtime_config target_modules "
     "task_type use_dora use_rslora"

@@ -56,6 +56,8 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
         base = open_checkpoint(stated_base(reference))
     elif named and not _is_named(base, str(named)):
         notes += (f"{reference} names {named} as its base: it is read upon {base.reference}",)
+    if (revision := stated.get("revision")) not in (None, "main"):
+        notes += (f"{reference} names revision {revision} of its base: {base.reference} is read as it is found",)
     if base.base is not None:
         raise BadInput(
             f"an adapter must be read upon whole weights; got the adapter {base.reference} as base of {reference}; "

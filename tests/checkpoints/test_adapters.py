@@ -210,6 +210,7 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "single rows": (lambda f: _set(f, trainable_token_indices=[5]), r"got trainable_token_indices \[5\]"),
     "repeated layers": (lambda f: _set(f, layer_replication=[[0, 2]]), "got layer_replication"),
     "lone parameters": (lambda f: _set(f, target_parameters=["w"]), r"got target_parameters \['w'\]"),
+    "tied adapters": (lambda f: _set(f, ensure_weight_tying=True), "got ensure_weight_tying True"),
     "bias of B": (lambda f: _set(f, lora_bias=True), "got lora_bias True"),
     "unknown setting": (lambda f: _set(f, invented=1), "got invented 1"),
 }  # fmt: skip
