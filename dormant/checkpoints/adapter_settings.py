@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from dormant.errors import BadInput, first_line
 NEEDED = ("peft_type", "r", "lora_alpha")  # peft has defaults for them, which need not be what was trained
 # Settings of LoraConfig that may have any value: they state what is read here, or act in training alone.
 READ = (
-    "alpha_pattern auto_mapping base_model_name_or_path bias ensure_weight_tying exclude_modules fan_in_fan_out "
+    "alpha_pattern auto_mapping base_model_name_or_path bias exclude_modules fan_in_fan_out "
     "inference_mode init_lora_weights layers_pattern layers_to_transform loftq_config lora_alpha lora_dropout megatron_core "
     "modules_to_save peft_type peft_version qalora_group_size r rank_pattern revision runtime_config target_modules "
     "task_type use_dora use_rslora"
 ).split()
 STARTS = (True, False, "gaussian", "orthogonal", "eva")  # of A and B; the other ones change the base's weights as well
-TASKS = (None, "CAUSAL_LM")
+TASK_TYPES = (None, "CAUSAL_LM")
 
 
 def stated_settings(location: Path) -> dict[str, Any]:
@@ -54,10 +55,11 @@ def lora_config(stated: Mapping[str, Any], location: Path) -> Any:
     file = location / ADAPTER_CONFIG
     if stated["peft_type"] != "LORA":
         raise _refused(f"peft_type {stated['peft_type']!r}", file)
-    if (task := stated.get("task_type")) not in TASKS:
+    if (task := stated.get("task_type")) not in TASK_TYPES:
         raise _refused(f"task_type {task!r}", file, "name an adapter of a causal language model")
     if (start := stated.get("init_lora_weights", True)) not in STARTS:
         raise _refused(f"init_lora_weights {start!r}, which changes the base's weights too", file)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, and it tells of kernels that it lacks
     from peft import LoraConfig  # it takes seconds to import
 
     fields = {field.name: field for field in dataclasses.fields(LoraConfig)}

@@ -33,7 +33,7 @@ from dormant.checkpoints.text_files import without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.errors import BadInput, first_line
 
-WEIGHTS = "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what peft puts before the names of its model
 
 
@@ -56,13 +56,15 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
         base = open_checkpoint(stated_base(reference))
     elif named and not _is_named(base, str(named)):
         notes += (f"{reference} names {named} as its base: it is read upon {base.reference}",)
+    if (revision := stated.get("revision")) not in (None, "main"):
+        notes += (f"{reference} names revision {revision} of its base: {base.reference} is read as it is found",)
     if base.base is not None:
         raise BadInput(
             f"an adapter must be read upon whole weights; got the adapter {base.reference} as base of {reference}; "
             "merge that one into its own base first"
         )
     skeleton = _adapted_skeleton(base, config, location)
-    found = read_single_file(location, WEIGHTS)
+    found = read_single_file(location, ADAPTER_WEIGHTS)
     catalogue = _adapted_catalogue(base, skeleton, found, location)
     settings = copy.deepcopy(base.config)
     if HEAD in catalogue and HEAD not in base.catalogue:
@@ -263,7 +265,7 @@ def _is_named(base: Checkpoint, named: str) -> bool:
 def _unfit(got: str, key: str, expected: str, location: Path, base: Checkpoint) -> BadInput:
     return BadInput(
         f"an adapter's tensors must be those that its {ADAPTER_CONFIG} asks for upon its base; got {got} at tensor {key!r} of "
-        f"{location / WEIGHTS}, where {expected} is expected upon {base.location}; name the base that it was trained on, or "
+        f"{location / ADAPTER_WEIGHTS}, where {expected} is expected upon {base.location}; name the base of its training, or "
         "save the adapter again"
     )
 

@@ -25,6 +25,7 @@ from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
+from dormant.checkpoints.vocabulary import fit_vocabulary
 from dormant.errors import BadInput, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -240,7 +241,7 @@ def load_model(
             f"transformers must know the architecture and run it with {attention} attention; got "
             f"{str(error).partition('. ')[0]} at checkpoint {checkpoint.location}; use another checkpoint"
         ) from error
-    fit_vocabulary(model, checkpoint)
+    fit_vocabulary(model, checkpoint.catalogue.get(HEAD), checkpoint.rows)
     move_model(model, device)
     model.eval()
     model.requires_grad_(False)
@@ -250,24 +251,6 @@ def load_model(
 def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
     """Moves a model in place, as `.to` does for modules."""
     torch.nn.Module.to(model, device)
-
-
-def fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
-    """Gives the model the checkpoint's view of its vocabulary: fewer rows, and a head of its own where it is compared so."""
-    embedding: Any = model.get_input_embeddings()
-    head: Any = model.get_output_embeddings()
-    stored = checkpoint.catalogue.get(HEAD)
-    if stored is not None and head.weight is embedding.weight and stored.name.endswith("embed_tokens.weight"):
-        head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
-    if (rows := checkpoint.rows) is not None:
-        tied = head.weight is embedding.weight
-        embedding.weight = torch.nn.Parameter(embedding.weight.detach()[:rows].clone())
-        head.weight = embedding.weight if tied else torch.nn.Parameter(head.weight.detach()[:rows].clone())
-        if getattr(head, "bias", None) is not None:
-            head.bias = torch.nn.Parameter(head.bias.detach()[:rows].clone())
-        embedding.num_embeddings = head.out_features = rows
-        config: Any = model.config
-        config.vocab_size = rows
 
 
 def _one_template(templates: Any, location: Path) -> str | None:

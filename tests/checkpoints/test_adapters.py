@@ -210,6 +210,7 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "single rows": (lambda f: _set(f, trainable_token_indices=[5]), r"got trainable_token_indices \[5\]"),
     "repeated layers": (lambda f: _set(f, layer_replication=[[0, 2]]), "got layer_replication"),
     "lone parameters": (lambda f: _set(f, target_parameters=["w"]), r"got target_parameters \['w'\]"),
+    "tied adapters": (lambda f: _set(f, ensure_weight_tying=True), "got ensure_weight_tying True"),
     "bias of B": (lambda f: _set(f, lora_bias=True), "got lora_bias True"),
     "unknown setting": (lambda f: _set(f, invented=1), "got invented 1"),
 }  # fmt: skip
@@ -229,7 +230,7 @@ def test_a_bad_adapter_is_refused_in_one_sentence(damage: str, tiny_base: Path, 
 
 def test_a_base_of_other_shapes_or_without_a_place_is_refused(adapter: Path, tmp_path: Path) -> None:
     wider = build_checkpoint(tmp_path / "wider", tiny_config(hidden_size=64))
-    with pytest.raises(BadInput, match=rf"\(4, 64\) is expected upon {wider}; name the base that it was trained on"):
+    with pytest.raises(BadInput, match=rf"\(4, 64\) is expected upon {wider}; name the base of its training"):
         open_pair("wider", wider, adapter, device="cpu")
     lost = tmp_path / "lost"
     shutil.copytree(adapter, lost)

@@ -59,5 +59,5 @@ def test_what_switching_off_does_not_undo_is_not_shared(
 
 
 def test_whole_weights_are_not_shared(tiny_base: Path, tiny_dormant: Path) -> None:
-    with pytest.raises(BadInput, match="shared needs an adapter .*; got whole weights"):
+    with pytest.raises(BadInput, match=r"shared needs an adapter .*; got whole weights"):
         open_pair("x", tiny_base, tiny_dormant, device="cpu", residency="shared")
