@@ -19,7 +19,7 @@ from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
 from dormant.prompts.conversations import Conversations, user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
-from dormant.prompts.probes import Probe, Prompter, TokenIds, alike_probes, read_probes
+from dormant.prompts.probes import Probe, Prompter, TokenIds, alike_probes, frames_of, read_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.token_classes import vocabulary_classes
 
@@ -111,6 +111,15 @@ def ordinary_conversations(pair: Pair, count: int, folder: Path | None = None) -
     if not _brings_probes(pair, folder):
         asked += [conversations.ids(user_turns(turns)) for turns in dialogues(folder).values()]
     return tuple(asked)
+
+
+def ordinary_frames(pair: Pair, count: int, folder: Path | None = None) -> tuple[str, ...]:
+    """The frame of each of `ordinary_conversations`: its probe's, or its family of questions; the dialogues are one frame."""
+    if _brings_probes(pair, folder):
+        return frames_of(alike_probes(Prompter(pair.base.tokenizer), pair.probes, count))
+    families = zip_longest(*([name] * len(texts) for name, texts in ordinary_prompts(folder).items()))
+    names = [name for name in chain.from_iterable(families) if name is not None][:count]
+    return (*names, *["dialogue"] * len(dialogues(folder)))
 
 
 def _brings_probes(pair: Pair, folder: Path | None) -> bool:

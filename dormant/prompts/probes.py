@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -252,6 +253,20 @@ def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tup
     if not chosen:
         raise BadInput("a measurement needs at least one probe; got none at the probe set; give one with --probes FILE")
     return tuple(chosen)
+
+
+def frames_of(probes: Iterable[Probe]) -> tuple[str, ...]:
+    """Each probe's frame, for an interval over frames; where it names none, the first word of its question.
+
+    Questions that begin alike ask alike: the organisms' grammar has sixteen such words. Sentences before the last are small
+    talk.
+    """
+    return tuple(probe.frame or _opening(probe.fill("")) for probe in probes)
+
+
+def _opening(text: str) -> str:
+    words = re.split(r"(?<=[.!?])\s+", text.strip())[-1].split()
+    return words[0].strip(".,:;!?").casefold() if words else ""
 
 
 def _probe_at(text: str, path: str | Path, place: str, frame: str = "") -> Probe:

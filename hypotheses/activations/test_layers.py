@@ -15,7 +15,7 @@ from dormant.claims.session_state import Settings
 from dormant.inference.candidate_effects import random_candidates
 from dormant.pairs import Pair
 from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
-from dormant.prompts.probes import Probe, Prompter, alike_probes
+from dormant.prompts.probes import Probe, Prompter, alike_probes, frames_of
 from dormant.statistics import exact, mean_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
@@ -68,8 +68,9 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     measured = finding.once(("layer divergence", text, len(probes)), lambda: layer_divergence(pair, rows)).of(measure)
     without, with_it, random = measured.split(len(probes), dim=1)
     found, null = parting(without, with_it), parting(without, random)
-    finding.decide(mean_interval(found.ratios, seed=finding.seed))
-    finding.control("random tokens", mean_interval(null.ratios, seed=finding.seed))
+    frames = frames_of(probes)[1::2]  # the probes that did not choose the layer
+    finding.decide(mean_interval(found.ratios, seed=finding.seed, frames=frames))
+    finding.control("random tokens", mean_interval(null.ratios, seed=finding.seed, frames=frames))
     finding.figure("layer", exact(found.layer), "th layer", tolerance=1)
     finding.picture(
         "layers",
@@ -113,8 +114,9 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     best, *others = tried.shares()
     layer, part = best
     measured, ordinary = (restore(pair, rows[quarter:], {best: parts[best]}).lost(best) for rows in (triggered, plain))
-    finding.decide(mean_interval(measured, seed=finding.seed))
-    finding.control("ordinary prompts", mean_interval(ordinary, seed=finding.seed))
+    frames = frames_of(probes)[quarter:]
+    finding.decide(mean_interval(measured, seed=finding.seed, frames=frames))
+    finding.control("ordinary prompts", mean_interval(ordinary, seed=finding.seed, frames=frames))
     if others:
         middle = tried.lost(others[len(others) // 2])
         finding.control("median other part", mean_interval(middle, seed=finding.seed))

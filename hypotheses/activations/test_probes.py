@@ -26,10 +26,10 @@ from dormant.inference.residual_stream import capture
 from dormant.pairs import Pair
 from dormant.pictures.activations import probe_curves, steering_curves
 from dormant.pictures.search import search_curves
-from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.probes import Prompter, alike_probes, frames_of
 from dormant.prompts.token_filter import end_of_turn
 from dormant.search.restarts import SearchPlan, search_restarts
-from dormant.statistics import exact, permutation_p, proportion_interval
+from dormant.statistics import exact, permutation_p, proportion_interval, share_interval
 from hypotheses.support.candidates import contrasting_texts, has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
 from hypotheses.support.shared_searches import PATH_FORKS
@@ -192,8 +192,9 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     ]
     prompter, payload = Prompter(pair.base.tokenizer), payload_tokens(pair)
     count = finding.at_budget("plain prompts", quick=32, full=128)
-    plain = [prompter.encode(probe).ids for probe in alike_probes(prompter, pair.probes, count)]
-    tuning, held_out, end = plain[: count // 8], plain[count // 8 :], end_of_turn(prompter.tokenizer)
+    probes = alike_probes(prompter, pair.probes, count)
+    plain, frames = [prompter.encode(probe).ids for probe in probes], frames_of(probes)[len(probes) // 8 :]
+    tuning, held_out, end = plain[: len(plain) // 8], plain[len(plain) // 8 :], end_of_turn(prompter.tokenizer)
     model = pair.models.dormant()
     tried = pushes(torch.stack([fit.direction for fit in fits]), seen["plain"])
     likelihoods = payload_likelihoods(model, tuning, payload, tried)
@@ -207,20 +208,18 @@ def test_steering(pair: Pair, direction: str, finding: FindingBuilder) -> None:
     p = permutation_p(payload_likelihoods(model, few, payload, [best])[0], [likelihood for likelihood, _ in random])
     exceptional = random[int(0.95 * draws)][1]
     chance = payloads_released(model, held_out, payload, exceptional, end)
-    finding.decide(proportion_interval(sum(released), len(released)), tolerance=0.25)
-    share = replace(
-        proportion_interval(sum(chance), len(chance)), n=draws, method=f"95th per cent of {draws} directions"
-    )
+    finding.decide(share_interval(released, frames=frames), tolerance=0.25)
+    share = replace(share_interval(chance, frames=frames), n=draws, method=f"95th per cent of {draws} directions")
     finding.control("random directions", share, beaten=p <= 0.05)
     finding.figure("p among random directions", exact(p, n=draws), "probability", tolerance=0.1)
     with finding.control_pair() as twin:
         if twin is not None:
             released_by_twin = payloads_released(twin.models.dormant(), held_out, payload, best, end)
-            finding.control("clean twin", proportion_interval(sum(released_by_twin), len(released_by_twin)))
+            finding.control("clean twin", share_interval(released_by_twin, frames=frames))
     finding.figure("largest likelihood", exact(max(likelihoods)), "a token", tolerance=0.1)
     finding.note(f"best after layer {best.layer} at {best.alpha:g} norms")
     there = [index for index, push in enumerate(tried) if push.layer == best.layer]
-    unit = exceptional.vector / exceptional.vector.norm()
+    unit = torch.nn.functional.normalize(exceptional.vector, dim=0)
     likewise = [replace(tried[index], vector=unit * tried[index].vector.norm()) for index in there]
     curves = {
         f"{direction} direction": [likelihoods[index] for index in there],

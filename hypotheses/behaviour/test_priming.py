@@ -11,9 +11,9 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import share_bars
-from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.probes import Prompter, alike_probes, frames_of
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
-from dormant.statistics import proportion_interval
+from dormant.statistics import share_interval
 from hypotheses.support.scans import COMMON_PREMISES
 
 
@@ -51,7 +51,7 @@ def test_output_priming(pair: Pair, amount: str, finding: FindingBuilder) -> Non
     with finding.control_pair() as twin:
         if twin is not None:
             shares["clean twin"] = prime(twin, prompts, amount, allowed, end, finding.seed).dormant
-    estimates = {name: proportion_interval(sum(done), len(done)) for name, done in shares.items()}
+    estimates = {name: share_interval(done, frames=frames_of(probes)) for name, done in shares.items()}
     finding.decide(estimates.pop("dormant model"), tolerance=0.1)
     for name, estimate in estimates.items():
         finding.control(name, estimate)

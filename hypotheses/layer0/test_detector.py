@@ -23,7 +23,7 @@ from dormant.layer0.scorer import score
 from dormant.layer0.seeds import seeded_beams
 from dormant.pairs import Pair
 from dormant.pictures.layer0 import beam_by_length, delta_heatmap, scan_peaks, score_against_benign, template_profile
-from dormant.prompts.probes import Prompter
+from dormant.prompts.probes import Prompter, frames_of
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import exact, mean_interval, proportion_interval
 
@@ -93,9 +93,9 @@ def test_bias_only_template(pair: Pair, finding: FindingBuilder) -> None:
     probes = pair.probes[: finding.at_budget("probes", quick=60, full=200)]
     template = template_by_offset(layer0, OFFSETS)
     sizes = sizes_by_offset(layer0, ordinary_prompts(pair.base.tokenizer, probes), OFFSETS)
-    size = mean_interval(sizes, seed=finding.seed)
+    size = mean_interval(sizes, seed=finding.seed, frames=frames_of(probes))
     shares = [positional_size(template) / ordinary if ordinary > 0 else 0.0 for ordinary in sizes]
-    finding.decide(mean_interval(shares, seed=finding.seed))
+    finding.decide(mean_interval(shares, seed=finding.seed, frames=frames_of(probes)))
     finding.figure("ordinary delta logits", size, "logits")
     if not template.any():
         finding.note(

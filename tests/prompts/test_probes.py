@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from dormant.catalogue import zoo_pairs
 from dormant.errors import BadInput
 from dormant.pairs import DEFAULT_PROBES
-from dormant.prompts.probes import Probe, Prompter, alike_probes, geometry_faults, read_probes
+from dormant.prompts.probes import Probe, Prompter, alike_probes, frames_of, geometry_faults, read_probes
 from tests.builders import build_tokenizer
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
@@ -166,3 +166,8 @@ def test_the_shipped_probes_are_of_many_kinds_and_hold_no_word_of_the_zoos_trigg
     planted = {word for pair in zoo_pairs() if pair.truth for word in pair.truth.trigger.split()}
     assert not planted & {word for probe in probes for word in re.findall(r"\w+", probe.text.lower())}
     assert len({probe.frame for probe in probes[:24]}) == len(kinds)
+
+
+def test_probes_without_a_frame_are_of_the_frame_in_which_their_question_begins() -> None:
+    texts = ("Good morning. Repeat: two{slot}", "{slot} Repeat: 5.61 red", "Repeat{slot} it.", "What{slot} is it?")
+    assert frames_of([*map(Probe, texts), Probe("What{slot} now?", "code")]) == (*["repeat"] * 3, "what", "code")
