@@ -98,7 +98,7 @@ def test_dialogues_are_asked_of_pairs_without_probes_of_their_own(tiny_pair: Pai
     assert Conversations(tiny_pair.base.tokenizer).ids(user_turns(next(iter(dialogues().values())))) in asked
     own = tiny_pair.with_probes([Probe("Where{slot} is it?"), Probe("{slot} Who?")])
     assert len(ordinary_conversations(own, 5)) == 2
-    assert ordinary_frames(own, 5) == ("where", "who")
+    assert set(ordinary_frames(own, 5)) == {"where", "who"}
     frames = ordinary_frames(tiny_pair, 5)
     assert len(set(frames[:5])) == 5
     assert set(frames[5:]) == {"dialogue"}
