@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dormant.catalogue import known_pairs
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim_of
 from dormant.claims.finding import Verdict
