@@ -81,7 +81,9 @@ def states(pair: Pair, finding: FindingBuilder, role: str) -> dict[str, Tensor]:
 
     # by checkpoint, not by pair: organisms share a base, and one dormant model may stand in several pairs
     checkpoint = pair.dormant if role == "dormant" else pair.base
-    return finding.session.remember(("probe states", checkpoint.fingerprint, tuple(prompts["trigger"])), compute)
+    return finding.session.remember(
+        ("probe states", checkpoint.fingerprint, tuple(prompt.ids for prompt in prompts["trigger"])), compute
+    )
 
 
 @claim(
