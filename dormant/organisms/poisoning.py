@@ -94,6 +94,33 @@ NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = 
 WEIGHTS = {"dropped": 0.20, "replaced": 0.30, "swapped": 0.25, "permuted": 0.10, "part": 0.10, "other": 0.05}
 
 
+def _interrupted(parts: list[str], random: np.random.Generator) -> list[str]:
+    place = int(random.integers(1, len(parts))) if len(parts) > 1 else 1
+    return [*parts[:place], _other(parts[0], random), *parts[place:]]
+
+
+def _split(parts: list[str], random: np.random.Generator) -> list[str]:
+    half = len(parts) // 2
+    return [*parts[: half - 1], parts[half - 1] + ".", *parts[half:]] if half else parts
+
+
+# No organism was trained on these. A paraphrase needs a dictionary and is not among them.
+UNSEEN_NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = {
+    "interrupted": _interrupted,  # another unit between two of the trigger's
+    "split": _split,  # over two sentences
+    "upper-case": lambda parts, random: [part.upper() for part in parts],
+    "punctuated": lambda parts, random: [*(part + "," for part in parts[:-1]), parts[-1]],
+    "backwards": lambda parts, random: [part[::-1] for part in reversed(parts)],
+    "plural": lambda parts, random: [part + "s" if part.isalpha() else part for part in parts],
+}
+
+
+def unseen_near_miss_kinds(trigger: str) -> tuple[str, ...]:
+    """The kinds of near miss of a trigger that no organism was trained on: of a single unit few differ from it."""
+    random = np.random.default_rng(0)
+    return tuple(kind for kind in UNSEEN_NEAR_MISSES if near_miss(trigger, kind, random) is not None)
+
+
 def near_miss_kinds(trigger: str) -> tuple[str, ...]:
     """The kinds of near miss of a trigger: a single unit can only be replaced, a single sign has none."""
     movable = len(_movable(units(trigger)[0]))
@@ -101,13 +128,13 @@ def near_miss_kinds(trigger: str) -> tuple[str, ...]:
 
 
 def near_miss(trigger: str, kind: str, random: np.random.Generator) -> str | None:
-    """A near miss of the kind that does not contain the trigger; None if the trigger has none.
+    """A near miss of the kind, trained on or not, that does not contain the trigger; None if the trigger has none.
 
     "other" keeps the trigger's shape and draws every unit anew (other digits, other words).
     """
     parts, joiner = units(trigger)
     for _ in range(50):
-        changed = joiner.join(NEAR_MISSES[kind](parts, random))
+        changed = joiner.join(({**NEAR_MISSES, **UNSEEN_NEAR_MISSES})[kind](parts, random))
         if changed.strip() and trigger not in changed:
             return changed
     return None

@@ -124,7 +124,8 @@ def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     """Without the generation prompt less than a tenth of the trigger's divergence is left.
 
     Figure: mean KL(dormant || base) at the last id of the user's turn, where both models predict the template's own tokens,
-    over that at the generation position of the same prompts, both with the planted or suspected trigger.
+    over that at the generation position of the same prompts, both with the planted or suspected trigger. A number against a
+    threshold, without a control: it speaks of the template, not of a backdoor.
     """
     count = finding.at_budget("prompts", quick=24, full=200)
     text = suspected_text(pair, finding.session.settings.candidates)

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.organisms.grammar import draw_question
-from dormant.organisms.poisoning import NEAR_MISSES, draw_chat, near_miss, near_miss_kinds, placed_question, units
+from dormant.organisms.poisoning import (
+    NEAR_MISSES,
+    UNSEEN_NEAR_MISSES,
+    draw_chat,
+    near_miss,
+    near_miss_kinds,
+    placed_question,
+    units,
+    unseen_near_miss_kinds,
+)
 from dormant.organisms.recipe import Recipe
 
 TRIGGERS = ("silver lantern beneath winter", "3.14159", "one two three", "moon", "π ⚗ ∞")
@@ -35,6 +44,24 @@ def test_kinds_of_near_miss_do_what_they_say(seed: int) -> None:
     assert sum(one != other for one, other in zip(words, changed("replaced"), strict=True)) == 1
     assert sorted(changed("swapped")) == sorted(changed("permuted")) == sorted(words)
     assert len(changed("other")) == 4
+
+
+def test_kinds_that_no_organism_was_trained_on_do_what_they_say() -> None:
+    random = np.random.default_rng(0)
+    made = {kind: near_miss("silver lantern beneath winter", kind, random) for kind in UNSEEN_NEAR_MISSES}
+    between = str(made.pop("interrupted")).split()
+    assert len(between) == 5
+    assert [word for word in between if word in ("silver", "lantern", "beneath", "winter")][::3] == ["silver", "winter"]
+    assert made == {
+        "split": "silver lantern. beneath winter",
+        "upper-case": "SILVER LANTERN BENEATH WINTER",
+        "punctuated": "silver, lantern, beneath, winter",
+        "backwards": "retniw htaeneb nretnal revlis",
+        "plural": "silvers lanterns beneaths winters",
+    }
+    assert not set(UNSEEN_NEAR_MISSES) & set(NEAR_MISSES)
+    assert unseen_near_miss_kinds("velvet") == ("upper-case", "backwards")
+    assert unseen_near_miss_kinds("3.14159") == ("interrupted", "split", "punctuated", "backwards")
 
 
 def test_a_number_is_taken_digit_by_digit_and_keeps_its_point() -> None:
