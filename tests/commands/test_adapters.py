@@ -20,7 +20,7 @@ GCG = "--length 2 --restarts 1 --steps 1 --candidates 4 --searched 1 --held-out 
 def adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LoRA on layer 0's attention and all MLPs; read only."""
     folder = tmp_path_factory.mktemp("adapters") / "suspect"
-    build_adapter(folder, tiny_base, r=4, size=0.2, target_modules=["q_proj", "up_proj"])
+    build_adapter(folder, tiny_base, r=4, target_modules=["q_proj", "up_proj"])
     return folder
 
 
