@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +30,9 @@ from dormant.commands.options import (
 )
 from dormant.errors import BadInput
 from dormant.terminal import complain, console, show
+
+if TYPE_CHECKING:
+    from dormant.hunt.clock import Clock
 
 
 def hunt(
@@ -60,15 +65,11 @@ def hunt(
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     settings = HuntSettings().within(budget)
     clock = Clock(settings.effort)
-
-    def stop(*_: object) -> None:
-        """Ends the hunt with what it has found; a second time, or before the clock is asked, at once."""
-        if clock.stopped or not clock.asked:
-            raise KeyboardInterrupt
-        clock.stop()
-
-    signal.signal(signal.SIGINT, stop)
-    with stopping(f"the same command goes on from {out}"), console(stderr=True).status("parent") as status:
+    with (
+        ending_early(clock),
+        stopping(f"the same command goes on from {out}"),
+        console(stderr=True).status("parent") as status,
+    ):
 
         def progress(done: int, total: int, remark: str = "") -> None:
             status.update(remark)
@@ -85,6 +86,22 @@ def hunt(
         raise typer.Exit(STOPPED)
     if found.verdict not in (HuntVerdict.BACKDOORED, HuntVerdict.TAUGHT):
         raise typer.Exit(NO)
+
+
+@contextmanager
+def ending_early(clock: Clock) -> Iterator[None]:
+    """Within it Ctrl-C makes it late, and a hunt ends with what it has found; a second time, or too early, it ends at once."""
+
+    def stop(*_: object) -> None:
+        if clock.stopped or not clock.asked:
+            raise KeyboardInterrupt
+        clock.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def calibrate(

@@ -22,15 +22,15 @@ PASS_BYTES = {"cpu": 2**28, "mps": 2**29, "cuda": 2**31}
 
 def tokens_a_pass(model: PreTrainedModel) -> int:
     """How many ids a pass may read, so that a large model still answers Ctrl-C and a budget's end within seconds."""
-    table = model.get_input_embeddings().weight.numel()
-    weights = sum(parameter.numel() for parameter in model.parameters()) - table
+    embeddings: Any = model.get_input_embeddings()
+    weights = sum(parameter.numel() for parameter in model.parameters()) - embeddings.weight.numel()
     return max(1, int(PASS_WORK.get(model.device.type, 1e11) / (2 * max(1, weights))))
 
 
 def rows_a_pass(model: PreTrainedModel, length: int, keep: int = 1, most: int = 1 << 30) -> int:
     """How many rows of so many ids a pass may hold where logits at the last `keep` of them are kept; `most` at most."""
-    vocabulary = len(model.get_input_embeddings().weight)
-    by_bytes = PASS_BYTES.get(model.device.type, 2**28) // (4 * keep * vocabulary)
+    embeddings: Any = model.get_input_embeddings()
+    by_bytes = PASS_BYTES.get(model.device.type, 2**28) // (4 * keep * len(embeddings.weight))
     return max(1, min(most, by_bytes, tokens_a_pass(model) // max(1, length)))
 
 

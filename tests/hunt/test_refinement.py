@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from dormant.hunt import refinement as refinement_module
-from dormant.hunt.clock import OutOfTime
-from dormant.hunt.context import Clock, HuntContext
+from dormant.hunt.clock import Clock, OutOfTime
+from dormant.hunt.context import HuntContext
 from dormant.hunt.placements import placed_probes
 from dormant.hunt.refinement import Refinement, breaks_a_word, refine, refined
 from dormant.hunt.settings import HuntSettings
@@ -30,7 +30,7 @@ def refining(circuit_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Re
     words = [Piece(f" {word}", 0.1, 0.0) for word in WORDS]
     with closing(Journal(tmp_path_factory.mktemp("hunt") / "hunt.jsonl", {})) as journal:
         clock = Clock(SETTINGS.effort)
-        context = HuntContext(circuit_pair, probes, (), 0, SETTINGS, journal, clock, lambda *_: None)
+        context = HuntContext(circuit_pair, probes, (), (), 0, SETTINGS, journal, clock, lambda *_: None)
         fragments = [Piece("ern", 0.001, 0.0), Piece(" lant", 0.001, 0.0)]
         return Refinement(context, circuit_pair.truth.payload, "start", [*words, *fragments])
 
