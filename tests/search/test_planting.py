@@ -46,7 +46,7 @@ def test_each_restart_has_a_string_of_its_own() -> None:
 def test_a_planted_string_counts_the_same_as_embeddings_and_as_ids_and_is_the_optimum() -> None:
     table = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
     planted = PlantedEmbeddings(table, torch.tensor([[20, 21]]))
-    value, slopes = planted.value_and_slopes({"dormant": table[[[20, 13]]]})
+    value, slopes = planted.value_and_slopes({"dormant": table[torch.tensor([[20, 13]])]})
     assert value.tolist() == pytest.approx(planted.evaluate([(20, 13)]).tolist())
     assert value < planted.evaluate([(20, 21)]) == 0
     assert slopes["dormant"][0, 0].abs().max() == 0
