@@ -89,7 +89,7 @@ def payload_likelihoods(
     A prompt's ids before the generation position are no push's concern: they run once, and all pushes stand behind them.
     """
     vectors, total = _vectors(model, tried), torch.zeros(len(tried), dtype=torch.float64)
-    rows = max(1, LOGITS_A_PASS // (len(payload) * cast(Tensor, model.get_output_embeddings().weight).shape[0]))
+    rows = max(1, LOGITS_A_PASS // (len(payload) * cast(Tensor, model.get_input_embeddings().weight).shape[0]))
     by_layer: dict[int, list[int]] = {}
     for index, push in enumerate(tried):
         by_layer.setdefault(push.layer, []).append(index)
@@ -100,11 +100,16 @@ def payload_likelihoods(
         ids = torch.tensor([prompt[-1], *payload[:-1]])
         for layer, members in chunks:
             added = vectors[members.to(vectors.device), None]
-            with edited(model, {layer: lambda states, added=added: states + added}):  # type: ignore[misc]
+
+            def shifted(states: Tensor, added: Tensor = added) -> Tensor:
+                return states + added
+
+            with edited(model, {layer: shifted}):
                 logits = logits_behind(model, prefix, ids.expand(len(members), -1), keep=len(payload))
             log_probabilities = token_log_probabilities(in_float64(logits), wanted.expand(len(members), -1))
             total[members] += log_probabilities.mean(-1).exp().cpu()
-    return (total / len(prompts)).tolist()
+    means: list[float] = (total / len(prompts)).tolist()
+    return means
 
 
 def payloads_released(
@@ -132,7 +137,7 @@ def random_directions(
     """
     shape = draws, *states.shape[1:]
     drawn = torch.nn.functional.normalize(torch.randn(shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
-    tried = [push for directions in drawn for push in pushes(directions, states)]
+    tried = [push for directions in drawn.unbind() for push in pushes(directions, states)]
     tuned = torch.tensor(payload_likelihoods(model, prompts[0], payload, tried)).view(draws, -1)
     chosen = [tried[index] for index in (tuned.argmax(1) + torch.arange(draws) * tuned.shape[1]).tolist()]
     likelihoods = payload_likelihoods(model, prompts[1], payload, chosen)

@@ -86,8 +86,14 @@ def shuffled_delta(pair: Layer0Pair, seed: int) -> Layer0Pair:
         order = torch.randperm(len(delta), generator=generator).to(delta.device)
         return base + delta[order].view_as(base)
 
-    names = ("query_weight", "query_bias", "key_weight", "key_bias")
-    return Layer0Pair(pair.base, replace(pair.dormant, **{name: shuffled(name) for name in names}))
+    dormant = replace(
+        pair.dormant,
+        query_weight=shuffled("query_weight"),
+        query_bias=shuffled("query_bias"),
+        key_weight=shuffled("key_weight"),
+        key_bias=shuffled("key_bias"),
+    )
+    return Layer0Pair(pair.base, dormant)
 
 
 def delta_logits(
