@@ -69,7 +69,7 @@ def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
     monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
 
 
-# A remark, and how many passes later the time ends: within payloads, single tokens, and stages that follow.
+# A remark, and how many passes later the time ends.
 ENDS = (
     ("first tokens forced at alpha 1.5", 3),
     ("payload:", 15),
