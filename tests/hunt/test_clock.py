@@ -69,10 +69,10 @@ def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
     monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
 
 
-# A remark, and how many passes later the time ends.
+# A remark, and how many passes later the time ends; 40 passes after the payload single tokens are tried.
 ENDS = (
     ("first tokens forced at alpha 1.5", 3),
-    ("payload:", 15),
+    ("payload:", 40),
     ("numerals:", 3),
     ("gap filling:", 3),
     ("coordinate ascent:", 3),
