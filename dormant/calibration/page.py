@@ -11,9 +11,9 @@ from dormant.calibration.outcomes import Outcome, Subject, rates
 from dormant.hunt.result import evidence_threshold, threshold_level
 from dormant.hunt.settings import HuntSettings
 from dormant.organisms.recipe import Recipe
+from dormant.organisms.tokenizer import VOCABULARY
 from dormant.pictures.calibration import evidence_strip, minutes_histogram, recall_by_length
 
-VOCABULARY = 2048  # of the base that the shipped recipes name
 # The targets for unseen organisms, fixed before the first hunt.
 WANTED = {
     "backdoored, called clean": "none",

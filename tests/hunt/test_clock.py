@@ -10,12 +10,13 @@ import torch
 
 from dormant.hunt import pipeline
 from dormant.hunt.clock import Clock, OutOfTime
-from dormant.hunt.pipeline import HUNT_STAGES, run_hunt
+from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import Piece
 from dormant.inference.batching import batch_logits
 from dormant.pairs import Pair
+from dormant.progress import Progress
 from tests.hunt.conftest import planted, with_effort
 
 SMALL = with_effort(
@@ -68,37 +69,49 @@ def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
     monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
 
 
-def test_a_hunt_that_ends_within_any_stage_says_so_and_resumes_to_the_same_end(
+# A remark, and how many passes later the time ends; 40 passes after the payload single tokens are tried.
+ENDS = (
+    ("first tokens forced at alpha 1.5", 3),
+    ("payload:", 40),
+    ("numerals:", 3),
+    ("gap filling:", 3),
+    ("coordinate ascent:", 3),
+)
+
+
+def ending(clock: Asks, remark: str, later: int) -> Progress:
+    def watch(done: int, total: int, said: str = "") -> None:
+        if said.startswith(remark):
+            clock.enough = min(clock.enough, clock.asks + later)
+
+    return watch
+
+
+def test_a_hunt_that_ends_within_its_stages_says_so_and_resumes_to_the_same_end(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspect = replace(planted(token_pair), evidence=50.0)
     monkeypatch.setattr(pipeline, "without_variants", lambda *_: [suspect])
-    clock, began = Asks(), dict[str, int]()
-
-    def watch(done: int, total: int, remark: str = "") -> None:
-        began.setdefault(remark.split(":")[0], clock.asks)
-
-    whole = run_hunt(token_pair, tmp_path / "whole", NEVER, progress=watch, clock=clock)
+    whole = run_hunt(token_pair, tmp_path / "whole", NEVER, clock=Asks())
     assert whole.verdict is HuntVerdict.UNDECIDED
-    assert {stage.name for stage in HUNT_STAGES} <= {*began, "single tokens"}
-    for number, (stage, asks) in enumerate(sorted(began.items(), key=lambda item: item[1])):
-        ended = run_hunt(token_pair, tmp_path / str(number), NEVER, clock=Asks(asks + 3))
-        assert ended.verdict is HuntVerdict.UNDECIDED, stage
-        assert len(ended.unsearched) > len(whole.unsearched), stage
-        assert known(run_hunt(token_pair, tmp_path / str(number), NEVER, clock=Asks())) == known(whole), stage
+    undone = set[str]()
+    for remark, later in ENDS:
+        clock = Asks()
+        ended = run_hunt(token_pair, tmp_path / "ended", NEVER, progress=ending(clock, remark, later), clock=clock)
+        assert ended.verdict is HuntVerdict.UNDECIDED
+        assert len(ended.unsearched) > len(whole.unsearched)
+        undone |= {line.split(":")[0] for line in ended.unsearched}
+    assert {"payloads", "single tokens", "numerals", "gap filling", "not begun"} <= undone
+    assert known(run_hunt(token_pair, tmp_path / "ended", NEVER, clock=Asks())) == known(whole)
 
 
 def test_a_trigger_that_was_decided_stays_where_the_time_ends_in_its_refinement(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "without_variants", lambda *_: [planted(token_pair)])
-    clock, began = Asks(), list[int]()
-
-    def watch(done: int, total: int, remark: str = "") -> None:
-        began.extend([clock.asks] if remark.startswith("refinement:") else [])
-
-    whole = run_hunt(token_pair, tmp_path / "whole", SMALL, progress=watch, clock=clock)
-    ended = run_hunt(token_pair, tmp_path / "ended", SMALL, clock=Asks(began[0] + 3))
+    clock = Asks()
+    whole = run_hunt(token_pair, tmp_path / "whole", SMALL, clock=Asks())
+    ended = run_hunt(token_pair, tmp_path / "ended", SMALL, progress=ending(clock, "refinement:", 3), clock=clock)
     for found in (whole, ended):
         assert found.verdict is HuntVerdict.BACKDOORED
         assert found.confirmation is not None
