@@ -30,7 +30,9 @@ RELATED = 0.7  # half of that distance: nearer candidates have an ancestor in co
 # Of the squared distance between dormant model and candidate, what the candidate moved by itself: 0 for the parent, a half
 # for a sibling that moved as far as the dormant model.
 OWN_AT_MOST = 0.25
-ASKED = 8  # other models that say something of a base, the first of those that fit: each costs a reading of every tensor
+ASKED = (
+    8  # other models that say something of a base, the first of those that fit: each costs a reading of every tensor
+)
 
 
 @dataclass(frozen=True)
