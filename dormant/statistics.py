@@ -68,11 +68,11 @@ def framed_interval(values: Values, frames: Sequence[Hashable], confidence: floa
 def jackknife_interval(value: float, left_out: Values, confidence: float = 0.95) -> Estimate:
     """A figure of several samples with Student's interval of the jackknife; `left_out` are the figures without each sample.
 
-    Equal ones give no width. Raises BadInput for fewer than two samples and for figures that are not finite.
+    One sample alone has no interval; equal figures give a degenerate one. Raises BadInput for figures that are not finite.
     """
     data = _finite(left_out, "a jackknife")
     if data.size < 2:
-        raise BadInput("a jackknife needs two samples; got 1 at the sample; measure more")
+        return Estimate(value, value, value, 1, "one sample")
     error = math.sqrt((data.size - 1) / data.size * float(((data - value) ** 2).sum()))
     reach = float(stats.t.ppf((1 + confidence) / 2, data.size - 1)) * error
     return Estimate(value, value - reach, value + reach, int(data.size), f"jackknife, Student {confidence:.0%}")
@@ -268,7 +268,8 @@ def _by_frame(
     """The sum and the number of each frame's values."""
     numbers = {frame: number for number, frame in enumerate(dict.fromkeys(frames))}
     of_value = np.array([numbers[frame] for frame in frames])
-    return np.bincount(of_value, weights=data), np.bincount(of_value)
+    totals = np.bincount(of_value, weights=data)
+    return np.asarray(totals, dtype=np.float64), np.bincount(of_value)
 
 
 def _bootstrap(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dormant.behaviour.noise_floor import noise_floors
 from dormant.catalogue import name_of_checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
@@ -115,8 +116,10 @@ def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
 
 def _ask_relatives(pair: Pair, finding: FindingBuilder) -> None:
     own = {pair.base.location.resolve(), pair.dormant.location.resolve()}
-    others = [survey_checkpoint(reference)[0] for reference in finding.session.relatives]
-    found = descent(pair.dormant, pair.base, [other for other in others if other.location.resolve() not in own])
+    others = [
+        other for other in map(_surveyed, finding.session.relatives) if other and other.location.resolve() not in own
+    ]
+    found = descent(pair.dormant, pair.base, others)
     if found.nearer is not None:
         finding.control(NEARER, exact(found.nearer.matrices), beaten=False)
         finding.note(f"{name_of_checkpoint(found.nearer.candidate)} lies between the base and the dormant model")
@@ -129,6 +132,14 @@ def _ask_relatives(pair: Pair, finding: FindingBuilder) -> None:
             f"{found.own:.0%} of the squared distance is the base's own: other relatives share a change with the dormant "
             "model that the base lacks, as they do where it is a sibling or comes before the parent"
         )
+
+
+def _surveyed(reference: str) -> Checkpoint | None:
+    """The checkpoint, or None for what holds no whole weights (an adapter): it says nothing of another pair."""
+    try:
+        return survey_checkpoint(reference)[0]
+    except BadInput:
+        return None
 
 
 @premise(

@@ -103,8 +103,10 @@ class Session:
 
     def _relatives(self) -> tuple[str, ...]:
         """All models that the session knows, the zoo's among them: the same whichever claims run."""
-        pairs = (*known_pairs().values(), *self.pairs.values())
-        return tuple(dict.fromkeys(model for pair in pairs for model in (pair.base, pair.dormant) if model is not None))
+        known = (model for pair in known_pairs().values() for model in (pair.base, pair.dormant))
+        shipped = [model for model in known if model is not None and Path(model).is_dir()]
+        named = (model for pair in self.pairs.values() for model in (pair.base, pair.dormant))
+        return tuple(dict.fromkeys([*shipped, *(model for model in named if model is not None)]))
 
     def open(self, name: str) -> Pair:
         """The pair of that name; its models are loaded when they are first used, and only once."""

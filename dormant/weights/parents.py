@@ -30,6 +30,9 @@ RELATED = 0.7  # half of that distance: nearer candidates have an ancestor in co
 # Of the squared distance between dormant model and candidate, what the candidate moved by itself: 0 for the parent, a half
 # for a sibling that moved as far as the dormant model.
 OWN_AT_MOST = 0.25
+ASKED = (
+    8  # other models that say something of a base, the first of those that fit: each costs a reading of every tensor
+)
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,14 @@ def descent(dormant: Checkpoint, base: Checkpoint, others: Sequence[Checkpoint])
     """Whether other models show that the dormant model comes from another model than the base.
 
     Changes that were trained apart are orthogonal: a model N between base and dormant model lies nearer to the latter, and
-    what parts them has no share in what parts N from the base. This a twin or a descendant of the dormant model has.
+    what parts them has no share in what parts N from the base. This a twin or a descendant of the dormant model has. At most
+    `ASKED` of the others are read.
     """
     names = dormant.names
     distance = _kinship(base.reference, dormant, base, names, True).distance
     if distance == 0:
         return Descent()
-    possible = [other for other in others if not _impossible(*share_rows(dormant, other)[:2])]
+    possible = [other for other in others if not _impossible(*share_rows(dormant, other)[:2])][:ASKED]
     found = [(_kinship(other.reference, dormant, other, names, True), other) for other in possible]
     related = [(one, other) for one, other in found if 0 < one.distance < RELATED]
     between = [
