@@ -80,7 +80,8 @@ def as_markdown(kept: Mapping[str, Mapping[str, list[float]]]) -> str:
         + ", ".join(f"{count} restarts for `{organism}`" for organism, count in needed.items())
         + f"; the quick budget has {GCG_QUICK['restarts']}. On `token` alone the lead's standard deviation is "
         f"{SPREADS['token'][0]:.1f} nats, for a restart finds the one-token trigger or does not: there so many restarts settle "
-        "only larger leads. Seeds 1 to 3 were run once each and all are shown; the ledger's row is seed 1.",
+        "only larger leads. Each seed from 1 to 3 is run once and all are shown; the ledger's row is seed 1. "
+        f"{len(kept)} of {2 * len(SEEDS) * len(SPREADS)} searches (a seed, an organism or its clean twin) have run.",
         "",
         "Mean over restarts with its 95 % interval. Gains are over each pair's own empty row, in nats; "
         "the late gain is the last quarter's share of the whole.",
