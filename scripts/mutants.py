@@ -150,9 +150,8 @@ def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
     """The module and the name of every test that failed or broke in one run of pytest."""
     report, log = copy / "report.xml", copy / "report.log"
     report.unlink(missing_ok=True)
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload(list(PRELOADED))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
     # a child's modules are there before pytest, which cannot rewrite their assertions: no fault
     options = [
         "-W",
@@ -180,7 +179,8 @@ def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
     if not cases:
         raise BadInput(f"a mutant's tests must exist; got none at pytest {' '.join(arguments)}; correct the table")
     failed = (case for case in cases if case.find("failure") is not None or case.find("error") is not None)
-    return [(case.get("classname") or case.get("name", ""), case.get("name", "")) for case in failed]
+    # a file that cannot be imported has its name in place of a test's
+    return [(str(case.get("classname") or case.get("name")), str(case.get("name"))) for case in failed]
 
 
 def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
