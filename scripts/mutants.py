@@ -214,7 +214,7 @@ def page(mutants: Sequence[Mutant], found: Mapping[str, Noticed]) -> str:
         f"rows that should notice. A bug must be noticed in {PLACES} places, two test files or a test file and the ledger: one",
         "alone may be a test that repeats the code. `make mutants-quick` plants the six marked with a star; CI runs it.",
         "",
-        f"{caught} of {len(mutants)} bugs are noticed in {PLACES} places or more.{left} The bugs are in `scripts/mutants.toml`.",
+        f"{caught} of {len(mutants)} bugs are noticed in {PLACES} places or more.{left} They are in `scripts/mutants.toml`.",
         "",
         "| bug | file | what it breaks | noticed by |",
         "|---|---|---|---|",
