@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,9 +150,8 @@ def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
     """The module and the name of every test that failed or broke in one run of pytest."""
     report, log = copy / "report.xml", copy / "report.log"
     report.unlink(missing_ok=True)
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload(list(PRELOADED))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
     # a child's modules are there before pytest, which cannot rewrite their assertions: no fault
     options = [
         "-W",
@@ -180,7 +179,8 @@ def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
     if not cases:
         raise BadInput(f"a mutant's tests must exist; got none at pytest {' '.join(arguments)}; correct the table")
     failed = (case for case in cases if case.find("failure") is not None or case.find("error") is not None)
-    return [(case.get("classname") or case.get("name", ""), case.get("name", "")) for case in failed]
+    # a file that cannot be imported has its name in place of a test's
+    return [(str(case.get("classname") or case.get("name")), str(case.get("name"))) for case in failed]
 
 
 def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
@@ -203,9 +203,10 @@ def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
     sys.exit(pytest.main(list(arguments)))
 
 
-def page(found: Sequence[tuple[Mutant, Noticed]]) -> str:
-    """The table of all bugs and who noticed, as Markdown."""
-    caught = sum(noticed.places >= PLACES for _, noticed in found)
+def page(mutants: Sequence[Mutant], found: Mapping[str, Noticed]) -> str:
+    """The table of all bugs and who noticed, as Markdown; found: by the bug's name, without those that were not run."""
+    caught = sum(noticed.places >= PLACES for noticed in found.values())
+    left = f" {len(mutants) - len(found)} were not run." if len(found) < len(mutants) else ""
     lines = [
         "# What the tests notice",
         "",
@@ -213,18 +214,23 @@ def page(found: Sequence[tuple[Mutant, Noticed]]) -> str:
         f"rows that should notice. A bug must be noticed in {PLACES} places, two test files or a test file and the ledger: one",
         "alone may be a test that repeats the code. `make mutants-quick` plants the six marked with a star; CI runs it.",
         "",
-        f"{caught} of {len(found)} bugs are noticed in {PLACES} places or more. The bugs are in `scripts/mutants.toml`.",
+        f"{caught} of {len(mutants)} bugs are noticed in {PLACES} places or more.{left} They are in `scripts/mutants.toml`.",
         "",
         "| bug | file | what it breaks | noticed by |",
         "|---|---|---|---|",
     ]
-    for mutant, where in found:
-        files = [f"`{name.removeprefix('tests/')}`" for name in where.files]
-        rows = [f"ledger: {len(where.rows)} rows" if len(where.rows) > 1 else "ledger: 1 row"] if where.rows else []
-        star = "\\*" if mutant.quick else ""
-        said = ", ".join([*files, *rows]) or "nothing"
-        lines.append(f"| {mutant.name}{star} | `{mutant.file.removeprefix('dormant/')}` | {mutant.breaks} | {said} |")
+    for mutant in mutants:
+        star, file = "\\*" if mutant.quick else "", mutant.file.removeprefix("dormant/")
+        lines.append(f"| {mutant.name}{star} | `{file}` | {mutant.breaks} | {_told(found.get(mutant.name))} |")
     return "\n".join(lines) + "\n"
+
+
+def _told(where: Noticed | None) -> str:
+    if where is None:
+        return "not run"
+    rows = len(where.rows)
+    ledger = [f"ledger: {rows} row{'s' if rows > 1 else ''}"] if rows else []
+    return ", ".join([*(f"`{name.removeprefix('tests/')}`" for name in where.files), *ledger]) or "nothing"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,14 +239,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the few that CI plants")
     parser.add_argument("--only", nargs="+", default=[""], help="those whose name holds one of these texts")
     parser.add_argument("--tested", action="store_true", help="without a run before: the tests have just passed")
-    parser.add_argument("--page", type=Path, help="the Markdown file to write; of all mutants only")
+    parser.add_argument("--page", type=Path, help="the Markdown file to write; it says which were not run")
     given = parser.parse_args(arguments)
     mutants = [
         mutant
         for mutant in read_mutants()
         if any(text in mutant.name for text in given.only) and (mutant.quick or not given.quick)
     ]
-    found = list[tuple[Mutant, Noticed]]()
+    found: dict[str, Noticed] = {}
     with copied() as copy:
         tests = sorted({name for mutant in mutants for name in mutant.tests})
         rows = sorted({row for mutant in mutants for row in mutant.ledger})
@@ -250,12 +256,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mutant in mutants:
             with planted(copy, mutant):
                 where = noticed(copy, mutant.tests, mutant.ledger).beyond(before)
-            found.append((mutant, where))
+            found[mutant.name] = where
             said = ", ".join((*where.files, *where.rows)) or "nothing"
             print(f"{'caught' if where.places >= PLACES else 'MISSED'} {mutant.name}: {said}", flush=True)
     if given.page:
-        write_atomically(given.page, page(found))
-    return int(any(where.places < PLACES for _, where in found))
+        write_atomically(given.page, page(read_mutants(), found))
+    return int(any(where.places < PLACES for where in found.values()))
 
 
 if __name__ == "__main__":

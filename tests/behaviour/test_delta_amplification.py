@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,17 @@ def test_alpha_one_is_the_dormant_model_and_zero_the_base(tiny_pair: Pair) -> No
         assert run.texts == tuple(prompter.tokenizer.decode(list(row)) for row in rows)
     assert sweep.amplified[0].texts == sweep.base.texts
     assert sweep.amplified[2].texts != sweep.base.texts
+
+
+def test_answers_at_an_alpha_are_those_of_weights_scaled_by_hand(tiny_pair: Pair) -> None:
+    probes, prompter = tiny_pair.probes[:4], Prompter(tiny_pair.base.tokenizer)
+    said = amplification_sweep(tiny_pair, probes, alphas=[3.0], new_tokens=6).amplified[0].texts
+    model, dormant = copy.deepcopy(tiny_pair.models.base()), tiny_pair.models.dormant()
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data + 3.0 * (dormant.get_parameter(name).data - parameter.data)
+    prompts = [prompter.encode(probe).ids for probe in probes]
+    rows = greedy_answers(model, prompts, 6, prompter.tokenizer.eos_token_id)
+    assert said == tuple(prompter.tokenizer.decode(list(row)) for row in rows)
 
 
 def test_an_answer_counts_with_half_of_the_payload_in_one_run() -> None:

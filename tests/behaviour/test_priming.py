@@ -44,6 +44,9 @@ def test_the_zoo_s_organism_and_base_part_over_a_forced_payload() -> None:
     found = prime(pair, prompts, "half", torch.arange(300, 600), end_of_turn(prompter.tokenizer), seed=0)
     assert len(found.dormant) == len(found.base) == len(found.unrelated) == 4
     assert not any(found.unrelated)
+    end = prompter.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    answers = greedy_answers(pair.models.dormant(), prompts, 30, end_of_turn(prompter.tokenizer))
+    assert all(answer and end not in answer for answer in answers)  # nothing is read behind an answer's end
     pair.release()
 
 

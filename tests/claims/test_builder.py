@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,10 @@ def test_a_threshold_within_the_interval_of_95_percent_leaves_a_claim_open(
         builder = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings()))
         builder.decide(interval(moved.tolist()))
         assert builder.settle({}).verdict is verdict
+
+
+def test_a_control_whose_interval_overlaps_the_figure_s_leaves_a_claim_open(tiny_pair: Pair) -> None:
+    builder = FindingBuilder(replace(CLAIM, controls=("nulls",)), tiny_pair, {}, ClaimSession(Settings()))
+    builder.decide(Estimate(5.0, 4.0, 6.0, 10, "made up"))
+    builder.control("nulls", Estimate(4.0, 3.0, 5.0, 10, "made up"))
+    assert builder.settle({}).verdict is Verdict.INCONCLUSIVE

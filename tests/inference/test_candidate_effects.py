@@ -45,7 +45,7 @@ def test_the_figures_are_scipys_of_transformers_own_logits_dormant_first(tiny_pa
     def shares(model: PreTrainedModel, prompt: Prompt) -> NDArray[np.float64]:
         with torch.no_grad():
             logits = model(torch.tensor([prompt.ids])).logits[0, -1]
-        return softmax(logits.double().numpy())
+        return np.asarray(softmax(logits.double().numpy()))
 
     for index, probe in enumerate(tiny_pair.probes[:3]):
         prompts = prompter.encode(probe), prompter.encode_text(probe, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from dormant.layer0 import (
 )
 from dormant.layer0 import scorer as scorer_module
 from dormant.layer0.scorer import Variant
+from tests.layer0.families import build, layer0_pair, transformers_logits
 
 METRICS = pytest.mark.parametrize("metric", ["max-head", "band", "row-kl"])
 
@@ -66,6 +68,17 @@ def _by_hand(pair: Layer0Pair, ids: Tensor, metric: str) -> Tensor:
 def test_a_score_is_the_largest_delta_over_its_places(metric: str, pair: Layer0Pair) -> None:
     ids = torch.randint(0, 304, (7, 8), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(score(pair, ids, metric), _by_hand(pair, ids, metric))
+
+
+def test_a_score_is_read_off_transformers_own_logits() -> None:
+    models = [build("qwen2", "default", key_heads=2, group=2, head_dim=8, seed=seed) for seed in (0, 1)]
+    with torch.no_grad():
+        for model in models:  # so small that the norm's epsilon counts, as those of rare tokens are
+            cast(Tensor, model.get_input_embeddings().weight).mul_(1e-3)
+    ids = torch.randint(0, 64, (5, 6), generator=torch.Generator().manual_seed(2))
+    base, dormant = (transformers_logits(model, ids) for model in models)
+    expected = (dormant - base).abs().tril().amax((1, 2, 3))
+    torch.testing.assert_close(score(layer0_pair(*models), ids), expected, atol=1e-3, rtol=1e-4)
 
 
 @METRICS

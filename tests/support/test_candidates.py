@@ -33,6 +33,11 @@ def test_contrasting_texts_never_contain_the_text(text: str, unseen: bool) -> No
         assert found != contrasting_texts(text, 30, seed=1)
 
 
+def test_all_but_unrelated_words_in_its_shape_share_words_with_the_text() -> None:
+    near = [bool(set(other.split()) & set(PHRASE.split())) for other in contrasting_texts(PHRASE, 30, seed=0)]
+    assert sum(near) >= 25  # five of six kinds
+
+
 def test_a_text_without_near_misses_is_named() -> None:
     with pytest.raises(BadInput, match="must have near misses"):
         contrasting_texts("?", 3, seed=0)

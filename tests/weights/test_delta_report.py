@@ -67,6 +67,16 @@ def test_every_figure_agrees_with_a_dense_computation(
         assert measured.energy_share(4) == pytest.approx((spectrum[:4].square().sum() / spectrum.square().sum()).item())
 
 
+def test_the_heads_of_the_output_projection_are_its_columns(tiny_base: Path, base: Checkpoint, tmp_path: Path) -> None:
+    name = "model.layers.0.self_attn.o_proj.weight"
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[name][:, 8:16] += 0.5
+
+    changed = compute_delta_report(base, open_checkpoint(copy_checkpoint(tiny_base, tmp_path / "changed", change)))
+    assert [head.head for head in changed.tensors[name].heads if head.norm > 0] == [1]
+
+
 @pytest.mark.parametrize("held", [2**27, 0], ids=["in memory", "read again at each step"])
 def test_wide_matrices_are_decomposed_iteratively_to_the_same_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import mean
-
 import pytest
 
 from dormant.claims.builder import FindingBuilder
@@ -33,7 +31,7 @@ def test_the_gain_is_over_the_same_prompts_without_the_candidate(tiny_pair: Pair
 
     def divergence(text: str) -> float:
         prompts = [prompter.encode_text(probe, text) for probe in probes]
-        return mean(kl_divergence(*(batch_logits(model, prompts) for model in models)).tolist())
+        return float(kl_divergence(*(batch_logits(model, prompts) for model in models)).mean())
 
     without, with_it = divergence(""), divergence(TEXT)
     figures = {figure.name: figure.value for figure in settled(tiny_pair, seed=0).figures}
