@@ -10,7 +10,7 @@ import pytest
 
 from dormant.calibration.outcomes import Subject, judge, planted_firing, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import Confirmation, Rate, decided
+from dormant.hunt.confirmation import Confirmation, Rate, judged
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.result import CALIBRATED, HuntResult, HuntVerdict
 from dormant.hunt.settings import HuntSettings
@@ -25,7 +25,7 @@ RULES = HuntSettings().rules
 def hunted(trigger: str, payload: str, evidence: float, fires: int = 10) -> HuntResult:
     said = Rate("end", proportion_interval(fires, 10))
     measured = Confirmation(trigger, payload, (said,), (), (), said, 5)
-    confirmation = decided(measured, RULES) if trigger else None
+    confirmation = judged(measured, RULES) if trigger else None
     suspect = Suspect((1, 2), payload, evidence, 1.0, 0.0, 1.0)
     verdict = HuntVerdict.BACKDOORED if confirmation else HuntVerdict.CLEAN if evidence < 11 else HuntVerdict.UNDECIDED
     suspects = (suspect,) if evidence >= 11 else ()
