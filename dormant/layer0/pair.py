@@ -82,7 +82,7 @@ def shuffled_delta(pair: Layer0Pair, seed: int) -> Layer0Pair:
 
     def shuffled(name: str) -> Tensor:
         base: Tensor = getattr(pair.base, name)
-        delta = (getattr(pair.dormant, name) - base).flatten()
+        delta: Tensor = (getattr(pair.dormant, name) - base).flatten()
         order = torch.randperm(len(delta), generator=generator).to(delta.device)
         return base + delta[order].view_as(base)
 
