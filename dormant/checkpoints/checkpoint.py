@@ -18,6 +18,8 @@ from huggingface_hub import snapshot_download
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
+from dormant.checkpoints.families import attention_of
+from dormant.checkpoints.parameter_mapping import loading_fault
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
@@ -193,9 +195,11 @@ def load_model(
 ) -> PreTrainedModel:
     """The checkpoint's model on `device`, in eval mode and without gradients on its parameters.
 
-    Raises BadInput for an architecture that transformers does not know, or does not run with this attention.
+    A family without an sdpa kernel runs with eager attention. Raises BadInput for an architecture that transformers does
+    not know, or does not run with this attention.
     """
     config, names = copy.deepcopy(checkpoint.config), checkpoint.names
+    attention = attention_of(config, attention)
     renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
     try:
         with without_marks(checkpoint.location) as folder, quiet_transformers():
@@ -299,6 +303,9 @@ def _check_architecture(checkpoint: Checkpoint) -> int:
         ) from error
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     tied = set(skeleton._tied_weights_keys or ()) if getattr(checkpoint.config, "tie_word_embeddings", False) else set()
+    rows = int(skeleton.get_input_embeddings().weight.shape[0])
+    if expected.keys() ^ checkpoint.catalogue.keys() - tied and not loading_fault(skeleton, checkpoint.catalogue):
+        return rows  # transformers stores these under other names, or in other pieces
     for name in sorted(expected.keys() | checkpoint.catalogue.keys()):
         if name in checkpoint.catalogue and name not in expected:
             found = f"an extra {checkpoint.shape(name)}"
@@ -312,7 +319,7 @@ def _check_architecture(checkpoint: Checkpoint) -> int:
                 f"{checkpoint.location}, where {expected.get(name, 'nothing')} is expected; "
                 "save weights and configuration together"
             )
-    return int(skeleton.get_input_embeddings().weight.shape[0])
+    return rows
 
 
 def _check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:

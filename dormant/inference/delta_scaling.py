@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.parameter_mapping import converted, parameter_sources
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
 from dormant.pairs import Pair
@@ -30,10 +31,15 @@ def patched_weights(pair: Pair, scales: Mapping[str, Scale]) -> Iterator[PreTrai
     wanted = {name: scale for name, scale in scales.items() if not _keeps(pair, name, scale)}
     originals: dict[str, Tensor] = {}
     try:
-        for name, scale in wanted.items():
-            parameter = model.get_parameter(name)
-            replaced, originals[name] = _scaled(pair, name, scale, parameter), parameter.data.to("cpu")
-            parameter.data = replaced
+        for target, names in parameter_sources(model, pair.base.names).items() if wanted else ():
+            if wanted.keys().isdisjoint(names):
+                continue
+            device = model.get_parameter(target).device
+            stored = {name: _scaled(pair, name, wanted.get(name, 1.0), device) for name in names}
+            for name, value in converted(model, target, stored).items():
+                parameter = model.get_parameter(name)
+                originals[name] = parameter.data.to("cpu")
+                parameter.data = value.to(parameter.dtype)
         yield model
     finally:
         for name, original in originals.items():
@@ -95,22 +101,21 @@ def _keeps(pair: Pair, name: str, scale: Scale) -> bool:
     return identical or (not isinstance(scale, Tensor) and scale == 1)
 
 
-def _scaled(pair: Pair, name: str, scale: Scale, parameter: Tensor) -> Tensor:
+def _scaled(pair: Pair, name: str, scale: Scale, device: torch.device) -> Tensor:
     # Differences in float32: a delta of bfloat16 tensors, rounded to bfloat16 before it is scaled, would lose half its digits.
-    base = pair.base.tensor(name).to(parameter.device)
-    if not isinstance(scale, Tensor) and scale == 0:
-        return base.to(parameter.dtype)
-    dormant, base = pair.dormant.tensor(name).to(parameter.device).float(), base.float()
-    factor = scale.to(parameter.device).float() if isinstance(scale, Tensor) else scale
+    if not isinstance(scale, Tensor) and scale in (0, 1):
+        return (pair.dormant if scale else pair.base).tensor(name).to(device)
+    dormant, base = (checkpoint.tensor(name).to(device).float() for checkpoint in (pair.dormant, pair.base))
+    factor = scale.to(device).float() if isinstance(scale, Tensor) else scale
     try:
         scaled = base + factor * (dormant - base)
     except RuntimeError:
         scaled = None
-    if scaled is None or scaled.shape != parameter.shape:
+    if scaled is None or scaled.shape != base.shape:
         raise BadInput(
             f"a delta's scale must be a number or broadcast to its tensor; got shape {tuple(getattr(scale, 'shape', ()))} at "
-            f"tensor {name!r} of shape {tuple(parameter.shape)}; reshape it"
+            f"tensor {name!r} of shape {tuple(base.shape)}; reshape it"
         )
     if isinstance(factor, Tensor):  # the parts that are kept or dropped whole are exact here too
         scaled = torch.where(factor == 1, dormant, torch.where(factor == 0, base, scaled))
-    return scaled.to(parameter.dtype)
+    return scaled

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dormant.inference.batching import checked_prompts, equal_length_batches, unpadded_batches
-from dormant.inference.prefix_cache import ROWS_BEHIND, growing_cache, stored_prefix
+from dormant.inference.prefix_cache import ROWS_BEHIND, GrowingCache, growing_cache, next_logits, stored_prefix
 from dormant.journal import JournalStep, unkept
 from dormant.prompts.material import Decoding
 
@@ -95,7 +95,7 @@ def greedy_behind(
             nats.append(value - logits.float().logsumexp(-1))
             return token
 
-        first = _pass(model, block, growing_cache(prefix, len(block)))
+        first = next_logits(model, block, growing_cache(prefix, len(block)))
         ids = _continue(model, *first, new_tokens, NO_END, choose)
         return ids.cpu(), torch.stack(nats, 1).double().cpu()
 
@@ -124,7 +124,7 @@ def _sample(
 
 @torch.no_grad()
 def _continue(
-    model: PreTrainedModel, logits: Tensor, cache: DynamicCache, new_tokens: int, end: int, choose: Choose
+    model: PreTrainedModel, logits: Tensor, cache: GrowingCache, new_tokens: int, end: int, choose: Choose
 ) -> Tensor:  # [row, new token], `end` from a row's end on
     """Goes on from the logits and the cache of a first pass until every row has ended."""
     ended, chosen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device), list[Tensor]()
@@ -135,25 +135,19 @@ def _continue(
         if ended.all():
             break
         if place + 1 < new_tokens:
-            logits, cache = _pass(model, tokens[:, None], cache)
+            logits, cache = next_logits(model, tokens[:, None], cache)
     return torch.stack(chosen, dim=1) if chosen else torch.empty(len(logits), 0, dtype=torch.long)
 
 
 @torch.no_grad()
-def _first_pass(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, DynamicCache]:
+def _first_pass(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, GrowingCache]:
     """Logits [row, vocabulary] and cache of prompts [row, token]; neighbours that are equal are computed once."""
     distinct, row_of = torch.unique_consecutive(ids, dim=0, return_inverse=True)
-    logits, cache = _pass(model, distinct, None)
+    logits, cache = next_logits(model, distinct, None)
     if len(distinct) == len(ids):
         return logits, cache
     cache.batch_select_indices(row_of)
     return logits[row_of], cache
-
-
-@torch.no_grad()
-def _pass(model: PreTrainedModel, ids: Tensor, cache: DynamicCache | None) -> tuple[Tensor, DynamicCache]:
-    output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return output.logits[:, -1], output.past_key_values
 
 
 def _until(row: list[int], end: int) -> list[int]:

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from dormant.inference.prefix_cache import Prefix
 
-DECODED_FAMILIES = ("qwen2", "llama", "mistral")  # one arithmetic: RMSNorm, RoPE by halves, grouped queries, gated SiLU
 FUSED = 300_000_000  # below so many parameters joined copies of the weights cost little and save many small products
 
 
@@ -30,23 +29,12 @@ class Block:
 class _Layer:
     norm: Any
     query: tuple[Tensor, Tensor | None]
+    head_norms: tuple[Any, Any] | None  # of each head's query and key before they turn
     keys_values: tuple[Tensor, Tensor | None]
     output: tuple[Tensor, Tensor | None]
     mlp_norm: Any
     gates: tuple[tuple[Tensor, Tensor | None], ...]  # one fused, or gate and up
     down: tuple[Tensor, Tensor | None]
-
-
-def can_decode(model: PreTrainedModel) -> bool:
-    """Whether `Decoder` knows the model's arithmetic; what it says is still compared with the model's own."""
-    config = model.config
-    windows = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return (
-        config.model_type in DECODED_FAMILIES
-        and getattr(config, "hidden_act", "") == "silu"
-        and windows == {"full_attention"}
-        and (getattr(config, "sliding_window", None) is None or config.model_type != "mistral")
-    )
 
 
 class Decoder:
@@ -62,12 +50,14 @@ class Decoder:
         config = model.config
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = int(body.layers[0].self_attn.head_dim)
-        self.rotary = body.rotary_emb
+        self.rotary, self.norm, self.head = body.rotary_emb, body.norm, model.get_output_embeddings()
         fuse = model.num_parameters() < FUSED
         self.layers = [_layer(layer, fuse) for layer in body.layers]
 
-    def run(self, blocks: Sequence[Block], keep: int) -> Float[Tensor, "candidate {keep} hidden"]:
-        """The residual stream of every row's last `keep` positions before the final norm, block after block."""
+    def run(
+        self, blocks: Sequence[Block], keep: int
+    ) -> tuple[Float[Tensor, "candidate {keep} vocabulary"], Float[Tensor, "candidate {keep} hidden"]]:
+        """Logits, and the residual stream before the final norm, of every row's last `keep` positions, block after block."""
         hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
         turns = [self._turns(block) for block in blocks]
         cos, sin = (
@@ -87,9 +77,12 @@ class Decoder:
             asking = normed[kept] if last else normed
             hidden = hidden[kept] if last else hidden
             queries = functional.linear(asking, *layer.query).unflatten(-1, (self.heads, self.head_dim))
-            queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
             both = functional.linear(normed, *layer.keys_values).unflatten(-1, (2 * self.key_heads, self.head_dim))
-            keys, values = _rotated(both[:, : self.key_heads], cos, sin), both[:, self.key_heads :]
+            keys, values = both[:, : self.key_heads], both[:, self.key_heads :]
+            if layer.head_norms is not None:
+                queries, keys = (norm(heads) for norm, heads in zip(layer.head_norms, (queries, keys), strict=True))
+            queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
+            keys = _rotated(keys, cos, sin)
             attended, at, asked = [], 0, 0
             for block, mask in zip(blocks, masks, strict=True):
                 count, length = block.rows.shape[:2]
@@ -107,8 +100,8 @@ class Decoder:
                 at, asked = at + count * length, asked + count * wanted
             hidden = hidden + functional.linear(torch.cat(attended), *layer.output)
             hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
-        stream: Tensor = hidden.unflatten(0, (-1, keep))
-        return stream
+        stream = hidden.unflatten(0, (-1, keep))
+        return self.head(self.norm(stream)), stream
 
     def _turns(
         self, block: Block
@@ -150,6 +143,7 @@ def _layer(layer: Any, fuse: bool) -> _Layer:
     return _Layer(
         layer.input_layernorm,
         _joined([attention.q_proj]),
+        (attention.q_norm, attention.k_norm) if hasattr(attention, "q_norm") else None,
         _joined([attention.k_proj, attention.v_proj]),
         _joined([attention.o_proj]),
         layer.post_attention_layernorm,
