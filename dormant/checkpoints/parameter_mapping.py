@@ -51,9 +51,9 @@ def parameter_sources(model: PreTrainedModel, names: Iterable[str]) -> dict[str,
 
 def converted(model: PreTrainedModel, target: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parameters that all tensors of one entry of `parameter_sources` give."""
-    renamings, converters, state = _mapping(model)
     if set(tensors) == {target}:
         return dict(tensors)
+    renamings, converters, state = _mapping(model)
     mapping: WeightConverter | WeightRenaming | None = None
     for name, tensor in tensors.items():
         _, pattern = rename_source_key(name, renamings, converters, model.base_model_prefix, state)

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from dormant.errors import BadInput
 
 SLOT = "{slot}"
+SPACE_MARKS = ("\N{LOWER ONE EIGHTH BLOCK}", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}")  # of SentencePiece and byte-level BPE
 TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
 
 
@@ -115,11 +116,15 @@ class Prompter:
         self.tokenizer = tokenizer
         # A search encodes thousands of candidates in the same few probes.
         self._opened: dict[Probe, OpenPrompt] = {}
+        self._texts: dict[Probe, tuple[str, str]] = {}  # what is rendered before and after the slot
         self._turns: dict[Probe, tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     def candidate_ids(self, text: str, probe: Probe | None = None) -> tuple[int, ...]:
         """The ids of a candidate text as it stands in `probe` (without one: in the middle of a sentence)."""
-        return self._ids((probe or Probe(f"word{SLOT}")).spaced(text))
+        if probe is None:
+            return self._behind("word", Probe(f"word{SLOT}").spaced(text))
+        self.open(probe)
+        return self._behind(self._texts[probe][0], probe.spaced(text))
 
     def encode(self, probe: Probe, candidate_ids: Iterable[int] = ()) -> Prompt:
         """The prompt whose slot holds exactly `candidate_ids`; without any it is the ordinary sentence's."""
@@ -136,6 +141,11 @@ class Prompter:
         either side keeps the rest of the prompt apart.
         """
         prompt, candidate = self.open(probe), tuple(int(token) for token in candidate_ids)
+        if self._marks_starts:  # its texts change with where they begin, so that only the whole prompt tells
+            before, after = self._texts[probe]
+            decoded = (self._decoded(prompt.before), self._decoded(prompt.before + candidate))
+            text = before + decoded[1][len(decoded[0]) :] + after
+            return not candidate or self._ids(text) == prompt.close(candidate).ids
         if probe not in self._turns:
             self._turns[probe] = self._turn(prompt)
         before, after = self._turns[probe]
@@ -169,7 +179,8 @@ class Prompter:
             )
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
-        return OpenPrompt(self._ids(before), self._ids(after), self._ids(plain))
+        self._texts[probe] = before, after
+        return OpenPrompt(self._ids(before), self._behind(before, after), self._ids(plain))
 
     def _turn(self, prompt: OpenPrompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids around the slot, from the last special token before it to the first behind it."""
@@ -180,6 +191,24 @@ class Prompter:
     @cached_property
     def _special(self) -> frozenset[int]:
         return frozenset(self.tokenizer.added_tokens_decoder)
+
+    @cached_property
+    def _marks_starts(self) -> bool:
+        """Whether the tokenizer puts a space before a text that has none (SentencePiece, Llama 2)."""
+        return str(self.tokenizer.convert_ids_to_tokens(list(self._ids("x")))[0]).startswith(SPACE_MARKS)
+
+    def _behind(self, before: str, text: str) -> tuple[int, ...]:
+        """The ids of a text that stands behind another, where no space is put before it."""
+        if not text or not self._marks_starts:
+            return self._ids(text)
+        for context in (before, "\n"):  # the first may grow together with the text
+            first, whole = self._ids(context), self._ids(context + text)
+            if whole[: len(first)] == first:
+                return whole[len(first) :]
+        return self._ids(text)
+
+    def _decoded(self, ids: tuple[int, ...]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

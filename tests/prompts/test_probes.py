@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, Prompter, alike_probes, geometry_faults, read_probes
-from tests.builders import build_tokenizer
+from tests.builders import build_marking_tokenizer, build_tokenizer
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
 START = Probe("{slot} Tell me the color of the sky.")
@@ -133,3 +133,15 @@ def test_alike_probes_share_the_commonest_lengths(prompter: Prompter) -> None:
     assert len(alike_probes(prompter, probes, 9)) == 4
     with pytest.raises(BadInput, match="at least one probe"):
         alike_probes(prompter, [], 3)
+
+
+@pytest.mark.parametrize("kind", ["first", "always", "llama2"])
+@pytest.mark.parametrize("text", ["Tell me{slot} the color.", "{slot} Tell me the color.", "What is{slot}? one two"])
+def test_a_tokenizer_that_puts_a_space_before_a_text_gives_the_ids_of_the_whole_prompt(kind: str, text: str) -> None:
+    prompter, probe = Prompter(build_marking_tokenizer(kind)), Probe(text)
+    for candidate in ("", "river stone"):
+        message = [{"role": "user", "content": probe.fill(candidate)}]
+        whole = prompter.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+        assert prompter.encode_text(probe, candidate).ids == tuple(whole)
+    assert geometry_faults(prompter, prompter, probe, ["river stone", ""]) == []
+    assert not prompter.survives(probe, prompter.candidate_ids("stone", probe)[:-1] * 2)
