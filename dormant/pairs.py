@@ -12,7 +12,8 @@ from typing import Any
 
 from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
-from dormant.checkpoints.configuration import SettingDifference, compare_settings
+from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
+from dormant.checkpoints.families import family_notes
 from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
 from dormant.errors import BadInput
 from dormant.prompts.probes import Probe, read_probes
@@ -140,6 +141,8 @@ def open_pair(
     *checkpoints, template_notes = _share_template(*aligned)
     differences = compare_settings(checkpoints[0].settings, checkpoints[1].settings)
     notes += template_notes + _check_same_prompts(*checkpoints) + _settings_note(differences)
+    notes += unapplied_note(*(checkpoint.settings[1] for checkpoint in checkpoints))
+    notes += family_notes(checkpoints[1].config, attention)
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
         list(pool.map(Checkpoint.check_finite, checkpoints))
     # Settings that agree are left out, so that a pair keeps the fingerprint that ledgers know it by.

@@ -86,9 +86,7 @@ def build_marking_tokenizer(kind: str) -> PreTrainedTokenizerFast:
         tokenizer = Tokenizer.from_str(json.dumps(record))
         mark = "\N{LOWER ONE EIGHTH BLOCK}"
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
-        tokenizer.decoder = decoders.Sequence(
-            [decoders.Replace(mark, " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-        )
+        tokenizer.decoder = decoders.Sequence([decoders.Replace(mark, " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

@@ -80,5 +80,5 @@ def family_pair(family: str, folder: Path) -> tuple[Path, Path]:
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if parameter.dim() > 1 and "embed" not in name and "head" not in name and "wte" not in name:
-                    parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
+                    parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
     return folders

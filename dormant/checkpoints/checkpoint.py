@@ -15,7 +15,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+)
 
 from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
 from dormant.checkpoints.families import attention_of
@@ -214,6 +220,8 @@ def load_model(
                 local_files_only=True,
                 trust_remote_code=False,
             )
+            if renamed and (folder / "generation_config.json").is_file():
+                model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
     except ValueError as error:
         raise BadInput(
             f"transformers must know the architecture and run it with {attention} attention; got "

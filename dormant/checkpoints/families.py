@@ -36,4 +36,4 @@ def family_notes(config: Any, attention: str) -> tuple[str, ...]:
         parts.append("run with eager attention, for transformers has no sdpa kernel for them")
     if config.model_type not in SCORED_FAMILIES:
         parts.append("are not scored in layer 0")
-    return (f"{config.model_type} models of this configuration {', '.join(parts)}",) * bool(parts)
+    return (f"{config.model_type} models of this configuration {' and '.join(parts)}",) * bool(parts)

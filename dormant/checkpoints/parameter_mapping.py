@@ -24,9 +24,7 @@ from dormant.checkpoints.transformers_output import quiet_transformers
 
 def loading_fault(skeleton: PreTrainedModel, catalogue: Mapping[str, StoredTensor]) -> str:
     """The first name that transformers could not load into a model on "meta", or ""; nothing is read."""
-    stored = {
-        name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for name, tensor in catalogue.items()
-    }
+    stored = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for name, tensor in catalogue.items()}
     settings = LoadStateDictConfig(
         weight_mapping=get_model_conversion_mapping(skeleton), device_map={"": "meta"}, ignore_mismatched_sizes=True
     )

@@ -115,7 +115,12 @@ def next_logits(
 
 def _behind(model: PreTrainedModel, before: Prefix, ids: Sequence[int]) -> Prefix:
     cache = cast(DynamicCache, growing_cache(before, 1))
-    model(input_ids=torch.tensor([list(ids)], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    model(
+        input_ids=torch.tensor([list(ids)], device=model.device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
     layers = cast(list[DynamicLayer], cache.layers)
     return Prefix(tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers))
 

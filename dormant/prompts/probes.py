@@ -12,7 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from dormant.errors import BadInput
 
 SLOT = "{slot}"
-SPACE_MARKS = ("\N{LOWER ONE EIGHTH BLOCK}", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}")  # of SentencePiece and byte-level BPE
+SPACE_MARKS = (
+    "\N{LOWER ONE EIGHTH BLOCK}",
+    "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}",
+)  # of SentencePiece and byte-level BPE
 TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
 
 
