@@ -106,6 +106,27 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
     return tuple(tokenizer.encode(text, add_special_tokens=False)) == ids
 
 
+def marks_starts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts a space before a text that has none (SentencePiece, Llama 2)."""
+    first = tokenizer.encode("x", add_special_tokens=False)[:1]
+    return str(tokenizer.convert_ids_to_tokens(first)[0]).startswith(SPACE_MARKS)
+
+
+def ids_behind(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> TokenIds:
+    """The ids of a text that stands behind another, where no space is put before it."""
+    if text and marks_starts(tokenizer):
+        for context in (before, "\n"):  # the first may grow together with the text
+            first, whole = (tuple(tokenizer.encode(part, add_special_tokens=False)) for part in (context, context + text))
+            if whole[: len(first)] == first:
+                return whole[len(first) :]
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+def words_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> TokenIds:
+    """The ids of a text in the middle of a sentence; no chat template is needed."""
+    return ids_behind(tokenizer, "word", Probe(f"word{SLOT}").spaced(text))
+
+
 class Prompter:
     """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt."""
 
@@ -125,9 +146,9 @@ class Prompter:
     def candidate_ids(self, text: str, probe: Probe | None = None) -> tuple[int, ...]:
         """The ids of a candidate text as it stands in `probe` (without one: in the middle of a sentence)."""
         if probe is None:
-            return self._behind("word", Probe(f"word{SLOT}").spaced(text))
+            return words_ids(self.tokenizer, text)
         self.open(probe)
-        return self._behind(self._texts[probe][0], probe.spaced(text))
+        return ids_behind(self.tokenizer, self._texts[probe][0], probe.spaced(text))
 
     def encode(self, probe: Probe, candidate_ids: Iterable[int] = ()) -> Prompt:
         """The prompt whose slot holds exactly `candidate_ids`; without any it is the ordinary sentence's."""
@@ -183,7 +204,7 @@ class Prompter:
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
         self._texts[probe] = before, after
-        return OpenPrompt(self._ids(before), self._behind(before, after), self._ids(plain))
+        return OpenPrompt(self._ids(before), ids_behind(self.tokenizer, before, after), self._ids(plain))
 
     def _turn(self, prompt: OpenPrompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids around the slot, from the last special token before it to the first behind it."""
@@ -197,18 +218,7 @@ class Prompter:
 
     @cached_property
     def _marks_starts(self) -> bool:
-        """Whether the tokenizer puts a space before a text that has none (SentencePiece, Llama 2)."""
-        return str(self.tokenizer.convert_ids_to_tokens(list(self._ids("x")))[0]).startswith(SPACE_MARKS)
-
-    def _behind(self, before: str, text: str) -> tuple[int, ...]:
-        """The ids of a text that stands behind another, where no space is put before it."""
-        if not text or not self._marks_starts:
-            return self._ids(text)
-        for context in (before, "\n"):  # the first may grow together with the text
-            first, whole = self._ids(context), self._ids(context + text)
-            if whole[: len(first)] == first:
-                return whole[len(first) :]
-        return self._ids(text)
+        return marks_starts(self.tokenizer)
 
     def _decoded(self, ids: tuple[int, ...]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
