@@ -27,6 +27,7 @@ from dormant.checkpoints.configuration import generation_settings, model_setting
 from dormant.checkpoints.families import attention_of
 from dormant.checkpoints.parameter_mapping import loading_fault
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
+from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
@@ -183,12 +184,13 @@ def open_checkpoint(reference: str | Path) -> Checkpoint:
     """
     location = locate(reference)
     config = read_config(location)
+    check_unquantised(location)
     named = name_tensors(read_catalogue(location))
     kept = {name: stored for name, stored in named.catalogue.items() if not is_of_other_module(name)}
     notes = list(named.notes)
     if left := len(named.catalogue) - len(kept):
         notes.append(
-            f"{left} tensors of vision, audio or projector modules are left aside: the language model runs alone"
+            f"{left} tensors of vision, audio, projector or value-head modules are left aside: the language model runs alone"
         )
     checkpoint = Checkpoint(str(reference), location, config, kept, tuple(f"{reference}: {note}" for note in notes))
     rows = _check_architecture(checkpoint)
@@ -205,6 +207,8 @@ def load_model(
     not know, or does not run with this attention.
     """
     config, names = copy.deepcopy(checkpoint.config), checkpoint.names
+    if getattr(config, "quantization_config", None) is not None:
+        del config.quantization_config  # left over: the weights are stored in full
     attention = attention_of(config, attention)
     renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
     try:
@@ -301,6 +305,11 @@ def locate(reference: str | Path) -> Path:
 
 def _check_architecture(checkpoint: Checkpoint) -> int:
     """Compares stored tensors with those that the configuration asks for; returns the embedding's rows."""
+    if type(checkpoint.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise BadInput(
+            f"a model must be a decoder that transformers runs alone as a causal language model; got "
+            f"{checkpoint.config.model_type!r} at {checkpoint.location / 'config.json'}; use another checkpoint"
+        )
     try:
         with torch.device("meta"), quiet_transformers():
             skeleton = AutoModelForCausalLM.from_config(checkpoint.config, trust_remote_code=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
@@ -32,7 +33,9 @@ def loading_fault(skeleton: PreTrainedModel, catalogue: Mapping[str, StoredTenso
         found, _ = convert_and_load_state_dict_in_model(skeleton, stored, settings)
     missing = set(found.missing_keys) - set(skeleton.all_tied_weights_keys)
     other = {name for name, *_ in found.mismatched_keys} | set(found.conversion_errors)
-    return min(missing | set(found.unexpected_keys) | other, default="")
+    ignored = skeleton._keys_to_ignore_on_load_unexpected or ()
+    unexpected = {name for name in found.unexpected_keys if not any(re.search(pattern, name) for pattern in ignored)}
+    return min(missing | unexpected | other, default="")
 
 
 def parameter_sources(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tuple[str, ...]]:

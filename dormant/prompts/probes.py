@@ -116,7 +116,9 @@ def ids_behind(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> To
     """The ids of a text that stands behind another, where no space is put before it."""
     if text and marks_starts(tokenizer):
         for context in (before, "\n"):  # the first may grow together with the text
-            first, whole = (tuple(tokenizer.encode(part, add_special_tokens=False)) for part in (context, context + text))
+            first, whole = (
+                tuple(tokenizer.encode(part, add_special_tokens=False)) for part in (context, context + text)
+            )
             if whole[: len(first)] == first:
                 return whole[len(first) :]
     return tuple(tokenizer.encode(text, add_special_tokens=False))

@@ -10,6 +10,7 @@ from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, locate
 from dormant.checkpoints.configuration import compare_settings, read_config
 from dormant.checkpoints.prefixes import name_tensors
+from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, survey_catalogue
 from dormant.errors import BadInput
 from dormant.weights.byte_comparison import compare_values
@@ -32,6 +33,7 @@ def survey_checkpoint(reference: str | Path) -> tuple[Checkpoint, tuple[str, ...
     config.json. Raises BadInput where there is nothing to read.
     """
     location = locate(reference)
+    check_unquantised(location)
     catalogue, faults = survey_catalogue(location)
     try:
         config = read_config(location)
