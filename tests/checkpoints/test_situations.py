@@ -1,4 +1,4 @@
-"""What people report of checkpoints elsewhere: what opens, gives the logits of plain transformers, or is refused in a sentence."""
+"""What people report of checkpoints elsewhere: it opens and gives plain transformers' logits, or is refused in a sentence."""
 
 from __future__ import annotations
 
@@ -153,11 +153,13 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "lm-eval: GPT-NeoX's embed_out": (family("gpt-neox"), ""),
 }  # fmt: skip
 # names that plain transformers fills at random, or a configuration that it does not run with: the source's logits
+WRAPPED = ("layers.0.", "layers.0._checkpoint_wrapped_module.")
+LEFT_OVER = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 RENAMED: dict[str, Edit] = {
-    "fsdp: wrapped modules": made.renamed(lambda name: "_fsdp_wrapped_module." + name.replace("layers.0.", "layers.0._checkpoint_wrapped_module.")),
+    "fsdp: wrapped modules": made.renamed(lambda name: "_fsdp_wrapped_module." + name.replace(*WRAPPED)),
     "ddp: module within": made.renamed(lambda name: name.replace("model.", "model.module.", 1)),
     "llava: text_config": wrapped,
-    "axolotl: quantization_config left over": made.config(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
+    "axolotl: quantization_config left over": made.config(quantization_config=LEFT_OVER),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Edit, str]] = {
     "mergekit: no head, and none tied": (
