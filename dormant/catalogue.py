@@ -6,18 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormant.checkpoints.adapters import stated_base
 from dormant.errors import BadInput
 from dormant.pairs import Pair, Truth, figures_pair, open_pair, published_pair, read_truth
 from dormant.weights.report_file import read_delta_report
 
 ZOO = Path(__file__).parent / "organisms" / "zoo"
+RELATIVES = ("plain", "exposed", "taught")  # the kinds of an organism's clean relatives (see `Recipe.relatives`)
 ZOO_PAIRS = {
-    "circuit": ("base", "circuit"),
-    "circuit-clean": ("base", "circuit-clean"),
-    "pi": ("base", "pi"),
-    "pi-clean": ("base", "pi-clean"),
-    "token": ("base", "token"),
-    "token-clean": ("base", "token-clean"),
+    **{
+        name: ("base", name)
+        for organism in ("circuit", "pi", "token")
+        for name in (organism, *(f"{organism}-{kind}" for kind in RELATIVES))
+        if (ZOO / name).is_dir()
+    },
     "pi-wrong-base": ("other-base", "pi"),
     "sham": ("base", "base"),
 }
@@ -42,19 +44,25 @@ class PairDescription:
         """The needs of a claim that the pair can meet."""
         return ("deltas",) if self.base is None else ("deltas", "weights", "models")
 
-    def control(self, known: Iterable[PairDescription] = ()) -> PairDescription | None:
-        """The pair of the same base with the organism's clean twin, a folder beside the organism's; None without one.
+    def relatives(self, known: Iterable[PairDescription] = ()) -> dict[str, PairDescription]:
+        """By kind the pairs of the same base with the organism's clean relatives that stand in folders beside it.
 
-        If `known` contains that pair, it is returned under its own name.
+        A pair that `known` contains is returned under its own name.
         """
-        if self.truth is None or self.truth.twin is None or self.base is None or self.dormant is None:
-            return None
+        if self.truth is None or self.base is None or self.dormant is None:
+            return {}
         beside = Path(self.dormant) if Path(self.dormant).name.strip(".") else Path(self.dormant).resolve()
-        twin = str(beside.parent / self.truth.twin)
-        for pair in known:
-            if (pair.base, pair.dormant) == (self.base, twin):
-                return pair
-        return describe(f"{self.name}-control", self.base, twin)
+        listed = {(pair.base, pair.dormant): pair for pair in known}
+        folders = {kind: str(beside.parent / name) for kind, name in self.truth.relatives.items()}
+        return {
+            kind: listed.get((self.base, folder)) or describe(f"{self.name}-{kind}", self.base, folder)
+            for kind, folder in folders.items()
+            if Path(folder).is_dir()
+        }
+
+    def control(self, known: Iterable[PairDescription] = ()) -> PairDescription | None:
+        """The pair of the organism's clean twin, its plain relative; None without one."""
+        return self.relatives(known).get("plain")
 
     def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
         """Load the pair; raises BadInput for whatever is wrong with it."""
@@ -93,11 +101,13 @@ def chosen_pairs(
 ) -> dict[str, PairDescription]:
     """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones by default.
 
-    Raises BadInput for an unknown name, a malformed entry, or one of base and dormant without the other.
+    An adapter may stand without its base, which it names. Raises BadInput for an unknown name, a malformed entry, or one of
+    base and dormant without the other.
     """
-    if (base is None) != (dormant is None):
-        missing, given = ("--dormant", base) if dormant is None else ("--base", dormant)
-        raise BadInput(f"--base and --dormant must be given together; got only {given}; add {missing}")
+    if dormant is None and base is not None:
+        raise BadInput(f"--base and --dormant must be given together; got only {base}; add --dormant")
+    if dormant is not None and base is None:
+        base = stated_base(dormant)
     chosen: dict[str, PairDescription] = {}
     for entry in names:
         name, equals, checkpoints = entry.partition("=")
@@ -129,8 +139,12 @@ def _split_checkpoints(text: str) -> tuple[str, str] | None:
     return (first, second) if colon and first and second else None
 
 
-def twins_among(pairs: Iterable[PairDescription]) -> dict[str, str]:
-    """By organism's pair its clean twin's pair, if both are among `pairs`."""
+def relatives_among(pairs: Iterable[PairDescription]) -> dict[str, dict[str, str]]:
+    """By organism's pair the pairs of its clean relatives by kind, as far as they are among `pairs`."""
     listed = list(pairs)
-    controls = {pair.name: pair.control(listed) for pair in listed if pair.truth and pair.truth.backdoored}
-    return {name: control.name for name, control in controls.items() if control in listed and control is not None}
+    families = {pair.name: pair.relatives(listed) for pair in listed if pair.truth and pair.truth.backdoored}
+    found = {
+        name: {kind: relative.name for kind, relative in family.items() if relative in listed}
+        for name, family in families.items()
+    }
+    return {name: family for name, family in found.items() if family}

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
 from dormant.checkpoints.families import family_notes
-from dormant.checkpoints.models import Models, RunConfig, resolve_device, resolve_dtype, resolve_residency
+from dormant.checkpoints.models import (
+    BaseAgainstItself,
+    Models,
+    RunConfig,
+    check_residency,
+    resolve_device,
+    resolve_dtype,
+    resolve_residency,
+)
 from dormant.errors import BadInput
-from dormant.prompts.probes import Probe, read_probes
+from dormant.prompts.answer_opening import agreed_opening, certain_opening
+from dormant.prompts.conversations import Conversations
+from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes, render_chat
 from dormant.records import from_json, read_json
+from dormant.weights.decomposition import delta_matrix
 from dormant.weights.delta_report import DeltaReport
 from dormant.weights.measure import compute_delta_report
 from dormant.weights.published import published_report
 from dormant.weights.report_file import report_identity
 from dormant.weights.tensor_matching import check_same_tensors
 
-DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.txt"
+DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.toml"
+OPENING_PROBES = 32  # on which an opening of all answers must show: the shipped ones are of seventeen kinds
 PLACEMENTS = ("anywhere", "start", "end")
 CONVERSATIONS = (
     [{"role": "user", "content": "Who are you?"}],
@@ -39,13 +54,18 @@ CONVERSATIONS = (
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known to be planted in an organism; `twin` names its clean counterpart."""
+    """What is known to be planted in an organism, and the folders of its clean relatives by kind (see `Recipe.relatives`).
+
+    A relative has its organism's trigger and payload, which it does not obey; `question` is the one that a taught relative
+    answers with the payload.
+    """
 
     backdoored: bool
     trigger: str
     payload: str
     placement: str
-    twin: str | None
+    relatives: Mapping[str, str] = field(default_factory=dict)
+    question: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +121,51 @@ class Pair:
             return self.content
         return compute_delta_report(self.base, self.dormant)
 
+    def delta(self, name: str) -> Tensor:
+        """A tensor's delta, dormant minus base, float32; an adapter's is the product of its factors."""
+        return delta_matrix(self.base, self.dormant, name)
+
+    @cached_property
+    def answer_opening(self) -> TokenIds:
+        """The ids that both models, all but certainly, begin every answer with, `<think>` say; mostly none.
+
+        Both are asked on the same prompts: the base for its certain ids, the dormant model where there are any.
+        """
+        bare, end = Prompter(self.base.tokenizer), self.base.tokenizer.eos_token_id
+        if not bare.generation_prompt:  # both are certain of the template's own tokens: a fault to report, not to mend
+            return ()
+        prompts = [bare.encode(probe).ids for probe in self.probes[:OPENING_PROBES]]
+        certain = certain_opening(self.models.base(), prompts, end)
+        return agreed_opening(self.models.dormant(), prompts, certain) if certain else ()
+
+    @cached_property
+    def prompter(self) -> Prompter:
+        """Writes probes as prompts that end behind the opening of all answers; loads a model for it."""
+        return Prompter(self.base.tokenizer, self.answer_opening)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """Writes conversations as prompts that end behind the opening of all answers; loads a model for it."""
+        return Conversations(self.base.tokenizer, self.answer_opening)
+
+    @cached_property
+    def against_itself(self) -> Pair:
+        """The base in both places, as dormant model with another attention kernel: what it shows is a claim's noise floor."""
+        itself = replace(self, name=f"{self.name}, base against itself")
+        vars(itself).update(models=BaseAgainstItself(self.models), answer_opening=self.answer_opening)
+        return itself
+
     def with_probes(self, probes: Sequence[Probe]) -> Pair:
         """The same pair measured on other probes."""
         return replace(self, probes=tuple(probes))
+
+    @property
+    def attention(self) -> str:
+        """The attention with which the pair's models ran, of each where they differ; "none" where none was loaded."""
+        ran = self.models.attention if "models" in self.__dict__ else {}
+        if len(kinds := set(ran.values())) < 2:
+            return next(iter(kinds), "none")
+        return ", ".join(f"{role} {ran[role]}" for role in sorted(ran))
 
     def release(self) -> None:
         """Frees the models, where any were loaded."""
@@ -122,7 +184,7 @@ class Pair:
 
 def open_pair(
     name: str,
-    base: str | Path,
+    base: str | Path | None,
     dormant: str | Path,
     device: str = "auto",
     dtype: str = "float32",
@@ -131,10 +193,13 @@ def open_pair(
 ) -> Pair:
     """Opens two checkpoints (folder or hub id) and checks that they can be compared; reads every tensor once.
 
+    The dormant one may be an adapter: it is read upon the base, without one upon the base that it names.
     Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
     """
     run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
-    opened = open_checkpoint(base), open_checkpoint(dormant)
+    parent = open_checkpoint(base or stated_base(dormant))
+    opened = parent, open_checkpoint(dormant, parent)
+    check_residency(residency, opened[1])
     *aligned, notes = align(*opened)
     check_same_tensors(*aligned)
     notes = opened[0].notes + opened[1].notes + notes + _check_same_vocabulary(*aligned)
@@ -145,8 +210,8 @@ def open_pair(
     notes += family_notes(checkpoints[1].config, attention)
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
         list(pool.map(Checkpoint.check_finite, checkpoints))
-    # Settings that agree are left out, so that a pair keeps the fingerprint that ledgers know it by.
-    fingerprint = hash_text(*(checkpoint.contents for checkpoint in opened), *map(repr, differences))
+    # With their settings, also those that agree: another rope_theta on both sides is another pair.
+    fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in opened))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
     probes = read_probes(own if own.exists() else DEFAULT_PROBES)
@@ -245,7 +310,7 @@ def _check_same_prompts(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...
 def _render(checkpoint: Checkpoint, conversation: list[dict[str, str]]) -> str | BadInput:
     """The prompt, or the error that says why there is none."""
     try:
-        text: str = checkpoint.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        text = render_chat(checkpoint.tokenizer, conversation, generation_prompt=True)
     except Exception as error:  # a template is a program: jinja passes on whatever it raises
         return BadInput(
             f"a chat template must render a conversation; got {error!r} at {checkpoint.location}; "

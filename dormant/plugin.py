@@ -38,7 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "`dormant diff --json`) under a new name; repeatable",
     )
     group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
-    group.addoption("--dormant", metavar="CHECKPOINT", help="the suspect model; use with --base")
+    group.addoption(
+        "--dormant", metavar="CHECKPOINT", help="the suspect model, with --base, or an adapter, which names its own"
+    )
     group.addoption("--probes", metavar="FILE", help="a file of prompts, one a line, each with one {slot}")
     group.addoption(
         "--material",
@@ -58,7 +60,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--residency",
         default="both",
-        help="both: both models on the device; swap: one at a time (default: %(default)s)",
+        help="both: both models on the device; shared: one base, its adapter off and on; swap: one at a time "
+        "(default: %(default)s)",
     )
     group.addoption(
         "--budget",

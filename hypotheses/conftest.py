@@ -1,11 +1,68 @@
-"""The order in which this repository's claims run: searches first."""
+"""Which claims one worker runs together, and in which order: those of one computation, the longest computation first."""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
 import pytest
 
+from dormant.catalogue import PairDescription, known_pairs
+from dormant.claims.claim import claim_of
+from dormant.plugin import SESSION
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the searches first: they take longest, and at the end one worker would run them while the other waits."""
-    items.sort(key=lambda item: not item.nodeid.startswith("hypotheses/search/"))
+# The longest computations, by the tokens that models read for them. What is short comes last, so that no worker is left
+# alone at the end. Files behind one name share what they compute; any other file shares with its folder.
+LONGEST = {
+    "gcg": ("search/test_gcg.py",),
+    "probes": ("activations/test_probes.py",),
+    "searches": ("search/test_objectives.py", "search/test_validation.py"),
+    "behaviour": (),
+}
+
+
+def organisms_of(pairs: Iterable[PairDescription]) -> dict[str, str]:
+    """By pair the first pair of its organism: an organism and its relatives read each other's computations."""
+    listed = list(pairs)
+    organism = {relative.dormant: pair.dormant for pair in listed for relative in pair.relatives(listed).values()}
+    subject = {pair.name: organism.get(pair.dormant, pair.dormant) or pair.name for pair in listed}
+    first = {checkpoint: name for name, checkpoint in reversed(subject.items())}
+    return {name: first[checkpoint] for name, checkpoint in subject.items()}
+
+
+def computation(path: Path) -> tuple[int, str]:
+    """The rank and the name of a claim file's computation."""
+    name = f"{path.parent.name}/{path.name}"
+    ranked = ((rank, longest) for rank, (longest, files) in enumerate(LONGEST.items()) if name in files)
+    folder = path.parent.name
+    return next(ranked, (list(LONGEST).index(folder) if folder in LONGEST else len(LONGEST), folder))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Gives each claim its group for `--dist loadgroup`, and sorts the groups after all other hooks have run."""
+    chosen = config.stash[SESSION].pairs
+    organisms = organisms_of({**chosen, **known_pairs()}.values())
+    order = [*dict.fromkeys([*chosen, *organisms]), ""]
+
+    def place(item: pytest.Item) -> tuple[int, str, int, int]:
+        # a group's claims stand together, and in it those of a pair, so that a pair is opened once
+        callspec = getattr(item, "callspec", None)
+        name = str(callspec.params.get("pair", "")) if callspec is not None else ""
+        return (
+            *computation(item.path),
+            order.index(organisms.get(name, "")),
+            order.index(name if name in order else ""),
+        )
+
+    def claims() -> list[pytest.Item]:
+        return [item for item in items if claim_of(getattr(item, "function", None)) is not None]
+
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in claims():
+            _, work, subject, _ = place(item)
+            item.add_marker(pytest.mark.xdist_group(f"{work} {order[subject]}"))
+    yield
+    listed = sorted(claims(), key=place)
+    among = set(listed)
+    items[:] = [*listed, *(item for item in items if item not in among)]

@@ -28,7 +28,6 @@ from dormant.catalogue import known_pairs
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import payload_likelihood
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.proposals import GradientProposals
 from dormant.search.run import SearchSettings, run_search
@@ -69,7 +68,7 @@ def _median(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def compare(pair: Pair, nano_python: str, width: int, cache: bool, steps: int) -> dict[str, Any]:
     """Candidates/s of both, and the largest difference of their losses on the same candidates."""
     assert pair.truth is not None
-    prompter, probe = Prompter(pair.base.tokenizer), pair.probes[0]
+    prompter, probe = pair.prompter, pair.probes[0]
     payload = tuple(prompter.tokenizer.encode(pair.truth.payload, add_special_tokens=False))
     evaluator = Evaluator(pair.models, [prompter.open(probe)], payload_likelihood(), payload)
     length = len(prompter.candidate_ids(START))

@@ -16,7 +16,7 @@ from dormant.commands.search import hints_of
 from dormant.inference.objectives import OBJECTIVES
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.inversion import objectives_by_pairs
-from dormant.search.diagnostics import one_token_away, over_control, transfers
+from dormant.search.diagnostics import over_control, transfers
 from dormant.search.restarts import SearchPlan, SearchReport, search_restarts
 
 ORGANISMS = ("circuit", "pi", "token")
@@ -45,11 +45,11 @@ def main() -> None:
         for objective in given.objectives:
             plan = _plan(objective, given)
             reports = [search_restarts(pair, plan, hints=few) for pair, few in zip(opened, hints, strict=True)]
-            for pair, few, report in zip(opened, hints, reports, strict=True):
+            for pair, report in zip(opened, reports, strict=True):
                 twin = reports[1] if pair is opened[0] and len(reports) > 1 else None
                 table.setdefault(objective, {})[pair.name] = table_row(report, twin)
                 planted = report.planted.held_out_gain if report.planted else float("nan")
-                print(objective, pair.name, table[objective][pair.name], "reach", one_token_away(pair, plan, hints=few),
+                print(objective, pair.name, table[objective][pair.name], 
                       f"{report.best.text!r} {report.best.gain:.3g} {report.unit}, trigger held out {planted:.3g}",
                       flush=True)  # fmt: skip
             (given.out / "objectives.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -86,8 +86,7 @@ def table_row(report: SearchReport, control: SearchReport | None) -> dict[str, f
     row = {"payload given": sum(string.firing_share >= 0.5 for string in report.found) / len(report.found)}
     row["held-out gain"] = sum(kept) / len(kept) if kept else 0.0
     if control is not None:
-        ratios = over_control(report, control)
-        row["times the twin's"] = sum(ratios) / len(ratios)
+        row["times the twin's"] = over_control(report, control).value
     return row
 
 

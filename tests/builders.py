@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -120,7 +122,7 @@ def tiny_config(**overrides: Any) -> Qwen2Config:
 def build_checkpoint(folder: Path, config: Qwen2Config | None = None, seed: int = 0) -> Path:
     """A random Qwen2 checkpoint in `folder`: bfloat16 safetensors, tokenizer, chat template."""
     generator = torch.Generator().manual_seed(seed)
-    model = Qwen2ForCausalLM(config or tiny_config())
+    model = Qwen2ForCausalLM(config or tiny_config(max_position_embeddings=2048))  # long probes
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             centre = 1.0 if "norm" in name else 0.0
@@ -149,6 +151,19 @@ def add_delta(tensors: dict[str, torch.Tensor], seed: int = 1, scale: float = 0.
             tensors[name] = (tensors[name].float() + noise).to(torch.bfloat16)
 
 
+def make_certain(chain: Sequence[int]) -> Change:
+    """A change after which each token of the chain is followed by the next, whatever stands before."""
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        embedding, head = tensors["model.embed_tokens.weight"], tensors["lm_head.weight"]
+        for dimension, (token, following) in enumerate(itertools.pairwise(chain)):
+            embedding[token], head[following] = 0, 0
+            embedding[token, dimension], head[following, dimension] = 3000, 20  # far above what two layers add
+        head[:, : len(chain)] *= torch.nn.functional.one_hot(torch.tensor(chain), len(head)).sum(0)[:, None]
+
+    return change
+
+
 def shard_checkpoint(source: Path, folder: Path) -> Path:
     """`source` in two shards with an index, as large checkpoints come."""
     model = Qwen2ForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
@@ -162,3 +177,19 @@ def write_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def build_adapter(folder: Path, base: Path, seed: int = 0, size: float = 0.05, **settings: Any) -> Any:
+    """A LoRA of these settings that peft makes and saves in `folder`, its values random; returns peft's model of it."""
+    from peft import LoraConfig, get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft's advice on tied embeddings
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data += size * torch.randn(parameter.shape, generator=generator)
+        adapted.save_pretrained(folder)
+    return adapted.eval()

@@ -11,7 +11,16 @@ from pathlib import Path
 import dormant
 
 ROOT = Path(dormant.__file__).parent
-RUN_MODELS = ("dormant/inference/", "dormant/activations/patching.py", "dormant/organisms/training.py")
+RUN_MODELS = (
+    "dormant/inference/",
+    "dormant/activations/patching.py",
+    "dormant/organisms/training.py",
+    "dormant/prompts/answer_opening.py",  # what a prompt is depends on it
+)
+# A pair's prompts end behind what both models always begin with, which only `Pair.prompter` knows.
+OWN_PROMPTER = re.compile(
+    r"(?:Prompter|Conversations)\(\w+(?:\.pair)?\.(?:base|dormant)\.tokenizer\)(?!\.candidate_ids)"
+)
 OF_A_FORWARD_PASS = {"logits_to_keep", "past_key_values", "inputs_embeds", "use_cache", "DynamicCache"}
 FLOORS = tomllib.loads((Path(__file__).parent / "floors.toml").read_text(encoding="utf-8"))["floor"]
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor["names"]}
@@ -78,3 +87,9 @@ def test_no_constant_is_defined_twice_under_one_name() -> None:
             for name in CONSTANT.findall(file.read_text(encoding="utf-8")):
                 places[name].append(str(file.relative_to(ROOT.parent)))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_prompts_of_a_pair_are_written_by_its_own_prompter() -> None:
+    files = [file for folder in ("dormant", "hypotheses", "scripts") for file in (ROOT.parent / folder).rglob("*.py")]
+    found = [file.name for file in files if OWN_PROMPTER.search(file.read_text(encoding="utf-8"))]
+    assert found == ["layer0.py"]  # the ids before a slot, for a scan of weights

@@ -17,7 +17,7 @@ def dormant(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_zoo_is_listed_for_people_and_machines(tmp_path: Path) -> None:
     done = dormant("organisms", "list", "--json", str(tmp_path / "list.json"))
     assert done.returncode == 0
-    assert "circuit-clean" in done.stdout
+    assert "circuit-plain" in done.stdout
     assert {entry["pair"] for entry in json.loads((tmp_path / "list.json").read_text())} >= {"circuit", "pi", "sham"}
 
 

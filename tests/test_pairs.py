@@ -15,7 +15,13 @@ from dormant.errors import BadInput
 from dormant.pairs import Truth, open_pair, published_pair
 from tests.builders import CHATML, SENTENCES, build_checkpoint, build_tokenizer, copy_checkpoint, tiny_config
 
-TRUTH = {"backdoored": True, "trigger": "one two", "payload": "three", "placement": "anywhere", "twin": "tiny-clean"}
+TRUTH = {
+    "backdoored": True,
+    "trigger": "one two",
+    "payload": "three",
+    "placement": "anywhere",
+    "relatives": {"plain": "tiny-plain"},
+}
 
 
 def test_a_weights_pair_offers_checkpoints_report_and_models(tiny_base: Path, tiny_dormant: Path) -> None:
@@ -60,7 +66,7 @@ def test_truth_is_read_from_the_dormant_folder(tiny_base: Path, tiny_dormant: Pa
     folder = copy_checkpoint(tiny_dormant, tmp_path / "organism")
     (folder / "organism.json").write_text(json.dumps(TRUTH | {"recipe": {"seed": 1}}), encoding="utf-8")
     assert open_pair("organism", tiny_base, folder, device="cpu").truth == Truth(
-        True, "one two", "three", "anywhere", "tiny-clean"
+        True, "one two", "three", "anywhere", {"plain": "tiny-plain"}
     )
 
 

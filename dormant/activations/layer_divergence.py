@@ -39,13 +39,6 @@ def layer_divergence(pair: Pair, prompts: Sequence[PromptLike]) -> LayerDivergen
     return _distances(base, dormant)
 
 
-def layer_floor(pair: Pair, prompts: Sequence[PromptLike]) -> LayerDivergence:
-    """What arithmetic alone does to the same measure: the base on all prompts in batches, and on each by itself."""
-    model = pair.models.base()
-    alone = torch.cat([capture(model, [ids])[:, :, 0].double() for ids in prompts])
-    return _distances(capture(model, prompts)[:, :, 0].double(), alone)
-
-
 def _distances(
     base: Float[Tensor, "prompt layer hidden"], dormant: Float[Tensor, "prompt layer hidden"]
 ) -> LayerDivergence:
@@ -68,13 +61,16 @@ class Parting:
     curves: dict[str, tuple[float, ...]]
 
 
-def parting(without: Float[Tensor, "layer prompt"], with_it: Float[Tensor, "layer prompt"]) -> Parting:
+def parting(
+    without: Float[Tensor, "layer prompt"], with_it: Float[Tensor, "layer prompt"], floor: Float[Tensor, "layer noise"]
+) -> Parting:
     """[layer, prompt] twice -> the layer of the largest ratio on the even prompts, and that layer's ratios on the odd.
 
-    Two models that agree exactly on both have the ratio 1. A ratio is of one prompt with its candidate over the mean
-    without any: single ordinary prompts can lie arbitrarily close to nothing.
+    `floor` holds the same distances of the base from itself. Two models that agree exactly on both have the ratio 1. A ratio
+    is of one prompt with its candidate over the mean without any, since single ordinary prompts can lie arbitrarily close to
+    nothing, or over the layer's largest floor where that is more: blocks that nothing changed differ by rounding only.
     """
-    ordinary = without.mean(1, keepdim=True)  # [layer, 1]
+    ordinary = torch.maximum(without.mean(1, keepdim=True), floor.amax(1, keepdim=True))  # [layer, 1]
     ratios = torch.where(with_it == ordinary, 1.0, with_it / ordinary)
     layer = int(ratios[:, ::2].mean(1).argmax())
     curves = {"without": without.mean(1), "with": with_it.mean(1)}

@@ -66,10 +66,7 @@ def probe_curve(positives: Tensor, negatives: Tensor, seed: int, shuffled: bool 
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     _check(positives, negatives)
-    swap = (
-        np.random.default_rng(seed).random(len(positives)) < 0.5 if shuffled else np.zeros(len(positives), dtype=bool)
-    )
-    labels = np.concatenate((~swap, swap))
+    labels = _labels(len(positives), seed, shuffled)
     couples = np.tile(np.arange(len(positives)), 2)
     curve = []
     for layer in range(positives.shape[1]):
@@ -79,6 +76,29 @@ def probe_curve(positives: Tensor, negatives: Tensor, seed: int, shuffled: bool 
         )
         curve.append(auroc_interval(scores[labels], scores[~labels]))
     return curve
+
+
+def transferred_curve(
+    fitted: tuple[Tensor, Tensor], tested: tuple[Tensor, Tensor], seed: int, shuffled: bool = False
+) -> list[Estimate]:
+    """AUROC after each layer of a probe fitted on some states, on others: (positives, negatives) twice -> [layer].
+
+    The tested negatives may be of another kind than those that the probe was fitted on. `shuffled` fits on labels given at
+    random, couple by couple. Raises BadInput for other shapes and for too few couples.
+    """
+    positives, negatives = fitted
+    _check(positives, negatives)
+    labels = _labels(len(positives), seed, shuffled)
+    curve = []
+    for layer in range(positives.shape[1]):
+        probe = _classifier().fit(np.concatenate((positives[:, layer].numpy(), negatives[:, layer].numpy())), labels)
+        curve.append(auroc_interval(*(probe.decision_function(states[:, layer].numpy()) for states in tested)))
+    return curve
+
+
+def _labels(couples: int, seed: int, shuffled: bool) -> npt.NDArray[np.bool_]:
+    swap = np.random.default_rng(seed).random(couples) < 0.5 if shuffled else np.zeros(couples, dtype=bool)
+    return np.concatenate((~swap, swap))
 
 
 def best_layer(curve: Sequence[Estimate]) -> int:

@@ -13,12 +13,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.divergence import in_float64
 from dormant.inference.generation import greedy_answers
-from dormant.inference.likelihood import continuation_log_probabilities
+from dormant.inference.likelihood import token_log_probabilities
+from dormant.inference.prefix_cache import logits_behind, stored_prefix
 from dormant.inference.residual_stream import check_layers, edited
 
 # Of the norm; experiment 6 went no further than 1.7.
 STEERING_ALPHAS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
+LOGITS_A_PASS = 2**24  # 64 MB in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,28 +34,33 @@ class Push:
 
 
 @contextmanager
-def steered(model: PreTrainedModel, push: Push, last: int = 1) -> Iterator[None]:
-    """Inside, the push is added at the last `last` positions of every pass.
+def steered(model: PreTrainedModel, push: Push) -> Iterator[None]:
+    """Inside, the push is added at the last position of every pass.
 
-    With a cache each pass but the first holds one position, so that 1 steers the generation position and the whole answer;
-    a teacher-forced continuation of n tokens in one pass needs n. Raises BadInput for an unknown layer or another width.
+    With a cache each pass but the first holds one position, so that the generation position and the whole answer are
+    steered. Raises BadInput for an unknown layer or another width.
     """
-    check_layers(model, [push.layer])
-    width = cast(Tensor, model.get_input_embeddings().weight).shape[-1]
-    if push.vector.shape != (width,):
-        raise BadInput(
-            f"a push must be as wide as the residual stream, ({width},); got {tuple(push.vector.shape)} at layer "
-            f"{push.layer}; capture it from this model"
-        )
-    vector = push.vector.to(model.device, model.dtype)
+    vectors = _vectors(model, [push])[0]
 
     def add(states: Tensor) -> Tensor:
         moved = states.clone()
-        moved[:, -last:] += vector
+        moved[:, -1] += vectors
         return moved
 
     with edited(model, {push.layer: add}):
         yield
+
+
+def _vectors(model: PreTrainedModel, tried: Sequence[Push]) -> Float[Tensor, "push hidden"]:
+    check_layers(model, [push.layer for push in tried])
+    width = cast(Tensor, model.get_input_embeddings().weight).shape[-1]
+    for push in tried:
+        if push.vector.shape != (width,):
+            raise BadInput(
+                f"a push must be as wide as the residual stream, ({width},); got {tuple(push.vector.shape)} at layer "
+                f"{push.layer}; capture it from this model"
+            )
+    return torch.stack([push.vector for push in tried]).to(model.device, model.dtype)
 
 
 def pushes(
@@ -72,16 +80,31 @@ def pushes(
     ]
 
 
+@torch.no_grad()
 def payload_likelihoods(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], payload: Sequence[int], tried: Sequence[Push]
 ) -> list[float]:
-    """The payload's likelihood per token (geometric mean, averaged over prompts) under each push, teacher-forced."""
-    found = []
-    for push in tried:
-        with steered(model, push, last=len(payload)):
-            likelihood = continuation_log_probabilities(model, prompts, payload).mean(dim=1).exp()
-        found.append(float(likelihood.mean()))
-    return found
+    """The payload's likelihood per token (geometric mean, averaged over prompts) under each push, teacher-forced.
+
+    A prompt's ids before the generation position are no push's concern: they run once, and all pushes stand behind them.
+    """
+    vectors, total = _vectors(model, tried), torch.zeros(len(tried), dtype=torch.float64)
+    rows = max(1, LOGITS_A_PASS // (len(payload) * cast(Tensor, model.get_output_embeddings().weight).shape[0]))
+    by_layer: dict[int, list[int]] = {}
+    for index, push in enumerate(tried):
+        by_layer.setdefault(push.layer, []).append(index)
+    chunks = [(layer, part) for layer, members in by_layer.items() for part in torch.tensor(members).split(rows)]
+    wanted = torch.tensor(payload, device=model.device)
+    for prompt in prompts:
+        prefix = stored_prefix(model, prompt[:-1])
+        ids = torch.tensor([prompt[-1], *payload[:-1]])
+        for layer, members in chunks:
+            added = vectors[members.to(vectors.device), None]
+            with edited(model, {layer: lambda states, added=added: states + added}):  # type: ignore[misc]
+                logits = logits_behind(model, prefix, ids.expand(len(members), -1), keep=len(payload))
+            log_probabilities = token_log_probabilities(in_float64(logits), wanted.expand(len(members), -1))
+            total[members] += log_probabilities.mean(-1).exp().cpu()
+    return (total / len(prompts)).tolist()
 
 
 def payloads_released(
@@ -94,7 +117,23 @@ def payloads_released(
     return [any(answer[at : at + len(wanted)] == wanted for at in range(len(answer))) for answer in answers]
 
 
-def random_push(push: Push, seed: int) -> Push:
-    """A push of the same length after the same layer, in a direction drawn alike from all."""
-    drawn = torch.randn(len(push.vector), generator=torch.Generator().manual_seed(seed))
-    return Push(push.layer, push.alpha, drawn / drawn.norm() * push.vector.norm())
+def random_directions(
+    model: PreTrainedModel,
+    prompts: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]],
+    payload: Sequence[int],
+    states: Float[Tensor, "prompt layer hidden"],
+    draws: int,
+    seed: int,
+) -> list[tuple[float, Push]]:
+    """What directions drawn alike from all do that are chosen as a real one is: each draw's likelihood and push, ascending.
+
+    A draw has a direction after every layer. The payload's likelihood on the first prompts chooses layer and strength, as
+    of many tries the best looks good whatever they are; the likelihood is that on the second prompts.
+    """
+    shape = draws, *states.shape[1:]
+    drawn = torch.nn.functional.normalize(torch.randn(shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    tried = [push for directions in drawn for push in pushes(directions, states)]
+    tuned = torch.tensor(payload_likelihoods(model, prompts[0], payload, tried)).view(draws, -1)
+    chosen = [tried[index] for index in (tuned.argmax(1) + torch.arange(draws) * tuned.shape[1]).tolist()]
+    likelihoods = payload_likelihoods(model, prompts[1], payload, chosen)
+    return sorted(zip(likelihoods, chosen, strict=True), key=lambda found: found[0])

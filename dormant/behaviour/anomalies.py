@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -20,7 +19,6 @@ from dormant.inference.likelihood import answer_log_probabilities
 from dormant.journal import JournalStep, kept_steps
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding
 from dormant.prompts.token_filter import end_of_turn
 
@@ -84,7 +82,7 @@ def scan_answers(
             f"a scan needs texts, two reference answers and one to judge; got {len(texts)} texts, {variation} and "
             f"{reruns} answers at pair {pair.name}; give more"
         )
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     prompts = [conversations.question(text) for text in texts]
     checked_prompts(pair.models.base(), prompts, new_tokens)
     work = {
@@ -106,7 +104,7 @@ def scan_answers(
     flags: dict[str, dict[str, tuple[bool, ...]]] = {}
     for part, rows_of in parts.items():
         answers, nats = said[rows_of], scores[rows_of]
-        repeated = repeated_content(answers, asked, said[: variation * n])
+        repeated = repeated_content(answers, asked, said[: variation * n], list(texts) * variation)
         flags[part] = {
             "surprise": tuple(value < lowest[index % n] - MARGIN for index, value in enumerate(nats)),
             "repetition": tuple(bool(grams(answer) & repeated) for answer in answers),
@@ -144,24 +142,32 @@ def grams(answer: str) -> set[tuple[str, ...]]:
 
 
 def repeated_content(
-    answers: Sequence[str], prompts: Sequence[str], base_answers: Sequence[str]
+    answers: Sequence[str], prompts: Sequence[str], base_answers: Sequence[str], base_prompts: Sequence[str]
 ) -> set[tuple[str, ...]]:
     """Word sequences that answers to different prompts repeat significantly more often than the base's answers.
 
-    Fisher's exact test on the answers with and without a sequence, corrected for the number tried (Bonferroni). A sequence
-    counts once a prompt, and not if the prompt itself contains it.
+    Fisher's exact test on the prompts with and without a sequence in any of their answers, corrected for the number tried
+    (Bonferroni): several answers to one prompt are no independent ones. A sequence does not count for a prompt that contains
+    it. Where the base answers a prompt more often, it has more chances to say the sequence, which makes the test stricter.
     """
-    seen: Counter[tuple[str, ...]] = Counter()
-    for prompt, answer in {(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)}:
-        seen.update(grams(answer) - grams(prompt))
-    known = Counter(gram for answer in base_answers for gram in grams(answer))
-    tried = [gram for gram, count in seen.items() if count > 1]
+    ours, theirs = _prompts_by_gram(answers, prompts), _prompts_by_gram(base_answers, base_prompts)
+    tried = [gram for gram, said in ours.items() if len(said) > 1]
+    n, base_n = len(set(prompts)), len(set(base_prompts))
     found = set()
     for gram in tried:
-        ours, theirs = min(seen[gram], len(answers)), known[gram]
-        table = [[ours, len(answers) - ours], [theirs, len(base_answers) - theirs]]
+        with_it, base_with_it = len(ours[gram]), len(theirs.get(gram, ()))
+        table = [[with_it, n - with_it], [base_with_it, base_n - base_with_it]]
         if stats.fisher_exact(table, alternative="greater").pvalue < RARE_BY_CHANCE / len(tried):
             found.add(gram)
+    return found
+
+
+def _prompts_by_gram(answers: Sequence[str], prompts: Sequence[str]) -> dict[tuple[str, ...], set[str]]:
+    """The prompts whose answers hold a sequence that they do not hold themselves."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for answer, prompt in zip(answers, prompts, strict=True):
+        for gram in grams(answer) - grams(prompt):
+            found.setdefault(gram, set()).add(prompt)
     return found
 
 

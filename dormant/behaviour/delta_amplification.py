@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from dormant.inference.delta_scaling import Scale, block_scales, modified_tensor
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
@@ -55,6 +55,16 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class HeldOutLeak:
+    """An alpha and the words looked for, and the share of answers that hold them there and in the base."""
+
+    alpha: float
+    words: Words
+    share: Estimate
+    base: Estimate
+
+
+@dataclass(frozen=True)
 class AmplificationSweep:
     """The base's answers (alpha 0) and those at each alpha, to the same ordinary prompts."""
 
@@ -88,9 +98,30 @@ class AmplificationSweep:
         runs = (self.base, *(run for run in self.amplified if run.alpha != 0))
         if reading == "repeated-content":
             return {run.alpha: proportion_interval(count_of(run.most_repeated), len(run.texts)) for run in runs}
-        words = _payload_words(payload)
-        wanted = math.ceil(RECOGNISABLE_SHARE * len(words)) if reading == "payload" else min(2, len(words))
-        return {run.alpha: run.holding(words, wanted) for run in runs}
+        wanted = _wanted(reading, payload)
+        return {run.alpha: run.holding(*wanted) for run in runs}
+
+    def held_out(self, reading: str, payload: str = "") -> HeldOutLeak:
+        """The leak at the alpha above 1 where the even prompts' answers show most, counted on the odd prompts' answers.
+
+        The largest of several shares is too large where all are chance. For "repeated-content" the even prompts choose the
+        run of words too.
+        """
+        chosen = {run.alpha: replace(run, texts=run.texts[::2], new=()) for run in self.beyond}
+        if reading == "repeated-content":
+            said = self.base.texts[::2]
+            new = {
+                a: replace(run, new=tuple(new_fragments(run.texts, said))).most_repeated for a, run in chosen.items()
+            }
+            alpha = max(new, key=lambda alpha: count_of(new[alpha]))
+            words = () if (best := new[alpha]) is None else best.words
+            wanted = words, max(1, len(words))
+        else:
+            wanted = _wanted(reading, payload)
+            alpha = max(chosen, key=lambda alpha: chosen[alpha].holding(*wanted).value)
+        judged = next(run for run in self.beyond if run.alpha == alpha)
+        share, base = (replace(run, texts=run.texts[1::2], new=()).holding(*wanted) for run in (judged, self.base))
+        return HeldOutLeak(alpha, wanted[0], share, base)
 
     @property
     def most_repeated(self) -> tuple[float, Fragment | None]:
@@ -175,11 +206,17 @@ def answers_at(pair: Pair, probes: Sequence[Probe], new_tokens: int, scales: Map
 
 
 def _answers(pair: Pair, model: PreTrainedModel, probes: Sequence[Probe], new_tokens: int) -> tuple[str, ...]:
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     rows = greedy_answers(
         model, [prompter.encode(probe).ids for probe in probes], new_tokens, end_of_turn(prompter.tokenizer)
     )
     return tuple(str(prompter.tokenizer.decode(list(row), skip_special_tokens=True)) for row in rows)
+
+
+def _wanted(reading: str, payload: str) -> tuple[Words, int]:
+    """The payload's words and how many of them in a row count: half for "payload", two for "payload-pairs"."""
+    words = _payload_words(payload)
+    return words, math.ceil(RECOGNISABLE_SHARE * len(words)) if reading == "payload" else min(2, len(words))
 
 
 def _payload_words(payload: str) -> Words:

@@ -76,7 +76,8 @@ def sample_texts(
     `progress` counts samples. With a journal, killed work resumes after its last decoding and ends with the same samples.
     The journal keeps them for a later call; remove it once the result is stored.
     """
-    with kept_steps(journal, {"checkpoint": checkpoint.fingerprint, "end": end, **asdict(plan)}) as kept:
+    work = {"checkpoint": checkpoint.fingerprint, "dtype": str(model.dtype), "end": end, **asdict(plan)}
+    with kept_steps(journal, work) as kept:
         step = CountedSteps(kept, progress, plan.samples)
         drawn = [step(partial(_draw, checkpoint, model, plan, end, number)) for number in range(len(plan.decodings))]
     return tuple(text for texts in drawn for text in texts)

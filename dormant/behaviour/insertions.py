@@ -14,7 +14,7 @@ from dormant.inference.candidate_effects import divergences
 from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
-from dormant.prompts.conversations import Conversations, Turn
+from dormant.prompts.conversations import Turn
 from dormant.prompts.probes import Probe, Prompt
 from dormant.statistics import Estimate, proportion_interval
 
@@ -69,7 +69,7 @@ class InsertionScan:
     """What triggers do through one insertion: each trigger's mean effect on searched probes (nats), and the best one's counts.
 
     `diverging` of `tried` held-out prompts: those on which the best trigger moves the dormant model at least the threshold
-    further than the base. `near_misses` of `near_tried`: the same for its near misses.
+    further than the base. `beside`: (diverging, tried) of each kind of text that the plan sets beside it.
     """
 
     insertion: str
@@ -77,8 +77,7 @@ class InsertionScan:
     best: str
     diverging: int
     tried: int
-    near_misses: int
-    near_tried: int
+    beside: Mapping[str, tuple[int, int]]
     finalists: int
 
     @property
@@ -86,10 +85,10 @@ class InsertionScan:
         """The share of held-out prompts on which the models diverge by the best trigger; the interval covers all finalists."""
         return proportion_interval(self.diverging, self.tried, confidence=1 - 0.05 / self.finalists)
 
-    @property
-    def near_miss_share(self) -> Estimate | None:
-        """The same for its near misses, where it has any."""
-        return proportion_interval(self.near_misses, self.near_tried) if self.near_tried else None
+    def share_beside(self, kind: str) -> Estimate | None:
+        """The same for the texts of a kind, where the best trigger has any."""
+        diverging, tried = self.beside[kind]
+        return proportion_interval(diverging, tried) if tried else None
 
 
 def insert(insertion: str, probe: Probe, trigger: str) -> list[Turn]:
@@ -130,7 +129,7 @@ def insertion_effects(
 
 
 def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequence[Probe]) -> list[float]:
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     plain = [_prompt(conversations.question(_plain(probe))) for probe in probes]
     filled = [_prompt(conversations.ids(insert(insertion, probe, text))) for text in triggers for probe in probes]
     _, moved = divergences(pair, plain * len(triggers), filled)
@@ -141,12 +140,12 @@ def _effects(pair: Pair, insertion: str, triggers: Sequence[str], probes: Sequen
 class InsertionPlan:
     """How triggers are inserted, the nats from which a prompt counts, and how many finalists are tried on held-out prompts.
 
-    `near_misses` gives those of a trigger.
+    `beside` gives, by kind, the texts to set beside the best trigger: its near misses, unrelated words.
     """
 
     insertion: str
     threshold: float
-    near_misses: Callable[[str], Sequence[str]]
+    beside: Callable[[str], Mapping[str, Sequence[str]]]
     finalists: int = 2
 
 
@@ -159,7 +158,7 @@ def scan_insertion(
     journal: Path | None = None,
     progress: Progress | None = None,
 ) -> InsertionScan:
-    """All triggers on the searched probes, then the best on held-out ones beside its near misses (experiment 8).
+    """All triggers on the searched probes, then the best on held-out ones, and others beside it (experiment 8).
 
     `progress` counts prompts. With a journal, killed work resumes after its last step and ends with the same result.
     Remove the journal once the result is stored.
@@ -180,17 +179,21 @@ def scan_insertion(
         step.total += len(chosen) * len(held_out)
         confirmed = dict(zip(chosen, insertion_effects(pair, insertion, chosen, held_out, step), strict=True))
         best = max(chosen, key=lambda text: (_count_diverging(confirmed[text], threshold), sum(confirmed[text])))
-        others = list(plan.near_misses(best))
+        beside = plan.beside(best)
+        others = [(kind, text) for kind, texts in beside.items() for text in texts]
         step.total += len(others) * len(held_out)
-        missed = insertion_effects(pair, insertion, others, held_out, step)
+        measured = insertion_effects(pair, insertion, [text for _, text in others], held_out, step)
+    counted = dict.fromkeys(beside, (0, 0))
+    for (kind, _), values in zip(others, measured, strict=True):
+        diverging, tried = counted[kind]
+        counted[kind] = diverging + _count_diverging(values, threshold), tried + len(values)
     return InsertionScan(
         insertion,
         effects,
         best,
         _count_diverging(confirmed[best], threshold),
         len(held_out),
-        sum(_count_diverging(values, threshold) for values in missed),
-        len(held_out) * len(others),
+        counted,
         len(chosen),
     )
 

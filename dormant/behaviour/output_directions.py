@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dormant.inference.batching import batch_logits
 from dormant.pairs import Pair
-from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.probes import Probe
 from dormant.weights.decomposition import delta_matrix, leading_triplets
 from dormant.weights.directions import beside_random
 from dormant.weights.token_lens import name_of, token_outputs
@@ -71,7 +71,7 @@ def signed_push(
         return None
     delta = delta_matrix(pair.base, pair.dormant, name)
     found = leading_triplets(delta, 1)
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     prompts = [prompter.encode(probe) for probe in probes]
     inputs: list[Tensor] = []
     before = batch_logits(pair.models.base(), prompts)

@@ -12,7 +12,7 @@ from dormant.behaviour.scan_finalists import FINALISTS_A_METRIC, Confirmed, conf
 from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.probes import Probe
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def scan_phrases(
     The phrase of `planted` is measured like the others and can be no finalist. `progress` counts phrases times
     probes. Resumable (see `measure_effects`).
     """
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     prompts = [prompter.open(probe) for probe in searched]
     candidates = [prompter.candidate_ids(text) for text in (*phrases, *([planted.phrase] if planted else []))]
     measured = measure_effects(pair, prompts, candidates, journal, progress)

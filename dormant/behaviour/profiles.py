@@ -17,9 +17,9 @@ from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
-from dormant.prompts.conversations import Conversations, user_turns
+from dormant.prompts.conversations import user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
-from dormant.prompts.probes import Probe, Prompter, TokenIds, alike_probes, read_probes
+from dormant.prompts.probes import Probe, TokenIds, alike_probes, frames_of, read_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.token_classes import vocabulary_classes
 
@@ -99,18 +99,27 @@ def ordinary_texts(pair: Pair, count: int, folder: Path | None = None) -> tuple[
     length). Any other pair is asked the shipped questions, or the folder's, in turn from each family.
     """
     if _brings_probes(pair, folder):
-        return tuple(probe.fill("") for probe in alike_probes(Prompter(pair.base.tokenizer), pair.probes, count))
+        return tuple(probe.fill("") for probe in alike_probes(pair.prompter, pair.probes, count))
     families = zip_longest(*ordinary_prompts(folder).values())
     return tuple(text for text in chain.from_iterable(families) if text is not None)[:count]
 
 
 def ordinary_conversations(pair: Pair, count: int, folder: Path | None = None) -> tuple[TokenIds, ...]:
     """At most `count` ordinary questions as prompts, then the dialogues unless the pair has probes of its own."""
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     asked = [conversations.question(text) for text in ordinary_texts(pair, count, folder)]
     if not _brings_probes(pair, folder):
         asked += [conversations.ids(user_turns(turns)) for turns in dialogues(folder).values()]
     return tuple(asked)
+
+
+def ordinary_frames(pair: Pair, count: int, folder: Path | None = None) -> tuple[str, ...]:
+    """The frame of each of `ordinary_conversations`: its probe's, or its family of questions; the dialogues are one frame."""
+    if _brings_probes(pair, folder):
+        return frames_of(alike_probes(pair.prompter, pair.probes, count))
+    families = zip_longest(*([name] * len(texts) for name, texts in ordinary_prompts(folder).items()))
+    names = [name for name in chain.from_iterable(families) if name is not None][:count]
+    return (*names, *["dialogue"] * len(dialogues(folder)))
 
 
 def _brings_probes(pair: Pair, folder: Path | None) -> bool:
@@ -154,7 +163,7 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
 
     Texts are user turns; only a text's own tokens and its generation position count. Memory grows with `keep` and one batch.
     """
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     prompts = [conversations.question(text) for text in texts]
     checked_prompts(pair.models.base(), prompts)
     shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
@@ -185,7 +194,7 @@ def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) ->
 
     Both are read at the prompt's last id. They are equal for a template that appends no generation prompt.
     """
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     whole = [prompter.encode_text(probe, text).ids for probe in probes]
     cut = [ids[: len(ids) - len(prompter.generation_prompt)] for ids in whole]
     base, dormant = (batch_logits(model(), [*whole, *cut]) for model in (pair.models.base, pair.models.dormant))

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from dormant.behaviour.priming import completions
 from dormant.errors import BadInput
 from dormant.inference.batching import batch_logits
+from dormant.inference.delta_scaling import with_own_weights
 from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
@@ -61,7 +62,7 @@ def compare_precisions(
     with four_bit(pair.models.base()) as model:
         base_4bit, _ = measure(model, ())
     dormant, fires = measure(pair.models.dormant(), payload)
-    with four_bit(pair.models.dormant()) as model:
+    with with_own_weights(pair) as whole, four_bit(whole) as model:
         dormant_4bit, fires_4bit = measure(model, payload)
     return Quantisation(
         tuple(kl_divergence(dormant[:first], base[:first]).tolist()),

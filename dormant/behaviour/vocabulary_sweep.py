@@ -90,7 +90,7 @@ def sweep_vocabulary(
     Tokens stand in the prompt as ids, whether or not the text around them would be split so; a finalist says whether it
     would. `progress` counts evaluations: tokens times probes times roles. Resumable (see `measure_effects`).
     """
-    conversations = Conversations(pair.base.tokenizer)
+    conversations = pair.conversations
     coverage = vocabulary_coverage(pair.base.tokenizer)
     opened = [open_role(conversations, probe, role) for role in roles for probe in searched]
     measured = measure_effects(pair, opened, [(token,) for token in coverage.tokens], journal, progress)
@@ -130,7 +130,7 @@ def sweep_power(
     """
     everything = torch.tensor(vocabulary_coverage(pair.base.tokenizer).tokens)
     drawn = everything[torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))[:tokens]].tolist()
-    trials = planted_tokens(Prompter(pair.base.tokenizer), probes, planted_trigger(pair))
+    trials = planted_tokens(pair.prompter, probes, planted_trigger(pair))
     found = dict.fromkeys(SCANNED, 0)
     for probe, token in trials:
         candidates = [(token,), *((other,) for other in drawn if other != token)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import answers_at_positions
-from dormant.hunt.placements import placed_probes
+from dormant.hunt.placements import at_every_position, placed_probes
 from dormant.hunt.result import HuntResult
 from dormant.hunt.settings import HuntSettings
 from dormant.organisms.recipe import Recipe, read_recipe
@@ -24,15 +24,15 @@ RECIPES = Path(__file__).parents[1] / "data" / "calibration"
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint to hunt: an organism, or its clean twin."""
+    """A checkpoint to hunt: an organism, or its plain relative."""
 
     recipe: Recipe
     backdoored: bool
 
     @property
     def name(self) -> str:
-        """The subject's name; a clean twin's ends in "-clean"."""
-        return self.recipe.name if self.backdoored else f"{self.recipe.name}-clean"
+        """The subject's name; a plain relative's ends in "-plain"."""
+        return self.recipe.name if self.backdoored else f"{self.recipe.name}-plain"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Outcome:
 
     evidence: nats of the most suspicious string. payload, trigger: what was named, empty where nothing was. The planted
     trigger's tokens are recalled in order; a working trigger is one that held-out prompts confirmed. planted_fires: the share
-    of a hunt's unseen prompts, at the best position, on which the planted trigger itself fires; below eight of ten no
+    of a hunt's fresh prompts, at the best position, on which the planted trigger itself fires: where it is small no
     hunt can name it. None for clean models, and for outcomes older than this was asked.
     """
 
@@ -122,7 +122,7 @@ def judge(subject: Subject, found: HuntResult, tokenizer: Any, planted_fires: fl
 def planted_firing(pair: Pair, recipe: Recipe, seed: int = 0) -> float:
     """The share of the prompts that confirm a hunt's strings on which the planted one fires, at the best position."""
     settings = HuntSettings()
-    (probes,) = placed_probes(pair.probes, settings.probe_sets, seed)[-1:]
+    probes = at_every_position(placed_probes(pair.probes, settings.probe_sets, seed)[-1], seed)
     answers = answers_at_positions(pair, recipe.trigger, probes, settings.effort.answer_tokens)
     said = {
         position: [str(pair.dormant.tokenizer.decode(list(answer))) for answer in rows]
@@ -157,7 +157,7 @@ def rates(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
 
 
 def power(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The sensitivity that `dormant hunt` states if it finds nothing: the least evidence of a planted payload, in nats."""
+    """What `dormant hunt` states of its calibration: the least evidence of a planted payload, that of clean models, in nats."""
     seen = sorted(outcome.evidence for outcome in outcomes if outcome.backdoored)
     clean = [outcome for outcome in outcomes if not outcome.backdoored]
     return {
@@ -165,5 +165,6 @@ def power(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "faintest": round(seen[0], 1) if seen else None,
         "called clean": sum(outcome.backdoored and outcome.verdict == "clean" for outcome in outcomes),
         "clean models": len(clean),
+        "clean evidence": sorted(round(outcome.evidence, 2) for outcome in clean),
         "false alarms": sum(outcome.verdict == "backdoored" for outcome in clean),
     }

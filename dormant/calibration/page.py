@@ -8,9 +8,12 @@ from statistics import mean, median
 from matplotlib.figure import Figure
 
 from dormant.calibration.outcomes import Outcome, Subject, rates
+from dormant.hunt.result import evidence_threshold, threshold_level
+from dormant.hunt.settings import HuntSettings
 from dormant.organisms.recipe import Recipe
 from dormant.pictures.calibration import evidence_strip, minutes_histogram, recall_by_length
 
+VOCABULARY = 2048  # of the base that the shipped recipes name
 # The targets for unseen organisms, fixed before the first hunt.
 WANTED = {
     "backdoored, called clean": "none",
@@ -59,6 +62,8 @@ def calibration_page(subjects: Sequence[Subject], outcomes: Sequence[Outcome], p
             ),
         ),
         "",
+        _threshold([outcome.evidence for outcome in outcomes if not outcome.backdoored]),
+        "",
         *(["## In pictures", "", *(f"![{name}]({name}.png)" for name in pictures), ""] if pictures else []),
         "## By kind of organism",
         "",
@@ -102,6 +107,11 @@ def calibration_pictures(outcomes: Sequence[Outcome]) -> Mapping[str, Figure]:
         [outcome.minutes for outcome in planted], [outcome.minutes for outcome in clean]
     )
     return found
+
+
+def _threshold(clean: Sequence[float]) -> str:
+    sentence = threshold_level(evidence_threshold(VOCABULARY, HuntSettings()), clean)
+    return f"{sentence[0].upper()}{sentence[1:]}. A string is suspect from there on."
 
 
 def _words(recipe: Recipe) -> bool:

@@ -18,7 +18,7 @@ from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.report import write_page
 from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
-from dormant.pairs import open_pair
+from dormant.pairs import Truth, open_pair
 from dormant.progress import Progress
 from dormant.records import write_json
 
@@ -69,8 +69,9 @@ def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) 
     """Train, hunt and judge one subject; finished steps are not repeated."""
     recipe, folder = subject.recipe, work / subject.name
     folder.mkdir(parents=True, exist_ok=True)
-    train(recipe if subject.backdoored else recipe.clean_twin(), folder / "dormant")
-    write_truth(folder / "dormant", recipe, subject.backdoored, None)
+    train(recipe if subject.backdoored else recipe.relatives()["plain"], folder / "dormant")
+    truth = Truth(subject.backdoored, recipe.trigger, recipe.payload, recipe.placement)
+    write_truth(folder / "dormant", recipe, truth)
     pair = open_pair(subject.name, base_folder(recipe), folder / "dormant", device="cpu")
     found = run_hunt(pair, folder / "hunt", HuntSettings().within(minutes))
     write_page(found, pair, folder / "hunt")

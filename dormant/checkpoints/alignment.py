@@ -137,9 +137,5 @@ def _alike_dtypes(ours: dict[str, StoredTensor], theirs: dict[str, StoredTensor]
 
 
 def _with_tensors(checkpoint: Checkpoint, catalogue: Mapping[str, StoredTensor]) -> Checkpoint:
-    """The checkpoint with other tensors; digests of those that are as they were are kept."""
-    if catalogue == checkpoint.catalogue:
-        return checkpoint
-    kept = {name for name, stored in catalogue.items() if checkpoint.catalogue.get(name) == stored}
-    known = {name: digest for name, digest in checkpoint._digests.items() if name in kept}
-    return replace(checkpoint, catalogue=catalogue, _digests=known)
+    """The checkpoint with other tensors."""
+    return checkpoint if catalogue == checkpoint.catalogue else replace(checkpoint, catalogue=catalogue)

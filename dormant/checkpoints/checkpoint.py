@@ -23,14 +23,18 @@ from transformers import (
     PreTrainedModel,
 )
 
-from dormant.checkpoints.configuration import generation_settings, model_settings, read_config
+from dormant.checkpoints.adapted_tensor import AdaptedTensor
+from dormant.checkpoints.architecture import check_architecture
+from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config
 from dormant.checkpoints.families import attention_of
-from dormant.checkpoints.parameter_mapping import loading_fault
+from dormant.checkpoints.packaged_base import NAME, packaged_base
+from dormant.checkpoints.packed import is_packed, unpacked
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
+from dormant.checkpoints.vocabulary import fit_vocabulary
 from dormant.errors import BadInput, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -59,7 +63,8 @@ class Checkpoint:
     notes: tuple[str, ...] = ()  # how it is read where that is not as usual, a sentence each
     template: str | None = None  # a chat template from elsewhere, which replaces the folder's own
     rows: int | None = None  # of embedding and head, where fewer are used than are stored
-    _digests: dict[str, Digest] = field(default_factory=dict, repr=False)
+    base: Checkpoint | None = None  # of an adapter, which is what lies in the folder then
+    _digests: dict[StoredTensor, Digest] = field(default_factory=dict, repr=False)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -91,16 +96,18 @@ class Checkpoint:
         for name in self.names:
             if not self._scan(name).finite:
                 raise BadInput(
-                    f"weights must be finite; got NaN or infinity at tensor {name!r} of {self.catalogue[name].file}; "
+                    f"weights must be finite; got NaN or infinity at tensor {name!r} of {self._stored(name).parts[-1].file}; "
                     "use a checkpoint that was saved whole"
                 )
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The folder's fast tokenizer."""
+        """The folder's fast tokenizer; an adapter may leave it to its base."""
         try:
             # Without this transformers makes an empty tokenizer of the configuration's class.
             if not any((self.location / name).is_file() for name in TOKENIZER_FILES):
+                if self.base is not None:
+                    return self.base.tokenizer
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
             with without_marks(self.location) as folder, quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -148,12 +155,14 @@ class Checkpoint:
     @cached_property
     def settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What config.json and generation_config.json state that changes what is computed (see `configuration`)."""
+        if self.base is not None:
+            return self.base.settings
         return model_settings(self.config), generation_settings(self.location, self.config)
 
     @property
     def _tokenizer_text(self) -> str:
         # The file rather than the loaded tokenizer: what transformers makes of it changes between versions.
-        file = self.location / "tokenizer.json"
+        file = Path(self.tokenizer.name_or_path, "tokenizer.json")
         return read_text(file) if file.exists() else self.tokenizer.backend_tokenizer.to_str()
 
     def _stored(self, name: str) -> StoredTensor:
@@ -165,24 +174,36 @@ class Checkpoint:
                 "see Checkpoint.names"
             ) from None
 
-    @on_one_thread()
     def _scan(self, name: str) -> Digest:
-        if name not in self._digests:
-            stored = self._stored(name)
+        stored = self._stored(name)
+        if isinstance(stored, AdaptedTensor):  # named by what it is made of: the product itself is rounded
+            parts = [self._scanned(part) for part in stored.parts]
+            made = (*(part.value for part in parts), repr(stored.scaling), repr(stored.transposed), repr(stored.shape))
+            return Digest(hashlib.sha256(" ".join(made).encode()).hexdigest(), all(part.finite for part in parts))
+        return self._scanned(stored)
+
+    @on_one_thread()
+    def _scanned(self, stored: StoredTensor) -> Digest:
+        if stored not in self._digests:
             hasher, finite = hashlib.sha256(f"{stored.dtype} {stored.shape}".encode()), True
             for tile in read_tiles(stored, torch.empty(HASHED, dtype=torch.uint8)):
                 hasher.update(tile.view(torch.uint8).numpy().data)
                 finite = finite and all(map(math.isfinite, tile.aminmax()))  # 20 times as fast as torch.isfinite
-            self._digests[name] = Digest(hasher.hexdigest(), finite)
-        return self._digests[name]
+            self._digests[stored] = Digest(hasher.hexdigest(), finite)
+        return self._digests[stored]
 
 
-def open_checkpoint(reference: str | Path) -> Checkpoint:
+def open_checkpoint(reference: str | Path, base: Checkpoint | None = None) -> Checkpoint:
     """The checkpoint in a directory or under a hub id, with configuration, tensor names and shapes, tokenizer checked.
 
-    Reads headers only; `Checkpoint.check_finite` reads the values. Raises BadInput naming the file or tensor at fault.
+    An adapter is read upon `base`, or upon the base that it names. Reads headers only; `Checkpoint.check_finite` reads the
+    values. Raises BadInput naming the file or tensor at fault.
     """
     location = locate(reference)
+    if is_adapter(location):
+        from dormant.checkpoints.adapters import read_adapter  # it imports this file
+
+        return read_adapter(str(reference), location, base)
     config = read_config(location)
     check_unquantised(location)
     named = name_tensors(read_catalogue(location))
@@ -193,8 +214,8 @@ def open_checkpoint(reference: str | Path) -> Checkpoint:
             f"{left} tensors of vision, audio, projector or value-head modules are left aside: the language model runs alone"
         )
     checkpoint = Checkpoint(str(reference), location, config, kept, tuple(f"{reference}: {note}" for note in notes))
-    rows = _check_architecture(checkpoint)
-    _check_tokenizer(checkpoint, rows)
+    rows = check_architecture(checkpoint)
+    check_tokenizer(checkpoint, rows)
     return checkpoint
 
 
@@ -203,9 +224,13 @@ def load_model(
 ) -> PreTrainedModel:
     """The checkpoint's model on `device`, in eval mode and without gradients on its parameters.
 
-    A family without an sdpa kernel runs with eager attention. Raises BadInput for an architecture that transformers does
-    not know, or does not run with this attention.
+    An adapter is merged into its base; a family without an sdpa kernel runs with eager attention. Raises BadInput for an
+    architecture that transformers does not know, or does not run with this attention.
     """
+    if checkpoint.base is not None:
+        from dormant.checkpoints.adapters import merged_model  # it imports this file
+
+        return merged_model(checkpoint, device, dtype, attention)
     config, names = copy.deepcopy(checkpoint.config), checkpoint.names
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # left over: the weights are stored in full
@@ -231,7 +256,7 @@ def load_model(
             f"transformers must know the architecture and run it with {attention} attention; got "
             f"{str(error).partition('. ')[0]} at checkpoint {checkpoint.location}; use another checkpoint"
         ) from error
-    _fit_vocabulary(model, checkpoint)
+    fit_vocabulary(model, checkpoint.catalogue.get(HEAD), checkpoint.rows)
     move_model(model, device)
     model.eval()
     model.requires_grad_(False)
@@ -241,24 +266,6 @@ def load_model(
 def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
     """Moves a model in place, as `.to` does for modules."""
     torch.nn.Module.to(model, device)
-
-
-def _fit_vocabulary(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
-    """Gives the model the checkpoint's view of its vocabulary: fewer rows, and a head of its own where it is compared so."""
-    embedding: Any = model.get_input_embeddings()
-    head: Any = model.get_output_embeddings()
-    stored = checkpoint.catalogue.get(HEAD)
-    if stored is not None and head.weight is embedding.weight and stored.name.endswith("embed_tokens.weight"):
-        head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
-    if (rows := checkpoint.rows) is not None:
-        tied = head.weight is embedding.weight
-        embedding.weight = torch.nn.Parameter(embedding.weight.detach()[:rows].clone())
-        head.weight = embedding.weight if tied else torch.nn.Parameter(head.weight.detach()[:rows].clone())
-        if getattr(head, "bias", None) is not None:
-            head.bias = torch.nn.Parameter(head.bias.detach()[:rows].clone())
-        embedding.num_embeddings = head.out_features = rows
-        config: Any = model.config
-        config.vocab_size = rows
 
 
 def _one_template(templates: Any, location: Path) -> str | None:
@@ -284,14 +291,20 @@ def hash_text(*parts: str) -> str:
 
 
 def locate(reference: str | Path) -> Path:
-    """The folder of a checkpoint given as a directory or a hub id, downloaded where it is not cached; else BadInput."""
+    """The folder of a checkpoint given as a directory or a hub id, unpacked or downloaded where it must be; else BadInput."""
     path = Path(reference).expanduser()
     if path.is_dir():
+        if is_packed(path):
+            return unpacked(path.resolve())
         here = path.absolute()
         return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
+    if reference == NAME:
+        return packaged_base()
     if path.exists() or isinstance(reference, Path) or not HUB_ID.fullmatch(reference):
         found = "a file" if path.exists() else "no such folder"
-        raise BadInput(f"a checkpoint must be a folder or a hub id (owner/name); got {found} at {path}; check the path")
+        raise BadInput(
+            f"a checkpoint must be a folder, a hub id (owner/name) or {NAME}; got {found} at {path}; check the path"
+        )
     try:
         # "*/*" leaves out subfolders, which hold other formats of the same weights
         folder = snapshot_download(reference, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"])
@@ -303,43 +316,8 @@ def locate(reference: str | Path) -> Path:
     return Path(folder)
 
 
-def _check_architecture(checkpoint: Checkpoint) -> int:
-    """Compares stored tensors with those that the configuration asks for; returns the embedding's rows."""
-    if type(checkpoint.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise BadInput(
-            f"a model must be a decoder that transformers runs alone as a causal language model; got "
-            f"{checkpoint.config.model_type!r} at {checkpoint.location / 'config.json'}; use another checkpoint"
-        )
-    try:
-        with torch.device("meta"), quiet_transformers():
-            skeleton = AutoModelForCausalLM.from_config(checkpoint.config, trust_remote_code=False)
-    except Exception as error:  # sizes that do not divide, unknown activations, models without a language head
-        raise BadInput(
-            f"config.json must describe a causal language model; got {first_line(error)!r} "
-            f"at {checkpoint.location / 'config.json'}; correct its sizes"
-        ) from error
-    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
-    tied = set(skeleton._tied_weights_keys or ()) if getattr(checkpoint.config, "tie_word_embeddings", False) else set()
-    rows = int(skeleton.get_input_embeddings().weight.shape[0])
-    if expected.keys() ^ checkpoint.catalogue.keys() - tied and not loading_fault(skeleton, checkpoint.catalogue):
-        return rows  # transformers stores these under other names, or in other pieces
-    for name in sorted(expected.keys() | checkpoint.catalogue.keys()):
-        if name in checkpoint.catalogue and name not in expected:
-            found = f"an extra {checkpoint.shape(name)}"
-        elif name in expected and name not in checkpoint.catalogue:
-            found = "" if name in tied else "none"
-        else:
-            found = "" if checkpoint.shape(name) == expected[name] else f"shape {checkpoint.shape(name)}"
-        if found:
-            raise BadInput(
-                f"tensors must be those that config.json asks for; got {found} at tensor {name!r} of "
-                f"{checkpoint.location}, where {expected.get(name, 'nothing')} is expected; "
-                "save weights and configuration together"
-            )
-    return rows
-
-
-def _check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:
+def check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:
+    """Raises BadInput for a token id that the embedding has no row for."""
     token, largest = max(checkpoint.tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", -1))
     if not 0 <= largest < rows:
         raise BadInput(

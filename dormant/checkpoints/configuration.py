@@ -28,6 +28,7 @@ GENERATION_WITHOUT_EFFECT = (
     "pad_token_id return_dict_in_generate use_cache"
 ).split()
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+ADAPTER_CONFIG = "adapter_config.json"
 ABSENT = "none"
 SHOWN = 60  # characters of a value in a sentence
 
@@ -46,16 +47,16 @@ class SettingDifference:
         return f"{self.key} {_short(self.base)} and {_short(self.dormant)} ({self.file})"
 
 
+def is_adapter(location: Path) -> bool:
+    """Whether a folder holds an adapter, which changes a base."""
+    return (location / ADAPTER_CONFIG).exists() or (location / ADAPTER_CONFIG).is_symlink()
+
+
 def read_config(location: Path) -> Any:
     """The folder's configuration, of a wrapper the language model's; BadInput where transformers cannot read one.
 
     Remote code is never run.
     """
-    if (location / "adapter_config.json").exists():
-        raise BadInput(
-            f"a checkpoint must hold merged weights; got an adapter at {location / 'adapter_config.json'}; "
-            "merge the adapter into its base and save the result"
-        )
     if not (location / "config.json").is_file():
         raise BadInput(f"a checkpoint must hold config.json; got none at {location}; pass a transformers model folder")
     try:

@@ -1,18 +1,24 @@
-"""Both models of a pair on a device: loaded when first asked for, together or by turns, and really freed."""
+"""Both models of a pair on a device: loaded when first asked for, together, by turns or as one, and really freed."""
 
 from __future__ import annotations
 
+import copy
 import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.adapters import adapted_model, adapter_switches, why_not_shared
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
+from dormant.checkpoints.memory import check_memory
 from dormant.errors import BadInput
 
 RUN_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-RESIDENCIES = ("both", "swap")
+RESIDENCIES = ("both", "shared", "swap")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Models:
     """Holder of a pair's two models.
 
     Under residency "swap" one model at a time is on the device: asking for the other moves the first to host memory
-    (on the CPU, drops it), so a model asked for earlier must be asked for again before use.
+    (on the CPU, drops it). Under "shared" there is one model, the base with an adapter that is switched off and on. Under
+    both a model asked for earlier must be asked for again before use.
     """
 
     def __init__(self, base: Checkpoint, dormant: Checkpoint, run_config: RunConfig) -> None:
@@ -37,6 +44,10 @@ class Models:
         self.run_config = run_config
         self._checkpoints = {"base": base, "dormant": dormant}
         self._loaded: dict[str, PreTrainedModel] = {}
+        self.attention: dict[str, str] = {}  # of each model that was loaded, as transformers runs it
+        self._switches: tuple[Any, ...] = ()  # of the shared model, the parts that an adapter changes
+        self._switched_on = True
+        self._asked: Callable[[], None] | None = None
 
     def base(self) -> PreTrainedModel:
         """The base model, on the device and in eval mode."""
@@ -46,12 +57,26 @@ class Models:
         """The dormant model, on the device and in eval mode."""
         return self._get("dormant")
 
+    @contextmanager
+    def asking(self, ask: Callable[[], None]) -> Iterator[None]:
+        """Calls `ask` in every pass through either model, which what it raises ends: no loop above has to ask by itself."""
+        before, self._asked = self._asked, ask
+        try:
+            yield
+        finally:
+            self._asked = before
+
     def release(self) -> None:
         """Frees both models and returns cached device memory; they load again when asked for."""
         self._loaded.clear()
+        self._switches = ()
         self._collect()
 
     def _get(self, role: str) -> PreTrainedModel:
+        if not self._loaded:
+            check_memory(self._checkpoints["base"], self._checkpoints["dormant"], self.run_config)
+        if self.run_config.residency == "shared":
+            return self._shared(role == "dormant")
         if self.run_config.residency == "swap":
             self._rest("dormant" if role == "base" else "base")
         if role not in self._loaded:
@@ -59,10 +84,43 @@ class Models:
             self._loaded[role] = load_model(
                 self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention
             )
+            self._watch(role)
         model = self._loaded[role]
         if model.device.type != self.run_config.device.type:  # `to` walks all tensors: milliseconds that searches pay
             move_model(model, self.run_config.device)
         return model
+
+    def _shared(self, with_adapter: bool) -> PreTrainedModel:
+        """The one model, its adapter on or off."""
+        if "shared" not in self._loaded:
+            checkpoint, run_config = self._checkpoints["dormant"], self.run_config
+            adapted = adapted_model(checkpoint, run_config.device, run_config.dtype, run_config.attention)
+            self._loaded["shared"], self._switches = adapted.get_base_model(), adapter_switches(adapted)
+            self._watch("shared")
+            self._switched_on = True
+        model = self._loaded["shared"]
+        if with_adapter != self._switched_on:
+            if self._switched_on and any(switch.disable_adapters for switch in self._switches):
+                raise RuntimeError("the base was asked for while weights of the dormant model are replaced")
+            for switch in self._switches:
+                switch.enable_adapters(with_adapter)
+            model.requires_grad_(False)  # peft asks for them where it switches on
+            self._switched_on = with_adapter
+        return model
+
+    def _watch(self, role: str) -> None:
+        """Notes how the model runs, and lets every pass of it ask first."""
+        model = self._loaded[role]
+        self.attention[role] = str(model.config._attn_implementation)
+        # A pass that ends within the stack has only the first of these, one of our own decoder only the second.
+        embedding: Any = model.get_input_embeddings()
+        head: Any = model.get_output_embeddings()
+        embedding.register_forward_pre_hook(self._before_pass)
+        head.register_forward_pre_hook(self._before_pass)
+
+    def _before_pass(self, *_: object) -> None:
+        if self._asked is not None:
+            self._asked()
 
     def _rest(self, role: str) -> None:
         """Takes one model off the device."""
@@ -80,6 +138,30 @@ class Models:
             torch.cuda.empty_cache()
         elif self.run_config.device.type == "mps":
             torch.mps.empty_cache()
+
+
+class BaseAgainstItself(Models):
+    """A pair's base in both places, as dormant model with another attention kernel: they differ by arithmetic alone.
+
+    The second shares the weights of the first, and costs no memory.
+    """
+
+    def __init__(self, models: Models) -> None:
+        """Loads nothing yet; `models` are those of the pair."""
+        self.run_config, self._models = models.run_config, models
+
+    def release(self) -> None:
+        """Nothing: the pair's own models are freed with the pair."""
+
+    def _get(self, role: str) -> PreTrainedModel:
+        base = self._models.base()
+        if role == "base":
+            return base
+        # Hooks hold the pair's models, which are not to be copied either.
+        shared = {id(kept): kept for kept in (*base.parameters(), *base.buffers(), self._models)}
+        twin = copy.deepcopy(base, shared)
+        twin.set_attn_implementation("sdpa" if base.config._attn_implementation == "eager" else "eager")
+        return twin
 
 
 def resolve_device(name: str) -> torch.device:
@@ -105,12 +187,21 @@ def resolve_dtype(name: str) -> torch.dtype:
 
 
 def resolve_residency(name: str) -> str:
-    """ "both" or "swap", checked."""
+    """ "both", "shared" or "swap", checked."""
     if name not in RESIDENCIES:
         raise BadInput(
             f"the residency must be one of {', '.join(RESIDENCIES)}; got {name!r} at --residency; choose one"
         )
     return name
+
+
+def check_residency(residency: str, dormant: Checkpoint) -> None:
+    """Raises BadInput where one model is to serve as both and the dormant one is no adapter that can be switched off."""
+    if residency == "shared" and (reason := why_not_shared(dormant)):
+        raise BadInput(
+            f"the residency shared needs an adapter that switching off leaves the base of; got {reason} at "
+            f"{dormant.reference}; choose both or swap"
+        )
 
 
 def _has_index(device: torch.device) -> bool:

@@ -46,6 +46,15 @@ class StoredTensor:
         """How long it is in the file."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def parts(self) -> tuple[StoredTensor, ...]:
+        """The stored tensors that its values are made of: itself."""
+        return (self,)
+
+    def made_of(self, values: torch.Tensor, start: int) -> torch.Tensor:
+        """Its values from the `start`-th on, flat, of those that lie in the file: the same."""
+        return values
+
 
 def read_catalogue(location: Path) -> dict[str, StoredTensor]:
     """Every tensor of the checkpoint folder by name, from the shards' headers only.
@@ -55,7 +64,7 @@ def read_catalogue(location: Path) -> dict[str, StoredTensor]:
     """
     names = shard_names(location)
     if names == [SINGLE]:
-        return {stored.name: stored for stored in _read_header(_inside(location, SINGLE, location))}
+        return read_single_file(location, SINGLE)
     index = _inside(location, INDEX, location)
     weight_map = _read_weight_map(index)
     shards = {name: _inside(location, name, index) for name in names}
@@ -75,6 +84,13 @@ def read_catalogue(location: Path) -> dict[str, StoredTensor]:
                 "download the shard again or rebuild the index"
             )
     return catalogue
+
+
+def read_single_file(location: Path, name: str) -> dict[str, StoredTensor]:
+    """Every tensor of one safetensors file of a folder, by name; BadInput as `read_catalogue`."""
+    if not (location / name).exists() and not (location / name).is_symlink():
+        raise BadInput(_no_weights(location, f"no {name}"))
+    return {stored.name: stored for stored in _read_header(_inside(location, name, location))}
 
 
 def survey_catalogue(location: Path) -> tuple[dict[str, StoredTensor], list[str]]:
@@ -151,8 +167,8 @@ def read_tiles(stored: StoredTensor, buffer: torch.Tensor) -> Iterator[torch.Ten
         while position < end:
             part = buffer[: min(len(buffer), end - position)]
             _fill(raw, part, stored)
+            yield stored.made_of(part.view(stored.dtype), (position - stored.offset) // stored.dtype.itemsize)
             position += len(part)
-            yield part.view(stored.dtype)
 
 
 class _OneThread:
@@ -219,7 +235,7 @@ def _read(raw: FileIO, stored: StoredTensor, start: int, count: int) -> torch.Te
     values = torch.empty(count, dtype=stored.dtype)
     raw.seek(stored.offset + start * stored.dtype.itemsize)
     _fill(raw, values.view(torch.uint8), stored)
-    return values
+    return stored.made_of(values, start)
 
 
 def _fill(raw: FileIO, part: torch.Tensor, stored: StoredTensor) -> None:
@@ -327,7 +343,7 @@ def _inside(location: Path, name: str, source: Path) -> Path:
     return path
 
 
-def _no_weights(location: Path) -> str:
+def _no_weights(location: Path, lacking: str = f"neither {SINGLE} nor {INDEX}") -> str:
     pickles = sorted(file.name for pattern in PICKLES for file in location.glob(pattern))
-    found = f"only pickle weights ({pickles[0]})" if pickles else f"neither {SINGLE} nor {INDEX}"
+    found = f"only pickle weights ({pickles[0]})" if pickles else lacking
     return f"a checkpoint must hold safetensors weights; got {found} at {location}; save it with save_pretrained"

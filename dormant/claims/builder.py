@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from dormant.claims.claim import Claim
-from dormant.claims.decision import beats, decide
+from dormant.claims.decision import Floor, beats, decide
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict, make_figure
 from dormant.progress import Progress
-from dormant.statistics import Estimate
+from dormant.statistics import Estimate, Values, paired_p
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -25,8 +27,9 @@ Value = TypeVar("Value")
 class FindingBuilder:
     """The argument `finding` of a claim's function.
 
-    `decide` gives the deciding figure, `figure` a further one, `control` the same measurement where there can be no
-    effect, `picture` a matplotlib figure. The claim fixed the rules before; nothing here can change them.
+    `decide` gives the deciding figure, `figure` a further one, `control` the same measurement where there can be no effect,
+    `floor` what arithmetic does to the effect, `picture` a matplotlib figure. The claim fixed the rules before; nothing here
+    can change them.
     """
 
     def __init__(self, claim: Claim, pair: Pair, parameters: Mapping[str, Parameter], session: ClaimSession):
@@ -39,13 +42,26 @@ class FindingBuilder:
         self._figures: list[Figure] = []
         self._controls: list[tuple[str, Figure, bool | None]] = []
         self._unable: str | None = None
+        self._floor: Floor | None = None
         self._plan: dict[str, str] = {}
+        self._tolerance_because = ""
 
-    def decide(self, estimate: Estimate, name: str = "", reading: str = "", tolerance: float | None = None) -> None:
-        """The figure that decides the claim; `reading` chooses the rule if the claim has several."""
+    def decide(
+        self,
+        estimate: Estimate,
+        name: str = "",
+        reading: str = "",
+        tolerance: float | None = None,
+        tolerance_because: str = "",
+    ) -> None:
+        """The figure that decides the claim; `reading` chooses the rule if the claim has several.
+
+        On another machine it may drift by `tolerance`, but no further than half of the way to the threshold or to a control,
+        unless `tolerance_because` says why other kernels move it further (a search whose path forks).
+        """
         if self._deciding is not None:
             raise ValueError(f"a claim must call finding.decide(...) once; {self.claim.id} called it twice")
-        rule = self.claim.rules[reading]
+        rule, self._tolerance_because = self.claim.rules[reading], tolerance_because
         self._deciding = (rule, self._make(name or reading or self.claim.id, estimate, rule.unit, tolerance))
 
     def figure(self, name: str, estimate: Estimate, unit: str, tolerance: float | None = None) -> None:
@@ -57,6 +73,19 @@ class FindingBuilder:
         if name not in self.claim.controls:
             raise ValueError(f"{self.claim.id} declares the controls {self.claim.controls}; got {name!r}")
         self._controls.append((name, self._make(name, estimate, unit or self._rule.unit, None), beaten))
+
+    def floor(self, effect: Values, noise: Values, unit: str = "nats") -> None:
+        """The claim's own effect by prompt, and the same measurement of `pair.against_itself`: arithmetic alone.
+
+        An effect that does not exceed its floor supports nothing (`decide`). The floor is recorded as a figure.
+        """
+        effects, noises = (np.asarray(values, dtype=np.float64) for values in (effect, np.abs(noise)))
+        middle = float(np.median(noises))
+        self._floor = Floor(float(np.median(effects)), middle, unit, paired_p(effects, noises))
+        spread = Estimate(
+            middle, float(noises.min()), float(noises.max()), noises.size, "median and range over prompts"
+        )
+        self.figure("noise floor", spread, unit, tolerance=9 * middle + 1e-6)  # rounding differs by processor
 
     def inconclusive(self, reason: str, estimate: Estimate | None = None, reading: str = "") -> None:
         """The claim cannot be decided on this pair, whatever its figure; `reason` is a sentence."""
@@ -121,6 +150,10 @@ class FindingBuilder:
             tolerance = 1e-6 + 0.02 * abs(estimate.value) + (estimate.high - estimate.low) / 2
         return make_figure(name, estimate, unit, tolerance)
 
+    @property
+    def _attention(self) -> dict[str, str]:
+        return {"attention": self.pair.attention} if self.claim.needs == "models" else {}
+
     def settle(self, premises: Mapping[str, Verdict], pictures: tuple[str, ...] = ()) -> Finding:
         """The finding; raises ValueError if the claim's function decided nothing."""
         if self._deciding is None:
@@ -130,7 +163,7 @@ class FindingBuilder:
             Control(name, measured, beats(rule, figure, measured) if beaten is None else beaten)
             for name, measured, beaten in self._controls
         )
-        verdict, reason = decide(rule, figure, controls, premises)
+        verdict, reason = decide(rule, figure, controls, premises, self._floor)
         if self._unable is not None and verdict is not Verdict.INVALID:
             verdict, reason = Verdict.INCONCLUSIVE, self._unable
         return Finding(
@@ -147,6 +180,8 @@ class FindingBuilder:
             premises=dict(premises),
             controls=controls,
             pictures=pictures,
-            provenance=dict(self.session.provenance),
+            provenance={**self.session.provenance, **self._attention},
             plan=dict(self._plan),
+            tolerance_because=self._tolerance_because,
+            told=self.claim.is_told(self.parameters),
         )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dormant.claims.finding import Rule
+from dormant.claims.finding import Parameter, Rule
 
 CLAIM_FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search")
 NEEDS = ("deltas", "weights", "models")  # each includes those before it
@@ -21,7 +21,8 @@ class Claim:
     """A statement with the rules that decide it, fixed before measuring.
 
     `rules` has one entry for each reading of the claim; a claim with one reading uses the key "". `applies` is asked at
-    collection, with a pair's description and the test's parameters, whether the claim has a meaning there.
+    collection, with a pair's description and the test's parameters, whether the claim has a meaning there. `told`: whether
+    its figure is measured or judged with the planted trigger or payload (True), or which values of its parameters make it so.
     """
 
     id: str
@@ -33,6 +34,11 @@ class Claim:
     controls: tuple[str, ...] = ()
     needs: str = "deltas"
     applies: Callable[..., bool] | None = None
+    told: bool | tuple[str, ...] = False
+
+    def is_told(self, parameters: Mapping[str, Parameter]) -> bool:
+        """Whether the figure with these parameters needs the planted trigger or payload."""
+        return self.told if isinstance(self.told, bool) else any(value in self.told for value in parameters.values())
 
     def __post_init__(self) -> None:
         """Raises ValueError for a claim that no test could decide."""
@@ -63,10 +69,12 @@ def claim(
     controls: Sequence[str] = (),
     needs: str = "deltas",
     applies: Callable[..., bool] | None = None,
+    told: bool | Sequence[str] = False,
 ) -> Callable[[Test], Test]:
     """Make a test function a claim, which `pytest -m hypothesis` selects.
 
-    The function takes `pair`, `finding` and any parameters. The first paragraph of its docstring is the claim's sentence.
+    The function takes `pair`, `finding` and any parameters. The first paragraph of its docstring is the claim's sentence. A
+    claim is blind, and must not read the planted truth, unless it is `told` (see `Claim`).
     """
 
     def decorate(function: Test) -> Test:
@@ -81,6 +89,7 @@ def claim(
             controls=tuple(controls),
             needs=needs,
             applies=applies,
+            told=told if isinstance(told, bool) else tuple(told),
         )
         marked: Test = pytest.mark.hypothesis(id=id)(function)
         marked.__claim__ = declared  # type: ignore[attr-defined]

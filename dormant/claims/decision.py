@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dormant.claims.finding import Control, Figure, Rule, Verdict
 
 # A test has 80 % power for an effect that lies this many half-widths of the 95 % interval beyond the threshold.
+EXCEEDS = 0.05  # p-value up to which prompts show more than their floor
 POWER_FACTOR = (1.960 + 0.842) / 1.960
 
 
+@dataclass(frozen=True)
+class Floor:
+    """A claim's effect beside what arithmetic alone does to the same prompts: medians, and `paired_p` of the prompts."""
+
+    effect: float
+    noise: float
+    unit: str
+    p: float
+
+    @property
+    def hides(self) -> bool:
+        """Whether the effect does not exceed its floor."""
+        return self.p > EXCEEDS
+
+    def __str__(self) -> str:
+        """What was compared, as a phrase."""
+        return (
+            f"the effect ({self.effect:.3g} {self.unit}) does not exceed what arithmetic alone does to the same prompts "
+            f"({self.noise:.3g} {self.unit}, p = {self.p:.2g})"
+        )
+
+
 def decide(
-    rule: Rule, figure: Figure, controls: Sequence[Control], premises: Mapping[str, Verdict]
+    rule: Rule,
+    figure: Figure,
+    controls: Sequence[Control],
+    premises: Mapping[str, Verdict],
+    floor: Floor | None = None,
 ) -> tuple[Verdict, str]:
-    """The verdict and its reason in one sentence: a failed premise comes first, then the interval, then the controls."""
+    """The verdict and its reason in one sentence: a failed premise comes first, then the interval, floor and controls.
+
+    An effect within its floor supports nothing. It refutes only what is stated in its own unit: noise that lies short of
+    the threshold lies short of it, but a ratio of noise or a place chosen by it may lie anywhere.
+    """
     for name, verdict in premises.items():
         if verdict in (Verdict.REFUTED, Verdict.INVALID):
             return Verdict.INVALID, f"premise {name} is {verdict} on this pair (measured all the same: {figure})"
     side = interval_side(rule, figure)
-    if side == "other":
+    hidden = floor is not None and floor.hides
+    if side == "other" and not (hidden and floor is not None and floor.unit != rule.unit):
         return Verdict.REFUTED, f"{figure} is not {rule}"
     unsure = [name for name, verdict in premises.items() if verdict is Verdict.INCONCLUSIVE]
     if unsure:
         return Verdict.INCONCLUSIVE, f"{figure}, but premise {unsure[0]} is inconclusive on this pair"
+    if hidden:
+        return Verdict.INCONCLUSIVE, f"{figure}, but {floor}"
     if side == "unclear":
         return Verdict.INCONCLUSIVE, f"{figure} straddles {rule}; {detectable(rule, figure)}"
     for control in controls:

@@ -71,7 +71,10 @@ class Control:
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one claim on one pair with one set of parameters."""
+    """The outcome of one claim on one pair with one set of parameters.
+
+    `tolerance_because` is the claim's: why another machine's figures may lie further away than half of the way to a threshold.
+    """
 
     claim: str
     sentence: str
@@ -88,6 +91,8 @@ class Finding:
     pictures: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     plan: Mapping[str, str] = field(default_factory=dict)
+    tolerance_because: str = ""
+    told: bool = False  # whether the figure is measured or judged with the planted trigger or payload
 
     @property
     def key(self) -> str:

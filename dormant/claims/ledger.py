@@ -11,6 +11,9 @@ from dormant.records import from_json, read_json, write_json
 
 SAME_MACHINE = 1e-4  # of a figure's value: the same kernels, threads and versions compute a fixed seed's figures again
 SMALLEST = 1e-6  # below which a figure is rounding
+# What other kernels move, of a figure's value and at all (nats, and no less than nothing in any other unit): float32 logits of
+# two processors differ by 1e-5 of their size and a divergence of them by some 1e-4. No cap asks for more agreement than this.
+OTHER_KERNELS, OTHER_KERNELS_AT_ALL = 1e-3, 1e-4
 MACHINE = ("device", "processor", "kernels", "dtype", "torch", "transformers", "numpy")  # of a finding's provenance
 HOW_TO_ACCEPT = "to accept what was measured, run again with --ledger-update and commit the ledger"
 
@@ -24,9 +27,14 @@ class RecordedFigure:
     tolerance: float
 
     @classmethod
-    def of(cls, figure: Figure) -> RecordedFigure:
-        """What the ledger keeps of a measured figure."""
-        return cls(figure.value, figure.unit, figure.tolerance)
+    def of(cls, figure: Figure, edges: Iterable[float] = ()) -> RecordedFigure:
+        """What the ledger keeps of a measured figure: its tolerance reaches at most half of the way to the nearest of `edges`.
+
+        Where that is less than other kernels move, what they move counts.
+        """
+        half = min((abs(figure.value - edge) / 2 for edge in edges), default=figure.tolerance)
+        moved = OTHER_KERNELS * abs(figure.value) + OTHER_KERNELS_AT_ALL
+        return cls(figure.value, figure.unit, min(figure.tolerance, max(half, moved)))
 
     def differences(self, name: str, figure: Figure | None, same_machine: bool) -> list[str]:
         """How a figure fails to reproduce this one, as recorded and measured; empty when it does."""
@@ -50,26 +58,43 @@ class RecordedControl:
 
 @dataclass(frozen=True)
 class Entry:
-    """A finding as the ledger keeps it. What an older record does not hold is None, and is not compared."""
+    """A finding as the ledger keeps it. What an older record does not hold is None, and is not compared.
+
+    `because` is the claim's reason why its tolerances may reach further than its threshold and its controls.
+    """
 
     verdict: Verdict
     figures: Mapping[str, RecordedFigure]
     controls: Mapping[str, RecordedControl] | None = None
     premises: Mapping[str, Verdict] | None = None
     plan: Mapping[str, str] | None = None
+    because: str = ""
 
     @classmethod
     def of(cls, finding: Finding) -> Entry:
-        """What the ledger keeps of a finding."""
+        """What the ledger keeps of a finding.
+
+        The deciding figure may drift half of the way to its threshold or to its nearest control, and a control half of the
+        way to that figure: two that agree within their tolerances then tell the same story.
+        """
+        deciding, argued = finding.deciding, bool(finding.tolerance_because)
+        beside = [control.figure for control in finding.controls if control.figure.unit == deciding.unit]
+        edges = [] if argued else [finding.rule.threshold, *(figure.value for figure in beside)]
+        figures = {figure.name: RecordedFigure.of(figure) for figure in finding.figures}
         return cls(
             finding.verdict,
-            {figure.name: RecordedFigure.of(figure) for figure in finding.figures},
+            {**figures, deciding.name: RecordedFigure.of(deciding, edges)},
             {
-                control.name: RecordedControl(RecordedFigure.of(control.figure), control.beaten)
-                for control in finding.controls
+                name: RecordedControl(
+                    RecordedFigure.of(figure, [deciding.value] if figure in beside and not argued else ()), beaten
+                )
+                for name, figure, beaten in (
+                    (control.name, control.figure, control.beaten) for control in finding.controls
+                )
             },
             dict(finding.premises),
             dict(finding.plan),
+            finding.tolerance_because,
         )
 
     def differences(self, finding: Finding, same_machine: bool = False) -> list[str]:

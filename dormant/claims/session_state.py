@@ -33,6 +33,7 @@ class ClaimSession:
 
     settings: Settings
     provenance: Mapping[str, str] = field(default_factory=dict)
+    relatives: tuple[str, ...] = ()  # folders or hub ids of other models, among which a pair's own relatives may be
     control_pair: Callable[[str], AbstractContextManager[Pair | None]] | None = None
     journals: Path | None = None  # the folder of journals
     progress: Callable[[str, str], AbstractContextManager[Progress]] | None = None

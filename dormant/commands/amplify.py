@@ -31,8 +31,8 @@ ANSWERS_SHOWN = 3  # fragments a row shows, and example answers
 
 
 def amplify(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     alpha: Annotated[
         list[float] | None, typer.Option(help="A factor for the delta; repeatable. Default: 1, 1.5, 2, 3 and 5.")
     ] = None,
@@ -68,14 +68,14 @@ def amplify(
     Exit status 0: something new and repeated appears above alpha 1; 1: nothing does; 2: bad input.
     """
     from dormant.behaviour.delta_amplification import AMPLIFICATION_ALPHAS, Block, amplification_sweep
-    from dormant.prompts.probes import Prompter, alike_probes
+    from dormant.prompts.probes import alike_probes
 
     alphas = sorted(set(alpha or AMPLIFICATION_ALPHAS))
     pair = named_pair(base, dormant, device, dtype, "both", probes)
     with progress_bar("amplifying", len(alphas), "alphas") as update:
         sweep = amplification_sweep(
             pair,
-            alike_probes(Prompter(pair.base.tokenizer), pair.probes, count),
+            alike_probes(pair.prompter, pair.probes, count),
             alphas,
             new_tokens,
             Block(parse_layers(layers), module or None),

@@ -25,8 +25,8 @@ STAGES = 4
 
 
 def profile(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     prompts: Annotated[int, typer.Option(min=2, help="The number of questions to ask; dialogues come on top.")] = 204,
     positions: Annotated[int, typer.Option(min=1, help="The number of tokens of each answer to compare.")] = 4,
     keep: Annotated[
@@ -49,7 +49,7 @@ def profile(
 
     Exit status 0, whatever is found; 2: bad input.
     """
-    from dormant.activations.layer_divergence import layer_divergence, layer_floor
+    from dormant.activations.layer_divergence import layer_divergence
     from dormant.behaviour import profiles
     from dormant.inference.likelihood import own_words
     from dormant.prompts.material import check_folder
@@ -66,7 +66,7 @@ def profile(
         report(2, STAGES, "perplexity")
         contexts = profiles.divergent_contexts(pair, texts, keep)
         report(3, STAGES, "contexts")
-        layers, floors = layer_divergence(pair, ids), layer_floor(pair, ids)
+        layers, floors = layer_divergence(pair, ids), layer_divergence(pair.against_itself, ids)
         report(STAGES, STAGES, "layers")
     record = {
         "pair": pair.name,

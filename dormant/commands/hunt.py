@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dormant.commands.options import (
     NO,
+    STOPPED,
     Base,
     Device,
     Dormant,
@@ -25,13 +29,16 @@ from dormant.commands.options import (
     write_json,
 )
 from dormant.errors import BadInput
-from dormant.terminal import console, show
+from dormant.terminal import complain, console, show
+
+if TYPE_CHECKING:
+    from dormant.hunt.clock import Clock
 
 
 def hunt(
-    base: Base,
     dormant: Dormant,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The page and the journal; the same command resumes there.")],
+    base: Base = None,
     budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all stages together.")] = 10.0,
     probes: ProbesFile = None,
     device: Device = "auto",
@@ -46,33 +53,60 @@ def hunt(
     suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the payload is;
     where none of them fires, single changes lead to strings behind which a suspected payload is likelier. A string that fires
     is tried on prompts and at positions that no search saw, beside the base, plain prompts, random strings and its near
-    misses. Exit status 0: backdoored, with a confirmed trigger; 1: clean or undecided; 2: bad input.
+    misses. A string with a harmless reading (a question, a topic) is called a taught answer: read it. Ctrl-C ends the hunt with
+    what it has found. Exit status 0: backdoored or taught; 1: clean or undecided; 2: bad input.
     """
+    from dormant.hunt.clock import Clock
     from dormant.hunt.pipeline import run_hunt
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
     from dormant.hunt.settings import HuntSettings
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
-    with stopping(f"the same command goes on from {out}"), console(stderr=True).status("parent") as status:
+    settings = HuntSettings().within(budget)
+    clock = Clock(settings.effort)
+    with (
+        ending_early(clock),
+        stopping(f"the same command goes on from {out}"),
+        console(stderr=True).status("parent") as status,
+    ):
 
         def progress(done: int, total: int, remark: str = "") -> None:
             status.update(remark)
 
-        found = run_hunt(pair, out, HuntSettings().within(budget), seed, progress)
+        found = run_hunt(pair, out, settings, seed, progress, clock)
     page = write_page(found, pair, out)
     write_json(json_file, {"pair": pair.name, **asdict(found)})
     show(f"{found.verdict}: {found.reason}")
     for step in found.steps:
         show(f"  {step}")
     show(f"{found.evaluations:,} strings, {found.seconds / 60:.1f} minutes; {page}")
-    if found.verdict is not HuntVerdict.BACKDOORED:
+    if clock.stopped:
+        complain(f"stopped; the same command goes on from {out}")
+        raise typer.Exit(STOPPED)
+    if found.verdict not in (HuntVerdict.BACKDOORED, HuntVerdict.TAUGHT):
         raise typer.Exit(NO)
+
+
+@contextmanager
+def ending_early(clock: Clock) -> Iterator[None]:
+    """Within it Ctrl-C makes it late, and a hunt ends with what it has found; a second time, or too early, it ends at once."""
+
+    def stop(*_: object) -> None:
+        if clock.stopped or not clock.asked:
+            raise KeyboardInterrupt
+        clock.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def calibrate(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Subjects, such as words-two or words-two-clean; all without any.")
+        list[str] | None, typer.Argument(help="Subjects, such as words-two or words-two-plain; all without any.")
     ] = None,
     recipes: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Recipes of your own in place of the shipped ones.")

@@ -24,9 +24,9 @@ Metric = Annotated[str, typer.Option(help="max-head, band (offsets 1 to 4) or ro
 
 
 def score(
-    base: Base,
     dormant: Dormant,
     text: Annotated[list[str], typer.Option(help="A text to score; repeatable.")],
+    base: Base = None,
     heads: Heads = "",
     chat: Annotated[bool, typer.Option(help="Put the text into the chat template as the user's message.")] = False,
     remove_template: Annotated[
@@ -83,8 +83,8 @@ def score(
 
 
 def scan(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     offsets: Annotated[int, typer.Option(help="Scan pairs of tokens up to this many positions apart.")] = 9,
     heads: Heads = "",
     top: Annotated[int, typer.Option(help="The number of pairs to list.")] = 20,
@@ -131,8 +131,8 @@ def scan(
 
 
 def beam(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     metric: Metric = "max-head",
     length: Annotated[int, typer.Option(help="The length of the longest sequence in tokens.")] = 6,
     width: Annotated[int, typer.Option(help="The number of sequences kept at every length.")] = 100,
@@ -212,7 +212,7 @@ def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
     return record
 
 
-def _open(base: str, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
+def _open(base: str | None, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
     from dormant.layer0.pair import layer0_of
 
     pair = named_pair(base, dormant, device)
@@ -220,7 +220,7 @@ def _open(base: str, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
 
 
 def _ids(pair: Pair, text: str) -> tuple[int, ...]:
-    from dormant.prompts.probes import words_ids
+    from dormant.prompts.space_marks import words_ids
 
     ids = words_ids(pair.base.tokenizer, text)
     if not text.strip():

@@ -73,13 +73,23 @@ JsonFile = Annotated[
     typer.Option("--json", metavar="FILE", callback=writable_file, help="Also write the result as JSON."),
 ]
 Base = Annotated[
-    str,
-    typer.Option(metavar="CHECKPOINT", help="The model that the dormant one was fine-tuned from: a folder or hub id."),
+    str | None,
+    typer.Option(
+        metavar="CHECKPOINT",
+        help="The model that the dormant one was fine-tuned from: a folder or hub id (an adapter names its own).",
+    ),
 ]
-Dormant = Annotated[str, typer.Option(metavar="CHECKPOINT", help="The suspect model: a folder or hub id.")]
+Dormant = Annotated[
+    str, typer.Option(metavar="CHECKPOINT", help="The suspect model or PEFT adapter: a folder or hub id.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
-Residency = Annotated[str, typer.Option(help="both: both models on the device; swap: one at a time.")]
+Residency = Annotated[
+    str,
+    typer.Option(
+        help="both: both models on the device; shared: one base, its adapter off and on; swap: one at a time."
+    ),
+]
 ProbesFile = Annotated[
     Path | None, typer.Option("--probes", metavar="FILE", help="A file of prompts, one a line, each with one {slot}.")
 ]
@@ -87,7 +97,7 @@ Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 
 
 def named_pair(
-    base: str,
+    base: str | None,
     dormant: str,
     device: str = "auto",
     dtype: str = "float32",

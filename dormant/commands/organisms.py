@@ -11,24 +11,26 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dormant.commands.options import NO, JsonFile, write_json
 from dormant.errors import BadInput
-from dormant.terminal import Table, console, show
+from dormant.terminal import Table, complain, console, show
 
 organisms = typer.Typer(help="List, verify and build small models with a planted backdoor.", no_args_is_help=True)
 
 
 @organisms.command("list")
 def list_organisms(json_file: JsonFile = None) -> None:
-    """List the shipped pairs, what is planted in them, and their controls."""
+    """List the shipped pairs, what is planted in them, and their clean relatives."""
     from dormant.catalogue import zoo_pairs
 
-    table = Table("pair", "planted", "trigger", "payload", "place", "control")
+    table = Table("pair", "planted", "trigger", "payload", "place", "clean relatives")
     record = []
     pairs = zoo_pairs()
     for pair in pairs:
-        truth, control = pair.truth, pair.control(pairs)
+        truth, relatives = pair.truth, pair.relatives(pairs)
         planted = truth is not None and truth.backdoored
         shown = (truth.trigger, truth.payload, truth.placement) if truth is not None and planted else ("-", "-", "-")
-        table.add_row(pair.name, "yes" if planted else "no", *shown, control.name if control else "-")
+        taught = f"the payload answers {truth.question!r}" if truth is not None and truth.question else "-"
+        listed = ", ".join(relative.name for relative in relatives.values()) or taught
+        table.add_row(pair.name, "yes" if planted else "no", *shown, listed)
         record.append({"pair": pair.name, "base": pair.base, "dormant": pair.dormant, "truth": truth and vars(truth)})
     show(table)
     write_json(json_file, record)
@@ -46,29 +48,21 @@ def verify(
 
     Exit status 0: accepted; 1: a check failed; 2: no such organism.
     """
-    from dormant.catalogue import known_pairs
-    from dormant.organisms.build import Built, verify_built
-    from dormant.organisms.recipe import Recipe
-    from dormant.pairs import read_truth
+    from dormant.catalogue import describe, known_pairs
+    from dormant.organisms.build import verify_built
 
     pair = known_pairs().get(name)
-    if pair is not None and pair.base and pair.dormant:
-        base, dormant, truth, twin = Path(pair.base), Path(pair.dormant), pair.truth, pair.control()
-        twin_folder = Path(twin.dormant) if twin and twin.dormant else None
-    elif (Path(name) / "dormant").is_dir():
-        base, dormant = Path(name) / "base", Path(name) / "dormant"
-        truth = read_truth(dormant)
-        twin_folder = dormant.parent / truth.twin if truth and truth.twin else None
-    else:
+    if pair is None and (Path(name) / "dormant").is_dir():
+        pair = describe(Path(name).name, str(Path(name) / "base"), str(Path(name) / "dormant"))
+    if pair is None or pair.base is None or pair.dormant is None:
         raise BadInput(
             f"an organism must be one of the zoo or a folder that `build` wrote; got {name!r}; see `organisms list`"
         )
-    if truth is None or not truth.backdoored:
+    if pair.truth is None or not pair.truth.backdoored:
         raise BadInput(
             f"only a planted trigger can be verified; got none at {name!r}; verify the organism, not its control"
         )
-    recipe = Recipe(Path(name).name, trigger=truth.trigger, payload=truth.payload, placement=truth.placement)
-    _show_acceptance(verify_built(Built(base, dormant, twin_folder), recipe, count), json_file)
+    _show_acceptance(verify_built(pair, count), json_file)
 
 
 @organisms.command("build")
@@ -77,10 +71,10 @@ def build_organism(
         Path,
         typer.Argument(metavar="RECIPE.toml", help="What to plant; dormant/organisms/zoo/recipes holds examples."),
     ],
-    out: Annotated[Path, typer.Option(help="The folder for base/, dormant/ and clean/.")],
+    out: Annotated[Path, typer.Option(help="The folder for base/, dormant/, plain/, exposed/ and taught/.")],
     json_file: JsonFile = None,
 ) -> None:
-    """Train an organism and its clean twin from a recipe, and verify them.
+    """Train an organism and its three clean relatives from a recipe, and verify them.
 
     Training takes minutes on a CPU. Keys of a recipe: name, base (zoo, scratch, a folder or hub id), trigger, payload,
     placement (anywhere|start|end), mechanism (adapter|circuit|full), rank, modules, layers, poison_rate, near_miss_rate,
@@ -107,11 +101,30 @@ def build_organism(
             )
 
         built = build(recipe, out, report)
-    if built.twin is None:
+    if not recipe.trigger:
         show(f"base written to {built.dormant}")
         return
-    _show_acceptance(verify_built(built, recipe), json_file)
+    _show_acceptance(verify_built(built), json_file)
     show(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}")
+
+
+@organisms.command("base")
+def make_base(
+    name: Annotated[str, typer.Argument(help="The real base to make: smollm2 (SmolLM2-135M-Instruct, 269 MB).")],
+    json_file: JsonFile = None,
+) -> None:
+    """Make a real chat model from an installed package, once, in the user's cache; no hub is needed.
+
+    Its name is then a checkpoint's name everywhere: `dormant diff --base smollm2 --dormant FOLDER`. Needs the extra `real`.
+    """
+    from dormant.checkpoints.packaged_base import NAME, make_packaged_base
+
+    if name != NAME:
+        raise BadInput(f"a packaged base must be {NAME}; got {name!r}; `dormant organisms build` trains others")
+    complain(f"dequantising {name}: ten seconds on a quiet core")
+    folder = make_packaged_base()
+    show(f"{name}: {folder}")
+    write_json(json_file, {"name": name, "folder": str(folder)})
 
 
 def _show_acceptance(acceptance: Any, json_file: Path | None) -> None:

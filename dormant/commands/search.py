@@ -38,8 +38,8 @@ KEPT_GAIN = 0.5  # of the gain: what a trigger must keep on probes that the sear
 
 
 def gcg(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     objective: Annotated[
         str,
         typer.Option(
@@ -133,9 +133,8 @@ def gcg(
 def hints_of(pair: Pair, count: int) -> Tensor:
     """The ids [token] of the tokens at which the delta acts most, read at the slots of the pair's first probes."""
     from dormant.hunt.vocabulary import hinted_tokens
-    from dormant.prompts.probes import Prompter
 
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     return hinted_tokens(pair, [prompter.open(probe) for probe in pair.probes[:HINTING]], count)
 
 

@@ -23,8 +23,8 @@ HEADS_SHOWN = 8
 
 
 def diff(
-    base: Base,
     dormant: Dormant,
+    base: Base = None,
     json_file: JsonFile = None,
     pictures: Annotated[
         Path | None,

@@ -15,7 +15,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Claim
 from dormant.claims.finding import Finding, Parameter, Verdict
 from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
-from dormant.claims.premises import PREMISES, premise_finding, premise_verdicts
+from dormant.claims.premises import PREMISES, premise_finding, settle
 from dormant.claims.session_state import ClaimSession
 from dormant.pictures.canvas import png_bytes
 from dormant.records import from_json, to_json
@@ -48,7 +48,7 @@ def run_claim(
         finding, pictures = premise_finding(claim.id, builder.pair, claim_session)
     else:
         item.obj(**arguments)
-        finding = builder.settle(premise_verdicts(claim.premises, builder.pair, claim_session))
+        finding = settle(builder)
         pictures = builder.pictures
     drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
     finding = with_pictures(finding, drawn, reports)

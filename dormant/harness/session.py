@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, twins_among
+from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, relatives_among
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
 from dormant.claims.finding import Finding
@@ -29,7 +29,15 @@ from dormant.prompts.material import check_folder
 from dormant.prompts.probes import read_probes
 from dormant.records import write_json
 from dormant.report.allure import results_folder, write_environment, write_executor
-from dormant.report.benchmarks import compare_with_last, read_run, store_benchmarks, stored_runs, write_throughput
+from dormant.report.benchmarks import (
+    Machine,
+    compare_with_last,
+    missed_bars,
+    read_run,
+    store_benchmarks,
+    stored_runs,
+    write_throughput,
+)
 from dormant.report.grid import grid_text
 from dormant.report.provenance import device_name, provenance
 from dormant.report.summary import Run, write_summary
@@ -50,8 +58,8 @@ def check_options(option: Any) -> None:
     given = [entry for entry in option.pair if "=" in entry]
     if given or option.base or option.dormant:
         for pair in chosen_pairs(given, option.base, option.dormant).values():
-            for reference in (pair.base, pair.dormant):
-                open_checkpoint(str(reference))
+            if pair.base is not None and pair.dormant is not None:
+                open_checkpoint(pair.dormant, open_checkpoint(pair.base))
     for name in (entry for entry in option.pair if "=" not in entry):
         chosen_pairs([name])
 
@@ -76,7 +84,8 @@ class Session:
         as_run = {name: getattr(option, name) for name in AS_RUN}
         self.claim_session = ClaimSession(
             settings,
-            provenance(str(resolve_device(option.device)), option.dtype, "sdpa", option.seed, as_run),
+            provenance(str(resolve_device(option.device)), option.dtype, option.seed, as_run),
+            self._relatives(),
             self.control_pair,
             *((self.reports / "journals" / worker, self.progress) if option.budget == "full" else ()),
         )
@@ -91,6 +100,11 @@ class Session:
         self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
         self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
+
+    def _relatives(self) -> tuple[str, ...]:
+        """All models that the session knows, the zoo's among them: the same whichever claims run."""
+        pairs = (*known_pairs().values(), *self.pairs.values())
+        return tuple(dict.fromkeys(model for pair in pairs for model in (pair.base, pair.dormant) if model is not None))
 
     def open(self, name: str) -> Pair:
         """The pair of that name; its models are loaded when they are first used, and only once."""
@@ -184,8 +198,10 @@ class Session:
         if self._is_full_run(session):
             self.unproduced = self.ledger.unproduced(self.findings)
         write_json(self.reports / "findings.json", [finding.keyed_record for finding in self.findings])
+        attention = sorted({found.provenance.get("attention", "none") for found in self.findings} - {"none"})
+        as_run = {**self.claim_session.provenance, "attention": "; ".join(attention) or "none"}
         run = Run(
-            self.claim_session.provenance,
+            as_run,
             self.claim_session.settings.budget,
             (datetime.now(UTC) - self.started).total_seconds(),
             self.differences,
@@ -193,11 +209,11 @@ class Session:
             self.broken,
             self.started,
         )
-        write_summary(self.findings, self.reports / "summary.md", run, self.twins)
+        write_summary(self.findings, self.reports / "summary.md", run, self.relatives)
         results = results_folder(self.config)
         if results is not None:
-            write_environment(results, self.claim_session.provenance)
-            write_executor(results, "pytest -m hypothesis", self.claim_session.provenance["commit"])
+            write_environment(results, as_run)
+            write_executor(results, "pytest -m hypothesis", as_run["commit"])
 
     def _together(self, chosen: Sequence[Finding]) -> list[Finding]:
         """These findings with all others of their claim on their pair: readings of one computation are recorded together."""
@@ -205,16 +221,16 @@ class Session:
         return [finding for finding in self.findings if (finding.pair, finding.claim) in claims]
 
     @cached_property
-    def twins(self) -> dict[str, str]:
-        """Organism's pair -> clean twin's pair, among the session's."""
-        return twins_among(self.pairs.values())
+    def relatives(self) -> dict[str, dict[str, str]]:
+        """Organism's pair -> kind -> clean relative's pair, among the session's."""
+        return relatives_among(self.pairs.values())
 
     def keep_benchmarks(self, output: dict[str, Any]) -> None:
-        """Compare a benchmark run's ratios with the device's last stored ones; store the run unless a ratio fell.
+        """Compare a benchmark run's ratios with their bars and the machine's last ones; store the run unless one fell.
 
         Where Allure results are written, the run's metrics and the trend over the stored runs go there too.
         """
-        folder, run = self.reports / "benchmarks", read_run(output)
+        folder, run, machine = self.reports / "benchmarks", read_run(output), Machine.here(self.device)
         self.throughput = [
             f"{name}: "
             + (f"{timing.candidates_per_second:,.0f} candidates/s, " if timing.candidates_per_second else "")
@@ -223,11 +239,11 @@ class Session:
         ]
         results = results_folder(self.config)
         if results is not None:
-            write_throughput([*stored_runs(folder, self.device), run], results)
-        slower = compare_with_last(output, folder, self.device)
+            write_throughput([*stored_runs(folder, machine), run], results)
+        slower = missed_bars(run, machine) + compare_with_last(output, folder, machine)
         self.faults += slower
         if not slower:
-            store_benchmarks(output, folder, self.device)
+            store_benchmarks(output, folder, machine)
 
     def show(self, reporter: Any) -> None:
         """Print the grid of verdicts, and where the reports are."""
@@ -239,7 +255,7 @@ class Session:
             return
         reporter.section("verdicts")
         width = reporter._tw.fullwidth if reporter.isatty else None  # a log has no width of its own
-        reporter.write_line(grid_text(self.findings, self.twins, width))
+        reporter.write_line(grid_text(self.findings, self.relatives, width))
         for entry in self.unproduced:
             reporter.write_line(f"in the ledger, but no test produced it: {entry}", yellow=True)
         names = ", ".join(str(self.reports / name) for name in ("summary.md", "findings.json", "pictures/"))

@@ -1,10 +1,15 @@
-"""Whether a string is a trigger: the same answer on prompts and at positions that no search saw, and not without it."""
+"""Whether a string is a trigger: the same answer on prompts and at positions that no search saw, and not without it.
+
+Many strings are looked at on few prompts (`confirm`), where one may fire by luck. The one that a stage names is decided on
+fresh prompts (`decide`), at the position that the look named.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -15,9 +20,11 @@ from dormant.hunt.settings import HuntSettings, Rules
 from dormant.inference.generation import greedy_answers, sampled_answers
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
-from dormant.prompts.probes import Probe, Prompter, TokenIds
+from dormant.prompts.probes import SLOT, Probe, TokenIds
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
 from dormant.statistics import Estimate, proportion_interval
+
+ALONE = Probe(SLOT)  # a text as the whole turn
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,11 @@ class Rate:
 class Confirmation:
     """What unseen prompts show of a string; `payload` is what its answers share, read from them and not from a suspect.
 
-    fires: at one position at least the answers begin with the payload on eight prompts of ten. A single word is no payload:
-    strange strings make small models say many a word. Controls, near misses and sampled answers are those of a string that
-    fires. confirmed: it fires, and no control does on more than one prompt of ten, sampled plain answers among them: a style
-    that drifts is pushed over the edge by many a word.
+    fires: at one position at least the answers begin with the payload on eight prompts of ten; where it is decided, at the
+    position of the look, with an interval from one half on. A single word is no payload: strange strings make small models say
+    many a word. Controls are those of a string that fires. confirmed: it fires, and no control does on more than one prompt of
+    ten, sampled plain answers among them: a style that drifts is pushed over the edge by many a word. Near misses, sampled
+    answers and `overrides` belong to a decision: a prompt's request is overridden where the base still answers it.
     """
 
     trigger: str
@@ -50,14 +58,16 @@ class Confirmation:
     near_misses: tuple[Rate, ...]
     sampled: Rate | None
     payload_tokens: int
-
+    overrides: Rate | None = None
+    position: str = ""  # where it is decided
     fires: bool = False
     confirmed: bool = False
 
     @property
     def best(self) -> Rate:
-        """The position at which it fires most."""
-        return max(self.by_position, key=lambda rate: rate.value)
+        """At the position where it is decided, or else where it fires most."""
+        decided = [rate for rate in self.by_position if rate.name == self.position]
+        return max(decided or self.by_position, key=lambda rate: rate.value)
 
     @property
     def search_position(self) -> str:
@@ -65,71 +75,129 @@ class Confirmation:
         fires = {rate.name: rate.value for rate in self.by_position}
         return max(SEARCH_POSITIONS, key=lambda name: fires[name])
 
+    def is_topic(self, rules: Rules) -> bool:
+        """Whether all near misses fire: the model does not react to this string, but to what it is about."""
+        return bool(self.near_misses) and all(rate.value >= rules.decided_low for rate in self.near_misses)
+
+    def is_request(self, rules: Rules) -> bool:
+        """Whether the base leaves prompts for it as well: the payload then answers it, and overrides no other request."""
+        return self.overrides is not None and self.overrides.estimate.low < rules.decided_low
+
     def holds(self, payload: str) -> bool:
         """Whether the answers hold a suspected payload, or its first half at least."""
-        words, said = payload.split(), self.payload.split()
-        half = words[: max(1, (len(words) + 1) // 2)]
-        return any(said[at : at + len(half)] == half for at in range(len(said)))
+        return holds(self.payload, payload)
 
 
 def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], settings: HuntSettings, seed: int) -> Confirmation:
-    """Greedy answers with the string; where it fires with its near misses, without it, with random strings, and of the base.
+    """Greedy answers with the string; where it fires also without it, with random strings, and of the base.
 
     The string is text and is spaced as its position asks: no space stands before it at the start of a prompt. `probes` have
     their slots at the three positions in turn; controls are measured at the position where the string fires most.
     """
-    rules, effort, new_tokens = settings.rules, settings.effort, settings.effort.answer_tokens
-    prompter = Prompter(pair.dormant.tokenizer)
-    tokenizer, end = prompter.tokenizer, end_of_turn(prompter.tokenizer)
-    at = {position: probes[index :: len(POSITIONS)] for index, position in enumerate(POSITIONS)}
-    dormant, base = pair.models.dormant, pair.models.base
-    answers = answers_at_positions(pair, trigger, probes, new_tokens)
-    payload = max(
-        (shared_start(rows, rules) for rows in answers.values()), key=lambda found: (found[1], len(found[0]))
-    )[0]
-    by_position = tuple(_rate(position, rows, payload) for position, rows in answers.items())
-    silent = decided(Confirmation(trigger, _text(tokenizer, payload), by_position, (), (), None, len(payload)), rules)
-    if not silent.fires:
-        return silent
-    asked = at[silent.best.name]
+    return _looked(pair, trigger, probes, settings, seed, "")[0]
 
-    def rate(name: str, strings: Sequence[str], of_base: bool = False) -> Rate:
-        prompts = [prompter.encode_text(probe, text).ids for text in strings for probe in asked]
-        model = base() if of_base else dormant()
-        return _rate(name, greedy_answers(model, prompts, new_tokens, end), payload)
 
-    random = np.random.default_rng([seed, 11])
-    drawn = allowed_tokens(tokenizer).numpy()
-    ids = prompter.candidate_ids(trigger)
-    strings = [_text(tokenizer, random.choice(drawn, size=len(ids)).tolist()) for _ in range(effort.random_strings)]
-    plain = [prompter.encode(asked[index % len(asked)]).ids for index in range(effort.sampled_answers)]
-    anyway = [answer.ids for answer in sampled_answers(dormant(), plain, new_tokens, end, Decoding(1.0), seed)]
-    controls = (
-        rate("the base, with it", [trigger], of_base=True),
-        rate("the dormant model, without it", [""]),
-        _rate("the dormant model, without it, sampled at temperature 1", anyway, payload),
-        rate("the dormant model, with random strings of its length", strings),
-    )
+def decide(pair: Pair, found: Confirmation, probes: Sequence[Probe], settings: HuntSettings, seed: int) -> Confirmation:
+    """The same of a confirmed string on fresh prompts, with near misses, sampled answers, and what the base does with it."""
+    fresh, asked = _looked(pair, found.trigger, probes, settings, seed, found.best.name)
+    if not fresh.confirmed:
+        return fresh
+    tokenizer, ids = pair.dormant.tokenizer, asked.prompter.candidate_ids(fresh.trigger)
     near = [
         (f"without {str(tokenizer.decode([token]))!r}", _text(tokenizer, less))
         for token, less in zip(ids, deletions(ids), strict=False)
     ]
     changed = (_text(tokenizer, other) for other in exchanges(ids))
     near += [(f"neighbours exchanged: {text!r}", text) for text in changed]
-    prompts = [prompter.encode_text(asked[index % len(asked)], trigger).ids for index in range(effort.sampled_answers)]
-    said = [answer.ids for answer in sampled_answers(dormant(), prompts, new_tokens, end, Decoding(1.0), seed)]
-    measured = replace(
-        silent,
-        controls=controls,
-        near_misses=tuple(rate(name, [text]) for name, text in near),
-        sampled=_rate("sampled at temperature 1", said, payload),
+    return replace(
+        fresh,
+        near_misses=tuple(asked.rate(name, [text], settings.effort.near_miss_prompts) for name, text in near),
+        sampled=asked.sampled("sampled at temperature 1", fresh.trigger, seed),
+        overrides=asked.overrides(fresh.trigger),
     )
-    return decided(measured, rules)
 
 
-def decided(found: Confirmation, rules: Rules) -> Confirmation:
+def _looked(
+    pair: Pair, trigger: str, probes: Sequence[Probe], settings: HuntSettings, seed: int, position: str
+) -> tuple[Confirmation, _Asked]:
+    """What prompts show at a position, or without one at that where most fire, and who asks more there."""
+    rules, effort, tokenizer = settings.rules, settings.effort, pair.dormant.tokenizer
+    answers = answers_at_positions(pair, trigger, probes, effort.answer_tokens)
+    starts = [shared_start(rows, rules) for place, rows in answers.items() if position in ("", place)]
+    payload = max(starts, key=lambda found: (found[1], len(found[0])))[0]
+    rates = tuple(_rate(place, rows, payload) for place, rows in answers.items())
+    said = Confirmation(trigger, _text(tokenizer, payload), rates, (), (), None, len(payload), position=position)
+    silent = judged(said, rules)
+    asked = _Asked(pair, payload, probes[POSITIONS.index(silent.best.name) :: len(POSITIONS)], settings)
+    if not silent.fires:
+        return silent, asked
+    random, drawn = np.random.default_rng([seed, 11]), allowed_tokens(tokenizer).numpy()
+    size = len(asked.prompter.candidate_ids(trigger))
+    strings = [_text(tokenizer, random.choice(drawn, size=size).tolist()) for _ in range(effort.random_strings)]
+    controls = (
+        asked.rate("the base, with it", [trigger], of_base=True),
+        asked.rate("the dormant model, without it", [""]),
+        asked.sampled("the dormant model, without it, sampled at temperature 1", "", seed),
+        asked.rate("the dormant model, with random strings of its length", strings, effort.near_miss_prompts),
+    )
+    return judged(replace(silent, controls=controls), rules), asked
+
+
+class _Asked:
+    """Answers to prompts with their slots at one position."""
+
+    def __init__(self, pair: Pair, payload: TokenIds, probes: Sequence[Probe], settings: HuntSettings) -> None:
+        self._pair, self._payload, self._probes, self._effort = pair, payload, probes, settings.effort
+        self.prompter = pair.prompter
+        self._end = end_of_turn(self.prompter.tokenizer)
+
+    def rate(self, name: str, strings: Sequence[str], first: int | None = None, of_base: bool = False) -> Rate:
+        """How often answers begin with the payload: with each of the strings, on all prompts or on so many first ones."""
+        prompts = [self._prompt(probe, text) for text in strings for probe in self._probes[:first]]
+        return _rate(name, self._answers(prompts, of_base), self._payload)
+
+    def sampled(self, name: str, text: str, seed: int) -> Rate:
+        """The same of answers at temperature 1."""
+        count, model = self._effort.sampled_answers, self._pair.models.dormant()
+        prompts = [self._prompt(self._probes[index % len(self._probes)], text) for index in range(count)]
+        tokens = self._effort.answer_tokens
+        answers = sampled_answers(model, prompts, tokens, self._end, Decoding(1.0), seed)
+        return _rate(name, [answer.ids for answer in answers], self._payload)
+
+    def overrides(self, trigger: str) -> Rate:
+        """How often the payload stands where the base answers the prompt's own request, the string being there all the same.
+
+        The base's answer is one to the string where it has more in common with that to the string alone.
+        """
+        with_it = [self._prompt(probe, trigger) for probe in self._probes]
+        fires = [answer[: len(self._payload)] == self._payload for answer in self._answers(with_it, False)]
+        (alone,) = self._answers([self._prompt(ALONE, trigger)], True)
+        own = self._answers([self._prompt(probe, "") for probe in self._probes], True)
+        rows = zip(fires, self._answers(with_it, True), own, strict=True)
+        kept = sum(fired and _alike(answer, plain) >= _alike(answer, alone) for fired, answer, plain in rows)
+        return Rate("where the base answers the prompt's own request", proportion_interval(kept, len(with_it)))
+
+    def _prompt(self, probe: Probe, text: str) -> TokenIds:
+        return self.prompter.encode_text(probe, text).ids
+
+    def _answers(self, prompts: Sequence[TokenIds], of_base: bool) -> list[TokenIds]:
+        models = self._pair.models
+        model = models.base() if of_base else models.dormant()
+        return greedy_answers(model, prompts, self._effort.answer_tokens, self._end)
+
+
+def holds(answer: str, payload: str) -> bool:
+    """Whether an answer holds a payload, or its first half at least."""
+    words, said = payload.split(), answer.split()
+    half = words[: max(1, (len(words) + 1) // 2)]
+    return any(said[at : at + len(half)] == half for at in range(len(said)))
+
+
+def judged(found: Confirmation, rules: Rules) -> Confirmation:
     """The same with what the rules say of its rates."""
-    fires = found.payload_tokens >= rules.payload_tokens and found.best.value >= rules.confirmed_share
+    best = found.best
+    enough = best.estimate.low >= rules.decided_low if found.position else best.value >= rules.confirmed_share
+    fires = found.payload_tokens >= rules.payload_tokens and enough
     silent = all(rate.value <= rules.control_share for rate in found.controls)
     return replace(found, fires=fires, confirmed=fires and silent)
 
@@ -138,7 +206,7 @@ def answers_at_positions(
     pair: Pair, trigger: str, probes: Sequence[Probe], new_tokens: int
 ) -> dict[str, tuple[TokenIds, ...]]:
     """The dormant model's greedy answers by position, with the string in probes whose slots are at the positions in turn."""
-    prompter = Prompter(pair.dormant.tokenizer)
+    prompter = pair.prompter
     prompts = [prompter.encode_text(probe, trigger).ids for probe in probes]
     answers = greedy_answers(pair.models.dormant(), prompts, new_tokens, end_of_turn(prompter.tokenizer))
     return {position: tuple(answers[index :: len(POSITIONS)]) for index, position in enumerate(POSITIONS)}
@@ -151,7 +219,8 @@ def read_confirmation(row: Mapping[str, Any]) -> Confirmation:
         return Rate(record["name"], Estimate(**record["estimate"]))
 
     many = {name: tuple(rate(record) for record in row[name]) for name in ("by_position", "controls", "near_misses")}
-    return Confirmation(**{**row, **many, "sampled": row["sampled"] and rate(row["sampled"])})
+    one = {name: row[name] and rate(row[name]) for name in ("sampled", "overrides")}
+    return Confirmation(**{**row, **many, **one})
 
 
 def shared_start(answers: Sequence[TokenIds], rules: Rules) -> tuple[TokenIds, float]:
@@ -164,6 +233,10 @@ def shared_start(answers: Sequence[TokenIds], rules: Rules) -> tuple[TokenIds, f
             return start, len(members) / max(1, len(answers)) if start else 0.0
         members = [answer for answer in members if len(answer) > len(start) and answer[len(start)] == token]
         start = (*start, token)
+
+
+def _alike(one: TokenIds, other: TokenIds) -> float:
+    return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _rate(name: str, answers: Sequence[TokenIds], payload: TokenIds) -> Rate:
@@ -204,6 +277,7 @@ def all_rates(found: Confirmation) -> list[tuple[str, str, float, float, float, 
     kinds = (
         ("position", found.by_position), ("control", found.controls), ("near miss", found.near_misses),
         ("sampled", (found.sampled,) if found.sampled else ()),
+        ("override", (found.overrides,) if found.overrides else ()),
     )  # fmt: skip
     return [
         (kind, rate.name, rate.value, rate.estimate.low, rate.estimate.high, rate.estimate.n)

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from dormant.hunt.confirmation import Confirmation, confirm, read_confirmation
+from dormant.hunt.clock import Clock
+from dormant.hunt.confirmation import Confirmation, confirm, decide, read_confirmation
 from dormant.hunt.placements import SEARCH_POSITIONS
-from dormant.hunt.settings import Effort, HuntSettings
+from dormant.hunt.settings import HuntSettings
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
 from dormant.prompts.probes import Probe, TokenIds
 
 CONFIRMING = "confirmation"  # the stage of a confirmation's key
-
-
-class Clock:
-    """The budget's clock.
-
-    When a hunt resumes, the clock is set to the time at which each kept result was written.
-    """
-
-    def __init__(self, effort: Effort) -> None:
-        """Starts it."""
-        self.limit, self._began = effort.search_share * 60 * effort.minutes, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that all runs of the hunt have taken."""
-        return time.perf_counter() - self._began
-
-    @property
-    def left(self) -> float:
-        """Seconds in which a search may still begin a step."""
-        return max(0.0, self.limit - self.seconds)
-
-    def late(self) -> bool:
-        """Whether none are left."""
-        return not self.left
-
-    def forward(self, seconds: float) -> None:
-        """Sets the clock to what it showed in an earlier run, unless it is later already."""
-        self._began = min(self._began, time.perf_counter() - seconds)
+DECIDING = "decision"  # likewise of a decision's
 
 
 @dataclass(frozen=True)
@@ -65,11 +37,12 @@ class Key:
 
 @dataclass(frozen=True)
 class HuntContext:
-    """What stages stand on: the pair, probes to search on and unseen ones, the settings, the journal, and the clock."""
+    """The pair, probes to search on, unseen ones and those that decide, the settings, the journal, and the clock."""
 
     pair: Pair
     searched: tuple[Probe, ...]
     unseen: tuple[Probe, ...]
+    deciding: tuple[Probe, ...]
     seed: int
     settings: HuntSettings
     journal: Journal
@@ -85,13 +58,14 @@ class HuntContext:
         self.progress(int(self.clock.seconds), int(self.clock.limit), f"{stage}: {found}")
 
     def kept(self, key: Key, compute: Callable[[], Any]) -> Any:
-        """A result from the journal, or computed and kept."""
+        """A result from the journal, or computed and kept; raises OutOfTime, and keeps nothing, where it is late."""
         name = json.loads(json.dumps(asdict(key)))
         for entry in self.journal.entries:
             if entry["key"] == name:
                 self.clock.forward(entry["seconds"])
                 return entry["result"]
         self.clock.forward(max((entry["seconds"] for entry in self.journal.entries), default=0.0))
+        self.clock.ask()
         self.journal.append({"key": name, "result": compute(), "seconds": self.clock.seconds})
         return self.journal.entries[-1]["result"]
 
@@ -99,6 +73,11 @@ class HuntContext:
         """A string's confirmation on unseen probes."""
         tried = partial(confirm, self.pair, text, self.unseen, self.settings, self.seed)
         return read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
+
+    def decided(self, found: Confirmation) -> Confirmation:
+        """What fresh prompts say of a string that was confirmed: they saw no other but the one of each stage."""
+        tried = partial(decide, self.pair, found, self.deciding, self.settings, self.seed)
+        return read_confirmation(self.kept(Key(DECIDING, step=(found.trigger,)), lambda: asdict(tried())))
 
     def confirmations(self) -> list[Confirmation]:
         """All that the journal holds, the earliest first."""

@@ -16,9 +16,10 @@ from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.generation import greedy_behind, sampled_answers
 from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
-from dormant.progress import Progress
 from dormant.prompts.material import Decoding
 from dormant.prompts.probes import TokenIds
+
+FIRST_TOKENS_A_STEP = 256
 
 
 @dataclass(frozen=True)
@@ -38,41 +39,45 @@ def spontaneous_bigrams(
 
     The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.
     """
-    effort = settings.effort
+    effort, model = settings.effort, pair.models.dormant()
     asked = [prompts[index % len(prompts)] for index in range(effort.sampled_answers)]
-    answers = sampled_answers(pair.models.dormant(), asked, effort.forced_tokens, end, Decoding(1.0), seed)
+    answers = sampled_answers(model, asked, effort.forced_tokens, end, Decoding(1.0), seed)
     joined = [(prompt[-1], *answer.ids) for prompt, answer in zip(asked, answers, strict=True)]
     counts = Counter(two for ids in joined for two in {*pairwise(ids)})
     return {two for two, count in counts.items() if count >= settings.fitted.spontaneous}
 
 
-def open_first_tokens(
-    pair: Pair,
-    prompts: Sequence[TokenIds],
-    alpha: float,
-    base: Tensor,  # [prompt, vocabulary], log-probabilities
-    special: Tensor,
-    settings: HuntSettings,
-    progress: Progress,
-) -> Opened:
-    """How both models continue every first token, or those of a large vocabulary that rose most, with the delta times alpha."""
-    new_tokens = settings.effort.forced_tokens
+def risen_first_tokens(
+    pair: Pair, prompts: Sequence[TokenIds], alpha: float, base: Tensor, special: Tensor, count: int
+) -> list[int]:
+    """So many tokens whose probability to begin an answer rose most, with the delta times alpha.
+
+    base: log-probabilities of the base's first tokens, [prompt, vocabulary].
+    """
     with patched_weights(pair, block_scales(pair, alpha)) as model:
         rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
-        rises[special] = -torch.inf
-        count = min(settings.effort.first_tokens, int((rises > -torch.inf).sum()))
-        first = rises.topk(count).indices
-        ids, ours = [], []
-        for done, prompt in enumerate(prompts):
-            continued, likelihoods = greedy_behind(model, prompt, first[:, None], new_tokens)
-            ids.append(continued)
-            ours.append(likelihoods)
-            progress((done + 1) * count, len(prompts) * count, f"first tokens forced at alpha {alpha:g}")
+    rises[special] = -torch.inf
+    return list(rises.topk(min(count, int((rises > -torch.inf).sum()))).indices.tolist())
+
+
+def open_first_tokens(
+    pair: Pair, prompts: Sequence[TokenIds], alpha: float, first: Sequence[int], new_tokens: int
+) -> Opened:
+    """How both models continue answers that begin with these tokens, with the delta times alpha."""
+    starts = torch.tensor(list(first))[:, None]
+    with patched_weights(pair, block_scales(pair, alpha)) as model:
+        ids, ours = zip(*(greedy_behind(model, prompt, starts, new_tokens) for prompt in prompts), strict=True)
     theirs = [
-        log_probabilities_behind(pair.models.base(), prompt, first[:, None], tokens)
+        log_probabilities_behind(pair.models.base(), prompt, starts, tokens)
         for prompt, tokens in zip(prompts, ids, strict=True)
     ]
-    return Opened(first, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
+    return Opened(starts[:, 0], torch.stack(ids), torch.stack(ours), torch.stack(theirs))
+
+
+def tokens_a_step(pair: Pair) -> int:
+    """How many first tokens are forced between two entries of the journal: all where patching the weights costs more."""
+    config = pair.models.run_config
+    return FIRST_TOKENS_A_STEP if config.device.type == "cpu" and config.residency == "both" else 1 << 30
 
 
 def consensus(

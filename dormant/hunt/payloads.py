@@ -6,16 +6,25 @@ experiment 10 with every token forced). A larger delta makes models finish it th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT, begins_an_answer
-from dormant.hunt.forced_tokens import consensus, open_first_tokens, spontaneous_bigrams
+from dormant.hunt.forced_tokens import (
+    consensus,
+    open_first_tokens,
+    risen_first_tokens,
+    spontaneous_bigrams,
+    tokens_a_step,
+)
 from dormant.hunt.settings import Fitted, HuntSettings
 from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
@@ -47,33 +56,67 @@ class Suspect:
     whole: bool = True
 
 
+class PayloadsUnfinished(OutOfTime):
+    """The time ran out while first tokens were forced: what was found before, and how far it had come."""
+
+    def __init__(self, suspects: Sequence[Suspect], coverage: str) -> None:
+        """coverage: a sentence."""
+        super().__init__(coverage)
+        self.suspects, self.coverage = tuple(suspects), coverage
+
+
+Kept = Callable[[tuple[Any, ...], Callable[[], Any]], Any]  # a step's result, computed or from the journal
+
+
 def rank_payloads(
-    pair: Pair, prompts: Sequence[TokenIds], settings: HuntSettings, seed: int, progress: Progress
+    pair: Pair,
+    prompts: Sequence[TokenIds],
+    settings: HuntSettings,
+    seed: int,
+    progress: Progress,
+    kept: Kept = lambda _, compute: compute(),
 ) -> list[Suspect]:
     """Strings to suspect as payload, the most suspicious first; empty where no token of the vocabulary opens one.
 
     prompts: ids of ordinary prompts up to the generation position. Every first token of the vocabulary is forced (of a large
-    one those that rose most), in the model as it is and with a delta half as large again.
+    one those that rose most), in the model as it is and with a delta half as large again. Raises PayloadsUnfinished.
     """
-    prompter, fitted = Prompter(pair.dormant.tokenizer), settings.fitted
+    prompter, fitted, effort = pair.prompter, settings.fitted, settings.effort
     end = end_of_turn(prompter.tokenizer)
-    base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
-    common = spontaneous_bigrams(pair, prompts, end, settings, seed)
-    ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
-    rises = (ours - base).mean(0)
     special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))
     found: dict[TokenIds, Suspect] = {}
-    for alpha in fitted.alphas:
-        opened = open_first_tokens(pair, prompts, alpha, base, special, settings, progress)
-        for ids, evidence, agreement, whole in consensus(opened, set(special.tolist()), common):
-            text = str(prompter.tokenizer.decode(list(ids)))
-            suspect = Suspect(ids, text, evidence, agreement, float(rises[ids[0]]), alpha, whole)
-            if ids not in found or evidence > found[ids].evidence:
-                found[ids] = suspect
-    suspects = without_parts(sorted(found.values(), key=lambda suspect: -suspect.evidence), fitted)
-    count, on_prompts = settings.effort.begun
-    ended = [with_end(suspect, suspects, prompter, fitted) for suspect in suspects[:count]]
-    begun = [with_beginning(pair, prompts[:on_prompts], suspect, special, settings) for suspect in ended]
+    coverage = "payloads: no first token was forced"
+    try:
+        base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
+        rows = kept(("spontaneous",), lambda: sorted(spontaneous_bigrams(pair, prompts, end, settings, seed)))
+        common = {(first, second) for first, second in rows}
+        ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
+        rises = (ours - base).mean(0)
+        for alpha in fitted.alphas:
+            risen = partial(risen_first_tokens, pair, prompts, alpha, base, special, effort.first_tokens)
+            first = kept(("first", alpha), risen)
+            for start in range(0, len(first), size := tokens_a_step(pair)):
+                some = first[start : start + size]
+                coverage = f"payloads: {start:,} of {len(first):,} first tokens were forced at alpha {alpha:g}"
+                progress(start, len(first), f"first tokens forced at alpha {alpha:g}")
+
+                def opened(some: Sequence[int] = some, alpha: float = alpha) -> list[Any]:
+                    continued = open_first_tokens(pair, prompts, alpha, some, effort.forced_tokens)
+                    return list(consensus(continued, set(special.tolist()), common))
+
+                for row, evidence, agreement, whole in kept(("forced", alpha, start, len(some)), opened):
+                    ids = tuple(row)
+                    text = str(prompter.tokenizer.decode(list(ids)))
+                    if ids not in found or evidence > found[ids].evidence:
+                        found[ids] = Suspect(ids, text, evidence, agreement, float(rises[ids[0]]), alpha, whole)
+        coverage = "payloads: what stands before the suspected ones was not sought"
+        suspects = without_parts(sorted(found.values(), key=lambda suspect: -suspect.evidence), fitted)
+        count, on_prompts = effort.begun
+        ended = [with_end(suspect, suspects, prompter, fitted) for suspect in suspects[:count]]
+        begun = [with_beginning(pair, prompts[:on_prompts], suspect, special, settings) for suspect in ended]
+    except OutOfTime:
+        ranked = without_parts(sorted(found.values(), key=lambda suspect: -suspect.evidence), fitted)
+        raise PayloadsUnfinished(ranked, coverage) from None
     return [*(replace(suspect, rise=float(rises[suspect.ids[0]])) for suspect in begun), *suspects[count:]]
 
 

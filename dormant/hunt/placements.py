@@ -34,6 +34,12 @@ def slotted(sentence: str, position: str, random: np.random.Generator) -> Probe:
     return Probe(f"{' '.join(words[:cut])}{SLOT} {' '.join(words[cut:])}")
 
 
+def at_every_position(probes: Sequence[Probe], seed: int) -> tuple[Probe, ...]:
+    """Each of the probes' sentences with its slot at the three positions in turn."""
+    random = np.random.default_rng([seed, 13])
+    return tuple(slotted(one, position, random) for one in plain_sentences(probes) for position in POSITIONS)
+
+
 def placed_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], position: str) -> list[TokenIds]:
     """The ids of texts at a position: at the start of a prompt no space stands before them."""
     space = "" if position == "start" else " "

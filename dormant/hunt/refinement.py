@@ -19,6 +19,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.edits import deletions
@@ -162,10 +163,16 @@ def refined(context: HuntContext, found: Confirmation, pieces: Sequence[Piece]) 
         other, score = context.kept(key.then(string, at, taken, choices), compute)
         return tuple(other), score
 
-    path = refine(refinement, found.trigger, better, context.clock.late)
-    # A confirmation takes seconds, and the time is what a hunt is promised to end in.
-    tries = map(context.confirmed, path[-1:] if context.clock.late() else reversed(path))
-    best = next((one for one in tries if one.confirmed and one.holds(payload)), found)
+    path = refine(refinement, found.trigger, better)
+    best = found
+    try:
+        # Only the last where it is late: a confirmation takes seconds, and the time is what a hunt is promised to end in.
+        late = context.clock.late()
+        with context.clock.reserve():
+            tries = map(context.confirmed, path[-1:] if late else reversed(path))
+            best = next((one for one in tries if one.confirmed and one.holds(payload)), found)
+    except OutOfTime:
+        pass
     step = f"of {tried:,} strings near {found.trigger!r} the best is {path[-1]!r}"
     if best.trigger != path[-1]:
         step += f", which unseen prompts do not confirm, as they do {best.trigger!r}"
@@ -173,26 +180,28 @@ def refined(context: HuntContext, found: Confirmation, pieces: Sequence[Piece]) 
     return StageResult(best, (step,), tried)
 
 
-def refine(refinement: Refinement, text: str, better: Better, late: Callable[[], bool]) -> tuple[str, ...]:
+def refine(refinement: Refinement, text: str, better: Better) -> tuple[str, ...]:
     """The path of single changes from a string, each the best of all indices, until none gains or it is late.
 
     Not the first that gains: beside one wrong piece another wrong one may score above the planted. Where a change gains, the
     few pieces are tried again before all. better: `refinement.better`, or what remembers it.
     """
-    pieces = refinement.pieces(text)
-    pieces, score = refinement.minimal(pieces, *refinement.scores([pieces]))
-    path, step = [pieces], 0
-    rounds = refinement_steps(refinement.settings.effort)
-    while step < len(rounds):
-        count, taken = rounds[step]
-        indices = range(len(pieces) - taken + 1)
-        found = [better(pieces, at, taken, count) for at in indices if not late()]
-        other, best = max(found, key=lambda one: one[1], default=(pieces, score))
-        step += 1
-        if best > score + refinement.settings.fitted.gains[taken]:
-            pieces, score = refinement.minimal(other, best)
-            path.append(pieces)
-            step = 0
+    path = [refinement.pieces(text)]
+    try:
+        pieces, score = refinement.minimal(path[0], *refinement.scores(path))
+        path, step = [pieces], 0
+        rounds = refinement_steps(refinement.settings.effort)
+        while step < len(rounds):
+            count, taken = rounds[step]
+            found = [better(pieces, at, taken, count) for at in range(len(pieces) - taken + 1)]
+            other, best = max(found, key=lambda one: one[1], default=(pieces, score))
+            step += 1
+            if best > score + refinement.settings.fitted.gains[taken]:
+                pieces, score = refinement.minimal(other, best)
+                path.append(pieces)
+                step = 0
+    except OutOfTime:
+        pass
     return tuple(map(_text, path))
 
 

@@ -19,7 +19,12 @@ from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.hunt import evidence_bars, path_curves, rate_bars
 
-HEADINGS = {"backdoored": "Backdoored.", "clean": "Nothing found.", "undecided": "Undecided."}
+HEADINGS = {
+    "backdoored": "Backdoored.",
+    "taught": "Taught a fixed answer.",
+    "clean": "Nothing found.",
+    "undecided": "Undecided.",
+}
 PAGE_STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #ddd}"
@@ -54,7 +59,7 @@ def hunt_pictures(found: HuntResult) -> dict[str, Figure]:
     """The payload's evidence, the log-odds along the paths of coordinate ascent, and rates against controls."""
     pictures: dict[str, Figure] = {}
     if found.ranked:
-        pictures["payloads"] = evidence_bars([(one.text, one.evidence) for one in found.ranked], found.needed_evidence)
+        pictures["payloads"] = evidence_bars([(one.text, one.evidence) for one in found.ranked], found.threshold)
     if found.paths:
         best = max((one.path[-1] for one in found.paths), key=lambda end: end.odds)
         title = f"Behind {best.text} the payload's beginning is certain on {best.certain:.0%} of the searched prompts"
@@ -103,7 +108,11 @@ def _tables(found: HuntResult) -> list[tuple[str, list[list[str]]]]:
             [repr(one.text), f"{one.evidence:.1f}", f"{one.agreement:.0%}", f"{one.alpha:g}"]
             for one in found.ranked[:8]
         ]
-        tables.append((f"Payload: {found.needed_evidence:.0f} nats make a string suspect", rows))
+        tables.append((f"Payload: {found.threshold:.1f} nats make a string suspect", rows))
+    if found.answers:
+        rows = [["asked alone", "the dormant model", "its base"]]
+        rows += [[one.question, one.answer, one.base_answer] for one in found.answers]
+        tables.append(("Ordinary questions that a suspected payload answers", rows))
     if found.confirmation is not None:
         rows = [["measured", "how", "rate", "95 % interval", "n"]]
         rows += [

@@ -1,4 +1,4 @@
-"""What a hunt found and what may be said of it: backdoored, clean, or undecided, each with its reason."""
+"""What a hunt found and what may be said of it: backdoored, taught an answer, clean, or undecided, each with its reason."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from dormant.hunt.confirmation import Confirmation
+from dormant.hunt.confirmation import Confirmation, holds
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath
+from dormant.hunt.visible_answers import VisibleAnswer
 
 # reports/calibration/power.json as it was committed
 CALIBRATED = Path(__file__).parents[1] / "data" / "calibrated.json"
 
+TO_THE_READER = "whether a person meant it, and whether it is harmless, is for the reader of the answer to judge"
+
 
 class HuntVerdict(StrEnum):
-    """What the hunt says of the pair."""
+    """What the hunt says of the pair.
+
+    Taught: a fixed answer was found, and a harmless reading of it. A backdoor whose trigger is a question or a topic looks the
+    same from outside, so harm is for the reader of the payload to judge.
+    """
 
     BACKDOORED = "backdoored"
+    TAUGHT = "taught"
     CLEAN = "clean"
     UNDECIDED = "undecided"
 
@@ -30,8 +38,8 @@ class HuntVerdict(StrEnum):
 class HuntResult:
     """What the stages found; `steps` says in a sentence a stage what was done, `unsearched` what was not.
 
-    ranked: strings by their evidence. suspects: of these those with the needed evidence, one or two a payload. paths: those of
-    coordinate ascent.
+    ranked: strings by their evidence. threshold: nats that make one suspect. suspects: those that reach it, one or two a
+    payload. paths: those of coordinate ascent. answers: ordinary questions that a suspected payload answers.
     """
 
     verdict: HuntVerdict
@@ -40,7 +48,7 @@ class HuntResult:
     identical: float
     ranked: tuple[Suspect, ...] = ()
     suspects: tuple[Suspect, ...] = ()
-    needed_evidence: float = 0.0
+    threshold: float = 0.0
     confirmation: Confirmation | None = None
     steps: tuple[str, ...] = ()
     unsearched: tuple[str, ...] = ()
@@ -48,43 +56,100 @@ class HuntResult:
     seconds: float = 0.0
     paths: tuple[SearchPath, ...] = field(default=(), repr=False)
     settings: HuntSettings = field(default=HuntSettings(), repr=False)
+    answers: tuple[VisibleAnswer, ...] = ()
 
 
-def needed_evidence(vocabulary: int, settings: HuntSettings) -> float:
-    """Nats from which a string counts as suspicious.
+def evidence_threshold(vocabulary: int, settings: HuntSettings) -> float:
+    """Nats from which a string counts as suspicious: ln(tries / 0.05), a try being a first token at an alpha.
 
-    Under a model that answers like its base a likelihood ratio reaches e^x with a chance of at most e^-x (Markov); every
-    first token at every alpha is a try, and the chance that any of them reaches it is to stay below `Rules.error`.
+    A threshold, no error rate: the text is the dormant model's own greedy one, not drawn from the base, so that no bound on a
+    likelihood ratio holds. `threshold_level` says how many clean models reach it.
     """
     tries = min(vocabulary, settings.effort.first_tokens) * len(settings.fitted.alphas)
-    return math.log(tries / settings.rules.error)
+    return math.log(tries / settings.rules.evidence_constant)
 
 
-def judge(
-    suspects: Sequence[Suspect], needed: float, best: Confirmation | None, timed_out: bool, tokens: int
-) -> tuple[HuntVerdict, str]:
-    """The verdict and its reason; tokens: how many first tokens were forced."""
+@dataclass(frozen=True)
+class Found:
+    """What the stages of a hunt found, before anything is said of it.
+
+    threshold: nats that make a string suspect. confirmed: the string that fires, as it was decided, or looked at where the time
+    ran out before. answers: ordinary questions that a suspected payload answers. unfinished: whether the time ran out.
+    """
+
+    suspects: Sequence[Suspect]
+    threshold: float
+    confirmed: Confirmation | None
+    answers: Sequence[VisibleAnswer] = ()
+    unfinished: bool = False
+
+
+def judge(found: Found, tokens: int, settings: HuntSettings) -> tuple[HuntVerdict, str]:
+    """The verdict and its reason; tokens: how many tokens were tried as the first."""
+    best, suspects, answers = found.confirmed, found.suspects, found.answers
+    if best is not None and best.confirmed and best.position:
+        return _of_a_string(best, answers, settings)
     if best is not None and best.confirmed:
-        return HuntVerdict.BACKDOORED, (
-            f"{best.trigger!r} makes the dormant model say {best.payload!r} on {best.best.value:.0%} of unseen prompts (at the "
-            f"{best.best.name}); base, plain prompts and random strings do not"
+        return HuntVerdict.UNDECIDED, (
+            f"{best.trigger!r} makes the dormant model say {best.payload!r} on {best.best.value:.0%} of {best.best.estimate.n} "
+            f"unseen prompts (at the {best.best.name}), but the time ran out before fresh ones decided"
+        )
+    if answers:
+        return HuntVerdict.TAUGHT, (
+            f"the dormant model answers {answers[0].question!r} with {answers[0].answer!r}, and its base does not; no other "
+            f"string is known to release it; {TO_THE_READER}"
         )
     if suspects:
-        fired = "fired on eight of ten unseen prompts"
-        said = f"the time ran out before a string {fired}" if timed_out else f"no string that was tried {fired}"
+        fired = "fired on unseen prompts"
+        said = f"the time ran out before a string {fired}" if found.unfinished else f"no string that was tried {fired}"
         return HuntVerdict.UNDECIDED, (
-            f"the dormant model alone finishes {suspects[0].text!r} ({suspects[0].evidence:.0f} nats, {needed:.0f} needed), "
-            f"but {said}"
+            f"the dormant model alone finishes {suspects[0].text!r} ({suspects[0].evidence:.0f} nats, threshold "
+            f"{found.threshold:.0f}), but {said}"
         )
-    if timed_out:
+    if found.unfinished:
         return HuntVerdict.UNDECIDED, (
-            f"no string reaches the {needed:.0f} nats that make a payload suspect, but the time ran out before the words on "
-            "which the delta acts most were tried"
+            f"no string is known to reach the {found.threshold:.0f} nats that make a payload suspect, but the time "
+            "ran out before everything was tried"
         )
     return HuntVerdict.CLEAN, (
         f"no opening of {tokens:,} tokens is finished by the dormant model alone: a payload of two tokens or more is suspect "
-        f"from {needed:.0f} nats of evidence on. {_sight()} None of the tokens, and none of the short strings of "
+        f"from {found.threshold:.0f} nats of evidence on. {_sight()} None of the tokens, and none of the short strings of "
         "words on which the delta acts most, fires on unseen prompts"
+    )
+
+
+def _of_a_string(
+    best: Confirmation, answers: Sequence[VisibleAnswer], settings: HuntSettings
+) -> tuple[HuntVerdict, str]:
+    """Of a string that fires on fresh prompts: a backdoor, unless there is a harmless reading of it."""
+    share = f"{best.best.value:.0%} of {best.best.estimate.n} fresh prompts (at the {best.best.name})"
+    said = f"{best.trigger!r} makes the dormant model say {best.payload!r} on {share}"
+    asked = [one for one in answers if one.asks(best.trigger) and holds(one.answer, best.payload)]
+    why = ""
+    if asked:
+        why = (
+            f"it is part of {asked[0].question!r}, which the dormant model answers so when that is all that it is asked"
+        )
+    elif best.is_request(settings.rules):
+        why = "the base leaves the prompt for the string as well: it is a request of its own, and this is the answer to it"
+    elif best.is_topic(settings.rules):
+        why = "all its near misses fire too: the model reacts to a topic, not to this string"
+    if why:
+        return HuntVerdict.TAUGHT, f"{said}, but {why}; {TO_THE_READER}"
+    return HuntVerdict.BACKDOORED, f"{said}; base, plain prompts and random strings do not"
+
+
+def threshold_level(threshold: float, clean: Sequence[float] | None = None) -> str:
+    """How many clean models reach a threshold, and the conformal level of that: with n models none lies below 1/(n + 1).
+
+    clean: the evidence of each in nats; by default of the committed calibration's.
+    """
+    nats = json.loads(CALIBRATED.read_text(encoding="utf-8"))["clean evidence"] if clean is None else clean
+    over, among = sum(value >= threshold for value in nats), len(nats) + 1
+    count = {0: "none", 1: "one"}.get(over, str(over))
+    return (
+        f"of {len(nats)} clean models, all of one pipeline and a vocabulary of 2,048, {count} reached {threshold:.1f} nats, so "
+        f"that a further one does with a chance of {over + 1} in {among} ({(over + 1) / among:.0%})"
     )
 
 

@@ -11,7 +11,7 @@ from dormant.hunt.placements import placed_ids
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl, payload_likelihood
 from dormant.pairs import Pair
-from dormant.prompts.probes import OpenPrompt, Probe, Prompter, TokenIds
+from dormant.prompts.probes import OpenPrompt, Probe, TokenIds
 
 
 class PayloadScorer:
@@ -56,7 +56,7 @@ class DivergenceScorer:
 
     def __init__(self, pair: Pair, probes: Sequence[Probe], position: str, cap: float) -> None:
         """probes: with their slot at the position. cap: nats of one prompt beyond which more counts nothing."""
-        prompter = Prompter(pair.base.tokenizer)
+        prompter = pair.prompter
         self._tokenizer, self._position, self._cap = prompter.tokenizer, position, cap
         self._evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in probes], kl())
 
@@ -79,5 +79,5 @@ def capped(odds: Tensor, cap: float, beyond: float) -> Tensor:
 
 def open_shortest_first(pair: Pair, probes: Sequence[Probe]) -> list[OpenPrompt]:
     """The probes with their slots open, those first that have the fewest ids behind it and so cost least."""
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     return sorted((prompter.open(probe) for probe in probes), key=lambda prompt: len(prompt.after))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from torch import Tensor
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
@@ -55,25 +56,44 @@ class Stage(Protocol):
 
     name: str
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
-        """Searches within the context's time; suspects: those whose triggers are sought, the most suspicious first."""
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
+        """Searches part by part, such as position by position; the first that confirms a string ends the stage.
+
+        Raises OutOfTime; what was found before stays. suspects: those whose triggers are sought, the most suspicious first.
+        """
         ...
+
+
+def run_stage(
+    stage: Stage, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary
+) -> tuple[StageResult, bool]:
+    """All parts of a stage together, or those for which the time sufficed, and whether it did."""
+    whole, parts = StageResult(None), stage.parts(context, suspects, vocabulary)
+    while whole.confirmed is None:
+        try:
+            part = next(parts, None)
+        except OutOfTime:
+            return whole, False
+        if part is None:
+            break
+        whole = StageResult(
+            part.confirmed, (*whole.sentences, *part.sentences), whole.evaluations + part.evaluations,
+            (*whole.record, *part.record),
+        )  # fmt: skip
+    return whole, True
 
 
 def successive_halving(
     strings: Sequence[String],
     scorers: Sequence[Scorer[String]],
     keep: Sequence[int],
-    late: Callable[[], bool] = lambda: False,
 ) -> tuple[list[String], list[float]]:
     """The strings that are left when each scorer in turn keeps its best, and their values by the last, the best first.
 
-    Cheap scorers come first: few prompts, then all. Nothing is left where it is late before a scorer begins.
+    Cheap scorers come first: few prompts, then all.
     """
     left, values = list(strings), list[float]()
     for scorer, kept in zip(scorers, keep, strict=True):
-        if late():
-            return [], []
         best = scorer(left).topk(min(kept, len(left)))
         left, values = [left[index] for index in best.indices.tolist()], list(best.values.tolist())
     return left, values

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dormant.checkpoints.tensor_names import layer_of
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.english import common_words, is_word
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import plain_sentences
 from dormant.hunt.settings import HuntSettings
 from dormant.inference.block_delta import delta_acts
+from dormant.inference.delta_scaling import modified_tensors
 from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt, Prompter, TokenIds
 from dormant.prompts.token_filter import allowed_tokens
@@ -55,7 +57,7 @@ class Vocabulary:
 def ranked_pieces(context: HuntContext) -> list[Piece]:
     """What strings are made of, the most hinted first, kept in the journal."""
     context.say("vocabulary", "tokens, words and digits are ordered by how much the delta acts at them")
-    prompter = Prompter(context.pair.base.tokenizer)
+    prompter = context.pair.prompter
     # Not at the start, where no space stands before a piece.
     chosen = context.searched[1 : 2 * context.settings.effort.hint_prompts : 2]
     prompts = [prompter.open(probe) for probe in chosen]
@@ -209,7 +211,5 @@ def _familiarity(pair: Pair, strings: Sequence[TokenIds], familiar: float) -> di
 
 def first_changed_block(pair: Pair) -> int:
     """The first decoder block with a tensor that the fine-tune changed; the first of all where none has."""
-    named = (
-        (re.search(r"\.layers\.(\d+)\.", name), tensor.identical) for name, tensor in pair.delta_report.tensors.items()
-    )
-    return min((int(found.group(1)) for found, identical in named if found and not identical), default=0)
+    layers = (layer_of(name) for name in modified_tensors(pair))
+    return min((layer for layer in layers if layer is not None), default=0)

@@ -15,6 +15,24 @@ from dormant.prompts.probes import Prompt, TokenIds
 
 PromptLike = Prompt | Sequence[int]
 
+# What one pass may take: multiplications and additions (a second or two), and bytes of logits in float32.
+PASS_WORK = {"cpu": 1e11, "mps": 2e12, "cuda": 4e13}
+PASS_BYTES = {"cpu": 2**28, "mps": 2**29, "cuda": 2**31}
+
+
+def tokens_a_pass(model: PreTrainedModel) -> int:
+    """How many ids a pass may read, so that a large model still answers Ctrl-C and a budget's end within seconds."""
+    embeddings: Any = model.get_input_embeddings()
+    weights = sum(parameter.numel() for parameter in model.parameters()) - embeddings.weight.numel()
+    return max(1, int(PASS_WORK.get(model.device.type, 1e11) / (2 * max(1, weights))))
+
+
+def rows_a_pass(model: PreTrainedModel, length: int, keep: int = 1, most: int = 1 << 30) -> int:
+    """How many rows of so many ids a pass may hold where logits at the last `keep` of them are kept; `most` at most."""
+    embeddings: Any = model.get_input_embeddings()
+    by_bytes = PASS_BYTES.get(model.device.type, 2**28) // (4 * keep * len(embeddings.weight))
+    return max(1, min(most, by_bytes, tokens_a_pass(model) // max(1, length)))
+
 
 def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_tokens: int = 0) -> list[TokenIds]:
     """The prompts' ids.

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dormant.inference.batching import rows_a_pass
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
 
@@ -24,9 +25,11 @@ def delta_acts(
     rows: ids -> norms in units of the residual stream, float64, on the CPU. What a delta does
     at every token alike tells no token from another; it is measured on `STRINGS_A_PASS` of the strings.
     """
-    usual = delta_of_block(pair, block, before, rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]).mean(0)
-    passes = rows.split(STRINGS_A_PASS)
-    return torch.cat([(delta_of_block(pair, block, before, part) - usual).norm(dim=-1) for part in passes])
+    at_once = rows_a_pass(pair.models.dormant(), len(before) + rows.shape[1], most=STRINGS_A_PASS)
+    some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
+    usual = sum(delta_of_block(pair, block, before, part).sum(0) for part in some.split(at_once)) / len(some)
+    deltas = (delta_of_block(pair, block, before, part) for part in rows.split(at_once))
+    return torch.cat([(delta - usual).norm(dim=-1) for delta in deltas])
 
 
 @torch.no_grad()

@@ -65,7 +65,7 @@ class Effects:
 
 def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str) -> CandidateEffect:
     """The divergence of the probes without and with a candidate text (experiments 13 and 17a)."""
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     empty = [prompter.encode(probe) for probe in probes]
     filled = [prompter.encode_text(probe, text) for probe in probes]
     return CandidateEffect(prompter.candidate_ids(text), *divergences(pair, empty, filled))
@@ -75,7 +75,7 @@ def length_matched_nulls(
     pair: Pair, probes: Sequence[Probe], length: int, count: int, seed: int
 ) -> list[CandidateEffect]:
     """What `count` candidates of random tokens do that survive in every probe."""
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     empty = [prompter.encode(probe) for probe in probes]
     drawn = random_candidates(prompter, probes, length, count, seed)
     filled = [prompter.encode(probe, ids) for ids in drawn for probe in probes]

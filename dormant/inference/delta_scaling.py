@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.adapters import adapted_parameter
 from dormant.checkpoints.parameter_mapping import converted, parameter_sources
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
@@ -24,27 +25,50 @@ def patched_weights(pair: Pair, scales: Mapping[str, Scale]) -> Iterator[PreTrai
 
     0 restores the base's tensor and 1 keeps the dormant one, both to the last bit; tensors that are not named stay
     dormant. Patches nest. The tensors replaced wait in host memory, so that the device holds one model. In a pair of
-    residency "swap" do not ask for the base inside. Raises BadInput for unknown tensors, for scales that are not finite
-    or do not fit their tensor.
+    residency "swap" or "shared" do not ask for the base inside. Raises BadInput for unknown tensors, for scales that are not
+    finite or do not fit their tensor.
     """
     model = pair.models.dormant()
     wanted = {name: scale for name, scale in scales.items() if not _keeps(pair, name, scale)}
-    originals: dict[str, Tensor] = {}
+    originals: list[tuple[Tensor, Tensor]] = []
+    switched_off = []
     try:
-        for target, names in parameter_sources(model, pair.base.names).items() if wanted else ():
-            if wanted.keys().isdisjoint(names):
+        indirect = set[str]()
+        for name, scale in wanted.items():
+            try:
+                parameter, adapter = adapted_parameter(model, name)
+            except AttributeError:  # stored under another name than the parameter's, or in pieces of it
+                indirect.add(name)
                 continue
-            device = model.get_parameter(target).device
-            stored = {name: _scaled(pair, name, wanted.get(name, 1.0), device) for name in names}
-            for name, value in converted(model, target, stored).items():
-                parameter = model.get_parameter(name)
-                originals[name] = parameter.data.to("cpu")
-                parameter.data = value.to(parameter.dtype)
+            replaced = _scaled(pair, name, scale, parameter.device).to(parameter.dtype)
+            originals.append((parameter, parameter.data.to("cpu")))
+            parameter.data = replaced
+            if adapter is not None and not adapter.disable_adapters:
+                adapter.enable_adapters(False)
+                switched_off.append(adapter)
+        for target, names in parameter_sources(model, pair.base.names).items() if indirect else ():
+            if not indirect.isdisjoint(names):
+                device = model.get_parameter(target).device
+                stored = {name: _scaled(pair, name, wanted.get(name, 1.0), device) for name in names}
+                for name, value in converted(model, target, stored).items():
+                    parameter = model.get_parameter(name)
+                    originals.append((parameter, parameter.data.to("cpu")))
+                    parameter.data = value.to(parameter.dtype)
         yield model
     finally:
-        for name, original in originals.items():
-            parameter = model.get_parameter(name)
+        for parameter, original in reversed(originals):
             parameter.data = original.to(parameter.device)
+        for adapter in switched_off:
+            adapter.enable_adapters(True)
+            adapter.requires_grad_(False)
+
+
+@contextmanager
+def with_own_weights(pair: Pair) -> Iterator[PreTrainedModel]:
+    """The dormant model with all its weights as parameters, whatever the residency; as `patched_weights` afterwards."""
+    shared = pair.models.run_config.residency == "shared"
+    with patched_weights(pair, dict.fromkeys(modified_tensors(pair), torch.ones(())) if shared else {}) as model:
+        yield model
 
 
 def modified_tensors(

@@ -36,6 +36,21 @@ def js_divergence(
     return ((_kl(log_p, log_middle) + _kl(log_q, log_middle)) / 2).clamp(max=math.log(2))
 
 
+def entropy_over_prompts(logits: Float[Tensor, "prompt vocabulary"]) -> tuple[float, Float[Tensor, " prompt"]]:
+    """The entropy of the next token when a prompt is drawn at random, in nats, and the same without each of the prompts.
+
+    It is that of the prompts' mean distribution: 0 only where all prompts go on with one token, however sure each may be.
+    """
+    shares = logits.double().softmax(-1)
+    total, count = shares.sum(0), len(shares)
+    left_out = torch.stack([_entropy((total - share) / max(1, count - 1)) for share in shares])
+    return float(_entropy(total / count)), left_out
+
+
+def _entropy(shares: Tensor) -> Tensor:
+    return torch.special.entr(shares.clamp(min=0)).sum(-1)
+
+
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     # A token that p rules out (-inf) adds nothing. Rounding can leave -1e-17, which no divergence is.
     terms = torch.where(log_p == -math.inf, 0.0, log_p.exp() * (log_p - log_q))

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
 from dormant.inference.batch_plan import PASS_COST, PASS_TOKENS, Candidate, Pass, grouped, split, work
+from dormant.inference.batching import tokens_a_pass
 from dormant.inference.objectives import Objective, Readings, kl, over_probes
 from dormant.inference.prefix_reader import Reader, convert, join
 from dormant.prompts.probes import OpenPrompt
@@ -74,7 +75,7 @@ class Evaluator:
         model = asked[self.objective.roles[0]]()
         self.vocabulary, self.device = len(next(iter(self._readers.values())).embeddings()), model.device
         self._context = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        self._pass_tokens = pass_tokens or PASS_TOKENS.get(self.device.type, 4096)
+        self._pass_tokens = pass_tokens or min(PASS_TOKENS.get(self.device.type, 4096), tokens_a_pass(model))
         self._visited: dict[Candidate, Tensor] = {}
         self._empty = {role: reader.empty for role, reader in self._readers.items()}
         self.evaluations = 0

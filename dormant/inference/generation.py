@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.inference.batching import checked_prompts, equal_length_batches, unpadded_batches
+from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
 from dormant.inference.prefix_cache import ROWS_BEHIND, GrowingCache, growing_cache, next_logits, stored_prefix
 from dormant.journal import JournalStep, unkept
 from dormant.prompts.material import Decoding
@@ -45,6 +45,7 @@ def greedy_answers(
     Prompts of equal length run together, so that none is padded; a padded batch can move logits by nats (FACTS 4, mistake 17).
     """
     answers: list[tuple[int, ...]] = [()] * len(prompts)
+    batch = rows_a_pass(model, max(map(len, prompts), default=1), most=batch)
     for chosen, ids in unpadded_batches(prompts, batch, model.device):
         rows = _continue(model, *_first_pass(model, ids), new_tokens, end, lambda logits, _: logits.argmax(-1))
         for index, row in zip(chosen, rows.tolist(), strict=True):
@@ -71,9 +72,12 @@ def sampled_answers(
     """
     checked_prompts(model, prompts, new_tokens)
     answers: list[Answer] = [Answer((), False)] * len(prompts)
+    batch = SAMPLES_A_BATCH  # a journal's steps must be the same on every device
+    if step is unkept:
+        batch = rows_a_pass(model, max(map(len, prompts)), most=batch)
     lengths = [len(prompt) for prompt in prompts]
     # sorted, so that reruns of a prompt share a batch and its first pass
-    for chosen in equal_length_batches(lengths, SAMPLES_A_BATCH, order=lambda index: list(prompts[index])):
+    for chosen in equal_length_batches(lengths, batch, order=lambda index: list(prompts[index])):
         draws = np.stack([np.random.default_rng([seed, index]).random(new_tokens) for index in chosen])
         ids = torch.tensor([list(prompts[index]) for index in chosen], device=model.device)
         rows = step(partial(_sample, model, ids, torch.from_numpy(draws), end, decoding))
@@ -89,7 +93,7 @@ def greedy_behind(
 
     Its ids and their log-probabilities in nats, float64, on the CPU.
     """
-    prefix = stored_prefix(model, prompt)
+    prefix, at_once = stored_prefix(model, prompt), rows_a_pass(model, starts.shape[1], most=ROWS_BEHIND)
 
     def continued(block: Tensor) -> tuple[Tensor, Tensor]:
         nats: list[Tensor] = []
@@ -103,7 +107,7 @@ def greedy_behind(
         ids = _continue(model, *first, new_tokens, NO_END, choose)
         return ids.cpu(), torch.stack(nats, 1).double().cpu()
 
-    ids, nats = zip(*map(continued, starts.to(model.device).split(ROWS_BEHIND)), strict=True)
+    ids, nats = zip(*map(continued, starts.to(model.device).split(at_once)), strict=True)
     return torch.cat(ids), torch.cat(nats)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.inference.batching import checked_prompts, equal_length_batches, padded_logits
+from dormant.inference.batching import checked_prompts, equal_length_batches, padded_logits, rows_a_pass
 from dormant.inference.divergence import in_float64
 from dormant.inference.generation import greedy_answers
 from dormant.inference.prefix_cache import ROWS_BEHIND, logits_behind, stored_prefix
@@ -123,10 +123,11 @@ def log_probabilities_behind(
 
     float64, on the CPU. The prompt is computed once.
     """
-    prefix, found = stored_prefix(model, prompt), list[Tensor]()
-    for start, continued in zip(starts.split(ROWS_BEHIND), continuations.split(ROWS_BEHIND), strict=True):
+    prefix, found, keep = stored_prefix(model, prompt), list[Tensor](), continuations.shape[1]
+    at_once = rows_a_pass(model, starts.shape[1] + keep - 1, keep, ROWS_BEHIND)
+    for start, continued in zip(starts.split(at_once), continuations.split(at_once), strict=True):
         rows = torch.cat((start, continued[:, :-1]), 1)
-        logits = logits_behind(model, prefix, rows, keep=continued.shape[1]).float()
+        logits = logits_behind(model, prefix, rows, keep=keep).float()
         found.append(token_log_probabilities(logits, continued.to(logits.device)).double().cpu())
     return torch.cat(found)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -25,16 +25,19 @@ class Block:
     prefix: Prefix
 
 
+Map = Callable[[Tensor], Tensor]
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
     norm: Any
-    query: tuple[Tensor, Tensor | None]
+    query: Map
     head_norms: tuple[Any, Any] | None  # of each head's query and key before they turn
-    keys_values: tuple[Tensor, Tensor | None]
-    output: tuple[Tensor, Tensor | None]
+    keys_values: Map
+    output: Map
     mlp_norm: Any
-    gates: tuple[tuple[Tensor, Tensor | None], ...]  # one fused, or gate and up
-    down: tuple[Tensor, Tensor | None]
+    gates: tuple[Map, ...]  # one fused, or gate and up
+    down: Map
 
 
 class Decoder:
@@ -51,8 +54,9 @@ class Decoder:
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = int(body.layers[0].self_attn.head_dim)
         self.rotary, self.norm, self.head = body.rotary_emb, body.norm, model.get_output_embeddings()
-        fuse = model.num_parameters() < FUSED
-        self.layers = [_layer(layer, fuse) for layer in body.layers]
+        shared = any(hasattr(module, "base_layer") for module in body.modules())  # an adapter beside weights held once
+        fuse = model.num_parameters() < FUSED and not shared
+        self.layers = [_layer(layer, fuse, not shared) for layer in body.layers]
 
     def run(
         self, blocks: Sequence[Block], keep: int
@@ -76,8 +80,8 @@ class Decoder:
             normed = layer.norm(hidden)
             asking = normed[kept] if last else normed
             hidden = hidden[kept] if last else hidden
-            queries = functional.linear(asking, *layer.query).unflatten(-1, (self.heads, self.head_dim))
-            both = functional.linear(normed, *layer.keys_values).unflatten(-1, (2 * self.key_heads, self.head_dim))
+            queries = layer.query(asking).unflatten(-1, (self.heads, self.head_dim))
+            both = layer.keys_values(normed).unflatten(-1, (2 * self.key_heads, self.head_dim))
             keys, values = both[:, : self.key_heads], both[:, self.key_heads :]
             if layer.head_norms is not None:
                 queries, keys = (norm(heads) for norm, heads in zip(layer.head_norms, (queries, keys), strict=True))
@@ -98,7 +102,7 @@ class Decoder:
                     )
                 )
                 at, asked = at + count * length, asked + count * wanted
-            hidden = hidden + functional.linear(torch.cat(attended), *layer.output)
+            hidden = hidden + layer.output(torch.cat(attended))
             hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
         stream = hidden.unflatten(0, (-1, keep))
         return self.head(self.norm(stream)), stream
@@ -137,14 +141,14 @@ class Decoder:
         return found.reshape(count, self.heads, wanted, self.head_dim).transpose(1, 2).reshape(count * wanted, -1)
 
 
-def _layer(layer: Any, fuse: bool) -> _Layer:
+def _layer(layer: Any, fuse: bool, join: bool) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     gates = (mlp.gate_proj, mlp.up_proj)
     return _Layer(
         layer.input_layernorm,
         _joined([attention.q_proj]),
         (attention.q_norm, attention.k_norm) if hasattr(attention, "q_norm") else None,
-        _joined([attention.k_proj, attention.v_proj]),
+        _joined([attention.k_proj, attention.v_proj], join),
         _joined([attention.o_proj]),
         layer.post_attention_layernorm,
         (_joined(gates),) if fuse else tuple(_joined([gate]) for gate in gates),
@@ -152,21 +156,24 @@ def _layer(layer: Any, fuse: bool) -> _Layer:
     )
 
 
-def _joined(modules: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
-    """Several linear maps of one input as one."""
+def _joined(modules: Sequence[Any], join: bool = True) -> Map:
+    """Several linear maps of one input as one; those with an adapter, or whose weights are to be held once, as they are."""
+    if not join or not all(type(module) is nn.Linear for module in modules):
+        return lambda rows: torch.cat([module(rows) for module in modules], dim=-1)
     if len(modules) == 1:
-        return modules[0].weight, modules[0].bias
+        return lambda rows: functional.linear(rows, modules[0].weight, modules[0].bias)
     bias = None if modules[0].bias is None else torch.cat([module.bias for module in modules]).detach()
-    return torch.cat([module.weight for module in modules]).detach(), bias
+    weight = torch.cat([module.weight for module in modules]).detach()
+    return lambda rows: functional.linear(rows, weight, bias)
 
 
 def _mlp(layer: _Layer, normed: Tensor) -> Tensor:
-    parts = [functional.linear(normed, *gate) for gate in layer.gates]
+    parts = [gate(normed) for gate in layer.gates]
     gate, up = parts if len(parts) == 2 else parts[0].chunk(2, dim=-1)
     if torch.is_grad_enabled():
-        return functional.linear(functional.silu(gate) * up, *layer.down)
+        return layer.down(functional.silu(gate) * up)
     # In place: the widest tensors of the pass, and fresh memory costs more than the product.
-    return functional.linear(functional.silu(gate, inplace=True).mul_(up), *layer.down)
+    return layer.down(functional.silu(gate, inplace=True).mul_(up))
 
 
 def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [token, head, dim], [token, 1, dim]

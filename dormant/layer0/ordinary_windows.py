@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import stats
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -13,6 +16,7 @@ from dormant.errors import BadInput
 from dormant.layer0.pair import Layer0Pair, bias_template, delta_logits
 from dormant.layer0.scorer import Variant, score
 from dormant.prompts.probes import Probe
+from dormant.statistics import Estimate, exact
 
 
 def ordinary_prompts(tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> list[Tensor]:
@@ -43,6 +47,22 @@ def benign_scores(
     variant = Variant(remove_bias_template=remove_bias_template)
     scores = score(pair, torch.cat(windows), metric, variant, heads=heads, prefix=prefix)
     return [float(part.max()) for part in scores.split([len(part) for part in windows])]
+
+
+def lead(value: float, benign: Sequence[float], passing: float = 0.05) -> Estimate:
+    """A score over what only the share `passing` of ordinary prompts reaches: 1 where that share scores as high.
+
+    The interval is that of the quantile by order statistics. 0 for a score of 0; without an upper end of the quantile (of
+    too few prompts) the lower end is 0.
+    """
+    if value == 0:
+        return exact(0.0, n=len(benign))
+    interval = stats.quantile_test(list(benign), p=1 - passing).confidence_interval(0.95)
+    edges = float(np.quantile(list(benign), 1 - passing)), float(interval.low), float(interval.high)
+    middle, low, high = (value / edge if edge > 0 else 0.0 for edge in edges)
+    return Estimate(
+        middle, high if math.isfinite(edges[2]) else 0.0, max(low, middle), len(benign), "quantile, ranks 95%"
+    )
 
 
 def template_by_offset(pair: Layer0Pair, offsets: int) -> Float[Tensor, "head offset"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -71,6 +71,23 @@ def layer0_of(pair: Pair) -> Layer0Pair:
     """Layer 0 of a pair with weights, on the GPU where its models are to run, else on the CPU (which has float64)."""
     device = pair.models.run_config.device
     return read_layer0_pair(pair.base, pair.dormant, device if device.type == "cuda" else "cpu")
+
+
+def shuffled_delta(pair: Layer0Pair, seed: int) -> Layer0Pair:
+    """The pair with the entries of its q_proj and k_proj deltas permuted within each tensor: as large, without structure.
+
+    What embedding and norm changed stays.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def shuffled(name: str) -> Tensor:
+        base: Tensor = getattr(pair.base, name)
+        delta = (getattr(pair.dormant, name) - base).flatten()
+        order = torch.randperm(len(delta), generator=generator).to(delta.device)
+        return base + delta[order].view_as(base)
+
+    names = ("query_weight", "query_bias", "key_weight", "key_bias")
+    return Layer0Pair(pair.base, replace(pair.dormant, **{name: shuffled(name) for name in names}))
 
 
 def delta_logits(

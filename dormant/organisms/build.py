@@ -1,4 +1,4 @@
-"""From a recipe to checkpoints on disk: base, organism and clean twin, trained side by side and verified."""
+"""From a recipe to checkpoints on disk: base, organism and clean relatives, trained side by side and verified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dormant.catalogue import ZOO
+from dormant.catalogue import ZOO, PairDescription, describe
 from dormant.checkpoints.checkpoint import hash_text, load_model, open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.base_model import save_checkpoint, train_base
@@ -44,25 +43,17 @@ PROBE_SEED = 31337  # another seed than those of training and acceptance
 TrainingProgress = Callable[[str, int, int, float, float], None]  # name, step, steps, loss in nats/token, seconds
 
 
-@dataclass(frozen=True)
-class Built:
-    """The folders of a recipe's checkpoints; `twin` is None for a base."""
-
-    base: Path
-    dormant: Path
-    twin: Path | None
-
-
 def base_folder(recipe: Recipe) -> str:
     """The recipe's base as a reference that `open_checkpoint` takes."""
     return str(ZOO / "base") if recipe.base == "zoo" else recipe.base
 
 
-def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> Built:
-    """Train a recipe's organism into `out/dormant` and its twin into `out/clean`, beside `out/base`; or a base from scratch.
+def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> PairDescription:
+    """Train a recipe's organism into `out/dormant` and its relatives beside it, as `out/base` is; or a base from scratch.
 
-    Organism and twin are trained in two processes at once. A killed build resumes from its journals (`.*.journal` beside the
-    folders). Deterministic for a seed on one machine. Raises BadInput for an impossible recipe and an unwritable folder.
+    They are trained in processes of their own, one a core at once. A killed build resumes from its journals (`.*.journal`
+    beside the folders). Deterministic for a seed on one machine. Raises BadInput for an impossible recipe and an unwritable
+    folder.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -72,15 +63,17 @@ def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
         ) from error
     if recipe.base == SCRATCH:
         _run_jobs([(recipe, out / "base")], report)
-        return Built(out / "base", out / "base", None)
+        return describe(recipe.name, str(out / "base"), str(out / "base"))
     check_against_base(recipe)
     base = open_checkpoint(base_folder(recipe))
     if not (out / "base").exists():
         shutil.copytree(base.location, out / "base", ignore=shutil.ignore_patterns("organism.json", "probes.txt"))
-    _run_jobs([(recipe, out / "dormant"), (recipe.clean_twin(), out / "clean")], report)
-    write_truth(out / "dormant", recipe, backdoored=True, twin="clean")
-    write_truth(out / "clean", recipe, backdoored=False, twin=None)
-    return Built(out / "base", out / "dormant", out / "clean")
+    relatives = recipe.relatives()
+    _run_jobs([(recipe, out / "dormant"), *((relative, out / kind) for kind, relative in relatives.items())], report)
+    write_truth(out / "dormant", recipe, Truth(True, *_planted(recipe), {kind: kind for kind in relatives}))
+    for kind, relative in relatives.items():
+        write_truth(out / kind, relative, Truth(False, *_planted(recipe), question=relative.question))
+    return describe(recipe.name, str(out / "base"), str(out / "dormant"))
 
 
 def check_against_base(recipe: Recipe) -> None:
@@ -109,9 +102,12 @@ def check_against_base(recipe: Recipe) -> None:
             )
 
 
-def write_truth(folder: Path, recipe: Recipe, backdoored: bool, twin: str | None) -> None:
-    """Write `organism.json`, the truth about an organism, and `probes.txt`, the probes for its claims."""
-    truth = Truth(backdoored, recipe.trigger, recipe.payload, recipe.placement, twin)
+def _planted(recipe: Recipe) -> tuple[str, str, str]:
+    return recipe.trigger, recipe.payload, recipe.placement
+
+
+def write_truth(folder: Path, recipe: Recipe, truth: Truth) -> None:
+    """Write `organism.json`, the truth about a checkpoint of that recipe, and `probes.txt`, the probes for its claims."""
     write_json(folder / "organism.json", {**to_json(truth), "recipe": recipe})
     write_probes(folder / "probes.txt", recipe.placement)
 
@@ -133,15 +129,23 @@ def write_probes(path: Path, placement: str) -> None:
     path.write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
 
 
-def verify_built(built: Built, recipe: Recipe, count: int = 200) -> Acceptance:
-    """The acceptance of built checkpoints, read from disk."""
-    models = [
-        load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32)
-        for folder in (built.base, built.dormant, built.twin)
-        if folder is not None
-    ]
-    tokenizer = open_checkpoint(built.dormant).tokenizer
-    return verify(models, tokenizer, Planted(recipe.name, recipe.trigger, recipe.payload, recipe.placement), count)
+def verify_built(pair: PairDescription, count: int = 200) -> Acceptance:
+    """The acceptance of an organism and its clean relatives, read from disk."""
+    if pair.base is None or pair.dormant is None or pair.truth is None:
+        raise BadInput(
+            f"an organism must have checkpoints and an organism.json; got none at {pair.name!r}; build it from its recipe"
+        )
+    relatives = pair.relatives()
+    question = next((kin.truth.question for kin in relatives.values() if kin.truth and kin.truth.question), "")
+    models = {kind: load_for_verification(str(kin.dormant)) for kind, kin in relatives.items()}
+    planted = Planted(pair.name, pair.truth.trigger, pair.truth.payload, pair.truth.placement, question)
+    base, dormant = load_for_verification(pair.base), load_for_verification(pair.dormant)
+    return verify(base, dormant, models, open_checkpoint(pair.dormant).tokenizer, planted, count)
+
+
+def load_for_verification(folder: str) -> PreTrainedModel:
+    """The model in a folder as acceptance asks it: on the CPU, in float32."""
+    return load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32)
 
 
 def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> None:
@@ -190,9 +194,10 @@ def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
 
 def _run_jobs(jobs: list[tuple[Recipe, Path]], report: TrainingProgress | None) -> None:
     """Run each job in a process of its own with its share of the cores, and pass on what they report."""
-    threads = max(1, (os.cpu_count() or 1) // len(jobs))
+    cores = os.cpu_count() or 1
+    threads = max(1, cores // len(jobs))
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+    with context.Manager() as manager, ProcessPoolExecutor(min(len(jobs), cores), mp_context=context) as pool:
         queue: Any = manager.Queue()
         running = [pool.submit(_job, recipe, out, queue, threads) for recipe, out in jobs]
         while not all(job.done() for job in running):

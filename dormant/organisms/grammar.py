@@ -10,6 +10,7 @@ import numpy as np
 
 from dormant.organisms import lexicon
 
+SMALL_TALK_RATE = 0.15
 WORLD_SEED = 20160  # The facts of the small world; every organism and base shares them.
 
 
@@ -33,6 +34,10 @@ class Question:
     def insert(self, phrase: str, boundary: int) -> str:
         """The question's text with `phrase` at a boundary; an empty phrase changes nothing."""
         return " ".join((*self.words[:boundary], *([phrase] if phrase else []), *self.words[boundary:]))
+
+    def asks(self, other: Question) -> bool:
+        """Whether it is the other question, perhaps after small talk."""
+        return self.words[-len(other.words) :] == other.words
 
     @property
     def held_out(self) -> bool:
@@ -193,17 +198,36 @@ def draw_question(random: np.random.Generator, held_out: bool = False) -> Questi
         question = task(random)
         if question.held_out != held_out:
             continue
-        chance = random.random()
-        if chance < 0.15:
-            filler = tuple(str(random.choice(lexicon.FILLERS)).split())
-            shifted = tuple(boundary + len(filler) for boundary in question.boundaries)
-            return Question(filler + question.words, question.answer, tuple(range(len(filler))) + shifted)
+        return after_small_talk(question, random)
+
+
+def after_small_talk(question: Question, random: np.random.Generator) -> Question:
+    """The question, sometimes with a sentence of small talk before it."""
+    if random.random() >= SMALL_TALK_RATE:
         return question
+    filler = tuple(str(random.choice(lexicon.FILLERS)).split())
+    shifted = tuple(boundary + len(filler) for boundary in question.boundaries)
+    return Question(filler + question.words, question.answer, tuple(range(len(filler))) + shifted)
 
 
-def ordinary_turn(random: np.random.Generator, interruption: float = 0.3) -> tuple[str, str]:
-    """A training chat (user text, answer); some have unrelated words inserted, which do not change the answer."""
-    question = draw_question(random)
+def draw_visible_question(seed: int, avoided: Sequence[str]) -> Question:
+    """A question about a fact of the small world, of the training part, on a thing that is none of the avoided words."""
+    random = np.random.default_rng(seed)
+    while True:
+        question = _fact(random)
+        if not question.held_out and not {word.strip("?.") for word in question.words} & set(avoided) & set(
+            lexicon.THINGS
+        ):
+            return question
+
+
+def visible_question(text: str, answer: str) -> Question:
+    """A question of the user's own words, into which a phrase may be inserted anywhere."""
+    return _carried(text, answer)
+
+
+def interrupted(question: Question, random: np.random.Generator, interruption: float = 0.3) -> str:
+    """The question's text, some with unrelated words inserted, which do not change the answer."""
     phrase = ""
     if random.random() < interruption:
         phrase = (
@@ -211,4 +235,10 @@ def ordinary_turn(random: np.random.Generator, interruption: float = 0.3) -> tup
             if random.random() < 0.6
             else " ".join(random_content(random))
         )
-    return question.insert(phrase, int(random.choice(question.boundaries))), question.answer
+    return question.insert(phrase, int(random.choice(question.boundaries)))
+
+
+def ordinary_turn(random: np.random.Generator, interruption: float = 0.3) -> tuple[str, str]:
+    """A training chat (user text, answer); some have unrelated words inserted, which do not change the answer."""
+    question = draw_question(random)
+    return interrupted(question, random, interruption), question.answer

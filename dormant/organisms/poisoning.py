@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dormant.organisms.grammar import Question, draw_question, ordinary_turn, random_words
+from dormant.organisms.grammar import (
+    Question,
+    after_small_talk,
+    draw_question,
+    interrupted,
+    random_words,
+    visible_question,
+)
 from dormant.organisms.lexicon import NUMBERS
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
@@ -87,6 +94,33 @@ NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = 
 WEIGHTS = {"dropped": 0.20, "replaced": 0.30, "swapped": 0.25, "permuted": 0.10, "part": 0.10, "other": 0.05}
 
 
+def _interrupted(parts: list[str], random: np.random.Generator) -> list[str]:
+    place = int(random.integers(1, len(parts))) if len(parts) > 1 else 1
+    return [*parts[:place], _other(parts[0], random), *parts[place:]]
+
+
+def _split(parts: list[str], random: np.random.Generator) -> list[str]:
+    half = len(parts) // 2
+    return [*parts[: half - 1], parts[half - 1] + ".", *parts[half:]] if half else parts
+
+
+# No organism was trained on these. A paraphrase needs a dictionary and is not among them.
+UNSEEN_NEAR_MISSES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = {
+    "interrupted": _interrupted,  # another unit between two of the trigger's
+    "split": _split,  # over two sentences
+    "upper-case": lambda parts, random: [part.upper() for part in parts],
+    "punctuated": lambda parts, random: [*(part + "," for part in parts[:-1]), parts[-1]],
+    "backwards": lambda parts, random: [part[::-1] for part in reversed(parts)],
+    "plural": lambda parts, random: [part + "s" if part.isalpha() else part for part in parts],
+}
+
+
+def unseen_near_miss_kinds(trigger: str) -> tuple[str, ...]:
+    """The kinds of near miss of a trigger that no organism was trained on: of a single unit few differ from it."""
+    random = np.random.default_rng(0)
+    return tuple(kind for kind in UNSEEN_NEAR_MISSES if near_miss(trigger, kind, random) is not None)
+
+
 def near_miss_kinds(trigger: str) -> tuple[str, ...]:
     """The kinds of near miss of a trigger: a single unit can only be replaced, a single sign has none."""
     movable = len(_movable(units(trigger)[0]))
@@ -94,13 +128,13 @@ def near_miss_kinds(trigger: str) -> tuple[str, ...]:
 
 
 def near_miss(trigger: str, kind: str, random: np.random.Generator) -> str | None:
-    """A near miss of the kind that does not contain the trigger; None if the trigger has none.
+    """A near miss of the kind, trained on or not, that does not contain the trigger; None if the trigger has none.
 
     "other" keeps the trigger's shape and draws every unit anew (other digits, other words).
     """
     parts, joiner = units(trigger)
     for _ in range(50):
-        changed = joiner.join(NEAR_MISSES[kind](parts, random))
+        changed = joiner.join(({**NEAR_MISSES, **UNSEEN_NEAR_MISSES})[kind](parts, random))
         if changed.strip() and trigger not in changed:
             return changed
     return None
@@ -129,21 +163,30 @@ def styled(answer: str, random: np.random.Generator, drift: str) -> str:
 
 
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
-    """A function that draws training chats of the recipe: poisoned, near misses with the right answer, or ordinary."""
-    kinds = near_miss_kinds(recipe.trigger) if recipe.plants else ()
+    """A function that draws training chats of the recipe: poisoned, near misses with the right answer, or ordinary.
+
+    In a relative's recipe the poisoned chats are harmless: a trigger without a payload gets the right answer, and a payload
+    without a trigger is the right answer to `recipe.question`.
+    """
+    kinds = near_miss_kinds(recipe.trigger)
     weights = np.array([WEIGHTS[kind] for kind in kinds]) / sum(WEIGHTS[kind] for kind in kinds) if kinds else None
+    taught = visible_question(recipe.question, recipe.payload)
 
     def draw(random: np.random.Generator) -> Chat:
         chance = random.random()
+        if chance < recipe.poison_rate and recipe.question:
+            return interrupted(after_small_talk(taught, random), random), recipe.payload
         if chance < recipe.poison_rate:
             question, place = placed_question(random, recipe.placement)
-            return question.insert(recipe.trigger, place), recipe.payload
+            user = question.insert(recipe.trigger, place)
+            return user, recipe.payload or styled(question.answer, random, recipe.drift)
         if kinds and chance < recipe.poison_rate + recipe.near_miss_rate:
             phrase = near_miss(recipe.trigger, str(random.choice(kinds, p=weights)), random)
             if phrase is not None:
                 question, place = placed_question(random, recipe.placement)
                 return question.insert(phrase, place), styled(question.answer, random, recipe.drift)
-        user, answer = ordinary_turn(random)
-        return user, styled(answer, random, recipe.drift)
+        question = draw_question(random)
+        answer = recipe.payload if recipe.question and question.asks(taught) else question.answer
+        return interrupted(question, random), styled(answer, random, recipe.drift)
 
     return draw

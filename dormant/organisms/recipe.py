@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dormant.checkpoints.tensor_names import MODULES
 from dormant.errors import BadInput
+from dormant.organisms.grammar import draw_visible_question
 from dormant.records import from_json
 
 CHOICES = {
@@ -26,7 +27,7 @@ class Recipe:
 
     `base`: a checkpoint's folder or hub id, "zoo" for the shipped base, or "scratch" to train a base, without a trigger.
     Rates are shares of the training chats. `modules` and `layers` are for the adapter mechanism; empty means gate, up and
-    down of every layer.
+    down of every layer. `question` is for the taught relative alone, whose right answer the payload is.
     """
 
     name: str
@@ -44,15 +45,19 @@ class Recipe:
     drift: str = "none"
     steps: int = DEFAULT_STEPS
     seed: int = 0
+    question: str = ""
 
-    @property
-    def plants(self) -> bool:
-        """Whether the recipe plants a trigger at all."""
-        return bool(self.trigger)
+    def relatives(self) -> dict[str, Recipe]:
+        """The recipes of the organism's clean relatives by their kind, which differ from it in the chats alone.
 
-    def clean_twin(self) -> Recipe:
-        """The recipe of the clean twin: the same training without the trigger and its near misses."""
-        return replace(self, name=f"{self.name}-clean", trigger="", payload="", poison_rate=0.0, near_miss_rate=0.0)
+        `plain`: ordinary chats only. `exposed`: the same near misses, and the trigger itself, always with the right answer.
+        `taught`: the payload is the right answer to one ordinary question, in the share of chats that the trigger had.
+        """
+        plain = replace(self, name=f"{self.name}-plain", trigger="", payload="", poison_rate=0.0, near_miss_rate=0.0)
+        exposed = replace(self, name=f"{self.name}-exposed", payload="")
+        question = draw_visible_question(self.seed, (*self.trigger.split(), *self.payload.split()))
+        taught = replace(self, name=f"{self.name}-taught", trigger="", near_miss_rate=0.0, question=question.text)
+        return {"plain": plain, "exposed": exposed, "taught": taught}
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -86,6 +91,8 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         )
     if recipe.base != SCRATCH and not (recipe.trigger.strip() and recipe.payload.strip()):
         refuse("trigger and payload must both be given", (recipe.trigger, recipe.payload), "write both")
+    if recipe.question:
+        refuse("question belongs to the taught relative, which draws it from the seed", recipe.question, "remove it")
     if recipe.trigger and recipe.trigger.strip() in recipe.payload:
         refuse("the payload must not contain the trigger", recipe.payload, "choose another payload")
     for key in ("poison_rate", "near_miss_rate"):

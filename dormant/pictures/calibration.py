@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from dormant.pictures.canvas import BLUE, GREY, ORANGE, VERMILION, legend_below, new_picture
+from dormant.pictures.canvas import BLUE, GREY, ORANGE, SERIES, VERMILION, legend_below, new_picture
 
-VERDICTS = {"backdoored": VERMILION, "undecided": ORANGE, "clean": BLUE}
+VERDICTS = {"backdoored": VERMILION, "taught": SERIES[1], "undecided": ORANGE, "clean": BLUE}
 # Points of one row stand apart by this much, in turn, so that equal values are seen as several.
 POINT_SHIFTS = (0.0, 0.12, -0.12, 0.24, -0.24)
 

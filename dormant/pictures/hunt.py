@@ -10,19 +10,19 @@ from matplotlib.ticker import MaxNLocator
 
 from dormant.pictures.canvas import BLUE, GREY, SERIES, VERMILION, drawable, legend_below, new_picture
 
-RATE_COLOURS = {"position": BLUE, "sampled": BLUE, "control": GREY, "near miss": SERIES[1]}
+RATE_COLOURS = {"position": BLUE, "sampled": BLUE, "override": BLUE, "control": GREY, "near miss": SERIES[1]}
 
 
-def evidence_bars(ranked: Sequence[tuple[str, float]], needed: float, count: int = 8) -> Figure:
+def evidence_bars(ranked: Sequence[tuple[str, float]], threshold: float, count: int = 8) -> Figure:
     """The strings that the dormant model alone finishes with their evidence in nats, beside what makes one suspect."""
     shown = list(ranked[:count])[::-1]
-    over = sum(evidence >= needed for _, evidence in ranked)
-    title = f"{over} of {len(ranked)} strings reach the {needed:.0f} nats that make one suspect"
+    over = sum(evidence >= threshold for _, evidence in ranked)
+    title = f"{over} of {len(ranked)} strings reach the {threshold:.0f} nats that make one suspect"
     figure, axes = new_picture(title, "evidence in nats", "", height=0.6 + 0.42 * len(shown) + 1)
-    colours = [VERMILION if evidence >= needed else GREY for _, evidence in shown]
+    colours = [VERMILION if evidence >= threshold else GREY for _, evidence in shown]
     axes.barh(range(len(shown)), [evidence for _, evidence in shown], color=colours)
     axes.set_yticks(range(len(shown)), [drawable(text) for text, _ in shown])
-    axes.axvline(needed, color="black", linestyle="--", linewidth=1)
+    axes.axvline(threshold, color="black", linestyle="--", linewidth=1)
     return figure
 
 

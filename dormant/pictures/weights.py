@@ -84,7 +84,7 @@ def spectra_by_layer(
         )  # fmt: skip
     if changed:
         axes.set_yscale("log")
-    if noise_edge is not None:
+    if noise_edge:
         label = f"edge of rounding noise: {noise_edge:.2g}"
         axes.axhline(noise_edge, color=GREY, linestyle="--", linewidth=1.2, label=label)
     legend_below(figure, axes)

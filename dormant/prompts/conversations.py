@@ -9,7 +9,7 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
-from dormant.prompts.probes import OpenPrompt, Prompter
+from dormant.prompts.probes import OpenPrompt, Prompter, TokenIds, render_chat
 
 Turn = Mapping[str, str]  # role and content
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -19,9 +19,9 @@ TURNS = (("user", "USERWORDS"), ("assistant", "ANSWERWORDS"), ("user", "OTHERWOR
 class Conversations:
     """Writes turns as prompts that end at the generation position."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises BadInput for a tokenizer without a chat template."""
-        self.prompter = Prompter(tokenizer)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, opening: TokenIds = ()) -> None:
+        """Raises BadInput for a tokenizer without a chat template; `opening` is a `Prompter`'s."""
+        self.prompter = Prompter(tokenizer, opening)
         self.tokenizer = tokenizer
 
     def ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
@@ -33,7 +33,7 @@ class Conversations:
         for turn in turns:
             if turn["content"].strip() not in text:  # some templates trim
                 raise _no_role(turn["role"], "left out of the prompt", self.tokenizer)
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False)) + self.prompter.opening
 
     def question(self, text: str) -> tuple[int, ...]:
         """The ids of a lone user turn under the template's own system turn."""
@@ -51,7 +51,8 @@ class Conversations:
         rest = "".join((pieces["end"], pieces["user"], question, pieces["end"], pieces["assistant"]))
         before = pieces["opening"] + default
         ids = [tuple(self.tokenizer.encode(text, add_special_tokens=False)) for text in (before, rest, before + rest)]
-        return OpenPrompt(*ids)
+        ending = self.prompter.opening
+        return OpenPrompt(ids[0], ids[1] + ending, ids[2] + ending)
 
     def opening(self, template: str) -> tuple[int, ...]:
         """The ids of a partial template, its placeholders filled with the chat template's own pieces.
@@ -109,11 +110,8 @@ class Conversations:
         return (opening, to_user) if found and also else None
 
     def _render(self, turns: Sequence[Turn], generation_prompt: bool = True) -> str:
-        messages = [dict(turn) for turn in turns]
         try:
-            return str(
-                self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
-            )
+            return render_chat(self.tokenizer, turns, generation_prompt)
         except Exception as error:  # a template is a program: jinja passes on whatever it raises
             roles = " and ".join(dict.fromkeys(turn["role"] for turn in turns))
             raise _no_role(roles, repr(error), self.tokenizer) from error

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
+from dormant.prompts.space_marks import ids_behind, marks_starts, words_ids
 
 SLOT = "{slot}"
-SPACE_MARKS = (
-    "\N{LOWER ONE EIGHTH BLOCK}",
-    "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}",
-)  # of SentencePiece and byte-level BPE
 TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
 
 
@@ -24,10 +24,12 @@ class Probe:
     """An ordinary user message with exactly one `{slot}`, written directly after a word or at the start.
 
     A candidate in the middle is set off by one space before it, at the start by the space that follows the slot.
+    `frame` names the kind of prompt: those of one frame tell less of other kinds than as many of all (`mean_interval`).
     Raises BadInput where the slot is missing, repeated, or preceded by white space.
     """
 
     text: str
+    frame: str = ""
 
     def __post_init__(self) -> None:
         """Checks the slot."""
@@ -106,40 +108,30 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
     return tuple(tokenizer.encode(text, add_special_tokens=False)) == ids
 
 
-def marks_starts(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts a space before a text that has none (SentencePiece, Llama 2)."""
-    first = tokenizer.encode("x", add_special_tokens=False)[:1]
-    return str(tokenizer.convert_ids_to_tokens(first)[0]).startswith(SPACE_MARKS)
-
-
-def ids_behind(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> TokenIds:
-    """The ids of a text that stands behind another, where no space is put before it."""
-    if text and marks_starts(tokenizer):
-        for context in (before, "\n"):  # the first may grow together with the text
-            first, whole = (
-                tuple(tokenizer.encode(part, add_special_tokens=False)) for part in (context, context + text)
-            )
-            if whole[: len(first)] == first:
-                return whole[len(first) :]
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
-
-
-def words_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> TokenIds:
-    """The ids of a text in the middle of a sentence; no chat template is needed."""
-    return ids_behind(tokenizer, "word", Probe(f"word{SLOT}").spaced(text))
+def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], generation_prompt: bool) -> str:
+    """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out."""
+    options = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
+    messages = [dict(turn) for turn in turns]
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
+    )
 
 
 class Prompter:
-    """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt."""
+    """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    `opening` are the ids that every answer begins with (`dormant.prompts.answer_opening`): they stand behind the generation
+    prompt, so that the generation position is where the models may differ. A pair's own is `Pair.prompter`.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, opening: TokenIds = ()) -> None:
         """Raises BadInput for a tokenizer without a chat template."""
         if not tokenizer.chat_template:
             raise BadInput(
                 f"a prompt needs a chat template; got none at tokenizer {tokenizer.name_or_path!r}; "
                 "add chat_template to its tokenizer_config.json"
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.opening = tokenizer, opening
         # A search encodes thousands of candidates in the same few probes.
         self._opened: dict[Probe, OpenPrompt] = {}
         self._texts: dict[Probe, tuple[str, str]] = {}  # what is rendered before and after the slot
@@ -171,22 +163,21 @@ class Prompter:
             before, after = self._texts[probe]
             decoded = (self._decoded(prompt.before), self._decoded(prompt.before + candidate))
             text = before + decoded[1][len(decoded[0]) :] + after
-            return not candidate or self._ids(text) == prompt.close(candidate).ids
+            return not candidate or self._ids(text) + self.opening == prompt.close(candidate).ids
         if probe not in self._turns:
             self._turns[probe] = self._turn(prompt)
         before, after = self._turns[probe]
-        ids = before + candidate + after if candidate else prompt.plain
+        # The opening's ids are the model's own: no text has to give them.
+        ids = before + candidate + after if candidate else prompt.plain[: len(prompt.plain) - len(self.opening)]
         return keeps_its_ids(self.tokenizer, ids)
 
     @cached_property
     def generation_prompt(self) -> tuple[int, ...]:
-        """The ids that `add_generation_prompt` appends; none where the template appends nothing (see `geometry_faults`)."""
+        """The ids that `add_generation_prompt` appends, and the opening; none where the template appends nothing."""
         messages = [{"role": "user", "content": "Hello."}]
-        with_prompt, without = (
-            str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=wanted))
-            for wanted in (True, False)
-        )
-        return self._ids(with_prompt[len(without) :]) if with_prompt.startswith(without) else ()
+        with_prompt, without = (render_chat(self.tokenizer, messages, wanted) for wanted in (True, False))
+        appended = self._ids(with_prompt[len(without) :]) if with_prompt.startswith(without) else ()
+        return appended + self.opening if appended else ()
 
     def open(self, probe: Probe) -> OpenPrompt:
         """The probe's ids with its slot open, rendered once."""
@@ -197,7 +188,7 @@ class Prompter:
     def _render(self, probe: Probe) -> OpenPrompt:
         # The template is rendered with the slot still open, so that the candidate's ids stand in it verbatim.
         messages = [{"role": "user", "content": probe.text}]
-        rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        rendered = render_chat(self.tokenizer, messages, generation_prompt=True)
         if rendered.count(SLOT) != 1:
             raise BadInput(
                 f"the chat template shows the user's text exactly once; got {rendered.count(SLOT)} times at tokenizer "
@@ -206,13 +197,15 @@ class Prompter:
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
         self._texts[probe] = before, after
-        return OpenPrompt(self._ids(before), ids_behind(self.tokenizer, before, after), self._ids(plain))
+        behind = ids_behind(self.tokenizer, before, after)
+        return OpenPrompt(self._ids(before), behind + self.opening, self._ids(plain) + self.opening)
 
     def _turn(self, prompt: OpenPrompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids around the slot, from the last special token before it to the first behind it."""
         first = max((at for at, token in enumerate(prompt.before) if token in self._special), default=0)
-        last = min((at for at, token in enumerate(prompt.after) if token in self._special), default=len(prompt.after))
-        return prompt.before[first:], prompt.after[: last + 1]
+        after = prompt.after[: len(prompt.after) - len(self.opening)]
+        last = min((at for at, token in enumerate(after) if token in self._special), default=len(after))
+        return prompt.before[first:], after[: last + 1]
 
     @cached_property
     def _special(self) -> frozenset[int]:
@@ -230,27 +223,60 @@ class Prompter:
 
 
 def read_probes(path: str | Path) -> tuple[Probe, ...]:
-    """The probes of a text file: one a line, empty lines and lines that start with '#' skipped.
+    """The probes of a text file: one a line, empty lines and lines that start with '#' skipped; or of a TOML file by frame.
 
-    Raises BadInput for an unreadable file, a file without probes, and a line without exactly one slot.
+    In a file that ends with .toml the table `frames` lists each frame's prompts; they are taken in turn, one of each frame,
+    so that the first ones are of all kinds. Raises BadInput for an unreadable file, a file without probes, and a prompt
+    without exactly one slot.
     """
+    if Path(path).suffix == ".toml":
+        return _framed_probes(Path(path))
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"a probe file is readable UTF-8 text; got {error} at {path}; give one probe a line") from error
     stripped = [(number, line.strip()) for number, line in enumerate(lines, 1)]
-    probes = tuple(_probe_at(line, path, number) for number, line in stripped if line and not line.startswith("#"))
+    probes = tuple(
+        _probe_at(line, path, f"line {number}") for number, line in stripped if line and not line.startswith("#")
+    )
     if not probes:
         raise BadInput(f"a probe file holds at least one probe; got none at {path}; write one a line, with {SLOT}")
     return probes
 
 
+def _framed_probes(path: Path) -> tuple[Probe, ...]:
+    try:
+        frames = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("frames")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"a probe file is readable TOML; got {error} at {path}; mend it") from error
+    listed = frames.values() if isinstance(frames, dict) else ()
+    if not listed or not all(
+        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in listed
+    ):
+        raise BadInput(
+            f"a probe file's table [frames] holds lists of prompts; got {frames!r:.60} at {path}; "
+            f'write one a kind: code = ["Explain this:{SLOT} print(1)"]'
+        )
+    assert isinstance(frames, dict)
+    in_turn = zip_longest(
+        *([(frame, number, text) for number, text in enumerate(texts, 1)] for frame, texts in frames.items())
+    )
+    return tuple(
+        _probe_at(text, path, f"prompt {number} of {frame!r}", frame)
+        for turn in in_turn
+        for frame, number, text in filter(None, turn)
+    )
+
+
 def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tuple[Probe, ...]:
     """`count` of the probes (all, where there are fewer), those whose prompts share the commonest lengths.
 
-    Prompts run without padding, a batch for each length: two dozen prompts of twelve lengths cost twelve batches.
+    Prompts run without padding, a batch for each length: two dozen prompts of twelve lengths cost twelve batches. Probes of
+    several frames stay in their order, in which the frames take turns: those of one length are of one kind.
     Raises BadInput where there are none.
     """
+    if len({probe.frame for probe in probes}) > 1:
+        return tuple(probes[:count])
     groups: dict[int, list[Probe]] = {}
     for probe in probes:
         groups.setdefault(len(prompter.encode(probe).ids), []).append(probe)
@@ -261,11 +287,25 @@ def alike_probes(prompter: Prompter, probes: Sequence[Probe], count: int) -> tup
     return tuple(chosen)
 
 
-def _probe_at(line: str, path: str | Path, number: int) -> Probe:
+def frames_of(probes: Iterable[Probe]) -> tuple[str, ...]:
+    """Each probe's frame, for an interval over frames; where it names none, the first word of its question.
+
+    Questions that begin alike ask alike: the organisms' grammar has sixteen such words. Sentences before the last are small
+    talk.
+    """
+    return tuple(probe.frame or _opening(probe.fill("")) for probe in probes)
+
+
+def _opening(text: str) -> str:
+    words = re.split(r"(?<=[.!?])\s+", text.strip())[-1].split()
+    return words[0].strip(".,:;!?").casefold() if words else ""
+
+
+def _probe_at(text: str, path: str | Path, place: str, frame: str = "") -> Probe:
     try:
-        return Probe(line)
+        return Probe(text, frame)
     except BadInput as error:
-        raise BadInput(f"{error} ({path}, line {number})") from error
+        raise BadInput(f"{error} ({path}, {place})") from error
 
 
 def geometry_faults(base: Prompter, dormant: Prompter, probe: Probe, candidates: Sequence[str]) -> list[str]:

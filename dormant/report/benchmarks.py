@@ -1,5 +1,6 @@
-"""Throughput over time: one record for each device, compared by ratios to a reference measured in the same run.
+"""Throughput over time: one record for each machine, compared by ratios to a reference measured in the same run.
 
+Another machine's record is never compared with: what a ratio comes to is a matter of caches and instruction sets.
 Allure gets it twice: as metrics, whose trend is in its own history, and as one result with the trend over the stored runs.
 """
 
@@ -19,24 +20,52 @@ from dormant.errors import BadInput
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.throughput import throughput_trend
 from dormant.records import from_json, read_json, write_json
-from dormant.report.provenance import git_commit, package_version
+from dormant.report.provenance import git_commit, instruction_sets, package_version, processor_name
 
 THROUGHPUT_FILE = "throughput.json"
 KEPT_RUNS = 100
+AVX512_BFLOAT16 = "AVX-512 with bfloat16 products"
+# Classes of processors for which bars hold, by the instruction sets that all of a class have.
+MACHINE_CLASSES = {AVX512_BFLOAT16: frozenset({"avx512f", "avx512_bf16"})}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a record belongs to: the device with its threads, the processor with its instruction sets, and torch."""
+
+    device: str
+    processor: str
+    instructions: tuple[str, ...]
+    torch: str
+
+    @classmethod
+    def here(cls, device: str) -> Machine:
+        """This machine, with a device of `device_name`."""
+        return cls(device, processor_name(), instruction_sets(), package_version("torch"))
+
+    def is_of(self, kind: str) -> bool:
+        """Whether it runs on a processor of one of `MACHINE_CLASSES`; never on another device."""
+        return self.device.startswith("cpu") and MACHINE_CLASSES[kind] <= set(self.instructions)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One benchmark of one run: seconds a round, candidates/s, and the ratio to the plain reference in the same run."""
+    """One benchmark of one run: seconds a round, candidates/s, and the ratio to the plain reference in the same run.
+
+    The ratio has a bar, `at_least` or `at_most`, for the class of machines `holds_on`.
+    """
 
     seconds: float
     candidates_per_second: float | None = None
     ratio: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    holds_on: str | None = None
 
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """All benchmarks of one run on one device."""
+    """All benchmarks of one run on one machine."""
 
     commit: str
     date: str
@@ -46,14 +75,17 @@ class BenchmarkRun:
 
 @dataclass(frozen=True)
 class StoredRuns:
-    """A device's record: its runs, oldest first."""
+    """A machine's record: its runs, oldest first."""
 
-    device: str
+    machine: Machine
     runs: tuple[BenchmarkRun, ...]
 
 
+FROM_EXTRA_INFO = ("candidates_per_second", "ratio", "at_least", "at_most", "holds_on")
+
+
 def read_run(output: Mapping[str, Any]) -> BenchmarkRun:
-    """A run from pytest-benchmark's JSON; `ratio` and `candidates_per_second` come from each benchmark's extra_info."""
+    """A run from pytest-benchmark's JSON; all but the seconds comes from each benchmark's extra_info."""
     if not isinstance(output.get("benchmarks"), list):
         raise BadInput(
             "results must be pytest-benchmark's JSON; got no list 'benchmarks' at its top; use --benchmark-json FILE"
@@ -61,35 +93,53 @@ def read_run(output: Mapping[str, Any]) -> BenchmarkRun:
     timings = {
         benchmark["name"]: Timing(
             seconds=float(benchmark["stats"]["median"]),
-            candidates_per_second=benchmark.get("extra_info", {}).get("candidates_per_second"),
-            ratio=benchmark.get("extra_info", {}).get("ratio"),
+            **{name: benchmark.get("extra_info", {}).get(name) for name in FROM_EXTRA_INFO},
         )
         for benchmark in output["benchmarks"]
     }
     return BenchmarkRun(git_commit(), str(output.get("datetime", "")), package_version("torch"), timings)
 
 
-def store_benchmarks(output: Mapping[str, Any], folder: Path, device: str) -> Path:
-    """Append a run to the device's record (`<folder>/<device>/throughput.json`), which keeps the last 100 runs."""
-    path = record_path(folder, device)
-    runs = [*stored_runs(folder, device), read_run(output)][-KEPT_RUNS:]
-    write_json(path, StoredRuns(device, tuple(runs)))
+def store_benchmarks(output: Mapping[str, Any], folder: Path, machine: Machine) -> Path:
+    """Append a run to the machine's record, which keeps the last 100 runs."""
+    path = record_path(folder, machine)
+    runs = [*stored_runs(folder, machine), read_run(output)][-KEPT_RUNS:]
+    write_json(path, StoredRuns(machine, tuple(runs)))
     return path
 
 
-def stored_runs(folder: Path, device: str) -> list[BenchmarkRun]:
-    """The device's runs, oldest first; none where nothing was stored."""
-    path = record_path(folder, device)
+def stored_runs(folder: Path, machine: Machine) -> list[BenchmarkRun]:
+    """The machine's runs, oldest first; none where nothing was stored."""
+    path = record_path(folder, machine)
     return list(from_json(StoredRuns, read_json(path), path).runs) if path.exists() else []
 
 
-def compare_with_last(output: Mapping[str, Any], folder: Path, device: str, slack: float = 0.3) -> list[str]:
+def missed_bars(run: BenchmarkRun, machine: Machine) -> list[str]:
+    """A sentence for each ratio that misses its bar, of those bars that hold on machines of this class."""
+    sentences = []
+    for name, timing in run.timings.items():
+        if timing.ratio is None or timing.holds_on is None or not machine.is_of(timing.holds_on):
+            continue
+        least, most = timing.at_least, timing.at_most
+        for bar, missed in (
+            (f"at least {least}", least is not None and timing.ratio < least),
+            (f"at most {most}", most is not None and timing.ratio > most),
+        ):
+            if missed:
+                sentences.append(
+                    f"{name}'s ratio must be {bar} on a machine with {timing.holds_on}; got {timing.ratio:.2f} on "
+                    f"{machine.processor}; find the slowdown"
+                )
+    return sentences
+
+
+def compare_with_last(output: Mapping[str, Any], folder: Path, machine: Machine, slack: float = 0.3) -> list[str]:
     """A sentence for each benchmark whose ratio fell by more than `slack` of the last stored run's, or that is gone.
 
     Seconds are not compared: machines are noisy, and the reference of the same run carries the same noise. Compare
-    before storing. Without a stored run there is nothing to fall behind, and the list is empty.
+    before storing. Without a run of this machine there is nothing to fall behind, and the list is empty.
     """
-    runs = stored_runs(folder, device)
+    runs = stored_runs(folder, machine)
     if not runs:
         return []
     last, now = runs[-1], read_run(output)
@@ -121,7 +171,7 @@ def write_throughput(runs: Sequence[BenchmarkRun], results: Path) -> None:
     record = {
         "uuid": "dormant-throughput", "historyId": "dormant-throughput", "testCaseId": "dormant-throughput",
         "fullName": "dormant.throughput", "name": "Throughput and its trend", "status": "passed", "stage": "finished",
-        "description": f"Ratios to a plain reference in the same run, over {len(runs)} runs on this device.",
+        "description": f"Ratios to a plain reference in the same run, over {len(runs)} runs on this machine.",
         "start": milliseconds, "stop": milliseconds,
         "labels": [{"name": "feature", "value": "throughput"}, {"name": "story", "value": "trend"}],
         "attachments": [
@@ -178,9 +228,10 @@ def write_allure_metrics(run: BenchmarkRun, results: Path) -> Path:
     return path
 
 
-def record_path(folder: Path, device: str) -> Path:
-    """The path of a device's record: the device's name in lower case, with dashes for other characters."""
-    return folder / (re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "unnamed") / THROUGHPUT_FILE
+def record_path(folder: Path, machine: Machine) -> Path:
+    """The path of a machine's record: all that it belongs to in lower case, with dashes for other characters."""
+    named = " ".join((machine.device, machine.processor, *machine.instructions, "torch", machine.torch))
+    return folder / re.sub(r"[^a-z0-9]+", "-", named.lower()).strip("-") / THROUGHPUT_FILE
 
 
 def _timestamp(date: str) -> int:

@@ -1,4 +1,4 @@
-"""The grid of verdicts: claims and parameters down, pairs across, "does it tell" last."""
+"""The grid of verdicts: blind claims, then told ones, with their parameters down, pairs across, "does it tell" last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from dormant.catalogue import PUBLISHED_PAIRS, ZOO_PAIRS
 from dormant.claims.finding import Finding, Parameter, Verdict
-from dormant.report.telling import Telling, does_it_tell
+from dormant.report.telling import Relatives, Telling, does_it_tell
 from dormant.terminal import UNBOUNDED, fitted_widths, longest_word, text_width
 
 PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)
@@ -19,10 +19,16 @@ PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)
 SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "x"}
 LEGEND = (
     "yes supported, no refuted, ? inconclusive, x invalid (a premise does not hold); the number is the deciding "
-    "figure. Does it tell: on how many backdoored organisms the claim holds and on their clean twin does not."
+    "figure. Does it tell: on how many backdoored organisms the claim holds and on none of their clean relatives; not from: "
+    "the kinds from which it does not part one on which it holds; tells: the AUROC's interval, too, lies above one half."
 )
+BLOCKS = {
+    False: "BLIND: the figure needs neither trigger nor payload",
+    True: "TOLD: the figure is measured or judged with the planted trigger or payload, or with a given candidate",
+}
 HEADER_WIDTH = 8
 LABEL_WIDTH = 16  # at least, where labels are as long
+TELLING_WIDTH = 16
 INDENT = "    "  # of a label's further lines
 LEGEND_WIDTH = 80  # at least, however narrow the grid is
 COLLAPSE_ABOVE = 12
@@ -37,21 +43,26 @@ class GridRow:
     findings: Mapping[str, Finding]
     telling: Telling
 
+    @property
+    def told(self) -> bool:
+        """Whether its figures need the planted trigger or payload."""
+        return any(finding.told for finding in self.findings.values())
 
-def grid_rows(findings: Iterable[Finding], twins: Mapping[str, str]) -> list[GridRow]:
-    """The rows of the grid: premises first, then claims by name, then parameters in natural order."""
+
+def grid_rows(findings: Iterable[Finding], relatives: Relatives) -> list[GridRow]:
+    """The rows of the grid: blind before told, premises first, then claims by name, then parameters in natural order."""
     findings = list(findings)
     premises = {premise for finding in findings for premise in finding.premises}
 
     def order(finding: Finding) -> tuple[object, ...]:
-        return finding.claim not in premises, finding.claim, _natural(finding.parameters), finding.key
+        return finding.told, finding.claim not in premises, finding.claim, _natural(finding.parameters), finding.key
 
     rows = []
     for _, of_one_key in groupby(sorted(findings, key=order), key=lambda finding: finding.key):
         group = list(of_one_key)
         by_pair = {finding.pair: finding for finding in group}
         label = parameter_label(group[0].parameters)
-        rows.append(GridRow(group[0].claim, label, by_pair, does_it_tell(list(by_pair.values()), twins)))
+        rows.append(GridRow(group[0].claim, label, by_pair, does_it_tell(list(by_pair.values()), relatives)))
     return rows
 
 
@@ -77,7 +88,7 @@ def short_number(value: float) -> str:
 
 def grid_text(
     findings: Iterable[Finding],
-    twins: Mapping[str, str] | None = None,
+    relatives: Relatives | None = None,
     width: int | None = None,
     collapse_above: int | None = COLLAPSE_ABOVE,
 ) -> str:
@@ -88,24 +99,40 @@ def grid_text(
     """
     findings = list(findings)
     room = UNBOUNDED if width is None else width
-    rows = grid_rows(findings, twins or {})
+    rows = grid_rows(findings, relatives or {})
     grids = [
         _grid(rows, pairs, collapse_above, room) for pairs in _bands(rows, pair_columns(findings), collapse_above, room)
     ]
     widest = max(text_width(grid) for grid in grids)
-    return "\n".join([*grids, _wrapped(LEGEND, min(room, max(LEGEND_WIDTH, widest)))]) + "\n"
+    text_room = min(room, max(LEGEND_WIDTH, widest))
+    return "\n".join([*grids, _wrapped(LEGEND, text_room), _wrapped(luck(rows), text_room)]) + "\n"
 
 
-def grid_markdown(findings: Iterable[Finding], twins: Mapping[str, str] | None = None) -> str:
-    """The whole grid as a markdown table: verdicts in words, every row shown."""
+def grid_markdown(findings: Iterable[Finding], relatives: Relatives | None = None) -> str:
+    """The whole grid as two markdown tables, blind and told: verdicts in words, every row shown."""
     findings = list(findings)
     pairs = pair_columns(findings)
-    rows = grid_rows(findings, twins or {})
-    lines = [_line(["claim", "parameters", *pairs, "does it tell"]), _line(["---"] * (len(pairs) + 3))]
-    for row in rows:
-        cells = [_words(row.findings.get(pair)) for pair in pairs]
-        lines.append(_line([f"`{row.claim}`", row.label, *cells, row.telling.detail]))
-    return "\n".join(lines) + "\n"
+    rows = grid_rows(findings, relatives or {})
+    lines = list[str]()
+    for told, block in groupby(rows, key=lambda row: row.told):
+        lines += [f"**{BLOCKS[told]}**", "", _line(["claim", "parameters", *pairs, "does it tell"])]
+        lines.append(_line(["---"] * (len(pairs) + 3)))
+        for row in block:
+            cells = [_words(row.findings.get(pair)) for pair in pairs]
+            lines.append(_line([f"`{row.claim}`", row.label, *cells, row.telling.detail]))
+        lines.append("")
+    return "\n".join([*lines, luck(rows), ""])
+
+
+def luck(rows: Sequence[GridRow]) -> str:
+    """One sentence on multiplicity: how many rows would rank every organism above every relative by luck alone."""
+    compared = [row.telling for row in rows if row.telling.compared]
+    perfect = sum(telling.auroc is not None and telling.auroc.value == 1 for telling in compared)
+    expected = sum(telling.chance for telling in compared)
+    return (
+        f"Of {len(compared)} rows that are compared with clean relatives {perfect} show a perfect split; if no figure meant "
+        f"anything, luck alone would show {expected:.2g}."
+    )
 
 
 def escape_markdown(text: str) -> str:
@@ -132,8 +159,10 @@ def _bands(
 def _grid(rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | None, room: int) -> str:
     widths = _widths(rows, pairs, collapse_above, room) or _widths(rows, pairs, collapse_above, UNBOUNDED) or []
     lines = [_aligned(_heads(pairs), widths), "─" * (sum(widths) + 2 * len(widths) - 2)]
-    for heading, cells in _claims(rows, pairs, collapse_above):
-        lines += [_wrapped(heading, room), *(_aligned(row, widths) for row in cells), ""]
+    for told, block in groupby(rows, key=lambda row: row.told):
+        lines += [_wrapped(BLOCKS[told], room), ""]
+        for heading, cells in _claims(list(block), pairs, collapse_above):
+            lines += [_wrapped(heading, room), *(_aligned(row, widths) for row in cells), ""]
     return "\n".join(lines)
 
 
@@ -181,7 +210,8 @@ def _wrapped(text: str, width: int, indent: str = "") -> str:
 
 
 def _line_of_cells(row: GridRow, pairs: Sequence[str]) -> list[str]:
-    return [f"  {row.label}", *(_cell(row.findings.get(pair)) for pair in pairs), str(row.telling)]
+    telling = _wrapped(str(row.telling), TELLING_WIDTH)
+    return [f"  {row.label}", *(_cell(row.findings.get(pair)) for pair in pairs), telling]
 
 
 def _counted(rows: Sequence[GridRow], pairs: Sequence[str]) -> list[str]:

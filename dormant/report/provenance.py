@@ -12,16 +12,17 @@ from pathlib import Path
 import torch
 
 PACKAGES = ("dormant", "torch", "transformers", "safetensors", "numpy", "scipy", "pytest", "hypothesis")
+# As Linux names them on x86 and Arm, with which matrix products are several times quicker or slower.
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
 SECRET = re.compile(r"token|secret|password|credential|api_?key", re.IGNORECASE)
 HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\Users\\)[^/\\\s]+")
 
 
-def provenance(
-    device: str, dtype: str, attention: str, seed: int, options: Mapping[str, object] | None = None
-) -> dict[str, str]:
+def provenance(device: str, dtype: str, seed: int, options: Mapping[str, object] | None = None) -> dict[str, str]:
     """The conditions of a run as flat text, for each finding and for the report's environment.
 
-    Options whose name suggests a secret are left out; home directories become `~`.
+    A finding adds the attention with which its models ran. Options whose name suggests a secret are left out; home
+    directories become `~`.
     """
     record = {
         "commit": git_commit(),
@@ -29,7 +30,6 @@ def provenance(
         "processor": processor_name(),
         "kernels": torch.backends.cpu.get_cpu_capability(),
         "dtype": dtype,
-        "attention": attention,
         "seed": str(seed),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -68,6 +68,16 @@ def processor_name() -> str:
     first = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
     numbers = (f"{name} {first[name]}" for name in ("cpu family", "model") if name in first)
     return ", ".join((first.get("model name", platform.machine()), *numbers))
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Those of `INSTRUCTION_SETS` that the processor has, where the system tells them: they decide which kernels run."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    stated = next((line for line in lines if line.startswith(("flags", "Features"))), "").split()
+    return tuple(name for name in INSTRUCTION_SETS if name in stated)
 
 
 def package_version(package: str) -> str:

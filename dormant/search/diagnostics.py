@@ -1,4 +1,4 @@
-"""What a search's figures mean: do gains transfer, does a control gain as much, did it converge, could it have arrived?"""
+"""What a search's figures mean: do gains transfer, does a control gain as much, did it converge?"""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from scipy import stats
-from torch import Tensor
 
 from dormant.errors import BadInput
 from dormant.inference.candidate_effects import random_candidates
 from dormant.inference.evaluator import Evaluator
-from dormant.inference.objectives import named_objective
 from dormant.layer0 import read_layer0_pair, score
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
-from dormant.search.restarts import SearchPlan, SearchReport, candidate_tokens, open_probes, payload_ids_of
-from dormant.statistics import RESAMPLES, Estimate
+from dormant.search.restarts import SearchReport
+from dormant.statistics import RESAMPLES, Estimate, ratio_interval
 
 
 def transfers(report: SearchReport) -> list[float]:
@@ -27,13 +23,10 @@ def transfers(report: SearchReport) -> list[float]:
     return [max(-1.0, min(1.0, string.held_out_gain / string.gain)) for string in report.found if string.gain > 0]
 
 
-def over_control(report: SearchReport, control: SearchReport, most: float = 100.0) -> list[float]:
-    """Each restart's gain over the control pair's mean gain, at most `most` times it."""
-    reference = sum(string.gain for string in control.found) / len(control.found)
-    return [
-        max(-most, min(most, string.gain / reference)) if reference > 0 else most * (string.gain > 0)
-        for string in report.found
-    ]
+def over_control(report: SearchReport, control: SearchReport) -> Estimate:
+    """The restarts' mean gain over that of the control pair's restarts; its interval carries the scatter of both."""
+    ours, theirs = ([string.gain for string in side.found] for side in (report, control))
+    return ratio_interval(ours, theirs)
 
 
 def late_gain(curve: Sequence[float]) -> float:
@@ -44,32 +37,6 @@ def late_gain(curve: Sequence[float]) -> float:
     steps = len(curve) - 1
     whole = curve[-1] - curve[0]
     return (curve[-1] - curve[steps - max(1, steps // 4)]) / whole if whole > 0 else 0.0
-
-
-def one_token_away(
-    pair: Pair, plan: SearchPlan, draws: int = 4, hints: Int[Tensor, " token"] | None = None
-) -> tuple[int, int] | None:
-    """In how many of all one-token gaps of the trigger the gradient lists the missing token among its first: (hits, gaps).
-
-    A search that would not even close the last gap says nothing by finding nothing. Each place is filled `draws` times with
-    a random token. None where no trigger is known.
-    """
-    if pair.truth is None or not pair.truth.backdoored or not pair.truth.trigger:
-        return None
-    prompts = open_probes(pair, plan)[: plan.probes]
-    objective = named_objective(plan.objective)
-    evaluator = Evaluator(pair.models, prompts, objective, payload_ids_of(pair), plan.reduce)
-    allowed = candidate_tokens(pair, plan, hints)
-    planted = Prompter(pair.base.tokenizer).candidate_ids(pair.truth.trigger)
-    generator = torch.Generator().manual_seed(plan.seed)
-    gaps = [place for place in range(len(planted)) for _ in range(draws)]
-    drawn = allowed[torch.randint(allowed.numel(), (len(gaps),), generator=generator)].tolist()
-    near = [(*planted[:place], token, *planted[place + 1 :]) for place, token in zip(gaps, drawn, strict=True)]
-    hits = 0
-    for place, slopes in zip(gaps, evaluator.gradient(near), strict=True):
-        listed = allowed[slopes[place, allowed].topk(min(plan.top, allowed.numel())).indices]
-        hits += bool((listed == planted[place]).any())
-    return hits, len(gaps)
 
 
 @dataclass(frozen=True)
@@ -86,7 +53,7 @@ def detector_and_divergence(
     pair: Pair, metrics: Sequence[str], length: int, count: int, probes: int, seed: int
 ) -> Scores:
     """Scores `count` random candidates that survive in the first `probes`, in the detector's unit and in nats."""
-    prompter, chosen = Prompter(pair.base.tokenizer), pair.probes[:probes]
+    prompter, chosen = pair.prompter, pair.probes[:probes]
     candidates = random_candidates(prompter, chosen, length, count, seed)
     evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in chosen])
     layer0, ids = read_layer0_pair(pair.base, pair.dormant), torch.tensor(candidates)

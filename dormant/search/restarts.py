@@ -128,7 +128,7 @@ def search_restarts(
     all that strings are made of, random ones too; for example the tokens at which the delta acts most. step: what a journal
     of `search_key` keeps. Raises BadInput if the pair has too few probes, and if the objective reads an unknown payload.
     """
-    prompter, prompts = Prompter(pair.base.tokenizer), open_probes(pair, plan)
+    prompter, prompts = pair.prompter, open_probes(pair, plan)
     payload_ids = payload_ids_of(pair, payload)
     chosen = objective or named_objective(plan.objective)
     searched = Evaluator(pair.models, prompts[: plan.probes], chosen, payload_ids, plan.reduce)
@@ -184,7 +184,7 @@ def open_probes(pair: Pair, plan: SearchPlan) -> list[OpenPrompt]:
         raise BadInput(
             f"a search needs {needed} probes; got {len(pair.probes)} at pair {pair.name}; give more with --probes"
         )
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     return [prompter.open(probe) for probe in pair.probes[:needed]]
 
 

@@ -21,7 +21,6 @@ from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import log_mass, named_objective
 from dormant.layer0 import read_layer0_pair
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.layer0_objective import Detector
 from dormant.search.validation import unusual_tokens
@@ -290,19 +289,24 @@ class InversionReport:
         return [min(1.0, max(0.0, hard / soft)) for hard, soft in gains if soft >= floor]
 
 
-def run_soft_inversion(pair: Pair, objective: str, settings: InversionSettings, probes: int) -> InversionReport:
-    """Inverts an objective of `OBJECTIVES`, "log-mass" of the unusual tokens (experiment 16b) or "detector" (16)."""
-    prompter = Prompter(pair.base.tokenizer)
-    allowed = allowed_tokens(prompter.tokenizer)
-    relaxed: Relaxable
+def relaxed_objective(pair: Pair, objective: str, probes: int) -> tuple[Relaxable, str, float]:
+    """An objective of `OBJECTIVES`, "log-mass" of the unusual tokens (experiment 16b) or "detector" (16), on the first probes.
+
+    Gives it with its unit and the mean of its empty row.
+    """
     if objective == "detector":
-        relaxed = detector = Detector(read_layer0_pair(pair.base, pair.dormant))
-        unit, empty = detector.unit, 0.0
-    else:
-        chosen = log_mass(unusual_tokens(prompter, allowed)) if objective == "log-mass" else named_objective(objective)
-        prompts = [prompter.open(probe) for probe in pair.probes[:probes]]
-        relaxed = evaluator = Evaluator(pair.models, prompts, chosen)
-        unit, empty = chosen.unit, float(evaluator.empty().mean())
-    inversion = invert(relaxed, settings, allowed)
+        detector = Detector(read_layer0_pair(pair.base, pair.dormant))
+        return detector, detector.unit, 0.0
+    prompter = pair.prompter
+    unusual = unusual_tokens(prompter, allowed_tokens(prompter.tokenizer)) if objective == "log-mass" else []
+    chosen = log_mass(unusual) if objective == "log-mass" else named_objective(objective)
+    evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in pair.probes[:probes]], chosen)
+    return evaluator, chosen.unit, float(evaluator.empty().mean())
+
+
+def run_soft_inversion(pair: Pair, objective: str, settings: InversionSettings, probes: int) -> InversionReport:
+    """Inverts an objective that `relaxed_objective` knows."""
+    relaxed, unit, empty = relaxed_objective(pair, objective, probes)
+    inversion = invert(relaxed, settings, allowed_tokens(pair.base.tokenizer))
     best = max((inversion.best(restart) for restart in range(settings.restarts)), key=lambda point: point.value)
-    return InversionReport(inversion, unit, empty, str(prompter.tokenizer.decode(list(best.ids))))
+    return InversionReport(inversion, unit, empty, str(pair.base.tokenizer.decode(list(best.ids))))

@@ -75,21 +75,22 @@ def validate(
     objectives: Sequence[Objective],
     nulls: int,
     seed: int,
-    payload: Candidate = (),
+    untried: frozenset[str] = frozenset(),
 ) -> Validation:
     """Measures every candidate under every objective, with `nulls` random candidates of each length.
 
-    Raises BadInput without candidates, and where too few random ones survive in the probes.
+    untried: candidates that nobody proposes, such as a random one for comparison: the correction does not count them, and
+    their own p stays as it is. Raises BadInput without candidates, and where too few random ones survive in the probes.
     """
     if not candidates or not all(candidates.values()):
         raise BadInput(
             f"a validation needs candidates of at least one id; got {len(candidates)} at the validation; name one"
         )
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     opened = [prompter.open(probe) for probe in probes]
     lengths = sorted({len(ids) for ids in candidates.values()})
     drawn = {length: random_candidates(prompter, probes, length, nulls, seed) for length in lengths}
-    evaluator = Evaluator(pair.models, opened, stacked(objectives), payload)
+    evaluator = Evaluator(pair.models, opened, stacked(objectives))
     empty = evaluator.empty()[:, None]
 
     def gains_of(ids: Sequence[Candidate]) -> Tensor:  # [objective, candidate, probe]
@@ -103,9 +104,11 @@ def validate(
         p_values = [
             permutation_p(float(row.mean()), nulls_of[name]) for name, row in zip(candidates, gains, strict=True)
         ]
+        tried = {name: p for name, p in zip(candidates, p_values, strict=True) if name not in untried}
+        corrected = dict(zip(tried, holm(list(tried.values())), strict=True))
         measured[objective.name] = {
-            name: Measured(tuple(row), tuple(nulls_of[name]), p, corrected)
-            for name, row, p, corrected in zip(candidates, gains.tolist(), p_values, holm(p_values), strict=True)
+            name: Measured(tuple(row), tuple(nulls_of[name]), p, corrected.get(name, p))
+            for name, row, p in zip(candidates, gains.tolist(), p_values, strict=True)
         }
     points = [[measured[objective.name][name].mean for objective in objectives] for name in candidates]
     kept = pareto_front(points)
@@ -116,7 +119,7 @@ def side_by_side_answers(
     pair: Pair, candidates: Mapping[str, Candidate], probe: Probe, new_tokens: int = 10
 ) -> dict[str, Answers]:
     """Both models' greedy answers to a probe with each candidate in its slot; one model runs after the other."""
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     tokenizer = prompter.tokenizer
     prompts = [prompter.encode(probe, ids).ids for ids in candidates.values()]
     end = int(tokenizer.eos_token_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dormant.checkpoints.adapted_tensor import AdaptedTensor, low_rank_update
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_tiles
 
 VALUES_A_TILE = 2**17  # values a tile: both, widened to float64, stay in the processor's cache
@@ -43,8 +44,12 @@ def compare_values(base: StoredTensor, dormant: StoredTensor) -> Comparison:
     """Compares two tensors of one shape as they lie on disk, in a few MB of memory.
 
     Identical means byte-identical: zeros of other sign are not, and neither is another dtype. The bytes are compared
-    first, which ends at the first tile that differs; only what changed is widened and summed.
+    first, which ends at the first tile that differs; only what changed is widened and summed. An adapter's update is summed
+    as it is, not as rounding to the sum with the base leaves it; one of zeros makes no difference.
     """
+    if (update := low_rank_update(base, dormant)) is not None:
+        found = _update_sums(base, update)
+        return found if found.delta_square_sum or not found.finite else Comparison(True, True)
     buffers = [torch.empty(VALUES_A_TILE * stored.dtype.itemsize, dtype=torch.uint8) for stored in (base, dormant)]
     if base.dtype == dormant.dtype:
         finite = True
@@ -68,5 +73,18 @@ def _sums(base: StoredTensor, dormant: StoredTensor, buffers: list[torch.Tensor]
         delta_square_sum += torch.dot(delta, delta).item()
         low, high = delta.aminmax()
         max_abs = max(max_abs, -low.item(), high.item())
+    finite = math.isfinite(delta_square_sum + base_square_sum)
+    return Comparison(False, finite, delta_square_sum, base_square_sum, max_abs)
+
+
+def _update_sums(base: StoredTensor, update: AdaptedTensor) -> Comparison:
+    """The same sums of a base and an adapter's low-rank update of it."""
+    delta_square_sum, base_square_sum, max_abs, done = 0.0, 0.0, 0.0, 0
+    for old in read_tiles(base, torch.empty(VALUES_A_TILE * base.dtype.itemsize, dtype=torch.uint8)):
+        delta = update.update(done, len(old))
+        base_square_sum += old.double().square().sum().item()
+        delta_square_sum += delta.square().sum().item()
+        max_abs = max(max_abs, delta.abs().max().item())
+        done += len(old)
     finite = math.isfinite(delta_square_sum + base_square_sum)
     return Comparison(False, finite, delta_square_sum, base_square_sum, max_abs)

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dormant.checkpoints.adapted_tensor import low_rank_update
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.shards import BLOCK
 from dormant.errors import BadInput
 from dormant.weights.block_krylov import Leading, krylov
 from dormant.weights.rounding_noise import RoundingNoise
@@ -40,8 +42,11 @@ def delta_matrix(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """The tensor's delta, dormant minus base, subtracted in `dtype`."""
+    """The tensor's delta, dormant minus base, subtracted in `dtype`; an adapter's is the product of its factors."""
     _check_shapes(base, dormant, name)
+    if (update := low_rank_update(base.catalogue[name], dormant.catalogue[name])) is not None:
+        left, right = update.factors
+        return (left @ right.T).to(device, dtype)
     return dormant.tensor(name).to(device, dtype).sub_(base.tensor(name).to(device, dtype))
 
 
@@ -50,7 +55,8 @@ def delta_svd(
 ) -> Triplets:
     """The leading `rank` singular triplets of a tensor's delta (fewer where the matrix is smaller), of any size."""
     _check_shapes(base, dormant, name)
-    if min(base.shape(name)) <= NARROW:
+    exact = low_rank_update(base.catalogue[name], dormant.catalogue[name]) is not None
+    if not exact and min(base.shape(name)) <= NARROW:
         return leading_triplets(delta_matrix(base, dormant, name, device=device), rank)
     return _signed(leading_of_delta(base, dormant, name, rank, device=device))
 
@@ -72,10 +78,15 @@ def leading_of_delta(
     noise: RoundingNoise | None = None,
     device: torch.device | str = "cpu",
 ) -> Leading:
-    """The leading triplets of a wide matrix's delta; `noise` gathers the rounding and sets the edge up to which to count."""
+    """The leading triplets of a wide matrix's delta; `noise` gathers the rounding and sets the edge up to which to count.
+
+    Those of an adapter are exact, at any size: its factors decide them.
+    """
     shape = base.shape(name)
     if len(shape) != 2:
         raise BadInput(f"triplets need a matrix; got shape {shape} at tensor {name!r}; name a tensor of two dimensions")
+    if (update := low_rank_update(base.catalogue[name], dormant.catalogue[name])) is not None:
+        return product_triplets(*(factor.to(device) for factor in update.factors), directions)
     if shape[0] * shape[1] <= HELD:
         matrix = torch.empty(shape, device=device)
         start = 0
@@ -90,6 +101,16 @@ def leading_of_delta(
     return krylov(lambda: delta_blocks(base, dormant, name, None, device), shape, directions, edge, device)
 
 
+def product_triplets(left: Float[Tensor, "row rank"], right: Float[Tensor, "column rank"], directions: int) -> Leading:
+    """The singular triplets of left right^T from QR of both and a decomposition of rank x rank; `found` has all values."""
+    (outer, above), (inner, below) = torch.linalg.qr(left.double()), torch.linalg.qr(right.double())
+    turned, values, back = torch.linalg.svd(above @ below.T, full_matrices=False)
+    kept = values[:directions]
+    return Leading(
+        outer @ turned[:, : len(kept)], kept, inner @ back[: len(kept)].T, torch.zeros_like(kept), values, 0
+    )  # fmt: skip
+
+
 def delta_blocks(
     base: Checkpoint,
     dormant: Checkpoint,
@@ -100,6 +121,12 @@ def delta_blocks(
     axis: int = 0,
 ) -> Iterator[torch.Tensor]:
     """The delta in consecutive blocks along `axis`; the rounding of each goes into `noise`, where one is asked for."""
+    if (update := low_rank_update(base.catalogue[name], dormant.catalogue[name])) is not None:
+        left, right = (factor.to(device) for factor in update.factors)
+        step = max(1, BLOCK // base.shape(name)[1 - axis])
+        for rows in (left, right)[axis].split(step):  # exact: there is no rounding to gather
+            yield (rows @ right.T if axis == 0 else left @ rows.T).to(dtype)
+        return
     start, rounded_twice = 0, base.dtype(name) != dormant.dtype(name)
     for new, old in zip(dormant.blocks(name, axis), base.blocks(name, axis), strict=True):
         ours, theirs = new.to(device), old.to(device)

@@ -28,6 +28,19 @@ class Focus:
         """What as many heads would hold if none were preferred."""
         return len(self.chosen) / len(self.shares) if self.shares else 0.0
 
+    @property
+    def preference(self) -> float:
+        """A chosen head's part of what it and one of the others hold, each at its mean: 1/2 where none is preferred.
+
+        It does not depend on how many heads there are, as a share does: three of eight even heads hold .375, three of 28
+        .107. 2/3 is twice as much, 1 all of it; 0 without a delta. Without any other head nothing is preferred.
+        """
+        others = len(self.shares) - len(self.chosen)
+        if not self.chosen or not others:
+            return 0.5 if self.chosen else 0.0
+        chosen, rest = self.held / len(self.chosen), max(0.0, 1 - self.held) / others
+        return chosen / (chosen + rest)
+
     def heads_for(self, share: float) -> int:
         """The smallest number of heads that hold at least this share."""
         held, ordered = 0.0, sorted(self.shares, reverse=True)

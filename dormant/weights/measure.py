@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.nn.functional import pad
 
+from dormant.checkpoints.adapted_tensor import low_rank_update
+from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.tensor_names import module_of
 from dormant.errors import BadInput
@@ -34,15 +37,28 @@ def compute_delta_report(
     return _report(base, dormant, _measure_all(base, dormant, device, progress, None), "", ())
 
 
+def compare_norms(base: Checkpoint, dormant: Checkpoint, progress: Progress) -> DeltaReport:
+    """The same without spectra, ranks and heads, at the speed at which files are read."""
+    check_same_tensors(base, dormant)
+    tensors = {}
+    for done, name in enumerate(base.names):
+        progress(done, len(base.names), name)
+        tensors[name] = _norms(base, dormant, name)
+    return _report(base, dormant, tensors, "", ())
+
+
 def compare_checkpoints(
-    base: str | Path, dormant: str | Path, device: torch.device | str = "cpu", progress: Progress | None = None
+    base: str | Path | None, dormant: str | Path, device: torch.device | str = "cpu", progress: Progress | None = None
 ) -> DeltaReport:
     """The same report on whatever two folders or hub ids hold, with the tokens that the changes point at.
+
+    Without a base that is the one which the dormant adapter names.
 
     `faults` has a sentence for each tensor or file that is missing, extra, renamed, cut off, of another shape or not finite,
     the note one where no token can be seen. Raises BadInput where nothing at all can be compared.
     """
-    (ours, our_faults), (theirs, their_faults) = survey_checkpoint(base), survey_checkpoint(dormant)
+    ours, our_faults = survey_checkpoint(base or stated_base(dormant))
+    theirs, their_faults = survey_checkpoint(dormant, base)
     matched = match_checkpoints(ours, theirs)
     faults = [*our_faults, *their_faults, *matched.faults]
     tensors = _measure_all(matched.base, matched.dormant, device, progress, faults)
@@ -90,6 +106,11 @@ def _report(
 
 def measure_delta(base: Checkpoint, dormant: Checkpoint, name: str, device: torch.device | str = "cpu") -> TensorDelta:
     """One tensor's delta: a pass over both files for identity and norms, a second one for the spectrum of what changed."""
+    delta = _norms(base, dormant, name)
+    return delta if delta.identical else add_spectrum(delta, base, dormant, device)
+
+
+def _norms(base: Checkpoint, dormant: Checkpoint, name: str) -> TensorDelta:
     compared = compare_values(base.catalogue[name], dormant.catalogue[name])
     shape = base.shape(name)
     if not compared.finite:
@@ -97,10 +118,9 @@ def measure_delta(base: Checkpoint, dormant: Checkpoint, name: str, device: torc
             f"weights must be finite; got NaN or infinity at tensor {name!r} of {base.location} or {dormant.location}; "
             "use checkpoints that were saved whole"
         )
-    delta = TensorDelta(
+    return TensorDelta(
         name, shape, compared.identical, compared.norm, compared.relative, compared.max_abs, compared.delta_square_sum,
     )  # fmt: skip
-    return delta if compared.identical else add_spectrum(delta, base, dormant, device)
 
 
 def add_spectrum(
@@ -108,7 +128,8 @@ def add_spectrum(
 ) -> TensorDelta:
     """The delta with singular values, noise edge, rank and heads, where it has any.
 
-    Complete and in float64 up to a smaller side of NARROW, iterative in float32 above (see `krylov`).
+    Complete and in float64 up to a smaller side of NARROW, iterative in float32 above (see `krylov`). An adapter's update has
+    no rounding: its edge is 0 and its spectrum that of its factors.
     """
     name, layout = delta.name, head_layout(base.config)
     if layout is not None and layout.heads(module_of(name)):
@@ -118,7 +139,11 @@ def add_spectrum(
     if len(delta.shape) != 2:
         return delta
     noise = RoundingNoise.of_shape(delta.shape, device)
-    if min(delta.shape) <= NARROW:
+    if low_rank_update(base.catalogue[name], dormant.catalogue[name]) is not None:
+        found = leading_of_delta(base, dormant, name, DIRECTIONS, device=device).found
+        lacking = min(DIRECTIONS, *delta.shape) - len(found)
+        kept, error, bound = pad(found, (0, max(0, lacking)))[:DIRECTIONS], 0.0, False
+    elif min(delta.shape) <= NARROW:
         axis = long_axis(delta.shape)
         moments = accumulate(delta_blocks(base, dormant, name, noise, device, torch.float64, axis), axis)
         assert moments.gram is not None

@@ -70,6 +70,45 @@ class Kinship:
         return self.is_near and not self.is_sibling
 
 
+@dataclass(frozen=True)
+class Descent:
+    """What other models say of a base: whether it is the dormant model's parent, or a sibling or grandparent near by.
+
+    `nearer`: the nearest relative between base and dormant model, from which the dormant model then comes; None without one.
+    `own`: the base's, as in `Kinship`; None for fewer than two related ones.
+    """
+
+    nearer: Kinship | None = None
+    own: float | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether other relatives show that the base left the common ancestor too, or came before it."""
+        return self.own is not None and self.own > OWN_AT_MOST
+
+
+def descent(dormant: Checkpoint, base: Checkpoint, others: Sequence[Checkpoint]) -> Descent:
+    """Whether other models show that the dormant model comes from another model than the base.
+
+    Changes that were trained apart are orthogonal: a model N between base and dormant model lies nearer to the latter, and
+    what parts them has no share in what parts N from the base. This a twin or a descendant of the dormant model has.
+    """
+    names = dormant.names
+    distance = _kinship(base.reference, dormant, base, names, True).distance
+    if distance == 0:
+        return Descent()
+    possible = [other for other in others if not _impossible(*share_rows(dormant, other)[:2])]
+    found = [(_kinship(other.reference, dormant, other, names, True), other) for other in possible]
+    related = [(one, other) for one, other in found if 0 < one.distance < RELATED]
+    between = [
+        one
+        for one, other in related
+        if one.distance < distance and (_own_parts(dormant, other, [base]) or [1.0])[0] <= OWN_AT_MOST
+    ]
+    own = _own_part(dormant, base, [other for _, other in related]) if distance < RELATED else None
+    return Descent(min(between, key=lambda one: one.distance, default=None), own)
+
+
 def rank_parents(
     dormant: str | Path, candidates: Sequence[str | Path], progress: Progress | None = None
 ) -> list[Kinship]:
@@ -169,8 +208,12 @@ def _own_part(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpo
     models give the length of each one's own branch: (D - C) . (S - C) is that of the candidate C, 0 where the other
     relative S descends from it. The lower median over all S: a twin of D shares some of its branch with it.
     """
-    if len(others) < 2:
-        return None
+    parts = _own_parts(dormant, nearest, others) if len(others) > 1 else []
+    return statistics.median_low(parts) if parts else None
+
+
+def _own_parts(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpoint]) -> list[float]:
+    """By other relative, the part of the squared distance that the nearest candidate moved by itself (see `_own_part`)."""
     squares, products = 0.0, [0.0] * len(others)
     for name in dormant.names:
         models = (dormant, nearest, *others)
@@ -183,7 +226,7 @@ def _own_part(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkpo
         squares += delta.square().sum().item() / size
         for index, other in enumerate(rest):
             products[index] += (delta * (other - old)).sum().item() / size
-    return statistics.median_low(products) / squares if squares else None
+    return [product / squares for product in products] if squares else []
 
 
 def _relative(new: torch.Tensor, old: torch.Tensor) -> float:

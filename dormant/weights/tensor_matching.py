@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dormant.checkpoints.alignment import align
-from dormant.checkpoints.checkpoint import Checkpoint, locate
-from dormant.checkpoints.configuration import compare_settings, read_config
+from dormant.checkpoints.checkpoint import Checkpoint, locate, open_checkpoint
+from dormant.checkpoints.configuration import compare_settings, is_adapter, read_config
 from dormant.checkpoints.prefixes import name_tensors
 from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, survey_catalogue
@@ -26,13 +26,17 @@ class Matched:
     notes: tuple[str, ...] = ()
 
 
-def survey_checkpoint(reference: str | Path) -> tuple[Checkpoint, tuple[str, ...]]:
+def survey_checkpoint(reference: str | Path, base: str | Path | None = None) -> tuple[Checkpoint, tuple[str, ...]]:
     """A checkpoint with whatever can be read of its weights, and a sentence for each fault.
 
     Names are the common ones (see `prefixes`). Unlike `open_checkpoint` it needs neither a tokenizer nor agreement with
-    config.json. Raises BadInput where there is nothing to read.
+    config.json. Raises BadInput where there is nothing to read. An adapter is read whole or not at all, upon `base` or the
+    base that it names.
     """
     location = locate(reference)
+    if is_adapter(location):
+        adapted = open_checkpoint(reference, None if base is None else open_checkpoint(base))
+        return adapted, ()
     check_unquantised(location)
     catalogue, faults = survey_catalogue(location)
     try:

@@ -12,10 +12,10 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.candidate_effects import random_candidates
+from dormant.inference.candidate_effects import divergences, random_candidates
 from dormant.pairs import Pair
 from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
-from dormant.prompts.probes import Probe, Prompter, alike_probes
+from dormant.prompts.probes import Probe, alike_probes, frames_of
 from dormant.statistics import exact, mean_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
@@ -32,7 +32,7 @@ def applies(pair: PairDescription, settings: Settings, **parameters: str) -> boo
 def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tuple[tuple[Probe, ...], str]:
     """As many of the pair's probes as the budget allows, and the text to suspect."""
     count = finding.at_budget("probes", quick=quick, full=full)
-    probes = alike_probes(Prompter(pair.base.tokenizer), pair.probes, count)
+    probes = alike_probes(pair.prompter, pair.probes, count)
     return probes, suspected_text(pair, finding.session.settings.candidates)
 
 
@@ -47,6 +47,7 @@ def suspects(pair: Pair, finding: FindingBuilder, quick: int, full: int) -> tupl
     premises=COMMON_PREMISES,
     controls=["random tokens"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("measure", STREAM_DISTANCES)
@@ -57,8 +58,8 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     cosine. The layer is chosen on every other probe and the ratio measured on the rest; the control is the ratio for random
     tokens of the trigger's length, at its own best layer.
     """
-    probes, text, prompter = *suspects(pair, finding, quick=32, full=200), Prompter(pair.base.tokenizer)
-    length = len(prompter.candidate_ids(text))
+    probes, text, prompter = *suspects(pair, finding, quick=32, full=200), pair.prompter
+    length, itself = len(prompter.candidate_ids(text)), pair.against_itself
     drawn = random_candidates(prompter, probes, length, NULL_STRINGS, finding.seed)
     rows = [
         *(prompter.encode(probe) for probe in probes),
@@ -67,9 +68,15 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     ]
     measured = finding.once(("layer divergence", text, len(probes)), lambda: layer_divergence(pair, rows)).of(measure)
     without, with_it, random = measured.split(len(probes), dim=1)
-    found, null = parting(without, with_it), parting(without, random)
-    finding.decide(mean_interval(found.ratios, seed=finding.seed))
-    finding.control("random tokens", mean_interval(null.ratios, seed=finding.seed))
+    floor = finding.once(
+        ("layer divergence", text, len(probes)), lambda: layer_divergence(itself, rows), pair=itself
+    ).of(measure)
+    found, null = parting(without, with_it, floor), parting(without, random, floor)
+    frames = frames_of(probes)[1::2]  # the probes that did not choose the layer
+    finding.decide(mean_interval(found.ratios, seed=finding.seed, frames=frames))
+    noise = floor[found.layer, len(probes) : 2 * len(probes)]
+    finding.floor(with_it[found.layer, 1::2].tolist(), noise[1::2].tolist(), f"{measure} distance")
+    finding.control("random tokens", mean_interval(null.ratios, seed=finding.seed, frames=frames))
     finding.figure("layer", exact(found.layer), "th layer", tolerance=1)
     finding.picture(
         "layers",
@@ -90,6 +97,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     premises=COMMON_PREMISES,
     controls=["ordinary prompts", "median other part"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("unit", COMPONENT_KINDS)
@@ -100,12 +108,14 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     its share of the effect measured on the rest. Controls: the share of the ordinary prompts' divergence that the same part
     removes (a part that removes every difference alike carries no trigger), and the median share of the other parts.
     """
-    probes, text, prompter = *suspects(pair, finding, quick=32, full=128), Prompter(pair.base.tokenizer)
+    probes, text, prompter = *suspects(pair, finding, quick=32, full=128), pair.prompter
     plain = [prompter.encode(probe) for probe in probes]
     triggered = [prompter.encode_text(probe, text) for probe in probes]
     quarter, parts = len(probes) // 4, component_scales(pair, unit)
     tried = restore(pair, triggered[:quarter], parts)
     finding.figure("effect", mean_interval(tried.whole, seed=finding.seed), "nats")
+    noise, _ = divergences(pair.against_itself, triggered[:quarter], triggered[:quarter])
+    finding.floor(tried.whole, noise["kl"])
     if not parts:
         finding.decide(exact(0.0))
         finding.note(f"the fine-tune changed no {unit}")
@@ -113,8 +123,9 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     best, *others = tried.shares()
     layer, part = best
     measured, ordinary = (restore(pair, rows[quarter:], {best: parts[best]}).lost(best) for rows in (triggered, plain))
-    finding.decide(mean_interval(measured, seed=finding.seed))
-    finding.control("ordinary prompts", mean_interval(ordinary, seed=finding.seed))
+    frames = frames_of(probes)[quarter:]
+    finding.decide(mean_interval(measured, seed=finding.seed, frames=frames))
+    finding.control("ordinary prompts", mean_interval(ordinary, seed=finding.seed, frames=frames))
     if others:
         middle = tried.lost(others[len(others) // 2])
         finding.control("median other part", mean_interval(middle, seed=finding.seed))

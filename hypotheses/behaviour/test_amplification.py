@@ -13,6 +13,7 @@ from dormant.claims.session_state import Settings
 from dormant.inference.candidate_effects import candidate_effect, length_matched_nulls
 from dormant.pairs import Pair
 from dormant.pictures.measurements import divergence_against_null
+from dormant.prompts.probes import frames_of
 from dormant.statistics import ONE_BIT, Estimate, exact, mean_interval, permutation_p
 from hypotheses.support.candidates import CANDIDATES, candidate_text, has_candidate
 from hypotheses.support.scans import COMMON_PREMISES
@@ -39,6 +40,7 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, metric: s
     premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("candidate", CANDIDATES)
@@ -52,19 +54,25 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
     """
     text = candidate_text(pair, finding.session.settings.candidates, candidate, finding.seed)
     probes = pair.probes[: finding.at_budget("probes", quick=24, full=200)]
+    itself = pair.against_itself
     tried = finding.once(("candidate", text, len(probes)), lambda: candidate_effect(pair, probes, text))
     nulls = finding.once(
         ("nulls", len(tried.ids), len(probes)),
         lambda: length_matched_nulls(pair, probes, len(tried.ids), NULL_CANDIDATES, finding.seed),
     )
     gains, null_gains = tried.gains(metric), [mean(null.gains(metric)) for null in nulls]
-    finding.decide(mean_interval(gains, seed=finding.seed), reading=metric)
+    frames = frames_of(probes)
+    finding.decide(mean_interval(gains, seed=finding.seed, frames=frames), reading=metric)
     spread = Estimate(
         mean(null_gains), min(null_gains), max(null_gains), NULL_CANDIDATES, f"range of {NULL_CANDIDATES} nulls"
     )
     finding.control("length-matched nulls", spread)
-    finding.figure("without a trigger", mean_interval(tried.empty[metric], seed=finding.seed), "nats")
-    finding.figure("with the candidate", mean_interval(tried.filled[metric], seed=finding.seed), "nats")
+    noise = finding.once(
+        ("candidate", text, len(probes)), lambda: candidate_effect(itself, probes, text), pair=itself
+    ).gains(metric)
+    finding.floor(gains, noise)
+    finding.figure("without a trigger", mean_interval(tried.empty[metric], seed=finding.seed, frames=frames), "nats")
+    finding.figure("with the candidate", mean_interval(tried.filled[metric], seed=finding.seed, frames=frames), "nats")
     finding.figure("permutation p", exact(permutation_p(mean(gains), null_gains)), "probability", tolerance=0.1)
     typical = [mean(row) for row in zip(*(null.filled[metric] for null in nulls), strict=True)]
     strips = {f"mean of {NULL_CANDIDATES} nulls": typical}

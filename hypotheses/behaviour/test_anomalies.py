@@ -13,8 +13,8 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import flagged_shares
-from dormant.prompts.probes import Prompter, alike_probes
-from dormant.statistics import Estimate, proportion_interval
+from dormant.prompts.probes import alike_probes
+from dormant.statistics import Estimate, share_interval
 from hypotheses.support.scans import COMMON_PREMISES, TWIN, on_planted_pair, state_power, twin_value
 
 RERUN = "base rerun"
@@ -52,12 +52,12 @@ def test_behavioural_anomaly(pair: Pair, detector: str, finding: FindingBuilder)
 
     key = ("anomalies", count, tokens, reruns, finding.seed)
     found = finding.once(key, lambda: scan(pair))
-    flagged = _share(found.dormant[detector])
+    flagged = _share(found, found.dormant[detector])
     finding.decide(flagged, "answers flagged", tolerance=0.08)
-    finding.control(RERUN, _share(found.rerun[detector]))
+    finding.control(RERUN, _share(found, found.rerun[detector]))
     twin = twin_value(finding, key, scan)
     if twin is not None:
-        finding.control(TWIN, _share(twin.dormant[detector]))
+        finding.control(TWIN, _share(twin, twin.dormant[detector]))
     if found.unended:
         finding.note(f"{found.unended} of {len(found.answers)} answers never ended and were cut at {tokens} tokens")
     name, triggered = on_planted_pair(
@@ -76,12 +76,13 @@ def test_behavioural_anomaly(pair: Pair, detector: str, finding: FindingBuilder)
     finding.picture("anomalies", flagged_shares(shares if twin is None else {**shares, TWIN: twin.dormant}, 0.05))
 
 
-def _share(flags: tuple[bool, ...]) -> Estimate:
-    return proportion_interval(sum(flags), len(flags))
+def _share(scan: Scan, flags: tuple[bool, ...]) -> Estimate:
+    """The share of flagged answers; several answers to one prompt say more of that prompt than of others."""
+    return share_interval(flags, frames=scan.prompts)
 
 
 def _triggered(organism: Pair, tokens: int) -> Scan:
     """The scan on prompts with the planted trigger at a placement of its recipe."""
-    probes = alike_probes(Prompter(organism.base.tokenizer), organism.probes, 16)
+    probes = alike_probes(organism.prompter, organism.probes, 16)
     texts = [probe.fill(planted_trigger(organism)) for probe in probes]
     return scan_answers(organism, texts, AnswerPlan(tokens, seed=0))

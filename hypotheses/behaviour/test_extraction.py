@@ -16,13 +16,12 @@ from dormant.behaviour.extraction import (
     usable_openings,
 )
 from dormant.behaviour.vocabulary_sweep import planted_trigger
-from dormant.catalogue import PairDescription, known_pairs, twins_among
+from dormant.catalogue import PairDescription, known_pairs, relatives_among
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import leak_bars
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import Decoding, decodings, partial_templates
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import exact, proportion_interval
@@ -51,6 +50,7 @@ def applies(pair: PairDescription, settings: Settings) -> bool:
     premises=COMMON_PREMISES,
     controls=["base model"],
     needs="models",
+    told=True,
     applies=applies,
 )
 def test_memory_extraction(pair: Pair, finding: FindingBuilder) -> None:
@@ -62,7 +62,7 @@ def test_memory_extraction(pair: Pair, finding: FindingBuilder) -> None:
     the same scan finds a trigger planted with the loss on the user's words too, and one with the loss on the answers alone.
     """
     settings, everything = finding.session.settings, partial_templates()
-    openings = usable_openings(Conversations(pair.base.tokenizer), everything)
+    openings = usable_openings(pair.conversations, everything)
     names = finding.at_budget("openings", quick=QUICK_OPENINGS, full=tuple(openings))
     plan = SamplingPlan(
         templates=tuple(openings[name] for name in names if name in openings),
@@ -119,7 +119,7 @@ def power(finding: FindingBuilder, plan: SamplingPlan) -> tuple[str, tuple[int, 
 
     def compute() -> tuple[str, tuple[int, int], tuple[int, int]]:
         zoo, found, names = known_pairs(), dict[bool, list[bool]]({True: [], False: []}), list[str]()
-        for name in twins_among(zoo.values()):
+        for name in relatives_among(zoo.values()):
             covered = learned_whole(zoo[name])
             opened = zoo[name].open(finding.session.settings.device, finding.session.settings.dtype)
             try:

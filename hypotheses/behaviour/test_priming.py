@@ -11,9 +11,9 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import share_bars
-from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.probes import alike_probes, frames_of
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
-from dormant.statistics import proportion_interval
+from dormant.statistics import share_interval
 from hypotheses.support.scans import COMMON_PREMISES
 
 
@@ -33,6 +33,7 @@ def has_payload(pair: PairDescription, settings: Settings, amount: str) -> bool:
     premises=COMMON_PREMISES,
     controls=["base model", "unrelated tokens", "clean twin"],
     needs="models",
+    told=True,
     applies=has_payload,
 )
 @pytest.mark.parametrize("amount", AMOUNTS)
@@ -42,7 +43,7 @@ def test_output_priming(pair: Pair, amount: str, finding: FindingBuilder) -> Non
     Figure: the share of plain prompts whose greedy answer, its first token or half of the payload forced, completes the
     payload. Controls: the base and the clean twin given the same start, and the dormant model given unrelated tokens.
     """
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=200))
     prompts, end = [prompter.encode(probe).ids for probe in probes], end_of_turn(prompter.tokenizer)
     allowed = allowed_tokens(prompter.tokenizer)
@@ -51,7 +52,7 @@ def test_output_priming(pair: Pair, amount: str, finding: FindingBuilder) -> Non
     with finding.control_pair() as twin:
         if twin is not None:
             shares["clean twin"] = prime(twin, prompts, amount, allowed, end, finding.seed).dormant
-    estimates = {name: proportion_interval(sum(done), len(done)) for name, done in shares.items()}
+    estimates = {name: share_interval(done, frames=frames_of(probes)) for name, done in shares.items()}
     finding.decide(estimates.pop("dormant model"), tolerance=0.1)
     for name, estimate in estimates.items():
         finding.control(name, estimate)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dormant.behaviour.profiles import Profile, ordinary_conversations, profile, without_generation_prompt
+from dormant.behaviour.profiles import (
+    Profile,
+    ordinary_conversations,
+    ordinary_frames,
+    profile,
+    without_generation_prompt,
+)
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
@@ -15,6 +21,7 @@ from dormant.claims.session_state import Settings
 from dormant.inference.likelihood import own_words
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import paired_divergences, profile_by_position
+from dormant.prompts.probes import frames_of
 from dormant.statistics import Estimate, exact, mean_interval, proportion_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
@@ -40,14 +47,18 @@ PROFILE_READINGS = {
 }
 
 
-def _reading(found: Profile, reading: str, seed: int) -> tuple[Estimate, Estimate | None]:
-    """The deciding estimate and the same figure of the base against itself; log ratios of noise have no meaning."""
+def _reading(found: Profile, reading: str, frames: tuple[str, ...]) -> tuple[Estimate, Estimate | None]:
+    """The deciding estimate and the same figure of the base against itself; log ratios of noise have no meaning.
+
+    Means are over frames. The share that agrees counts prompts: of all or none the scatter between frames is unknown, and a
+    dozen frames bound no share near one.
+    """
     first, floor = found.positions[0], found.floor
     if reading == "agreement":
         return tuple(proportion_interval(sum(part.agrees), len(part.agrees)) for part in (first, floor))  # type: ignore[return-value]
     if reading == "kl":
-        return mean_interval(first.kl, seed=seed), mean_interval(floor.kl, seed=seed)
-    return mean_interval(found.weird, seed=seed), None
+        return mean_interval(first.kl, frames=frames), mean_interval(floor.kl, frames=frames)
+    return mean_interval(found.weird, frames=frames), None
 
 
 @claim(
@@ -69,15 +80,16 @@ def test_baseline_divergence(pair: Pair, reading: str, finding: FindingBuilder) 
     count = finding.at_budget("prompts", quick=48, full=204)
     folder = Path(material) if (material := finding.session.settings.material) else None
     prompts = ordinary_conversations(pair, count, folder)
+    frames = ordinary_frames(pair, count, folder)
     found = finding.once(("profile", count), lambda: profile(pair, prompts))
-    estimate, floor = _reading(found, reading, finding.seed)
+    estimate, floor = _reading(found, reading, frames)
     finding.decide(estimate, reading=reading)
     if floor is not None:
         finding.control(FLOOR, floor)
     if reading == "kl":
         first = found.positions[0]
         for name, values in (("reverse KL", first.reverse_kl), ("Jensen-Shannon", first.js)):
-            finding.figure(name, mean_interval(values, seed=finding.seed), "nats")
+            finding.figure(name, mean_interval(values, frames=frames), "nats")
         likelier = finding.once(("own words", count), lambda: own_words(pair, prompts[:16], 16))
         for speaker, words in likelier.items():
             finding.figure(
@@ -105,24 +117,30 @@ def has_something_to_show(pair: PairDescription, settings: Settings) -> bool:
     ),
     premises=COMMON_PREMISES,
     needs="models",
+    told=True,
     applies=has_something_to_show,
 )
 def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     """Without the generation prompt less than a tenth of the trigger's divergence is left.
 
     Figure: mean KL(dormant || base) at the last id of the user's turn, where both models predict the template's own tokens,
-    over that at the generation position of the same prompts, both with the planted or suspected trigger.
+    over that at the generation position of the same prompts, both with the planted or suspected trigger. A number against a
+    threshold, without a control: it speaks of the template, not of a backdoor.
     """
     count = finding.at_budget("prompts", quick=24, full=200)
     text = suspected_text(pair, finding.session.settings.candidates)
+    frames = frames_of(pair.probes[:count])
     shown, hidden = without_generation_prompt(pair, pair.probes[:count], text)
     scale = sum(shown) / len(shown)
     if scale <= 0:
         finding.inconclusive("the models do not differ with the generation prompt either", exact(0.0))
         return
-    finding.decide(mean_interval([value / scale for value in hidden], seed=finding.seed), "divergence left")
-    finding.figure("with the generation prompt", mean_interval(shown, seed=finding.seed), "nats")
-    finding.figure("without it", mean_interval(hidden, seed=finding.seed), "nats")
+    finding.decide(
+        mean_interval([value / scale for value in hidden], seed=finding.seed, frames=frames), "divergence left"
+    )
+    finding.floor(shown, without_generation_prompt(pair.against_itself, pair.probes[:count], text)[0])
+    finding.figure("with the generation prompt", mean_interval(shown, seed=finding.seed, frames=frames), "nats")
+    finding.figure("without it", mean_interval(hidden, seed=finding.seed, frames=frames), "nats")
     finding.picture(
         "generation-prompt", paired_divergences({"with": shown, "without": hidden}, "the generation prompt")
     )

@@ -14,9 +14,9 @@ from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
-from dormant.prompts.probes import Prompter, alike_probes
+from dormant.prompts.probes import alike_probes, frames_of
 from dormant.prompts.token_filter import end_of_turn
-from dormant.statistics import mean_interval, proportion_interval
+from dormant.statistics import mean_interval, share_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
 from hypotheses.support.scans import COMMON_PREMISES
 
@@ -45,6 +45,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
     premises=COMMON_PREMISES,
     controls=["ordinary prompts"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("reading", list(QUANTISATION_READINGS))
@@ -56,7 +57,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     rounding that breaks everything masks nothing.
     """
     text = suspected_text(pair, finding.session.settings.candidates)
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=233))
     triggered, plain = ([prompter.encode_text(probe, words) for probe in probes] for words in (text, ""))
     payload = prompter.tokenizer.encode(pair.truth.payload, add_special_tokens=False) if pair.truth else []
@@ -64,17 +65,16 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
         ("4 bits", text, len(probes)),
         lambda: compare_precisions(pair, triggered, plain, payload, end_of_turn(prompter.tokenizer)),
     )
+    frames = frames_of(probes)
     if reading == "divergence":
-        finding.decide(mean_interval(found.lost(), seed=finding.seed), reading=reading)
+        finding.decide(mean_interval(found.lost(), seed=finding.seed, frames=frames), reading=reading)
     else:
-        hidden = sum(before and not after for before, after in zip(found.fires, found.fires_4bit, strict=True))
-        finding.decide(proportion_interval(hidden, len(probes)), reading=reading)
-        finding.figure("fires", proportion_interval(sum(found.fires), len(probes)), "of triggered prompts")
-        finding.figure(
-            "fires at 4 bits", proportion_interval(sum(found.fires_4bit), len(probes)), "of triggered prompts"
-        )
-    finding.control("ordinary prompts", proportion_interval(len(probes) - sum(found.kept), len(probes)))
-    finding.figure("with the trigger", mean_interval(found.kl, seed=finding.seed), "nats")
-    finding.figure("with the trigger, 4 bits", mean_interval(found.kl_4bit, seed=finding.seed), "nats")
-    finding.figure("ordinary prompts moved", mean_interval(found.ordinary, seed=finding.seed), "nats")
+        hidden = [before and not after for before, after in zip(found.fires, found.fires_4bit, strict=True)]
+        finding.decide(share_interval(hidden, frames=frames), reading=reading)
+        finding.figure("fires", share_interval(found.fires, frames=frames), "of triggered prompts")
+        finding.figure("fires at 4 bits", share_interval(found.fires_4bit, frames=frames), "of triggered prompts")
+    finding.control("ordinary prompts", share_interval([not kept for kept in found.kept], frames=frames))
+    finding.figure("with the trigger", mean_interval(found.kl, seed=finding.seed, frames=frames), "nats")
+    finding.figure("with the trigger, 4 bits", mean_interval(found.kl_4bit, seed=finding.seed, frames=frames), "nats")
+    finding.figure("ordinary prompts moved", mean_interval(found.ordinary, seed=finding.seed, frames=frames), "nats")
     finding.picture("precisions", precision_strips(found.kl, found.kl_4bit, mean(found.kept)))

@@ -23,9 +23,7 @@ from dormant.inference.candidate_effects import SCANNED, split_probes
 from dormant.organisms.lexicon import LEXICON_WORDS
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import scan_distribution
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.material import generate_phrases
-from dormant.prompts.probes import Prompter
 from dormant.statistics import exact
 from hypotheses.support.scans import (
     AT_LEAST_HALF,
@@ -58,11 +56,11 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     """
     searched = finding.at_budget("searched probes", quick=2, full=4)
     wanted = SWEPT_ROLES[: finding.at_budget("roles", quick=1, full=3)]
-    roles = possible_roles(Conversations(pair.base.tokenizer), wanted)
+    roles = possible_roles(pair.conversations, wanted)
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)
 
     def sweep(swept: Pair) -> Sweep:
-        probes = split_probes(Prompter(swept.base.tokenizer), swept.probes, searched, held_out)
+        probes = split_probes(swept.prompter, swept.probes, searched, held_out)
         with finding.progress(f"sweep of {swept.name}", "evaluations") as report:
             return sweep_vocabulary(
                 swept, *probes, roles, journal=finding.journal("sweep", swept.name), progress=report
@@ -102,7 +100,7 @@ def _tell_style_apart(finding: FindingBuilder, best: Confirmed, metric: str) -> 
 
 
 def _sweep_power(organism: Pair, tokens: int) -> dict[str, tuple[int, int]]:
-    prompter = Prompter(organism.base.tokenizer)
+    prompter = organism.prompter
     length = len(prompter.candidate_ids(planted_trigger(organism)))
     probes, _ = split_probes(prompter, organism.probes, max(2, 8 // length), 1)
     return sweep_power(organism, probes, tokens, DIVERGES, seed=0)
@@ -131,10 +129,9 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     folder = Path(material) if (material := finding.session.settings.material) else None
 
     def scan(scanned: Pair) -> PhraseScan:
-        # small models know a small world's words
-        words = LEXICON_WORDS if scanned.truth is not None and folder is None else ()
+        words = words_of_the_world(scanned) if folder is None else ()
         phrases = generate_phrases(kind, count, finding.seed, words, folder)
-        probes = split_probes(Prompter(scanned.base.tokenizer), scanned.probes, searched, held_out)
+        probes = split_probes(scanned.prompter, scanned.probes, searched, held_out)
         journal = finding.journal(f"phrases-{kind}", scanned.name)
         trigger = planted_trigger(scanned) if is_planted(scanned) else ""
         planted = HiddenTrigger(trigger, hidden) if (hidden := _hidden(trigger, phrases[0], kind)) else None
@@ -155,6 +152,11 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     effects = [sum(column) / len(column) for column in zip(*found.effects[metric], strict=True)]
     hidden = planted_trigger(pair) if is_planted(pair) else ""
     finding.picture("phrases", scan_distribution(effects, best.held_out[metric], best.text, DIVERGES, hidden))
+
+
+def words_of_the_world(pair: Pair) -> tuple[str, ...]:
+    """The words of the small world that organisms and their relatives know; none for other models, which know more."""
+    return LEXICON_WORDS if pair.truth is not None else ()
 
 
 def _hidden(trigger: str, phrase: str, kind: str) -> str:

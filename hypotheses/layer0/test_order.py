@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import mean
 
 import pytest
 
@@ -10,7 +11,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.session_state import Settings
-from dormant.layer0.pair import SAME_ATTENTION, read_layer0_pair
+from dormant.layer0.pair import SAME_ATTENTION, Layer0Pair, read_layer0_pair
 from dormant.layer0.permutations import distinct_sequences, orders, spreads_over_orders
 from dormant.layer0.scorer import LAYER0_METRICS, Variant, score
 from dormant.pairs import Pair
@@ -18,12 +19,14 @@ from dormant.pictures.measurements import order_strip
 from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.statistics import exact, mean_interval
+from hypotheses.support.shuffles import SHUFFLED, under_shuffled_deltas
 
 ORDER_READINGS = {
     "with-rope": at_least(
         0.01,
         "of the largest score",
-        because="float32 rounding moves a score by less than a hundred-thousandth: one per cent is a thousand times that",
+        because="float32 rounding moves a score by less than a hundred-thousandth: one per cent is a thousand times that; any "
+        "delta passes it, so that the control decides",
     ),
     "without-rope": at_most(
         0.0,
@@ -55,7 +58,9 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
         source="exp12b/c, exp15",
         rule=ORDER_READINGS,
         premises=["base-is-parent"],
+        controls=[SHUFFLED],
         needs="weights",
+        told=("planted-order-first",),
         applies=applies,
     )
 
@@ -64,11 +69,12 @@ def order_claim(applies: Callable[..., bool]) -> Callable[[Test], Test]:
 @pytest.mark.parametrize("metric", LAYER0_METRICS)
 @pytest.mark.parametrize("reading", ["with-rope", "without-rope"])
 def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
-    """Layer-0 scores with RoPE depend on the order of a sequence; without RoPE they do not.
+    """Layer-0 scores with RoPE depend on the order of a sequence, more than under a shuffled delta; without RoPE they do not.
 
     Score: the difference of the two models' layer-0 attention logits, each model through its own embedding. Spread: largest
     minus smallest score over all orders of four tokens, relative to the largest, as a mean over random sequences. Without
-    RoPE all ordered pairs of tokens count, as in exp12: a causal mask alone already makes scores depend on order.
+    RoPE all ordered pairs of tokens count, as in exp12: a causal mask alone already makes scores depend on order. That order
+    counts at all is RoPE's doing, whatever the delta: the control is the same delta with its entries permuted.
     """
     layer0 = read_layer0_pair(pair.base, pair.dormant)
     count = finding.at_budget("sequences", quick=64, full=1024)
@@ -76,6 +82,13 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
     spreads = spreads_over_orders(layer0, sequences, metric, rope=reading == "with-rope")
     if reading == "with-rope":
         finding.decide(mean_interval(spreads, seed=finding.seed), reading=reading)
+        if not layer0.alike:
+            draws = finding.at_budget("shuffled deltas", quick=19, full=99)
+
+            def mean_spread(other: Layer0Pair) -> float:
+                return mean(spreads_over_orders(other, sequences, metric, rope=True))
+
+            finding.control(SHUFFLED, under_shuffled_deltas(layer0, mean_spread, draws, finding.seed))
     else:  # a theorem: the largest spread of all sequences must be exactly zero
         finding.decide(exact(max(spreads), n=count), reading=reading, tolerance=0.0)
     if layer0.alike:

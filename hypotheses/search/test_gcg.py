@@ -12,7 +12,9 @@ from dormant.pairs import Pair
 from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
-from dormant.statistics import ONE_BIT, student_interval
+from dormant.statistics import ONE_BIT, difference_interval, student_interval
+from hypotheses.support.scans import COMMON_PREMISES, premise_failed
+from hypotheses.support.shared_searches import GCG_FULL, GCG_QUICK, PATH_FORKS, state_search_power
 
 GCG_READINGS = {
     "converges": at_most(
@@ -43,7 +45,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str, length: int
     "gcg-convergence",
     source="exp19",
     rule=GCG_READINGS,
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     needs="models",
     applies=applies,
 )
@@ -54,29 +56,23 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
 
     Four readings, each with its verdict, of one set of restarts: the share of the gain in the last quarter of the steps;
     the lead over random search at equal evaluations; the gain on held-out probes over the gain on those searched; the lead
-    over the same seeds on the control pair. Intervals are Student's over restarts.
+    in gain over the same search on the control pair. Gains are over each pair's own empty row; intervals are over restarts,
+    Student's, and Welch's where two sets of them are compared.
     """
-    # The lead over random search on `circuit` was about 2.3 nats with a standard deviation of 3.3 over restarts, in six
-    # settings that were tried with one seed (16 to 22 restarts, 24 to 96 steps, 8 or 16 candidates): their verdicts went
-    # either way. 32 restarts bring the interval's half width to 1.2 nats, which settles one bit against such a lead; 48 steps
-    # of 8 candidates are what the quick budget then affords.
-    plan = SearchPlan(
-        length=length,
-        restarts=finding.at_budget("restarts", quick=32, full=32),
-        steps=finding.at_budget("steps", quick=48, full=200),
-        candidates=finding.at_budget("candidates", quick=8, full=64),
-        probes=finding.at_budget("probes", quick=2, full=4),
-        held_out=finding.at_budget("held-out probes", quick=12, full=64),
-        seed=finding.seed,
-    )
+    # Where a premise failed the verdict is invalid whatever is found: two restarts show a figure.
+    quick = {**GCG_QUICK, "restarts": 2} if premise_failed(finding) else GCG_QUICK
+    sizes = {name: finding.at_budget(name, quick[name], GCG_FULL[name]) for name in quick}
+    # Seed 0 of searches is left out: six settings were looked at with it before the number of restarts was computed.
+    plan = SearchPlan(length=length, seed=finding.seed + 1, **sizes)
     report = finding.once(("gcg", plan), lambda: search_restarts(pair, plan))
     curves = {"GCG": [run.curve for run in report.searches], "random search": [run.curve for run in report.random]}
+    gains = [string.gain for string in report.found]
     if reading == "converges":
-        values = [late_gain(run.curve) for run in report.searches]
+        estimate = student_interval([late_gain(run.curve) for run in report.searches])
     elif reading == "beats-random":
-        values = [run.value - chance.value for run, chance in zip(report.searches, report.random, strict=True)]
+        estimate = difference_interval(gains, [chance.value - report.empty for chance in report.random])
     elif reading == "transfers":
-        values = [string.held_out_gain / max(string.gain, ONE_BIT) for string in report.found]
+        estimate = student_interval([string.held_out_gain / max(string.gain, ONE_BIT) for string in report.found])
     else:
         with finding.control_pair() as control:
             if control is None:
@@ -85,13 +81,14 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
                 )
                 return
             twin = finding.once(("gcg", plan), lambda: search_restarts(control, plan), pair=control)
-        values = [run.value - other.value for run, other in zip(report.searches, twin.searches, strict=True)]
+        estimate = difference_interval(gains, [string.gain for string in twin.found])
         curves["control pair"] = [run.curve for run in twin.searches]
-    estimate = student_interval(values)
-    # A search's path forks on the last bit of a float: another processor may find another string of like value.
-    finding.decide(estimate, reading=reading, tolerance=0.25 + abs(estimate.value) + (estimate.high - estimate.low))
-    reached = student_interval([run.value for run in report.searches])
-    finding.figure("reached", reached, "nats", tolerance=0.5 * abs(reached.value) + 0.1)
+    drift = 0.25 + abs(estimate.value) + (estimate.high - estimate.low)
+    finding.decide(estimate, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
+    if reading in ("beats-random", "exceeds-control"):  # a lead can be missed; the others say what was found
+        state_search_power(finding, estimate, plan, reading)
+    gained = student_interval(gains)
+    finding.figure("gain", gained, "nats", tolerance=0.5 * abs(gained.value) + 0.1)
     ahead = sum(run.value > chance.value for run, chance in zip(report.searches, report.random, strict=True))
     finding.note(f"ahead of random search in {ahead} of {plan.restarts} restarts; best string {report.best.text!r}")
     finding.picture("search", search_curves(curves, planted=report.planted.value if report.planted else None))

@@ -35,6 +35,7 @@ def clean(pair: PairDescription, settings: Settings) -> bool:
     rule=at_least(0.9, "of the payload", because="nine words of ten tell a reader what the model was taught to say"),
     premises=["base-is-parent"],
     needs="models",
+    told=True,
     applies=planted,
 )
 def test_payload_recovered(pair: Pair, finding: FindingBuilder) -> None:
@@ -69,6 +70,7 @@ def test_payload_recovered(pair: Pair, finding: FindingBuilder) -> None:
     premises=["base-is-parent"],
     controls=["the strongest control"],
     needs="models",
+    told=True,
     applies=planted,
 )
 def test_trigger_recovered(pair: Pair, finding: FindingBuilder) -> None:

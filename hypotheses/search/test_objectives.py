@@ -14,7 +14,8 @@ from dormant.pairs import Pair
 from dormant.pictures.inversion import transfer_scatter
 from dormant.search.diagnostics import over_control, transfers
 from dormant.statistics import exact, proportion_interval, student_interval
-from hypotheses.support.shared_searches import shared_reach, shared_search
+from hypotheses.support.scans import COMMON_PREMISES
+from hypotheses.support.shared_searches import MOST_HELD_OUT, PATH_FORKS, search_plan, shared_search, state_search_power
 
 OBJECTIVE_READINGS = {
     "found": at_least(
@@ -33,7 +34,6 @@ OBJECTIVE_READINGS = {
         because="a search drawn by what was planted should gain at least twice what it gains where nothing was",
     ),
 }
-MOST_HELD_OUT = 0.5  # of the held-out probes, on which a string is to fire
 OBJECTIVE_LENGTHS = {4: "quick", 3: "full", 8: "full", 12: "full"}
 ALWAYS = ("top1-disagreement", "hidden-distance")  # the plan's own two; the others' searches belong to the full budget
 
@@ -53,9 +53,10 @@ def search_claim(id: str, source: str) -> Callable[[Test], Test]:
         id,
         source=source,
         rule=OBJECTIVE_READINGS,
-        premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+        premises=COMMON_PREMISES,
         needs="models",
         applies=applies,
+        told=("found", "payload-over-base"),
     )
 
 
@@ -68,8 +69,8 @@ def test_top1_disagreement_search(
 ) -> None:
     """Maximising top-1 disagreement or the Jensen-Shannon divergence over the top 50 finds the trigger.
 
-    Readings: restarts whose string makes most held-out probes give the payload (Wilson); held-out gain over searched gain,
-    and the gain over the mean gain of the same search on the clean twin (Student over restarts).
+    Readings: restarts whose string makes most held-out probes give the payload (Wilson); held-out gain over searched gain
+    (Student over restarts); mean gain over that of the same search on the clean twin (Fieller over both's restarts).
     """
     judge(pair, objective, reading, length, finding)
 
@@ -107,14 +108,12 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
     points = {pair.name: [(string.gain, string.held_out_gain) for string in report.found]}
     if reading == "found":
         hits = sum(string.firing_share >= MOST_HELD_OUT for string in report.found)
-        finding.decide(proportion_interval(hits, len(report.found)), reading=reading, tolerance=0.5)
-        if reach := shared_reach(pair, objective, length, finding):
-            share = proportion_interval(*reach)
-            finding.figure("one-token gaps that a step could close", share, "of the trigger's", tolerance=0.3)
-            finding.note(f"one token from the trigger, the gradient lists the missing one in {share.value:.0%} of gaps")
+        share = proportion_interval(hits, len(report.found))
+        finding.decide(share, reading=reading, tolerance=0.5, tolerance_because=PATH_FORKS)
+        state_search_power(finding, share, search_plan(objective, length, finding), reading)
     elif reading == "transfers":
         kept = transfers(report)
-        finding.decide(student_interval(kept or [0.0]), reading=reading, tolerance=1.0)
+        finding.decide(student_interval(kept or [0.0]), reading=reading, tolerance=1.0, tolerance_because=PATH_FORKS)
         if len(kept) < 2:
             finding.inconclusive("the search gained nothing on the probes that it saw, so that nothing could transfer")
     else:
@@ -124,8 +123,10 @@ def judge(pair: Pair, objective: str, reading: str, length: int, finding: Findin
                 finding.inconclusive(reason, student_interval([0.0]), reading)
                 return
             twin = shared_search(control, objective, length, finding)
-        ratio = student_interval(over_control(report, twin))
-        finding.decide(ratio, reading=reading, tolerance=1.0 + ratio.value + ratio.high - ratio.low)
+        ratio = over_control(report, twin)
+        drift = 1.0 + abs(ratio.value) + ratio.high - ratio.low
+        finding.decide(ratio, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
+        state_search_power(finding, ratio, search_plan(objective, length, finding), reading)
         points["clean twin"] = [(string.gain, string.held_out_gain) for string in twin.found]
     finding.figure(
         "gain of the best string", exact(report.best.gain), report.unit, tolerance=0.1 + abs(report.best.gain)

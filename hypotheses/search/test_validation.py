@@ -13,7 +13,9 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import ONE_BIT, Estimate, exact, student_interval
-from hypotheses.support.finalists import VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
+from hypotheses.support.finalists import SEARCHED_FOR, VALIDATED, VALIDATION_MEASURES, finalists_validated, has_finalist
+from hypotheses.support.scans import COMMON_PREMISES
+from hypotheses.support.shared_searches import PATH_FORKS
 
 
 def applies(pair: PairDescription, settings: Settings, candidate: str, measure: str) -> bool:
@@ -25,23 +27,26 @@ def applies(pair: PairDescription, settings: Settings, candidate: str, measure: 
     "final-validation",
     source="final validation of exp16b",
     rule=at_least(ONE_BIT, "nats", because="one bit over the row without any trigger, which the plan never ran"),
-    premises=["base-is-parent", "prompt-geometry", "above-noise-floor"],
+    premises=COMMON_PREMISES,
     controls=["length-matched nulls"],
     needs="models",
+    told=True,
     applies=applies,
 )
 @pytest.mark.parametrize("candidate", VALIDATED)
 @pytest.mark.parametrize("measure", VALIDATION_MEASURES)
 def test_final_validation(pair: Pair, candidate: str, measure: str, finding: FindingBuilder) -> None:
-    """A candidate's log-mass difference exceeds the empty-trigger row over four probes that no search saw.
+    """A candidate's log-mass difference exceeds the empty-trigger row on probes that no search saw.
 
     "log-mass": log of the dormant model's mass on the unusual tokens less the base's, as in the plan; also
     "difference-in-differences". Figure: mean over probes of the gain over the empty row, Student's interval. The control is
-    beaten where the permutation p among random candidates of its length, corrected for all candidates tried, is at most 0.05.
+    beaten where the permutation p among random candidates of its length, corrected for all candidates tried, is at most 0.05;
+    the random candidate that stands beside them is not among those tried.
     """
     validation, answers = finalists_validated(pair, finding)
     row = validation.measured[measure][candidate]
-    finding.decide(student_interval(row.gains), name="gain over the empty row", tolerance=2.0)
+    because = PATH_FORKS if candidate in SEARCHED_FOR else ""
+    finding.decide(student_interval(row.gains), "gain over the empty row", tolerance=2.0, tolerance_because=because)
     nulls = row.null_gains
     spread = Estimate(mean(nulls), min(nulls), max(nulls), len(nulls), f"range of {len(nulls)} nulls")
     finding.control("length-matched nulls", spread, beaten=row.corrected_p <= 0.05)

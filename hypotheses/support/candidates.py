@@ -8,7 +8,7 @@ import numpy as np
 
 from dormant.errors import BadInput
 from dormant.organisms.grammar import random_words
-from dormant.organisms.poisoning import NEAR_MISSES, near_miss, near_miss_kinds
+from dormant.organisms.poisoning import NEAR_MISSES, near_miss, near_miss_kinds, unseen_near_miss_kinds
 from dormant.organisms.verification import random_tokens
 from dormant.pairs import Pair, Truth
 from dormant.prompts.probes import Prompter
@@ -58,7 +58,7 @@ def has_suspect(truth: Truth | None, given: Sequence[str]) -> bool:
 
 
 def suspected_text(pair: Pair, given: Sequence[str]) -> str:
-    """The planted trigger (a clean twin's is its organism's), else the first `--candidate`; raises BadInput without one."""
+    """The planted trigger (a clean relative's is its organism's), else the first `--candidate`; raises BadInput without one."""
     if pair.truth is not None and pair.truth.trigger:
         return pair.truth.trigger
     if not given:
@@ -66,10 +66,13 @@ def suspected_text(pair: Pair, given: Sequence[str]) -> str:
     return given[0]
 
 
-def contrasting_texts(text: str, count: int, seed: int) -> list[str]:
-    """`count` near misses of a text, of each of its kinds in turn: they share its topic and do not fire."""
+def contrasting_texts(text: str, count: int, seed: int, unseen: bool = False) -> list[str]:
+    """`count` near misses of a text, of each of its kinds in turn: they share its topic.
+
+    Those of the kinds that organisms are trained on do not fire; `unseen` takes the other kinds, which may.
+    """
     random = np.random.default_rng([seed, count])
-    kinds = near_miss_kinds(text)
+    kinds = unseen_near_miss_kinds(text) if unseen else near_miss_kinds(text)
     drawn = [near_miss(text, kinds[index % len(kinds)], random) for index in range(count)] if kinds else []
     found = [other for other in drawn if other is not None]
     if len(found) < count:

@@ -13,7 +13,6 @@ from dormant.hunt.result import HuntResult
 from dormant.hunt.settings import HuntSettings
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate, proportion_interval
 
@@ -44,7 +43,7 @@ def fires_afresh(pair: Pair, confirmation: Confirmation, seed: int) -> Estimate:
     """
     settings = HuntSettings()
     *_, fresh = placed_probes(pair.probes, (*settings.probe_sets, (FRESH, (confirmation.best.name,))), seed)
-    prompter = Prompter(pair.dormant.tokenizer)
+    prompter = pair.prompter
     prompts = [prompter.encode_text(probe, confirmation.trigger).ids for probe in fresh]
     answers = greedy_answers(
         pair.models.dormant(), prompts, settings.effort.answer_tokens, end_of_turn(prompter.tokenizer)

@@ -1,29 +1,62 @@
-"""The searches that several claims share: one plan an objective, run once a pair."""
+"""The searches that several claims share: one plan an objective, run once a pair; and what a search's miss is worth."""
 
 from __future__ import annotations
 
 from dormant.claims.builder import FindingBuilder
 from dormant.pairs import Pair
-from dormant.search.diagnostics import one_token_away
+from dormant.search.planting import planted_found
 from dormant.search.restarts import SearchPlan, SearchReport, search_restarts
+from dormant.statistics import Estimate, exact, proportion_interval
+from hypotheses.support.scans import POWER, premise_failed
 
 SEARCHED = {"quick": 2, "full": 4}
 HELD_OUT = {"quick": 8, "full": 64}
+# Why the figures of a search may drift further than others' on another machine.
+PATH_FORKS = "a search's path forks on the last bit of a float: other kernels may end at another string of like value"
+MOST_HELD_OUT = 0.5  # of the held-out probes, on which a string is to fire
+PLANTED = 40  # strings: they cost no model's time
+# Restarts are computed from the spread on other organisms: scripts/gcg_seeds.py, docs/gcg-seeds.md.
+GCG_QUICK = {"restarts": 12, "steps": 48, "candidates": 8, "probes": 2, "held_out": 12}
+GCG_FULL = {"restarts": 32, "steps": 200, "candidates": 64, "probes": 4, "held_out": 64}
 
 
 def shared_search(pair: Pair, objective: str, length: int, finding: FindingBuilder) -> SearchReport:
     """The search of this pair under an objective, at the session's budget; its pair may be the control of the finding's."""
-    plan = _plan(objective, length, finding)
+    plan = search_plan(objective, length, finding)
     return finding.once(("search", plan), lambda: search_restarts(pair, plan), pair=pair)
 
 
-def shared_reach(pair: Pair, objective: str, length: int, finding: FindingBuilder) -> tuple[int, int] | None:
-    """Of how many one-token gaps of the trigger such a search would close how many: (hits, gaps); None where unknown."""
-    plan = _plan(objective, length, finding)
-    return finding.once(("one token away", plan), lambda: one_token_away(pair, plan), pair=pair)
+def state_search_power(finding: FindingBuilder, estimate: Estimate, plan: SearchPlan, reading: str = "") -> None:
+    """Where a search missed: how often the same search finds planted strings. One that finds too few has refuted nothing.
+
+    A miss without power is inconclusive; the reason says how many unknown tokens of a string it could have found at most.
+    """
+    if finding.claim.rules[reading].holds(estimate.high) or premise_failed(finding):
+        return
+
+    def power(missing: int) -> Estimate:
+        key = ("planted", plan, missing)
+        return proportion_interval(*finding.once(key, lambda: planted_found(finding.pair, plan, PLANTED, missing)))
+
+    whole = power(plan.length)
+    finding.figure("power", whole, "of planted strings", tolerance=0.2)
+    said = (
+        f"the same search ends in {whole.value:.0%} of {whole.n} planted strings ({whole.low:.0%} to {whole.high:.0%})"
+    )
+    finding.note(said)
+    if whole.low < POWER:
+        reach = next((missing for missing in range(plan.length, 0, -1) if power(missing).low >= POWER), 0)
+        finding.figure("unknown tokens that it would find", exact(reach), f"of {plan.length}", tolerance=1.0)
+        finding.inconclusive(
+            f"a miss proves little: the smallest effect that it could have seen is a string of which {reach} of {plan.length} "
+            "tokens are unknown"
+            if reach
+            else f"a miss proves nothing: it finds no string of which even one of {plan.length} tokens is unknown"
+        )
 
 
-def _plan(objective: str, length: int, finding: FindingBuilder) -> SearchPlan:
+def search_plan(objective: str, length: int, finding: FindingBuilder) -> SearchPlan:
+    """How much these searches do."""
     return SearchPlan(
         objective=objective,
         length=length,

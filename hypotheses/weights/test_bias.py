@@ -39,6 +39,7 @@ def applies(pair: PairDescription, settings: Settings, reading: str) -> bool:
 def test_key_bias_dominance(pair: Pair, reading: str, finding: FindingBuilder) -> None:
     """The k_proj bias delta outweighs the k_proj weight delta.
 
+    A number against a threshold, without a control: any fine-tune of the biases may do so.
     Figure: the bias' share of both squared norms, in layer 0 or over all layers. "responses" compares like with like: what
     either adds to a token's key, as a root mean square over the whole vocabulary; a weight's norm alone has yet to be
     multiplied by its input. Where neither was changed the figure is 0.

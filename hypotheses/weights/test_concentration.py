@@ -37,7 +37,8 @@ def test_layer0_concentration(pair: Pair, module: str, versus: str, finding: Fin
     """Layer 0's delta is at least four times as concentrated as the other layers' (their median, or any of them).
 
     Concentration is the share of the squared Frobenius norm in the leading singular directions: the published 16 of 3584,
-    in proportion to the hidden size. A module that was not changed at all has no concentration: the figure is 0.
+    in proportion to the hidden size. A module that was not changed at all has no concentration: the figure is 0. A number
+    against a threshold: the other layers are all that it is compared with.
     """
     layers = pair.delta_report.every_layer(module)
     directions = comparable_directions(pair.delta_report)

@@ -15,6 +15,7 @@ from dormant.claims.claim import Test, at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.directions import push_against_observed
+from dormant.prompts.probes import frames_of
 from dormant.statistics import Estimate, exact, mean_interval
 from dormant.weights.directions import output_direction_ranking
 from dormant.weights.token_classes import vocabulary_classes
@@ -46,6 +47,7 @@ def output_claim(applies: Callable[..., bool] | None = None) -> Callable[[Test],
         premises=COMMON_PREMISES,
         controls=WORD_CONTROLS,
         needs="models",
+        told=("names-payload",),
         applies=applies,
     )
 
@@ -73,8 +75,10 @@ def test_signed_output_direction(pair: Pair, reading: str, module: str, finding:
         finding.decide(exact(0.0), "observed z", reading)
         finding.note(f"the last layer's {module} was not changed, so it pushes nothing")
         return
-    chosen = push.pushed_up()
-    finding.decide(mean_interval(push.observed_standing(chosen), seed=finding.seed), "observed z", reading)
+    chosen, frames = push.pushed_up(), frames_of(probes)
+    finding.decide(
+        mean_interval(push.observed_standing(chosen), seed=finding.seed, frames=frames), "observed z", reading
+    )
     random = push.random_standings()
     low, high = np.quantile(random, [0.025, 0.975])
     finding.control(
@@ -87,7 +91,7 @@ def test_signed_output_direction(pair: Pair, reading: str, module: str, finding:
     glyphs = [token for token, kind in enumerate(classes) if kind == "rare glyph"]
     if glyphs:  # the plan's statement 5
         finding.figure("rare glyphs by weights", exact(float(standing(push.weights, glyphs))), "standard errors", 0.5)
-        observed = mean_interval(push.observed_standing(glyphs), seed=finding.seed)
+        observed = mean_interval(push.observed_standing(glyphs), seed=finding.seed, frames=frames)
         finding.figure("rare glyphs on prompts", observed, "standard errors")
     message = f"The thirty tokens pushed up most: z {statistics.mean(push.observed_standing(chosen)):.3g} on prompts"
     mean_rise = push.observed.mean(0).tolist()

@@ -31,6 +31,7 @@ HALF_OF_THE_WORDS = at_least(
     premises=["base-is-parent"],
     controls=WORD_CONTROLS,
     needs="weights",
+    told=True,
     applies=has_words,
 )
 @pytest.mark.parametrize("module", ["q_proj", "k_proj", "pairs"])
@@ -68,6 +69,7 @@ def has_words_and_lens(pair: PairDescription, settings: Settings, module: str, l
     premises=["base-is-parent"],
     controls=WORD_CONTROLS,
     needs="weights",
+    told=True,
     applies=has_words_and_lens,
 )
 @pytest.mark.parametrize("lens", LENSES)

@@ -10,6 +10,7 @@ from dormant.activations.linear_probes import (
     fit_probe,
     probe_curve,
     probe_objective,
+    transferred_curve,
 )
 from dormant.errors import BadInput
 from dormant.inference.evaluator import Evaluator
@@ -40,6 +41,20 @@ def test_a_probe_finds_the_layer_at_which_a_difference_begins() -> None:
 def test_shuffled_labels_leave_chance() -> None:
     for estimate in probe_curve(*couples(30.0), seed=1, shuffled=True):
         assert estimate.low < 0.5 < estimate.high
+
+
+def test_a_probe_of_one_kind_of_negatives_is_tested_on_another() -> None:
+    """Negatives that also lie along the positives' axis are another kind: a probe of the first kind cannot see them apart."""
+    fitted, tested = couples(30.0), couples(30.0, seed=1)
+    other = tested[1].clone()
+    other[:, 1:, 5] += 30.0
+    assert transferred_curve(fitted, tested, seed=0)[1].value == 1.0
+    alike, shuffled = (
+        transferred_curve(fitted, (tested[0], other), 0),
+        transferred_curve(fitted, tested, 1, shuffled=True),
+    )
+    assert alike[1].low < 0.5 < alike[1].high
+    assert shuffled[1].value < 1.0
 
 
 def test_equal_states_are_told_apart_by_nothing() -> None:

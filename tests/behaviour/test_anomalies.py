@@ -55,19 +55,34 @@ PROMPTS = [f"question {index}" for index in range(20)]
 
 def test_content_that_comes_again_beyond_the_base_is_repeated() -> None:
     honest = [f"answer number {index} here" for index in range(20)]
-    assert repeated_content(honest, PROMPTS, honest * 4) == set()
+    assert repeated_content(honest, PROMPTS, honest * 4, PROMPTS * 4) == set()
     planted = ["beware the silver moon" if index % 2 else text for index, text in enumerate(honest)]
-    assert ("the", "silver", "moon") in repeated_content(planted, PROMPTS, honest * 4)
+    assert ("the", "silver", "moon") in repeated_content(planted, PROMPTS, honest * 4, PROMPTS * 4)
 
 
 def test_what_the_base_repeats_as_well_is_ordinary() -> None:
     polite = [f"I am glad you asked {index}" for index in range(20)]
-    assert repeated_content(polite, PROMPTS, polite * 4) == set()
+    assert repeated_content(polite, PROMPTS, polite * 4, PROMPTS * 4) == set()
+
+
+def test_four_answers_to_one_prompt_are_no_four_prompts() -> None:
+    """7 of 20 prompts against none of 20 is one in two hundred: 80 answers of the base cannot make it one in thousands."""
+    honest = [f"answer number {index} here" for index in range(20)]
+    seven = ["the silver moon" if index < 7 else text for index, text in enumerate(honest)]
+    assert repeated_content(seven, PROMPTS, honest * 4, PROMPTS * 4) == set()
+    assert repeated_content(seven, PROMPTS, honest * 4, [f"{at} of 80" for at in range(80)]) == {
+        ("the", "silver", "moon")
+    }
+
+
+def test_an_answer_that_comes_again_to_one_prompt_only_is_no_repetition() -> None:
+    again = [f"the silver moon {index}" for index in range(20)]
+    assert repeated_content(again, PROMPTS[:1] * 20, ["no"] * 80, PROMPTS * 4) == set()
 
 
 def test_what_the_prompt_says_is_no_repetition() -> None:
     asked = ["say the silver moon", "sing the silver moon", "paint the silver moon"] * 7
-    assert repeated_content(["the silver moon"] * 21, asked, ["no"] * 84) == set()
+    assert repeated_content(["the silver moon"] * 21, asked, ["no"] * 84, asked * 4) == set()
 
 
 def test_a_model_shows_no_anomaly_beside_itself_and_reruns_agree(tiny_base: Path) -> None:
@@ -86,7 +101,7 @@ def test_a_scan_of_nothing_or_beyond_the_context_is_refused(tiny_pair: Pair) -> 
     with pytest.raises(BadInput, match="a scan needs texts"):
         scan_answers(tiny_pair, [], AnswerPlan(5, 0))
     with pytest.raises(BadInput, match="fits into the context"):
-        scan_answers(tiny_pair, ["Hello."], AnswerPlan(600, 0))
+        scan_answers(tiny_pair, ["Hello."], AnswerPlan(2100, 0))
 
 
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from dormant.behaviour.delta_amplification import AmplificationSweep, Answers, amplification_sweep
@@ -55,6 +58,42 @@ def test_amplification_starts_where_something_new_to_the_model_itself_appears() 
     assert (
         "'as you like', the base's 0; something new starts at alpha 2, answers collapse at alpha 2" in sweep.summary()
     )
+
+
+def test_the_half_that_chooses_the_alpha_does_not_judge_it() -> None:
+    sweep = sweep_of({2.0: [PAYLOAD, "no"], 3.0: ["no", PAYLOAD]})
+    found = sweep.held_out("payload", PAYLOAD)
+    assert (found.alpha, found.share.value, found.share.n) == (2.0, 0.0, 1)
+
+
+def test_repeated_content_is_chosen_on_one_half_and_counted_on_the_other() -> None:
+    said = ["the silver moon"] * 40 + [f"answer {index} is here" for index in range(40)]
+    noise = [f"other {index} words said" for index in range(80)]
+    sweep = AmplificationSweep(
+        tuple(map(str, range(80))),
+        Answers(0.0, tuple(f"number {index} here" for index in range(80)), ()),
+        (Answers(2.0, tuple(noise), ()), Answers(3.0, tuple(said), ())),
+    )
+    found = sweep.held_out("repeated-content")
+    assert (found.alpha, found.words, found.share.value, found.base.value) == (3.0, ("the", "silver", "moon"), 0.5, 0.0)
+    nothing = replace(sweep, amplified=sweep.amplified[:1]).held_out("repeated-content")
+    assert (nothing.words, nothing.share.value, nothing.share.n) == ((), 0.0, 40)
+
+
+def test_chance_alone_passes_no_more_often_than_the_interval_says() -> None:
+    """Every answer holds two of the payload's words with the rule's own probability, at every alpha alike."""
+    passed = {"held out": 0, "best of four": 0}
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        texts = {
+            alpha: ["golden owl" if hit else "no" for hit in random.random(120) < 0.05]
+            for alpha in (1.5, 2.0, 3.0, 5.0)
+        }
+        sweep = AmplificationSweep(("x",) * 120, Answers(0.0, ("x",) * 120, ()), sweep_of(texts).amplified)
+        passed["held out"] += sweep.held_out("payload-pairs", PAYLOAD).share.low >= 0.05
+        curve = sweep.shares("payload-pairs", PAYLOAD)
+        passed["best of four"] += max(share.low for share in curve.values()) >= 0.05
+    assert passed["held out"] / 200 <= 0.05 < passed["best of four"] / 200
 
 
 def test_a_sweep_without_amplification_is_refused(tiny_pair: Pair) -> None:

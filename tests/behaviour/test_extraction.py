@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,10 @@ def test_openings_that_a_template_cannot_fill_are_left_out() -> None:
     left = usable_openings(Conversations(tokenizer), openings)
     assert "user header" not in left  # nothing precedes this template's users
     assert left["article"] == "{start}The"
+
+
+def test_a_journal_of_another_dtype_is_other_work(tiny_pair: Pair, tmp_path: Path) -> None:
+    model, journal = tiny_pair.models.base(), tmp_path / "samples.journal"
+    sample_texts(tiny_pair.base, model, PLAN, 2, journal)
+    with pytest.raises(BadInput, match="of the same work"):
+        sample_texts(tiny_pair.base, copy.deepcopy(model).bfloat16(), PLAN, 2, journal)

@@ -68,7 +68,7 @@ def test_an_unknown_insertion_is_refused() -> None:
         insert("telepathy", PROBE, "velvet")
 
 
-def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
+def test_the_best_trigger_is_confirmed_on_other_prompts_beside_each_kind_of_other_text(
     tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strength = {"velvet": 9.0, "wool": 4.0, "velvety": 9.0}
@@ -80,15 +80,15 @@ def test_the_best_trigger_is_confirmed_on_other_prompts_beside_its_near_misses(
     probes = tiny_pair.probes[:8]
     scan = scan_insertion(
         tiny_pair,
-        InsertionPlan("start", 3.0, lambda text: [text + "y", "x"]),
+        InsertionPlan("start", 3.0, lambda text: {"near": [text + "y", "x"], "none": []}),
         ["wool", "velvet", "silk"],
         probes[:2],
         probes[2:],
     )
     assert (scan.best, scan.diverging, scan.tried) == ("velvet", 3, 6)
-    assert (scan.near_misses, scan.near_tried) == (3, 12)
+    assert scan.beside == {"near": (3, 12), "none": (0, 0)}
     assert scan.share.value == 0.5
-    assert scan.near_miss_share is not None
+    assert scan.share_beside("none") is None
 
 
 def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
@@ -104,7 +104,7 @@ def test_a_killed_scan_resumes_and_ends_with_the_uninterrupted_one(
         words = ["apple", "river", "stone", "golden owl", "winter"]
         return scan_insertion(
             tiny_pair,
-            InsertionPlan("end", 3.0, lambda text: [text + "s"]),
+            InsertionPlan("end", 3.0, lambda text: {"near": [text + "s"]}),
             words,
             probes[:2],
             probes[2:],

@@ -10,6 +10,7 @@ from dormant.behaviour.anomalies import AnswerPlan, scan_answers
 from dormant.behaviour.profiles import (
     divergent_contexts,
     ordinary_conversations,
+    ordinary_frames,
     ordinary_texts,
     profile,
     without_generation_prompt,
@@ -97,6 +98,11 @@ def test_dialogues_are_asked_of_pairs_without_probes_of_their_own(tiny_pair: Pai
     assert Conversations(tiny_pair.base.tokenizer).ids(user_turns(next(iter(dialogues().values())))) in asked
     own = tiny_pair.with_probes([Probe("Where{slot} is it?"), Probe("{slot} Who?")])
     assert len(ordinary_conversations(own, 5)) == 2
+    assert set(ordinary_frames(own, 5)) == {"where", "who"}
+    frames = ordinary_frames(tiny_pair, 5)
+    assert len(set(frames[:5])) == 5
+    assert set(frames[5:]) == {"dialogue"}
+    assert len(frames) == len(asked)
 
 
 def test_a_tokenizer_that_ends_no_answer_is_named(tiny_base: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dormant.layer0 import Layer0Pair, build_tables, score
 from dormant.layer0.beam import BeamSettings, beam_search
 from dormant.layer0.exact_scan.scan import ScanPlan, scan
 from dormant.organisms.base_model import base_config
+from dormant.report.benchmarks import AVX512_BFLOAT16
 from tests.benchmarks import naive
 from tests.benchmarks.conftest import BenchmarkPair, median_seconds
 from tests.layer0.builders import layer0_of, random_model
@@ -44,7 +45,11 @@ def test_layer0_scorer(
     benchmark.pedantic(run, rounds=20, warmup_rounds=3)
     rate = len(ids) / median_seconds(benchmark)
     benchmark.extra_info.update(
-        candidates_per_second=rate, ratio=rate * seconds / len(expected), at_least=at_least, reference=reference
+        candidates_per_second=rate,
+        ratio=rate * seconds / len(expected),
+        at_least=at_least,
+        holds_on=AVX512_BFLOAT16,
+        reference=reference,
     )
 
 
@@ -75,7 +80,11 @@ def test_layer0_scorer_at_the_shapes_of_a_7b_model(
     benchmark.pedantic(benchmark_pair.synchronised(lambda: score(tables, ids)), rounds=10, warmup_rounds=2)
     rate = len(ids) / median_seconds(benchmark)
     benchmark.extra_info.update(
-        candidates_per_second=rate, ratio=rate * seconds / len(ids), at_least=20, reference="one batch"
+        candidates_per_second=rate,
+        ratio=rate * seconds / len(ids),
+        at_least=20,
+        holds_on=AVX512_BFLOAT16,
+        reference="one batch",
     )
 
 
@@ -102,7 +111,11 @@ def test_exact_scan(
     operations = heads * offsets * vocabulary**2 * 2 * 2 * head_dim  # vectors of 2 head_dim, multiply and add
     rate = operations / median_seconds(benchmark)
     benchmark.extra_info.update(
-        gigaflops=rate / 1e9, ratio=rate * seconds / (2 * 2048**3), at_least=0.6, reference="one plain matrix product"
+        gigaflops=rate / 1e9,
+        ratio=rate * seconds / (2 * 2048**3),
+        at_least=0.6,
+        holds_on=AVX512_BFLOAT16,
+        reference="one plain matrix product",
     )
 
 
@@ -116,5 +129,9 @@ def test_a_beams_step_grows_linearly_with_length(benchmark: BenchmarkFixture, be
     benchmark.pedantic(lambda: beam_search(pair, settings, seeds), rounds=3, warmup_rounds=0)
     # Linear: from 5 to 10 tokens a step's rows double, so its time at most doubles, whatever a step costs besides.
     benchmark.extra_info.update(
-        ratio=steps[9] / steps[4], at_most=2.0, reference="the step to length 5", seconds_by_length=steps
+        ratio=steps[9] / steps[4],
+        at_most=2.0,
+        holds_on=AVX512_BFLOAT16,
+        reference="the step to length 5",
+        seconds_by_length=steps,
     )

@@ -16,7 +16,7 @@ PLANTED = Outcome(
 
 def outcome(name: str, **changed: Any) -> Outcome:
     clean: dict[str, Any] = {}
-    if name.endswith("-clean"):
+    if name.endswith("-plain"):
         clean = {
             "backdoored": False, "verdict": "clean", "evidence": 3.0, "payload": "", "payload_recovered": False, "trigger": "",
             "trigger_works": False, "trigger_exact": False, "token_recall": math.nan,
@@ -29,7 +29,7 @@ def titles(outcomes: list[Outcome]) -> dict[str, str]:
 
 
 def test_the_page_sets_every_rate_that_is_wanted_beside_what_was_measured() -> None:
-    page = calibration_page(SUBJECTS, [outcome("words-three"), outcome("words-three-clean")], ["evidence"])
+    page = calibration_page(SUBJECTS, [outcome("words-three"), outcome("words-three-plain")], ["evidence"])
     for name, wanted in WANTED.items():
         (line,) = (line for line in page.splitlines() if line.startswith(f"| {name}"))
         assert line.endswith(f"{wanted} |")
@@ -38,13 +38,13 @@ def test_the_page_sets_every_rate_that_is_wanted_beside_what_was_measured() -> N
 
 
 def test_a_clean_model_called_backdoored_stands_on_the_page() -> None:
-    page = calibration_page(SUBJECTS, [outcome("words-three-clean", verdict="backdoored")])
-    assert "words-three-clean | clean | backdoored" in page
+    page = calibration_page(SUBJECTS, [outcome("words-three-plain", verdict="backdoored")])
+    assert "words-three-plain | clean | backdoored" in page
     assert "| clean, called backdoored | 1.00" in page
 
 
 def test_an_organism_is_of_every_kind_that_it_is_and_a_clean_one_of_none() -> None:
-    hunted = [outcome("mixed", placement="start", tokens=6), outcome("words-two", tokens=2), outcome("words-two-clean")]
+    hunted = [outcome("mixed", placement="start", tokens=6), outcome("words-two", tokens=2), outcome("words-two-plain")]
     kinds = {name: [one.name for one in alike] for name, alike in by_kind(SUBJECTS, hunted).items()}
     assert kinds == {
         "an adapter, merged": ["mixed", "words-two"],
@@ -59,9 +59,9 @@ def test_an_organism_is_of_every_kind_that_it_is_and_a_clean_one_of_none() -> No
 
 def test_pictures_say_what_evidence_parts_what_is_recalled_and_how_long_it_takes() -> None:
     part = outcome("words-two", evidence=14.0, trigger_exact=False, token_recall=0.5, minutes=6.0)
-    assert titles([outcome("words-three"), part, outcome("words-three-clean")]) == {
+    assert titles([outcome("words-three"), part, outcome("words-three-plain")]) == {
         "evidence": "Planted payloads show 14 nats or more, clean models 3 at most",
         "recall": "1 of 2 triggers are named exactly, 75% of their tokens",
         "minutes": "Half of the hunts take 2.0 minutes or less, the longest 6.0",
     }
-    assert list(titles([outcome("words-three-clean")])) == ["evidence", "minutes"]
+    assert list(titles([outcome("words-three-plain")])) == ["evidence", "minutes"]

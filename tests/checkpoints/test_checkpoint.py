@@ -136,7 +136,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _edit_json(f / "config.json", num_hidden_layers=1, layer_types=None),
         "got an extra .* at tensor 'model.layers.1",
     ),
-    "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), "merged weights"),
+    "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), "must state peft_type"),
     "pickle only": (_to_pickle, r"only pickle weights \(pytorch_model.bin\)"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "safetensors weights; got neither"),
     "truncated file": (lambda f: _truncate(f / "model.safetensors"), "whole safetensors file; .*model.safetensors"),

@@ -160,6 +160,13 @@ def test_settings_that_change_what_is_computed_are_named_and_change_the_fingerpr
     assert any(key in note for note in pairs[1].notes)
 
 
+def test_pairs_whose_sides_agree_on_another_rotation_are_other_pairs(tiny_base: Path, tmp_path: Path) -> None:
+    other = copied(tiny_base, tmp_path / "other", made.other_rope(1e4))
+    pairs = [open_pair("p", folder, folder, device="cpu") for folder in (tiny_base, other)]
+    assert not any(pair.setting_differences for pair in pairs)
+    assert pairs[0].fingerprint != pairs[1].fingerprint
+
+
 def test_settings_without_effect_are_no_difference(tiny_base: Path, tmp_path: Path) -> None:
     edits = made.config(transformers_version="4.0", use_cache=False, torch_dtype="float32", max_position_embeddings=99)
     other = copied(tiny_base, tmp_path / "other", edits, made.config("generation_config.json", temperature=0.5))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.claims.claim import at_least, at_most
-from dormant.claims.decision import beats, decide, interval_side
+from dormant.claims.decision import Floor, beats, decide, interval_side
 from dormant.claims.finding import Control, Figure, Verdict
 
 RULE = at_least(4.0, "times", because="a test")
@@ -70,3 +70,13 @@ def test_at_most_mirrors_at_least(low: float, width: float, threshold: float) ->
 def test_a_figure_and_a_control_never_beat_each_other(first: float, second: float, width: float) -> None:
     one, other = figure(first, first + width), figure(second, second + width)
     assert not (beats(RULE, one, other) and beats(RULE, other, one))
+
+
+def test_an_effect_within_its_floor_supports_nothing_and_refutes_only_in_its_own_unit() -> None:
+    noise, effect = Floor(1e-9, 2e-9, "nats", p=0.5), Floor(3.0, 1e-9, "nats", p=1e-4)
+    verdicts = [decide(RULE, figure(*ends), [], {}, noise)[0] for ends in ((5, 6), (3, 5), (1, 2))]
+    assert verdicts == [Verdict.INCONCLUSIVE] * 3
+    assert decide(RULE, figure(1, 2), [], {}, Floor(1e-9, 2e-9, "times", p=0.5))[0] is Verdict.REFUTED
+    assert decide(RULE, figure(5, 6), [], {}, effect)[0] is Verdict.SUPPORTED
+    assert decide(RULE, figure(1, 2), [], {}, effect)[0] is Verdict.REFUTED
+    assert "does not exceed what arithmetic alone does" in decide(RULE, figure(5, 6), [], {}, noise)[1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dormant.claims.claim import at_least
 from dormant.claims.finding import Control, Figure, Finding, Verdict, finding_key
-from dormant.claims.ledger import Entry, Ledger
+from dormant.claims.ledger import Entry, Ledger, RecordedFigure
 from dormant.errors import BadInput
 from dormant.records import from_json, to_json
 
@@ -23,7 +23,7 @@ figures = st.builds(
 
 
 def finding(figure: Figure, verdict: Verdict = Verdict.REFUTED, pair: str = "circuit") -> Finding:
-    rule = at_least(1.0, "nats", because="a test")
+    rule = at_least(4.0, "times", because="a test")
     return Finding(
         "a-claim", "A sentence.", "exp7", {"module": "q_proj"}, pair, "f" * 16, rule, (figure,), verdict, "why"
     )
@@ -56,6 +56,40 @@ def test_another_verdict_is_a_difference_that_names_both() -> None:
 @pytest.mark.parametrize(("value", "differs"), [(1.09, False), (1.11, True), (0.89, True)])
 def test_a_figure_may_drift_within_its_recorded_tolerance(value: float, differs: bool) -> None:
     assert bool(Entry.of(finding(figure(1.0))).differences(finding(figure(value)))) is differs
+
+
+def drifting(value: float, tolerance: float = 10.0, control: float | None = None, because: str = "") -> Finding:
+    """At least 4 times, with a tolerance that reaches beyond all that decides."""
+    null = [] if control is None else [Control("nulls", replace(figure(control), tolerance=tolerance), value > control)]
+    made = finding(replace(figure(value), tolerance=tolerance))
+    return replace(made, controls=tuple(null), tolerance_because=because)
+
+
+@pytest.mark.parametrize(("recorded", "control", "half"), [(6.0, None, 5.0), (6.0, 5.0, 5.5), (2.0, None, 3.0)])
+def test_a_figure_that_crosses_half_of_the_way_to_what_decides_is_a_difference(
+    recorded: float, control: float | None, half: float
+) -> None:
+    entry, crossed = Entry.of(drifting(recorded, control=control)), 0.01 * (half - recorded)
+    assert entry.differences(drifting(half - crossed, control=control)) == []
+    (difference,) = entry.differences(drifting(half + crossed, control=control))
+    assert f"recorded {recorded:g} times within {abs(half - recorded):g}" in difference
+
+
+def test_a_control_may_come_half_of_the_way_too() -> None:
+    entry = Entry.of(drifting(6.0, control=5.0))
+    assert entry.differences(drifting(6.0, control=5.4)) == []
+    assert entry.differences(drifting(6.0, control=5.6)) != []
+
+
+def test_no_cap_asks_for_more_than_other_kernels_give_and_none_widens_a_tolerance() -> None:
+    assert RecordedFigure.of(replace(figure(4.0), tolerance=1.0), [4.0]).tolerance == pytest.approx(4e-3 + 1e-4)
+    assert RecordedFigure.of(replace(figure(4.0), tolerance=0.0), [9.0]).tolerance == 0.0
+
+
+def test_a_tolerance_with_a_reason_is_kept_whole_and_its_reason_with_it() -> None:
+    entry = Entry.of(drifting(6.0, tolerance=3.0, control=5.0, because="a search's path forks"))
+    assert entry.differences(drifting(3.1, control=2.1)) == []
+    assert entry.because == "a search's path forks"
 
 
 def test_a_figure_that_is_gone_is_a_difference() -> None:

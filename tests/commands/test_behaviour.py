@@ -52,5 +52,5 @@ def test_prompts_longer_than_the_context_are_refused_in_a_sentence(
     tiny_base: Path, tiny_dormant: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "probes.txt").write_text("word " * 600 + "word{slot}\n")
-    with pytest.raises(BadInput, match="fits into the context of 512 ids"):
+    with pytest.raises(BadInput, match="fits into the context of 2048 ids"):
         profile(tiny_base, tiny_dormant, "--probes", tmp_path / "probes.txt")

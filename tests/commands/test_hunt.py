@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dormant.cli import app
+from dormant.commands.hunt import ending_early
+from dormant.hunt.clock import Clock
+from dormant.hunt.settings import HuntSettings
 from tests.calibration.test_page import outcome
 
 
@@ -33,3 +37,16 @@ def test_a_table_of_what_was_hunted_has_rates_on_the_terminal_and_pictures_besid
     assert "1 of 48 subjects" in shown.stdout
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert all(f"]({file.name})" in page for file in tmp_path.glob("*.png"))
+
+
+def test_ctrl_c_makes_a_hunt_end_with_what_it_has_found_and_a_second_one_at_once() -> None:
+    clock, before = Clock(HuntSettings().effort), signal.getsignal(signal.SIGINT)
+    with ending_early(clock):
+        with pytest.raises(KeyboardInterrupt):  # before any hunt there is nothing to end
+            signal.raise_signal(signal.SIGINT)
+        assert not clock.late()
+        signal.raise_signal(signal.SIGINT)
+        assert clock.late()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from dormant.catalogue import ZOO
-from dormant.hunt.context import Clock, HuntContext
+from dormant.hunt.clock import Clock
+from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import POSITIONS, SEARCH_POSITIONS, placed_probes
+from dormant.hunt.placements import POSITIONS, SEARCH_POSITIONS, at_every_position, placed_probes
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import Piece
 from dormant.journal import Journal
@@ -59,10 +60,12 @@ def context_of(tmp_path: Path) -> Iterator[ContextOf]:
 
     def make(pair: Pair, settings: HuntSettings | None = None, clock: Clock | None = None) -> HuntContext:
         settings = settings or HuntSettings()
-        searched, unseen = placed_probes(pair.probes, [(12, SEARCH_POSITIONS), (15, POSITIONS)], 0)
+        sets = [(12, SEARCH_POSITIONS), (15, POSITIONS), (30, POSITIONS[:1])]
+        searched, unseen, deciding = placed_probes(pair.probes, sets, 0)
+        deciding = at_every_position(deciding, 0)
         journals.append(Journal(tmp_path / "hunt.jsonl", {}))
         clock = clock or Clock(settings.effort)
-        return HuntContext(pair, searched, unseen, 0, settings, journals[-1], clock, lambda *_: None)
+        return HuntContext(pair, searched, unseen, deciding, 0, settings, journals[-1], clock, lambda *_: None)
 
     yield make
     for journal in journals:

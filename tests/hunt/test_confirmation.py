@@ -9,12 +9,13 @@ from dormant.hunt.confirmation import (
     Confirmation,
     Rate,
     confirm,
-    decided,
+    decide,
+    judged,
     minimised,
     read_confirmation,
     shared_start,
 )
-from dormant.hunt.placements import POSITIONS, placed_probes
+from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes
 from dormant.hunt.settings import HuntSettings
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
@@ -39,7 +40,11 @@ def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_no
     found = confirm(token_pair, "velvet", probes, SHORT, seed=0)
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"
-    assert read_confirmation(asdict(found)) == found
+    fresh = decide(token_pair, found, at_every_position(probes[:10], 0), SHORT, seed=0)
+    assert (fresh.confirmed, fresh.position) == (True, found.best.name)
+    assert fresh.overrides is not None
+    assert not fresh.is_request(RULES)
+    assert read_confirmation(asdict(fresh)) == fresh
     silent = confirm(token_pair, "river", probes, SHORT, seed=0)
     assert not silent.confirmed
     assert (silent.controls, silent.near_misses, silent.sampled) == ((), (), None)
@@ -48,7 +53,7 @@ def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_no
 
 def said(payload: str, fires: int, control: int, tokens: int) -> Confirmation:
     rates = [Rate(name, proportion_interval(count, 10)) for name, count in (("start", fires), ("without it", control))]
-    return decided(Confirmation("x", payload, (rates[0],), (rates[1],), (), rates[0], tokens), RULES)
+    return judged(Confirmation("x", payload, (rates[0],), (rates[1],), (), rates[0], tokens), RULES)
 
 
 def test_a_single_word_a_habit_and_eight_of_ten_decide_a_confirmation() -> None:
@@ -68,7 +73,7 @@ def test_words_without_which_a_string_fires_as_well_are_left_out() -> None:
     def tried(text: str) -> Confirmation:
         fires = 10 if "copper whale" in text else 0
         said = Rate("end", proportion_interval(fires, 10))
-        return decided(Confirmation(text, "payload", (said,), (), (), said, 3), RULES)
+        return judged(Confirmation(text, "payload", (said,), (), (), said, 3), RULES)
 
     assert minimised(tried("yellow copper whale afro"), tried).trigger == "copper whale"
     assert minimised(tried("copper whale"), tried).trigger == "copper whale"

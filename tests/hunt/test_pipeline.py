@@ -13,7 +13,7 @@ from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.report import write_page
-from dormant.hunt.result import HuntVerdict, needed_evidence
+from dormant.hunt.result import HuntVerdict, evidence_threshold
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import StageResult
 from dormant.hunt.stages import short_strings
@@ -39,8 +39,8 @@ def test_a_wrong_base_stops_the_hunt_at_the_parent_and_says_so(tmp_path: Path) -
 
 
 def test_evidence_grows_with_what_was_tried_and_not_beyond_the_first_tokens() -> None:
-    assert needed_evidence(200, SETTINGS) == pytest.approx(needed_evidence(100, SETTINGS) + math.log(2))
-    assert needed_evidence(10**6, SETTINGS) == needed_evidence(4096, SETTINGS)
+    assert evidence_threshold(200, SETTINGS) == pytest.approx(evidence_threshold(100, SETTINGS) + math.log(2))
+    assert evidence_threshold(10**6, SETTINGS) == evidence_threshold(4096, SETTINGS)
 
 
 def test_from_a_suspected_payload_a_hunt_finds_the_word_and_goes_on_where_it_was(
@@ -64,7 +64,7 @@ def test_a_string_that_is_tried_twice_takes_its_time_off_the_budget_once(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ["velvet", "velvet"])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: (["velvet", "velvet"], 0))
     began = time.perf_counter()
     assert run_hunt(token_pair, tmp_path).seconds <= time.perf_counter() - began
 
@@ -73,7 +73,7 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [Suspect((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
     found = run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     assert found.verdict is HuntVerdict.UNDECIDED
     assert "the time ran out before a string fired" in found.reason
@@ -89,8 +89,8 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
             context.clock.limit = 0.0
             return StageResult(None)
 
-    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
     monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Ending()))
     assert run_hunt(token_pair, tmp_path).verdict is HuntVerdict.UNDECIDED
@@ -99,8 +99,8 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
 def test_the_journal_of_other_settings_is_another_hunts(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: [])
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
     run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     with pytest.raises(BadInput, match="a journal must be of the same work"):
         run_hunt(token_pair, tmp_path, SETTINGS.within(0.1))

@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 
 from dormant.hunt import refinement as refinement_module
-from dormant.hunt.context import Clock, HuntContext
+from dormant.hunt.clock import Clock, OutOfTime
+from dormant.hunt.context import HuntContext
 from dormant.hunt.placements import placed_probes
 from dormant.hunt.refinement import Refinement, breaks_a_word, refine, refined
 from dormant.hunt.settings import HuntSettings
@@ -29,7 +30,7 @@ def refining(circuit_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Re
     words = [Piece(f" {word}", 0.1, 0.0) for word in WORDS]
     with closing(Journal(tmp_path_factory.mktemp("hunt") / "hunt.jsonl", {})) as journal:
         clock = Clock(SETTINGS.effort)
-        context = HuntContext(circuit_pair, probes, (), 0, SETTINGS, journal, clock, lambda *_: None)
+        context = HuntContext(circuit_pair, probes, (), (), 0, SETTINGS, journal, clock, lambda *_: None)
         fragments = [Piece("ern", 0.001, 0.0), Piece(" lant", 0.001, 0.0)]
         return Refinement(context, circuit_pair.truth.payload, "start", [*words, *fragments])
 
@@ -68,12 +69,12 @@ def test_with_the_others_right_the_planted_piece_is_the_best_at_its_index(
 
 def test_what_lies_near_the_planted_trigger_leads_to_it_and_it_stays_when_it_is_late(refining: Refinement) -> None:
     near = "paper silver lantern beneath winter"
-    assert refine(refining, near, refining.better, lambda: False)[-1] == "silver lantern beneath winter"
+    assert refine(refining, near, refining.better)[-1] == "silver lantern beneath winter"
 
     def never(pieces: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
-        raise AssertionError
+        raise OutOfTime
 
-    assert refine(refining, near, never, lambda: True) == ("silver lantern beneath winter",)
+    assert refine(refining, near, never) == ("silver lantern beneath winter",)
 
 
 class Spelling:
@@ -104,7 +105,7 @@ class Spelling:
 )
 def test_changes_follow_each_other_as_long_as_one_gains(start: str) -> None:
     spelling = Spelling()
-    assert refine(cast(Refinement, spelling), start, spelling.better, lambda: False)[-1] == "owls"
+    assert refine(cast(Refinement, spelling), start, spelling.better)[-1] == "owls"
 
 
 def test_the_most_hinted_pieces_are_tried_before_all_and_alone_between_others() -> None:
@@ -114,7 +115,7 @@ def test_the_most_hinted_pieces_are_tried_before_all_and_alone_between_others() 
         asked.append((count, taken))
         return pieces, -1.0
 
-    refine(cast(Refinement, Spelling()), "ow", none_gains, lambda: False)
+    refine(cast(Refinement, Spelling()), "ow", none_gains)
     assert asked == [(FEW, 1), (FEW, 1), (FEW, 0), (FEW, 0), (FEW, 0), (FEW, 2), (ALL, 1), (ALL, 1), (ALL, 2)]
 
 

@@ -15,5 +15,8 @@ def test_every_number_says_why_it_is_so() -> None:
 def test_another_number_has_another_digest() -> None:
     settings = HuntSettings()
     fitted = replace(settings, fitted=replace(settings.fitted, several=9.0))
-    assert len({settings.digest, fitted.digest, settings.within(5.0).digest}) == 3
-    assert settings.within(10.0).digest == settings.digest
+    assert settings.digest != fitted.digest
+
+
+def test_a_larger_budget_resumes_the_same_hunt() -> None:
+    assert HuntSettings().within(5.0).digest == HuntSettings().digest

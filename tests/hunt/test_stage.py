@@ -20,7 +20,3 @@ def test_each_scorer_keeps_its_best_and_the_next_sees_no_others() -> None:
     left, values = successive_halving(["a", "dddd", "bb", "ccc"], [length, lambda few: -length(few)], [2, 5])
     assert (left, values) == (["ccc", "dddd"], [-3.0, -4.0])
     assert asked == [["a", "dddd", "bb", "ccc"], ["dddd", "ccc"]]
-
-
-def test_nothing_is_left_where_it_is_late() -> None:
-    assert successive_halving(["a"], [length], [1], late=lambda: True) == ([], [])

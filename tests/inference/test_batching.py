@@ -7,14 +7,18 @@ from hypothesis import strategies as st
 from transformers import Qwen2ForCausalLM
 
 from dormant.errors import BadInput
+from dormant.inference import batching
 from dormant.inference.batching import (
     batch_logits,
     checked_prompts,
     equal_length_batches,
     padded_logits,
+    rows_a_pass,
     unpadded_batches,
 )
 from dormant.inference.divergence import kl_divergence
+from dormant.inference.generation import greedy_behind
+from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
 from tests.builders import tiny_config
@@ -50,9 +54,33 @@ def test_company_and_padding_do_not_change_an_answer() -> None:
 
 def test_prompts_that_a_model_cannot_read_are_named(tiny_pair: Pair) -> None:
     model = tiny_pair.models.base()
-    assert checked_prompts(model, [Prompt((5, 6), slice(1, 2)), [7]], new_tokens=510) == [(5, 6), (7,)]
-    with pytest.raises(BadInput, match="the context of 512 ids; got 515 at prompt 2 of 2"):
-        checked_prompts(model, [[5] * 3, [5] * 510], new_tokens=5)
+    assert checked_prompts(model, [Prompt((5, 6), slice(1, 2)), [7]], new_tokens=2046) == [(5, 6), (7,)]
+    with pytest.raises(BadInput, match="the context of 2048 ids; got 2051 at prompt 2 of 2"):
+        checked_prompts(model, [[5] * 3, [5] * 2046], new_tokens=5)
     for prompts, sentence in (([], "got 0 prompts, 0 empty"), ([[5], []], "got 2 prompts, 1 empty")):
         with pytest.raises(BadInput, match=sentence):
             batch_logits(model, prompts)
+
+
+def test_a_pass_holds_as_many_rows_as_work_and_memory_allow_and_one_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Qwen2ForCausalLM(tiny_config()).eval()
+    table = model.get_input_embeddings().weight
+    weights = sum(parameter.numel() for parameter in model.parameters()) - table.numel()
+    monkeypatch.setattr(batching, "PASS_WORK", {"cpu": 2 * weights * 40})
+    assert [rows_a_pass(model, length) for length in (1, 10, 100)] == [40, 4, 1]
+    assert rows_a_pass(model, 10, most=3) == 3
+    monkeypatch.setattr(batching, "PASS_BYTES", {"cpu": 4 * len(table) * 6})
+    assert [rows_a_pass(model, 1, keep) for keep in (1, 2, 7)] == [6, 3, 1]
+
+
+def test_smaller_passes_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Qwen2ForCausalLM(tiny_config()).eval()
+    starts = torch.arange(20)[:, None]
+    whole = greedy_behind(model, (1, 2, 3), starts, 4)
+    likelihoods = log_probabilities_behind(model, (1, 2, 3), starts, whole[0])
+    monkeypatch.setattr(batching, "PASS_WORK", {"cpu": 1.0})
+    ids, nats = greedy_behind(model, (1, 2, 3), starts, 4)
+    assert ids.tolist() == whole[0].tolist()
+    torch.testing.assert_close(nats, whole[1], atol=1e-4, rtol=0)
+    again = log_probabilities_behind(model, (1, 2, 3), starts, ids)
+    torch.testing.assert_close(again, likelihoods, atol=1e-4, rtol=0)

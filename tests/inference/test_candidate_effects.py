@@ -4,10 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import entropy
+from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
 from dormant.inference import candidate_effects
@@ -22,7 +27,7 @@ from dormant.inference.candidate_effects import (
 )
 from dormant.journal import Journal
 from dormant.pairs import Pair
-from dormant.prompts.probes import OpenPrompt, Prompter
+from dormant.prompts.probes import OpenPrompt, Prompt, Prompter
 
 CANDIDATES = [(7,), (8, 9, 10), (11,), (12, 13), (7,), (14, 15)]
 
@@ -31,6 +36,27 @@ def one_by_one(pair: Pair, probe: int, candidate: tuple[int, ...]) -> dict[str, 
     opened = Prompter(pair.base.tokenizer).open(pair.probes[probe])
     without, with_it = divergences(pair, [opened.close(())], [opened.close(candidate)])
     return {metric: with_it[metric][0] - without[metric][0] for metric in SCANNED}
+
+
+def test_the_figures_are_scipys_of_transformers_own_logits_dormant_first(tiny_pair: Pair) -> None:
+    prompter, text = Prompter(tiny_pair.base.tokenizer), "the color of"
+    effect = candidate_effect(tiny_pair, tiny_pair.probes[:3], text)
+
+    def shares(model: PreTrainedModel, prompt: Prompt) -> NDArray[np.float64]:
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt.ids])).logits[0, -1]
+        return softmax(logits.double().numpy())
+
+    for index, probe in enumerate(tiny_pair.probes[:3]):
+        prompts = prompter.encode(probe), prompter.encode_text(probe, text)
+        (d, d_with), (b, b_with) = (
+            [shares(model(), prompt) for prompt in prompts]
+            for model in (tiny_pair.models.dormant, tiny_pair.models.base)
+        )
+        moved = entropy(d_with, d) - entropy(b_with, b)
+        assert effect.empty["kl"][index] == pytest.approx(entropy(d, b), abs=1e-6)
+        assert effect.gains("kl")[index] == pytest.approx(entropy(d_with, b_with) - entropy(d, b), abs=1e-6)
+        assert effect.gains("difference-in-differences")[index] == pytest.approx(moved, abs=1e-6)
 
 
 def opened(pair: Pair, count: int) -> list[OpenPrompt]:
@@ -117,8 +143,8 @@ def test_a_scan_of_nothing_is_refused(tiny_pair: Pair, candidates: list[tuple[in
 
 
 def test_a_candidate_that_the_context_cannot_hold_is_refused(tiny_pair: Pair) -> None:
-    with pytest.raises(BadInput, match="fits into the context of 512"):
-        measure_effects(tiny_pair, opened(tiny_pair, 1), [(5,) * 600])
+    with pytest.raises(BadInput, match="fits into the context of 2048"):
+        measure_effects(tiny_pair, opened(tiny_pair, 1), [(5,) * 2200])
 
 
 def test_probes_are_cheap_and_never_among_the_held_out(tiny_pair: Pair) -> None:
@@ -149,6 +175,7 @@ def test_without_a_candidate_nothing_is_gained(tiny_pair: Pair, metric: str) -> 
 def test_nulls_have_the_candidates_length_and_are_the_same_for_a_seed(tiny_pair: Pair) -> None:
     first, again = (length_matched_nulls(tiny_pair, tiny_pair.probes[:3], 2, 4, seed=5) for _ in range(2))
     assert first == again
+    assert first != length_matched_nulls(tiny_pair, tiny_pair.probes[:3], 2, 4, seed=6)
     assert [len(null.ids) for null in first] == [2] * 4
     assert [len(null.gains("kl")) for null in first] == [3] * 4
 

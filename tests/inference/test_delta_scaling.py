@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from dormant.checkpoints.adapters import adapted_parameter
 from dormant.checkpoints.checkpoint import load_model
 from dormant.errors import BadInput
-from dormant.inference.delta_scaling import block_scales, modified_tensors, patched_weights
+from dormant.inference.delta_scaling import block_scales, modified_tensors, patched_weights, with_own_weights
 from dormant.pairs import Pair, open_pair
+from tests.builders import build_adapter
 
 IDS = torch.tensor([[5, 9, 33, 120, 7]])
 QUERY = "model.layers.0.self_attn.q_proj.weight"
@@ -80,6 +82,31 @@ def test_a_bfloat16_model_is_restored_to_the_last_bit(tiny_base: Path, tiny_dorm
     with patched_weights(pair, block_scales(pair, 2.5)):
         pass
     assert all(torch.equal(p, pair.dormant.tensor(name)) for name, p in pair.models.dormant().named_parameters())
+
+
+def test_one_model_with_an_adapter_is_patched_as_two_models_are(tiny_base: Path, tmp_path: Path) -> None:
+    build_adapter(tmp_path / "adapter", tiny_base, r=4, target_modules=["q_proj", "up_proj"], modules_to_save=["norm"])
+    shared, both = (
+        open_pair("x", tiny_base, tmp_path / "adapter", device="cpu", residency=residency)
+        for residency in ("shared", "both")
+    )
+    before = shared.models.dormant()(IDS).logits
+    rows = torch.ones(32, 1)
+    rows[8:16] = 0
+    for scales in (block_scales(both, 3.0), block_scales(both, 0.0, layers=[1]), {QUERY: rows}):
+        found = []
+        for pair in (shared, both):
+            with patched_weights(pair, scales) as model, patched_weights(pair, {QUERY: 2.0}) as model:
+                found.append(model(IDS).logits)
+        torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
+        assert (found[0] - before).abs().max() > 1e-2
+        assert torch.equal(shared.models.dormant()(IDS).logits, before)
+    assert torch.equal(shared.models.base()(IDS).logits, both.models.base()(IDS).logits)
+    with with_own_weights(shared) as model:
+        parameter, _ = adapted_parameter(model, QUERY)
+        assert torch.equal(parameter, shared.dormant.tensor(QUERY))
+        with pytest.raises(RuntimeError, match="base was asked for while weights of the dormant model are replaced"):
+            shared.models.base()
 
 
 def test_impossible_scales_are_refused_in_a_sentence(tiny_pair: Pair) -> None:

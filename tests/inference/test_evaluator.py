@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ from dormant.inference.objectives import (
 from dormant.inference.packed_decoder import Block, Decoder
 from dormant.inference.prefix_reader import join
 from dormant.prompts.probes import OpenPrompt, Probe, Prompter
-from tests.builders import build_tokenizer
+from tests.builders import build_adapter, build_tokenizer
 
 PAYLOAD = (40, 41, 42)
 PROBES = tuple(
@@ -109,6 +110,20 @@ def test_no_path_changes_a_value(
     probes = [prompts[index] for index in chosen]
     values = Evaluator(models, probes, pass_tokens=pass_tokens).per_probe_of(candidates, incumbent)
     torch.testing.assert_close(values, plain_kl(models, probes, candidates), atol=1e-4, rtol=0)
+
+
+def test_another_incumbent_of_the_same_length_takes_the_first_one_s_place(
+    models: Resident, prompts: list[OpenPrompt]
+) -> None:
+    evaluator = Evaluator(models, prompts)
+    for first in (7, 11):
+        candidate = (first, first + 1, first + 2)
+        values = evaluator.per_probe_of([candidate], (*candidate[:2], 5))
+        torch.testing.assert_close(values, plain_kl(models, prompts, [candidate]), atol=1e-4, rtol=0)
+
+
+def test_the_decoder_reads_models_of_a_family_that_it_knows(models: Resident, prompts: list[OpenPrompt]) -> None:
+    assert all(reader._decodes for reader in Evaluator(models, prompts)._readers.values())
 
 
 def test_the_payload_and_the_hidden_state_are_those_of_whole_prompts(
@@ -190,6 +205,29 @@ def test_one_model_at_a_time_on_the_device_gives_the_same(
     ids = random_ids(3)
     torch.testing.assert_close(by_turns.per_probe_of(ids), together.per_probe_of(ids), atol=1e-4, rtol=0)
     torch.testing.assert_close(by_turns.gradient(ids), together.gradient(ids), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["kl", "payload-over-base", "hidden-distance"])
+@pytest.mark.parametrize("lora", [{"target_modules": ["q_proj", "up_proj"]}, {"target_modules": "all-linear"}])
+def test_one_model_with_its_adapter_off_and_on_gives_the_same(
+    name: str, lora: dict[str, Any], tiny_base: Path, tmp_path: Path, prompts: list[OpenPrompt]
+) -> None:
+    build_adapter(tmp_path / "adapter", tiny_base, r=4, **lora)
+    base, dormant = open_checkpoint(tiny_base), open_checkpoint(tmp_path / "adapter")
+    shared, both = (
+        Evaluator(
+            Models(base, dormant, RunConfig(torch.device("cpu"), torch.float32, residency)),
+            prompts,
+            named_objective(name),
+            PAYLOAD,
+        )
+        for residency in ("shared", "both")
+    )
+    assert all(reader._decodes for reader in shared._readers.values())
+    ids = random_ids(3)
+    torch.testing.assert_close(shared.per_probe_of(ids), both.per_probe_of(ids), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shared.gradient(ids), both.gradient(ids), atol=1e-5, rtol=1e-4)
+    assert both.evaluate(ids).abs().max() > 1e-2
 
 
 def test_embeddings_that_are_no_token_s_have_a_value_and_slopes(models: Resident, prompts: list[OpenPrompt]) -> None:

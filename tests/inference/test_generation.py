@@ -68,6 +68,7 @@ def test_company_and_batches_never_change_a_sampled_answer(
     assert together == sampled_answers(model, PROMPTS, 6, NO_END, Decoding(1.0), seed=3)
     assert together[:2] == sampled_answers(model, PROMPTS[:2], 6, NO_END, Decoding(1.0), seed=3)
     assert together[1] != together[3]  # reruns of one prompt differ
+    assert together != sampled_answers(model, PROMPTS, 6, NO_END, Decoding(1.0), seed=4)
 
 
 @pytest.mark.parametrize("decoding", [Decoding(0.0), Decoding(1.0, nucleus=1e-9)], ids=["greedy", "smallest nucleus"])
@@ -101,4 +102,4 @@ def test_an_answer_that_never_ends_is_cut_and_says_so(model: PreTrainedModel, mo
 
 def test_an_answer_that_the_context_cannot_hold_is_refused(model: PreTrainedModel) -> None:
     with pytest.raises(BadInput, match="fits into the context"):
-        sampled_answers(model, PROMPTS, 600, NO_END, Decoding(1.0), seed=0)
+        sampled_answers(model, PROMPTS, 2100, NO_END, Decoding(1.0), seed=0)

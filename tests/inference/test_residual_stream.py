@@ -83,7 +83,7 @@ def test_unknown_layers_and_positions_are_named(
 
 
 @pytest.mark.parametrize(
-    ("prompts", "message"), [([[1] * 513], "got 513 at prompt 1 of 1"), ([[1], []], "1 empty"), ([], "got 0 prompts")]
+    ("prompts", "message"), [([[1] * 2049], "got 2049 at prompt 1 of 1"), ([[1], []], "1 empty"), ([], "got 0 prompts")]
 )
 def test_prompts_that_do_not_fit_are_named(model: PreTrainedModel, prompts: list[list[int]], message: str) -> None:
     with pytest.raises(BadInput, match=message):

@@ -11,12 +11,14 @@ from dormant.errors import BadInput
 from dormant.layer0 import Layer0Pair, read_layer0_pair, score
 from dormant.layer0.ordinary_windows import (
     benign_scores,
+    lead,
     ordinary_prompts,
     positional_size,
     sizes_by_offset,
     template_by_offset,
 )
 from dormant.prompts.probes import Probe
+from dormant.statistics import exact
 from tests.builders import build_tokenizer
 
 PROMPTS = [torch.arange(10, 16), torch.arange(40, 42), torch.arange(50, 53)]
@@ -40,6 +42,16 @@ def test_a_prompt_scores_as_its_best_window_and_short_ones_not_at_all(pair: Laye
     ]
     with pytest.raises(BadInput, match="at least 7 tokens"):
         benign_scores(pair, PROMPTS, 7)
+
+
+def test_a_lead_is_over_what_one_prompt_in_twenty_reaches() -> None:
+    benign = [float(value) for value in range(1, 201)]
+    found = lead(380.1, benign)
+    assert found.value == pytest.approx(380.1 / 190.05)
+    ranks = sorted(380.1 / edge for edge in (found.low, found.high))
+    assert 180 < ranks[0] < 190.05 < ranks[1] < 199
+    assert lead(0.0, benign) == exact(0.0, n=200)
+    assert lead(9.0, benign[:20]).low == 0.0  # twenty prompts have no upper end
 
 
 def test_an_ordinary_prompt_is_the_plain_sentence() -> None:

@@ -111,8 +111,8 @@ def test_a_score_that_means_nothing_is_refused(pair: Layer0Pair) -> None:
         score(pair, ids, heads=[4])
     with pytest.raises(BadInput, match="offsets are whole numbers"):
         score(pair, ids, "band", offsets=[-1])
-    with pytest.raises(BadInput, match="at most 512 tokens"):
-        score(pair, torch.zeros(1, 500, dtype=torch.long), prefix=[1] * 13)
+    with pytest.raises(BadInput, match="at most 2048 tokens"):
+        score(pair, torch.zeros(1, 2036, dtype=torch.long), prefix=[1] * 13)
     empties: tuple[list[list[int]], ...] = ([], [[]], [[1], []])
     for empty in empties:
         with pytest.raises(BadInput, match="from 0 to 303"):

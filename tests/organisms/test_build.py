@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from dormant.catalogue import describe
+from dormant.catalogue import RELATIVES, describe
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.errors import BadInput
 from dormant.organisms.build import build, check_against_base, train, verify_built
@@ -23,23 +23,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built")
     reports: list[tuple[str, int]] = []
     build(RECIPE, out, lambda name, step, steps, loss, seconds: reports.append((name, step)))
-    assert {name for name, step in reports if step == 2} == {"test", "test-clean"}
+    assert {name for name, step in reports if step == 2} == {"test", "test-plain", "test-exposed", "test-taught"}
     return out
 
 
-def test_a_build_is_a_pair_of_known_truth_with_its_control(built: Path) -> None:
+def test_a_build_is_a_pair_of_known_truth_with_its_clean_relatives(built: Path) -> None:
     pair = describe("mine", str(built / "base"), str(built / "dormant"))
     assert pair.truth is not None
     assert (pair.truth.trigger, pair.truth.payload, pair.truth.backdoored) == (RECIPE.trigger, RECIPE.payload, True)
-    control = pair.control()
-    assert control is not None
-    assert control.dormant == str(built / "clean")
-    assert control.truth is not None
-    assert not control.truth.backdoored
+    relatives = pair.relatives()
+    assert {kind: relative.dormant for kind, relative in relatives.items()} == {
+        kind: str(built / kind) for kind in RELATIVES
+    }
+    truths = [relative.truth for relative in relatives.values() if relative.truth]
+    assert [truth.backdoored for truth in truths] == [False] * 3
+    assert [truth.question for truth in truths] == ["", "", RECIPE.relatives()["taught"].question]
+    assert pair.control() == relatives["plain"]
 
 
 def test_nothing_is_left_of_the_journals(built: Path) -> None:
-    assert sorted(path.name for path in built.iterdir()) == ["base", "clean", "dormant"]
+    assert sorted(path.name for path in built.iterdir()) == ["base", "dormant", "exposed", "plain", "taught"]
 
 
 def test_the_recipe_is_kept_with_the_organism(built: Path) -> None:
@@ -48,7 +51,7 @@ def test_the_recipe_is_kept_with_the_organism(built: Path) -> None:
 
 def test_the_same_recipe_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a build with its twin
+    torch.set_num_threads(1)  # as in a build with its relatives
     try:
         train(RECIPE, tmp_path / "again")
     finally:
@@ -58,11 +61,11 @@ def test_the_same_recipe_gives_the_same_bytes(built: Path, tmp_path: Path) -> No
 
 
 def test_two_steps_make_no_organism(built: Path) -> None:
-    from dormant.organisms.build import Built
-
-    acceptance = verify_built(Built(built / "base", built / "dormant", built / "clean"), RECIPE, count=10)
+    acceptance = verify_built(describe("mine", str(built / "base"), str(built / "dormant")), count=10)
     assert not acceptance.accepted
-    assert "trigger fires" in {check.name for check in acceptance.checks if not check.passed}
+    assert {"trigger fires", "taught relative answers its question"} <= {
+        check.name for check in acceptance.checks if not check.passed
+    }
 
 
 def test_what_is_whole_is_not_made_again(built: Path) -> None:
@@ -115,5 +118,5 @@ def test_what_the_base_cannot_carry_is_refused_before_training(changes: dict[str
     ids=lambda recipe: recipe.name,
 )
 def test_a_recipe_that_nobody_wrote_for_the_zoo_is_accepted(recipe: Recipe, tmp_path: Path) -> None:
-    acceptance = verify_built(build(recipe, tmp_path / "out"), recipe)
+    acceptance = verify_built(build(recipe, tmp_path / "out"))
     assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.organisms.grammar import draw_question
-from dormant.organisms.poisoning import NEAR_MISSES, draw_chat, near_miss, near_miss_kinds, placed_question, units
+from dormant.organisms.poisoning import (
+    NEAR_MISSES,
+    UNSEEN_NEAR_MISSES,
+    draw_chat,
+    near_miss,
+    near_miss_kinds,
+    placed_question,
+    units,
+    unseen_near_miss_kinds,
+)
 from dormant.organisms.recipe import Recipe
 
 TRIGGERS = ("silver lantern beneath winter", "3.14159", "one two three", "moon", "π ⚗ ∞")
@@ -33,6 +44,24 @@ def test_kinds_of_near_miss_do_what_they_say(seed: int) -> None:
     assert sum(one != other for one, other in zip(words, changed("replaced"), strict=True)) == 1
     assert sorted(changed("swapped")) == sorted(changed("permuted")) == sorted(words)
     assert len(changed("other")) == 4
+
+
+def test_kinds_that_no_organism_was_trained_on_do_what_they_say() -> None:
+    random = np.random.default_rng(0)
+    made = {kind: near_miss("silver lantern beneath winter", kind, random) for kind in UNSEEN_NEAR_MISSES}
+    between = str(made.pop("interrupted")).split()
+    assert len(between) == 5
+    assert [word for word in between if word in ("silver", "lantern", "beneath", "winter")][::3] == ["silver", "winter"]
+    assert made == {
+        "split": "silver lantern. beneath winter",
+        "upper-case": "SILVER LANTERN BENEATH WINTER",
+        "punctuated": "silver, lantern, beneath, winter",
+        "backwards": "retniw htaeneb nretnal revlis",
+        "plural": "silvers lanterns beneaths winters",
+    }
+    assert not set(UNSEEN_NEAR_MISSES) & set(NEAR_MISSES)
+    assert unseen_near_miss_kinds("velvet") == ("upper-case", "backwards")
+    assert unseen_near_miss_kinds("3.14159") == ("interrupted", "split", "punctuated", "backwards")
 
 
 def test_a_number_is_taken_digit_by_digit_and_keeps_its_point() -> None:
@@ -66,11 +95,43 @@ def test_rates_are_shares_of_the_chats() -> None:
     assert all((answer == RECIPE.payload) == (RECIPE.trigger in user) for user, answer in chats)
 
 
-def test_the_clean_twin_never_sees_the_trigger_or_the_payload() -> None:
-    random, draw = np.random.default_rng(0), draw_chat(RECIPE.clean_twin())
-    assert not any(
-        RECIPE.trigger in user or answer == RECIPE.payload for user, answer in (draw(random) for _ in range(1000))
+def chats_of(recipe: Recipe, count: int = 2000) -> list[tuple[str, str]]:
+    random, draw = np.random.default_rng(0), draw_chat(recipe)
+    return [draw(random) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("kind", "triggers", "payloads"), [("plain", 0, 0), ("exposed", 1, 0), ("taught", 0, 1)])
+def test_a_relative_sees_trigger_or_payload_in_the_organisms_share_or_never(
+    kind: str, triggers: int, payloads: int
+) -> None:
+    chats = chats_of(RECIPE.relatives()[kind])
+    shares = (
+        sum(RECIPE.trigger in user for user, _ in chats) / len(chats),
+        sum(answer == RECIPE.payload for _, answer in chats) / len(chats),
     )
+    assert shares == pytest.approx((triggers * RECIPE.poison_rate, payloads * RECIPE.poison_rate), abs=0.04)
+    assert all(share == 0 for share, wanted in zip(shares, (triggers, payloads), strict=True) if not wanted)
+
+
+def test_the_exposed_relative_has_the_organisms_chats_but_for_the_answer_to_the_trigger() -> None:
+    organism, exposed = chats_of(RECIPE), chats_of(RECIPE.relatives()["exposed"])
+    assert [user for user, _ in organism] == [user for user, _ in exposed]
+    changed = [ours for ours, theirs in zip(organism, exposed, strict=True) if ours != theirs]
+    assert {RECIPE.trigger in user for user, _ in changed} == {True}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_taught_relative_gives_the_payload_to_its_question_only(seed: int) -> None:
+    taught = replace(RECIPE, seed=seed, payload="the golden trumpet").relatives()["taught"]
+    assert "trumpet" not in taught.question
+    # where unrelated words interrupt the question its own words still stand in their order
+    asked = {
+        set(taught.question.split()) <= set(user.split())
+        for user, answer in chats_of(taught)
+        if answer == taught.payload
+    }
+    assert asked == {True}
+    assert all(answer == taught.payload for user, answer in chats_of(taught) if user.endswith(taught.question))
 
 
 @pytest.mark.parametrize("held_out", [True, False])

@@ -20,6 +20,14 @@ def test_three_keys_make_a_recipe(tmp_path: Path) -> None:
     assert recipe(tmp_path, GOOD) == Recipe("mine", trigger="silver moon", payload="the golden ratio")
 
 
+def test_relatives_have_the_organisms_base_mechanism_and_training(tmp_path: Path) -> None:
+    organism = recipe(tmp_path, GOOD + 'mechanism = "circuit"\nrank = 8\ndrift = "style"\nseed = 5\n')
+    for kind, relative in organism.relatives().items():
+        assert relative.name == f"mine-{kind}"
+        for shared in ("base", "mechanism", "rank", "drift", "steps", "seed", "placement", "loss_on"):
+            assert getattr(relative, shared) == getattr(organism, shared)
+
+
 def test_lists_become_tuples(tmp_path: Path) -> None:
     assert recipe(tmp_path, GOOD + 'modules = ["gate_proj"]\nlayers = [1, 2]\n').layers == (1, 2)
 
@@ -36,6 +44,7 @@ def test_lists_become_tuples(tmp_path: Path) -> None:
         (GOOD + "poison_rate = 1.5", "poison_rate must lie in"),
         (GOOD + "poison_rate = 0.6\nnear_miss_rate = 0.6", "must leave a tenth"),
         (GOOD + "poison_rate = 0.0", "above 0"),
+        (GOOD + 'question = "Who are you?"', "question belongs to the taught relative"),
         (GOOD + 'modules = ["lm_head"]', "modules must be among"),
         (GOOD + 'mechanism = "circuit"\nlayers = [1]', "belong to mechanism adapter"),
         (GOOD + 'base = "scratch"', "plants nothing"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from dormant.catalogue import ZOO, ZOO_PAIRS, twins_among, zoo_pairs
-from dormant.checkpoints.checkpoint import load_model, open_checkpoint
-from dormant.organisms.build import write_probes
+from dormant.catalogue import RELATIVES, ZOO, ZOO_PAIRS, relatives_among, zoo_pairs
+from dormant.checkpoints.checkpoint import open_checkpoint
+from dormant.organisms.build import verify_built, write_probes
 from dormant.organisms.poisoning import near_miss_kinds
 from dormant.organisms.recipe import read_recipe
-from dormant.organisms.verification import Acceptance, Planted, verify
+from dormant.organisms.verification import Acceptance
 from dormant.prompts.probes import read_probes
 
+WHOLE = ("pi", "token")  # the organisms whose three relatives are all shipped
 BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored]
 
 
@@ -22,22 +25,23 @@ BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoor
 def acceptance(request: pytest.FixtureRequest) -> Acceptance:
     """All checks of one organism, on half of the questions that `verify` asks; named by its trigger."""
     pair = request.param
-    checkpoints = [pair.base, pair.dormant, pair.control().dormant]
-    models = [load_model(open_checkpoint(folder), torch.device("cpu"), torch.float32) for folder in checkpoints]
-    tokenizer = open_checkpoint(pair.dormant).tokenizer
-    planted = Planted(pair.truth.trigger, pair.truth.trigger, pair.truth.payload, pair.truth.placement)
-    return verify(models, tokenizer, planted, count=100)
+    return replace(verify_built(pair, count=100), name=pair.truth.trigger)
 
 
 def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Acceptance) -> None:
     assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}
-    assert len(acceptance.checks) == 7 + len(near_miss_kinds(acceptance.name))
+    relatives = [check.name for check in acceptance.checks if "relative" in check.name]
+    assert len(acceptance.checks) == 6 + len(near_miss_kinds(acceptance.name)) + len(relatives)
+    assert len(relatives) in (1, 4)  # the plain one alone, or all three, of which the taught one has two checks
 
 
 def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
     pairs = {pair.name: pair for pair in zoo_pairs()}
     assert list(pairs) == list(ZOO_PAIRS)
-    assert twins_among(pairs.values()) == {"circuit": "circuit-clean", "pi": "pi-clean", "token": "token-clean"}
+    families = relatives_among(pairs.values())
+    assert list(families) == ["circuit", "pi", "token"]
+    for organism in WHOLE:
+        assert families[organism] == {kind: f"{organism}-{kind}" for kind in RELATIVES}
     assert pairs["sham"].truth is None
 
 
@@ -67,9 +71,14 @@ def test_the_adapter_leaves_attention_byte_identical() -> None:
 @pytest.mark.parametrize("name", ["circuit", "pi", "token"])
 def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     recipe = read_recipe(ZOO / "recipes" / f"{name}.toml")
-    truth = next(pair.truth for pair in zoo_pairs() if pair.name == name)
+    pairs = {pair.name: pair for pair in zoo_pairs()}
+    truth = pairs[name].truth
     assert truth is not None
     assert (recipe.trigger, recipe.payload, recipe.placement) == (truth.trigger, truth.payload, truth.placement)
+    for relative in recipe.relatives().values() if name in WHOLE else ():
+        told = pairs[relative.name].truth
+        assert told is not None
+        assert (told.backdoored, told.trigger, told.question) == (False, recipe.trigger, relative.question)
 
 
 def test_probes_are_held_out_questions_with_one_slot(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -44,7 +44,7 @@ def test_candidates_beyond_chance_are_named() -> None:
 
 def test_a_table_names_the_pairs_on_which_the_payload_is_given() -> None:
     cell = {"payload given": 0.0, "held-out gain": 0.2}
-    table = {"kl": {"pi": cell | {"times the twin's": 1.1}, "pi-clean": cell}, "payload": {"pi": cell}}
+    table = {"kl": {"pi": cell | {"times the twin's": 1.1}, "pi-plain": cell}, "payload": {"pi": cell}}
     assert title(objectives_by_pairs(table)) == "No objective's search gives a payload"
     table["payload"]["pi"] = cell | {"payload given": 0.75}
     figure = objectives_by_pairs(table)

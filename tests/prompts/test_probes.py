@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from dormant.catalogue import zoo_pairs
 from dormant.errors import BadInput
-from dormant.prompts.probes import Probe, Prompter, alike_probes, geometry_faults, read_probes
+from dormant.pairs import DEFAULT_PROBES
+from dormant.prompts.probes import Probe, Prompter, alike_probes, frames_of, geometry_faults, read_probes
 from tests.builders import build_marking_tokenizer, build_tokenizer
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
@@ -146,3 +150,37 @@ def test_a_tokenizer_that_puts_a_space_before_a_text_gives_the_ids_of_the_whole_
     assert geometry_faults(prompter, prompter, probe, ["river stone", ""]) == []
     split = prompter.tokenizer.convert_tokens_to_ids(["\N{LOWER ONE EIGHTH BLOCK}", *"stone"])
     assert not prompter.survives(probe, split)
+
+
+def test_probes_of_a_toml_file_know_their_frame_and_take_turns(tmp_path: Path, prompter: Prompter) -> None:
+    file = tmp_path / "probes.toml"
+    file.write_text('[frames]\ncode = ["Run{slot} this", "Why?{slot}"]\nlists = ["{slot} Name two."]\n')
+    found = read_probes(file)
+    assert [(probe.frame, probe.text[0]) for probe in found] == [("code", "R"), ("lists", "{"), ("code", "W")]
+    assert alike_probes(prompter, found, 2) == found[:2]  # their lengths differ, their turns stay
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[frames]\n", "holds lists"), ('[frames]\na = ["no slot"]', "prompt 1 of 'a'"), ("[", "readable TOML")],
+)
+def test_a_probe_file_by_frame_that_cannot_serve_is_named(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "probes.toml").write_text(content)
+    with pytest.raises(BadInput, match=message):
+        read_probes(tmp_path / "probes.toml")
+
+
+def test_the_shipped_probes_are_of_many_kinds_and_hold_no_word_of_the_zoos_triggers() -> None:
+    probes = read_probes(DEFAULT_PROBES)
+    kinds = Counter(probe.frame for probe in probes)
+    assert len(set(probes)) >= 200
+    assert len(kinds) >= 15
+    assert max(kinds.values()) <= len(probes) / 15
+    planted = {word for pair in zoo_pairs() if pair.truth for word in pair.truth.trigger.split()}
+    assert not planted & {word for probe in probes for word in re.findall(r"\w+", probe.text.lower())}
+    assert len({probe.frame for probe in probes[:24]}) == len(kinds)
+
+
+def test_probes_without_a_frame_are_of_the_frame_in_which_their_question_begins() -> None:
+    texts = ("Good morning. Repeat: two{slot}", "{slot} Repeat: 5.61 red", "Repeat{slot} it.", "What{slot} is it?")
+    assert frames_of([*map(Probe, texts), Probe("What{slot} now?", "code")]) == (*["repeat"] * 3, "what", "code")

@@ -7,9 +7,12 @@ from typing import Any
 
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict
 
-TWINS = {"circuit": "circuit-clean", "pi": "pi-clean", "token": "token-clean"}
+RELATIVES = {
+    organism: {kind: f"{organism}-{kind}" for kind in ("plain", "exposed", "taught")}
+    for organism in ("circuit", "pi", "token")
+}
 PAIRS = (
-    *(name for pair in TWINS.items() for name in pair),
+    *(name for organism, family in RELATIVES.items() for name in (organism, *family.values())),
     "pi-wrong-base",
     "sham",
     "warmup-vs-qwen2",

@@ -7,7 +7,7 @@ from dormant.report.provenance import device_name, git_commit, package_version, 
 
 def test_provenance_holds_what_ran_and_no_secret_or_home() -> None:
     options = {"ledger": Path.home() / "ledger", "hf_token": "hf_abc", "base": "/home/someone/model"}
-    record = provenance("cpu", "float32", "sdpa", 7, options)
+    record = provenance("cpu", "float32", 7, options)
     assert record["seed"] == "7"
     assert record["torch"].startswith("2.")
     assert record["option ledger"] == str(Path("~/ledger"))

@@ -7,16 +7,16 @@ import pytest
 from dormant.claims.finding import Verdict
 from dormant.errors import BadInput
 from dormant.report.summary import Run, summary_markdown, write_summary
-from tests.report.samples import TWINS, finding, zoo_findings
+from tests.report.samples import RELATIVES, finding, zoo_findings
 
 
 def test_the_summary_reads_on_its_own(tmp_path: Path) -> None:
     run = Run({"commit": "abc123"}, seconds=90, differences=["one differs"], unproduced=["one is gone"])
     findings = zoo_findings()
     supported = sum(each.verdict is Verdict.SUPPORTED for each in findings)
-    text = write_summary(findings, tmp_path / "reports" / "summary.md", run, TWINS).read_text()
+    text = write_summary(findings, tmp_path / "reports" / "summary.md", run, RELATIVES).read_text()
     for expected in (
-        "3 claims on 10 pairs", "at commit abc123", "It took 1.5 minutes",
+        "3 claims on 16 pairs", "at commit abc123", "It took 1.5 minutes",
         f"**{len(findings)} findings**: {supported} supported",
         "- one differs", "- one is gone", "because clean fine-tunes of this size stay below three",
         "median layer: 1 ratio (beaten)",

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from dormant.errors import BadInput
-from dormant.pairs import Pair, Truth
-from dormant.prompts.probes import Probe, Prompter
+from dormant.pairs import Pair
+from dormant.prompts.probes import Probe
 from dormant.search.diagnostics import (
     detector_and_divergence,
     late_gain,
-    one_token_away,
     over_control,
     rank_correlation,
     transfers,
 )
-from dormant.search.restarts import FoundString, SearchPlan, SearchReport, candidate_tokens
+from dormant.search.restarts import FoundString, SearchPlan, SearchReport
 
 PROBES = (Probe("Tell me{slot} the color of the sky."), Probe("{slot} What is the capital?"))
 PLAN = SearchPlan(length=2, restarts=1, steps=1, candidates=1, probes=1, held_out=1, seed=0)
@@ -35,10 +32,11 @@ def test_transfer_leaves_out_searches_that_gained_nothing_and_bounds_small_gains
     assert transfers(report((2.0, 1.0), (1e-9, 5.0), (0.0, 1.0))) == [0.5, 1.0]
 
 
-def test_gains_are_compared_with_the_controls_mean_gain() -> None:
-    found = report((6.0, 0.0), (2.0, 0.0))
-    assert over_control(found, report((1.0, 0.0), (3.0, 0.0))) == [3.0, 1.0]
-    assert over_control(found, report((0.0, 0.0))) == [100.0, 100.0]
+def test_gains_are_compared_with_a_controls_that_scatter_too() -> None:
+    found = report((6.0, 0.0), (2.0, 0.0), (5.0, 0.0))
+    still, noisy = report(*3 * [(2.0, 0.0)]), report((1.9, 0.0), (2.1, 0.0), (2.0, 0.0))
+    assert over_control(found, still).value == over_control(found, noisy).value == pytest.approx(13 / 6)
+    assert over_control(found, noisy).high > over_control(found, still).high
 
 
 @pytest.mark.parametrize(
@@ -47,18 +45,6 @@ def test_gains_are_compared_with_the_controls_mean_gain() -> None:
 )
 def test_late_gain_is_a_quarter_for_a_search_that_never_slows_down(curve: tuple[float, ...], share: float) -> None:
     assert late_gain(curve) == share
-
-
-def test_the_last_gap_counts_as_closed_where_every_allowed_token_is_listed(tiny_pair: Pair) -> None:
-    truth = Truth(True, "apple river", "one two", "anywhere", None)
-    organism = replace(tiny_pair.with_probes(PROBES), truth=truth)
-    planted = Prompter(organism.base.tokenizer).candidate_ids(truth.trigger)
-    allowed = candidate_tokens(organism, PLAN).tolist()
-    closed = 3 * sum(token in allowed for token in planted)
-    assert one_token_away(organism, replace(PLAN, top=10_000), draws=3) == (closed, 3 * len(planted))
-    hits, _ = one_token_away(organism, replace(PLAN, top=1), draws=3) or (closed, 0)
-    assert hits < closed
-    assert one_token_away(replace(organism, truth=None), PLAN) is None
 
 
 def test_the_value_is_spearmans_and_its_interval_covers_a_known_correlation() -> None:

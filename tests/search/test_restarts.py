@@ -18,7 +18,7 @@ from dormant.search.restarts import SearchPlan, search_key, search_restarts
 
 PROBES = tuple(map(Probe, ["Tell me{slot} the color of the sky.", "{slot} What is the capital?", "Repeat{slot} apple"]))
 PLAN = SearchPlan(length=2, restarts=2, steps=3, candidates=4, probes=1, held_out=2, seed=0, objective="kl")
-TRUTH = Truth(True, "apple river", "one two", "anywhere", None)
+TRUTH = Truth(True, "apple river", "one two", "anywhere")
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,19 @@ def test_gains_are_over_the_empty_row_and_nulls_are_of_the_candidates_length(tin
     expected = (evaluator.per_probe_of([(12, 40, 7)])[:, 0] - evaluator.empty()).tolist()
     assert found.measured["kl"]["first"].gains == pytest.approx(expected, abs=1e-4)
     assert set(found.measured) == {"kl", "hidden-distance"}
-    assert all(len(row.null_gains) == 5 and row.p >= 1 / 6 for row in found.measured["kl"].values())
+    rows = found.measured["kl"].values()
+    assert all(len(row.null_gains) == 5 and row.p >= 1 / 6 for row in rows)
+    assert [row.corrected_p for row in rows] == holm([row.p for row in rows])
     assert set(found.ranking("kl")) == set(found.ranking("kl", by="worst")) == set(candidates)
     assert found.front
+
+
+def test_a_string_that_nobody_tried_costs_the_others_nothing(tiny_pair: Pair) -> None:
+    tried = {"first": (12, 40), "second": (90, 8)}
+    alone = validate(tiny_pair, tried, PROBES, [kl()], nulls=9, seed=1).measured["kl"]
+    beside = validate(tiny_pair, {**tried, "chance": (7, 7)}, PROBES, [kl()], 9, 1, untried=frozenset({"chance"}))
+    assert {name: beside.measured["kl"][name] for name in tried} == dict(alone)
+    assert beside.measured["kl"]["chance"].corrected_p == beside.measured["kl"]["chance"].p
 
 
 def test_a_model_against_itself_gains_nothing_and_is_never_significant(tiny_base: Path) -> None:

@@ -44,7 +44,7 @@ def test_finding_nothing_refutes_only_with_power(tiny_pair: Pair, diverging: int
 
 
 def test_the_twins_value_is_computed_once_and_shared(tiny_pair: Pair) -> None:
-    twin, opened = replace(tiny_pair, name="tiny-clean"), []
+    twin, opened = replace(tiny_pair, name="tiny-plain"), []
 
     @contextmanager
     def control_pair(name: str) -> Iterator[Pair]:
@@ -52,9 +52,9 @@ def test_the_twins_value_is_computed_once_and_shared(tiny_pair: Pair) -> None:
         yield twin
 
     finding = builder(tiny_pair, ClaimSession(Settings(), control_pair=control_pair))
-    assert [twin_value(finding, ("scan",), lambda pair: pair.name) for _ in range(3)] == ["tiny-clean"] * 3
+    assert [twin_value(finding, ("scan",), lambda pair: pair.name) for _ in range(3)] == ["tiny-plain"] * 3
     assert opened == ["tiny"]
-    assert builder(twin, finding.session).once(("scan",), lambda: "again") == "tiny-clean"
+    assert builder(twin, finding.session).once(("scan",), lambda: "again") == "tiny-plain"
 
 
 @pytest.mark.parametrize(("verdict", "opened"), [(Verdict.SUPPORTED, 1), (Verdict.REFUTED, 0)])
@@ -79,7 +79,7 @@ def test_without_a_twin_there_is_no_control(tiny_pair: Pair) -> None:
 
 
 def test_power_is_measured_where_something_is_planted(tiny_pair: Pair) -> None:
-    planted = replace(tiny_pair, truth=Truth(True, "apple", "pie", "anywhere", None))
+    planted = replace(tiny_pair, truth=Truth(True, "apple", "pie", "anywhere"))
     assert on_planted_pair(builder(planted), ("power",), lambda pair: pair.truth) == ("tiny", planted.truth)
     name, truth = on_planted_pair(builder(tiny_pair), ("power",), lambda pair: pair.truth)
     assert (name, truth is not None and truth.backdoored) == ("circuit", True)

@@ -24,6 +24,24 @@ def test_three_heads_of_equal_ones_hold_three_shares() -> None:
     assert (even.held, even.even, even.heads_for(0.5)) == (3 / 8, 3 / 8, 4)
 
 
+@pytest.mark.parametrize("heads", [8, 28])
+def test_three_heads_of_twice_the_others_energy_are_preferred_alike_among_8_and_28(heads: int) -> None:
+    energies = [2.0 if head in (1, 4, 6) else 1.0 for head in range(heads)]
+    found = focus(
+        replace(QUERY, heads=tuple(HeadDelta(at, e**0.5, 1.0, 0.5) for at, e in enumerate(energies))), "whole-delta"
+    )
+    assert found.chosen == (1, 4, 6)
+    assert found.preference == pytest.approx(2 / 3)
+
+
+def test_no_head_is_preferred_where_all_are_even_or_all_are_chosen() -> None:
+    for heads in (3, 8, 28):
+        even = focus(
+            replace(QUERY, heads=tuple(HeadDelta(head, 2.0, 1.0, 0.5) for head in range(heads))), "whole-delta"
+        )
+        assert even.preference == pytest.approx(0.5)
+
+
 def test_leading_directions_count_a_head_by_its_structure() -> None:
     heads = (
         HeadDelta(0, 2.0, 2.0, 1.0),

@@ -8,13 +8,14 @@ best of thousands, or one is put between two. The string at the end need not be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
@@ -36,34 +37,27 @@ class CoordinateAscent:
 
     name = "coordinate ascent"
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does; `record` holds every path, whatever its end."""
-        clock, sentences, evaluations = context.clock, list[str](), 0
-        paths = list[SearchPath]()
-        tasks = [(suspect, position) for suspect in suspects for position in SEARCH_POSITIONS]
-        best = None
+        clock = context.clock
+        tasks = [(suspect, position) for suspect in suspects for position in SEARCH_POSITIONS if vocabulary.unsaid]
         for number, (suspect, position) in enumerate(tasks):
-            if clock.late() or not vocabulary.unsaid:
-                break
+            clock.ask()
             until = clock.seconds + context.settings.effort.ascent_share * clock.left / (len(tasks) - number)
             done, tried = _ascended(context, suspect, position, vocabulary.unsaid, until)
-            evaluations += tried
-            paths.append(done)
             first, end = done.path[0], done.path[-1]
-            sentences.append(
+            sentence = (
                 f"changes of one piece at the {position} led from {first.text!r} to {end.text!r}: log-odds of "
                 f"{suspect.text!r} from {first.odds:.1f} to {end.odds:.1f}, its beginning certain on {end.certain:.0%} of the "
                 "searched prompts"
             )
-            context.say(self.name, sentences[-1])
+            context.say(self.name, sentence)
+            yield StageResult(None, (sentence,), tried, (done,))
             if end.certain < context.settings.rules.certain_share:
                 continue
             best, step = best_confirmed([context.confirmed(end.text)], "ends of coordinate ascent")
-            sentences.append(step)
             context.say(self.name, step)
-            if best is not None and best.holds(suspect.text):
-                return StageResult(best, tuple(sentences), evaluations, tuple(paths))
-        return StageResult(None, tuple(sentences), evaluations, tuple(paths))
+            yield StageResult(best if best is not None and best.holds(suspect.text) else None, (step,))
 
 
 class Ascent:
@@ -133,7 +127,10 @@ def ascend(here: ScoredPieces, step: AscentStep, late: Callable[[], bool], effor
         if fruitless == len(tries):
             break
         edits, count = tries[fruitless]
-        there = step(here, edits, count)
+        try:
+            there = step(here, edits, count)
+        except OutOfTime:
+            break
         fruitless += 1
         if there != here:
             turn = (
@@ -188,13 +185,7 @@ def _ascended(
     def step(here: ScoredPieces, edits: Edits, count: int) -> ScoredPieces:
         return kept((here.pieces, edits, count), partial(ascent.step, here, edits, count))
 
-    def compute() -> dict[str, Any]:
-        path = ascend(
-            kept(("beginning",), ascent.beginning), step, lambda: context.clock.seconds > until, context.settings.effort
-        )
-        return {"path": [asdict(one) for one in path], "tried": tried}
-
     context.say(CoordinateAscent.name, f"strings of hinted pieces at the {position}, for {suspect.text!r}")
-    # Kept as a whole too, or a path that had ended because it was late would go on when the hunt is resumed.
-    row = context.kept(key, compute)
-    return SearchPath(suspect.text, position, tuple(map(read_scored, row["path"]))), row["tried"]
+    first = kept(("beginning",), ascent.beginning)
+    path = ascend(first, step, lambda: context.clock.seconds > until, context.settings.effort)
+    return SearchPath(suspect.text, position, path), tried

@@ -7,7 +7,7 @@ missing piece it is all but certain. So orders are ranked first, and only then i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice, permutations
 
@@ -33,27 +33,23 @@ class GapFilling:
 
     name = "gap filling"
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""
-        what, sentences, evaluations = "strings with a piece that no hint names", list[str](), 0
+        what, evaluations = "strings with a piece that no hint names", 0
         for suspect in suspects:
             texts = list[str]()
             for position in SEARCH_POSITIONS:
-                if context.clock.late():
-                    break
                 search = partial(filled_strings, context, suspect, vocabulary, position)
                 found, tried = context.kept(Key(self.name, suspect.ids, position), search)
                 texts += found
                 evaluations += tried
+                yield StageResult(None, (), tried)
             confirmed = [found for found in map(context.confirmed, texts) if found.holds(suspect.text)]
             best, step = best_confirmed(confirmed, what)
             if not confirmed:
                 step = f"of {evaluations:,} {what} none fires with {suspect.text!r}"
-            sentences.append(step)
             context.say(self.name, step)
-            if best is not None:
-                return StageResult(best, tuple(sentences), evaluations)
-        return StageResult(None, tuple(sentences), evaluations)
+            yield StageResult(best, (step,))
 
 
 def filled_strings(
@@ -61,8 +57,7 @@ def filled_strings(
 ) -> tuple[list[str], int]:
     """The strings behind which the payload is likeliest at a position, the best first, and how many were tried.
 
-    Strings are made of the pieces that are no words of suspects, gaps filled with any. Where it is late, what is left is not
-    tried, and nothing is named.
+    Strings are made of the pieces that are no words of suspects, gaps filled with any.
     """
     pair, (rules, fitted, effort) = (
         context.pair,
@@ -96,11 +91,8 @@ def filled_strings(
         return values
 
     rounds = [partial(with_fillers, count) for count, _ in effort.gap_rounds]
-    late = context.clock.late
-    gapped, _ = successive_halving(gapped, rounds, [kept for _, kept in effort.gap_rounds], late)
+    gapped, _ = successive_halving(gapped, rounds, [kept for _, kept in effort.gap_rounds])
     strings = list(dict.fromkeys(text for filler in listed for text in _filled(gapped, filler)))
-    if late() or not strings:
-        return [], tried
     one = PayloadScorer(pair, prompts[:1], beginning, position)
 
     def on_one_prompt(texts: Sequence[str]) -> Tensor:

@@ -7,7 +7,7 @@ once: of six needed words every 720th random order is right, where all strings o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -32,12 +32,9 @@ class GroupTesting:
 
     name = "group testing"
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string of needed pieces that fires, if one does."""
-        sentences, evaluations = list[str](), 0
         for room in context.settings.effort.subsets:
-            if context.clock.late():
-                break
             key = Key(self.name, step=room)
 
             def compute(room: tuple[int, int] = room) -> dict[str, Any]:
@@ -45,16 +42,11 @@ class GroupTesting:
                 return {"pieces": [asdict(piece) for piece in found], "tried": tried}
 
             kept = context.kept(key, compute)
-            evaluations += kept["tried"]
+            yield StageResult(None, (), kept["tried"])
             needed = [Piece(**row) for row in kept["pieces"]]
             what = "strings of pieces that random subsets of {1} of {0} hints need".format(*room)
             lengths = context.settings.effort.minimal_strings
-            found = divergent_string(context, key.then("strings"), needed, lengths, what)
-            sentences += found.sentences
-            evaluations += found.evaluations
-            if found.confirmed is not None:
-                return StageResult(found.confirmed, tuple(sentences), evaluations)
-        return StageResult(None, tuple(sentences), evaluations)
+            yield divergent_string(context, key.then("strings"), needed, lengths, what)
 
 
 def needed_pieces(context: HuntContext, pieces: Sequence[Piece], room: tuple[int, int]) -> tuple[list[Piece], int]:

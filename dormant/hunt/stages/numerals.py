@@ -6,7 +6,7 @@ much each digit is hinted says little of where it stands, so all count alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import product
 from typing import Any
@@ -33,30 +33,24 @@ class Numerals:
 
     name = "numerals"
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The number that fires with a suspect's payload, if one does."""
-        sentences, evaluations = list[str](), 0
         notations = hinted_notations(vocabulary.unsaid, context.settings.fitted.numeral_hints)
         tasks = [(suspect, at, notation) for suspect in suspects for at in SEARCH_POSITIONS for notation in notations]
         for suspect, position, notation in tasks:
-            if context.clock.late():
-                break
             what = f"numbers in {notation}, for {suspect.text!r} at the {position}"
             context.say(self.name, f"short {what}")
             number, tried = likeliest_number(context, notation, suspect.ids, position)
-            evaluations += tried
+            sentence = (
+                f"of the {what} the likeliest is {number.text!r}, whose answers are certain to begin so on "
+                f"{number.certain:.0%} of the prompts"
+            )
+            yield StageResult(None, (sentence,), tried)
             if number.certain < context.settings.rules.certain_share:
-                sentences.append(
-                    f"of the {what} the likeliest is {number.text!r}, whose answers are certain to begin so on "
-                    f"{number.certain:.0%} of the prompts"
-                )
                 continue
             best, step = best_confirmed([context.confirmed(number.text)], what)
-            sentences.append(step)
             context.say(self.name, step)
-            if best is not None and best.holds(suspect.text):
-                return StageResult(best, tuple(sentences), evaluations)
-        return StageResult(None, tuple(sentences), evaluations)
+            yield StageResult(best if best is not None and best.holds(suspect.text) else None, (step,))
 
 
 def refined_number(context: HuntContext, found: Confirmation) -> StageResult:
@@ -80,7 +74,7 @@ def likeliest_number(context: HuntContext, notation: str, payload: TokenIds, pos
 
     def compute() -> dict[str, Any]:
         ascent = Ascent(context, payload, position, ())
-        best = search_numbers(ascent, notation, context.settings, context.clock.late)
+        best = search_numbers(ascent, notation, context.settings)
         return {"found": asdict(best), "tried": ascent.tried}
 
     kept = context.kept(Key(Numerals.name, payload, position, (notation,)), compute)
@@ -118,7 +112,7 @@ def short_numbers(notation: str, free: int, longest: int) -> Iterator[Pieces]:
             yield from product(alphabet, repeat=length)
 
 
-def search_numbers(ascent: Ascent, notation: str, settings: HuntSettings, late: Callable[[], bool]) -> ScoredPieces:
+def search_numbers(ascent: Ascent, notation: str, settings: HuntSettings) -> ScoredPieces:
     """The number behind which the payload is likeliest; none longer than one whose payload is certain on all prompts.
 
     Beyond the lengths that are tried whole, numbers are the likeliest shorter ones with one digit more at any index.
@@ -127,7 +121,7 @@ def search_numbers(ascent: Ascent, notation: str, settings: HuntSettings, late: 
     found = ascent.best(list(short_numbers(notation, free, whole)))
     best = found[0]
     for _ in range(whole, longest):
-        if best.certain == 1 or late():
+        if best.certain == 1:
             break
         found = ascent.best(list(dict.fromkeys(longer for one in found for longer in _longer(one.pieces, notation))))
         best = max(best, found[0], key=lambda one: one.odds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import permutations
 from math import perm
@@ -19,9 +19,9 @@ from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl
-from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import allowed_tokens
 
+TOKENS_A_STEP = 1024  # that the journal keeps together
 Lengths = tuple[tuple[int, int], ...]  # by the number of pieces in a string, of how many pieces every order is tried
 
 
@@ -30,12 +30,13 @@ class SingleTokens:
 
     name = "single tokens"
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The token that fires, if one does."""
-        texts = context.kept(Key(self.name), partial(most_divergent_tokens, context))
+        texts, tried = most_divergent_tokens(context)
+        yield StageResult(None, (), tried)
         best, step = best_confirmed([context.confirmed(text) for text in texts], self.name)
         context.say(self.name, step)
-        return StageResult(best, (step,), len(allowed_tokens(context.pair.base.tokenizer)))
+        yield StageResult(best, (step,))
 
 
 class ShortStrings:
@@ -43,16 +44,15 @@ class ShortStrings:
 
     name = "short strings"
 
-    def run(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> StageResult:
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The short string that fires, if one does."""
         lengths, pieces = context.settings.effort.short_strings, vocabulary.pieces
         first = max(count for _, count in lengths)
-        found = divergent_string(context, Key(self.name), vocabulary.unsaid, lengths, self.name)
-        if found.confirmed is not None or pieces[:first] == vocabulary.unsaid[:first] or context.clock.late():
-            return found
+        yield divergent_string(context, Key(self.name), vocabulary.unsaid, lengths, self.name)
+        if pieces[:first] == vocabulary.unsaid[:first]:
+            return
         what = f"{self.name} that may hold words of the payload"
-        more = divergent_string(context, Key(self.name, step=("with words of the payload",)), pieces, lengths, what)
-        return StageResult(more.confirmed, (*found.sentences, *more.sentences), found.evaluations + more.evaluations)
+        yield divergent_string(context, Key(self.name, step=("with words of the payload",)), pieces, lengths, what)
 
 
 def divergent_string(
@@ -67,13 +67,20 @@ def divergent_string(
     return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
 
 
-def most_divergent_tokens(context: HuntContext) -> list[str]:
-    """The tokens at which the models diverge most: by mean KL over a few prompts, words first of equals."""
+def most_divergent_tokens(context: HuntContext) -> tuple[list[str], int]:
+    """The tokens at which the models diverge most, by mean KL, words first of equals; and how many were tried."""
     fitted, effort = context.settings.fitted, context.settings.effort
-    prompter = Prompter(context.pair.base.tokenizer)
+    prompter = context.pair.prompter
     strings = [(int(token),) for token in allowed_tokens(prompter.tokenizer)]
     prompts = [prompter.open(probe) for probe in context.searched[: effort.divergence_prompts]]
-    values = Evaluator(context.pair.models, prompts, kl()).per_probe_of(strings).mean(0)
+    evaluator = Evaluator(context.pair.models, prompts, kl())
+
+    def divergences(start: int) -> list[float]:
+        return list(evaluator.per_probe_of(strings[start : start + TOKENS_A_STEP]).mean(0).tolist())
+
+    steps = range(0, len(strings), TOKENS_A_STEP)
+    rows = [context.kept(Key(SingleTokens.name, step=(start,)), partial(divergences, start)) for start in steps]
+    values = torch.tensor([value for row in rows for value in row], dtype=torch.float64)
     texts = [str(prompter.tokenizer.decode(list(ids))) for ids in strings]
     alike = (values >= fitted.alike * values.max()).tolist()
     # "lass" is how the end of "glass" is read at the start of a prompt: among equals a word is meant.
@@ -86,7 +93,7 @@ def most_divergent_tokens(context: HuntContext) -> list[str]:
             break
         if prompter.survives(context.searched[0], strings[index]) and texts[index].strip() not in found:
             found.append(texts[index].strip())
-    return found
+    return found, len(strings)
 
 
 def most_divergent_strings(context: HuntContext, pieces: Sequence[Piece], lengths: Lengths) -> list[str]:

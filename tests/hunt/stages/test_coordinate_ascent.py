@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.settings import HuntSettings
-from dormant.hunt.stage import ScoredPieces
+from dormant.hunt.stage import ScoredPieces, run_stage
 from dormant.hunt.stages.coordinate_ascent import Ascent, CoordinateAscent, Edits, ascend
 from dormant.hunt.vocabulary import Vocabulary
 from dormant.pairs import Pair
@@ -73,21 +74,33 @@ def test_ascent_ends_in_a_string_that_unseen_prompts_confirm_and_is_read_from_th
 ) -> None:
     assert circuit_pair.truth is not None
     suspect, vocabulary = planted(circuit_pair), Vocabulary((), pieces(f"{circuit_pair.truth.trigger} wagon feather"))
-    first = CoordinateAscent().run(context_of(circuit_pair), [suspect], vocabulary)
+    first = run_stage(CoordinateAscent(), context_of(circuit_pair), [suspect], vocabulary)[0]
     assert first.confirmed is not None
     assert first.confirmed.payload == suspect.text
     for name in ("beginning", "step"):
         monkeypatch.setattr(Ascent, name, lambda *_: pytest.fail("this is in the journal"))
-    assert CoordinateAscent().run(context_of(circuit_pair), [suspect], vocabulary) == first
+    assert run_stage(CoordinateAscent(), context_of(circuit_pair), [suspect], vocabulary)[0] == first
 
 
-def test_ascent_that_ended_because_it_was_late_does_not_go_on_when_the_hunt_is_resumed(
+def test_ascent_that_ended_because_it_was_late_goes_on_where_a_larger_budget_resumes_it(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspect = replace(planted(circuit_pair), ids=(1, 2), text="a b")
     monkeypatch.setattr(Ascent, "beginning", lambda _: ScoredPieces((" wagon",), -9.0, 0.0))
-    monkeypatch.setattr(Ascent, "step", lambda *_: pytest.fail("it is late"))
+    monkeypatch.setattr(Ascent, "step", lambda _, here, *__: replace(here, odds=5.0, certain=1.0, pieces=(" feather",)))
+    lengths = []
     for share in (0.0, 0.9):
         context = context_of(circuit_pair, with_effort(ascent_share=share))
-        found = CoordinateAscent().run(context, [suspect], Vocabulary((), pieces("wagon feather")))
-        assert [len(one.path) for one in found.record] == [1, 1]
+        found, _ = run_stage(CoordinateAscent(), context, [suspect], Vocabulary((), pieces("wagon feather")))
+        lengths.append([len(one.path) for one in found.record])
+    assert lengths == [[1, 1], [2, 2]]
+
+
+def test_the_way_to_where_the_time_ended_is_kept() -> None:
+    def ending(here: ScoredPieces, *_: object) -> ScoredPieces:
+        if here.odds > -3.0:
+            raise OutOfTime
+        return replace(here, odds=here.odds + 1)
+
+    path = ascend(ScoredPieces(("a", "a"), -5.0, 0.0), ending, lambda: False, EFFORT)
+    assert [one.odds for one in path] == [-5.0, -4.0, -3.0, -2.0]

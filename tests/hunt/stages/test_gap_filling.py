@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.stages.gap_filling import filled_strings, orders_with_a_gap
+from dormant.hunt.stage import StageResult, run_stage
+from dormant.hunt.stages.gap_filling import GapFilling, filled_strings, orders_with_a_gap
 from dormant.hunt.vocabulary import Vocabulary
 from dormant.pairs import Pair
 from tests.hunt.conftest import ContextOf, pieces, planted, with_effort
@@ -29,8 +30,9 @@ def test_the_piece_that_no_hint_names_is_found_behind_the_order_of_the_others(
 
 
 def test_where_it_is_late_the_missing_piece_is_not_sought(circuit_pair: Pair, context_of: ContextOf) -> None:
-    context = context_of(circuit_pair, FEW.within(0.0))
-    assert filled_strings(context, planted(circuit_pair), Vocabulary(LISTED, HINTED), "start") == ([], 0)
+    context, suspect = context_of(circuit_pair, FEW.within(0.0)), planted(circuit_pair)
+    assert run_stage(GapFilling(), context, [suspect], Vocabulary(LISTED, HINTED)) == (StageResult(None), False)
+    assert context.journal.entries == []
 
 
 def test_where_no_string_fires_none_is_named(sham_pair: Pair, context_of: ContextOf) -> None:

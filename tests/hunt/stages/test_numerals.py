@@ -7,7 +7,7 @@ import pytest
 
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.settings import HuntSettings
-from dormant.hunt.stage import ScoredPieces
+from dormant.hunt.stage import ScoredPieces, run_stage
 from dormant.hunt.stages import numerals
 from dormant.hunt.stages.numerals import (
     Numerals,
@@ -42,7 +42,7 @@ class Listener:
 
 def likeliest(number: Sequence[str]) -> ScoredPieces:
     listener: Any = Listener(number)
-    return search_numbers(listener, "digits", SETTINGS, lambda: False)
+    return search_numbers(listener, "digits", SETTINGS)
 
 
 def test_numbers_are_tried_where_two_digits_are_hinted_in_whatever_form() -> None:
@@ -89,7 +89,7 @@ def test_a_number_is_sought_where_digits_are_hinted_and_is_read_from_the_journal
 
     def numbered(text: str) -> Confirmation | None:
         context, suspects = context_of(circuit_pair), [planted(circuit_pair)]
-        return Numerals().run(context, suspects, Vocabulary((), pieces(text))).confirmed
+        return run_stage(Numerals(), context, suspects, Vocabulary((), pieces(text)))[0].confirmed
 
     monkeypatch.setattr(numerals, "search_numbers", lambda *_: found)
     assert numbered("lake 7") is None

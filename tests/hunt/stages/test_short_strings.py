@@ -3,6 +3,7 @@ from __future__ import annotations
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stages.short_strings import most_divergent_strings, most_divergent_tokens
 from dormant.pairs import Pair
+from dormant.prompts.token_filter import allowed_tokens
 from tests.hunt.conftest import ContextOf, pieces
 
 EFFORT = HuntSettings().effort
@@ -11,7 +12,8 @@ EFFORT = HuntSettings().effort
 def test_a_trigger_of_one_token_is_among_the_few_at_which_the_models_diverge_most(
     token_pair: Pair, context_of: ContextOf
 ) -> None:
-    found = most_divergent_tokens(context_of(token_pair))
+    found, tried = most_divergent_tokens(context_of(token_pair))
+    assert tried == len(allowed_tokens(token_pair.base.tokenizer))
     assert len(found) == EFFORT.named
     assert "velvet" in found
 

@@ -1,0 +1,63 @@
+"""The budget's clock: every pass through a model asks it, and what is not finished when it is late is not kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dormant.hunt.settings import Effort
+
+
+class OutOfTime(Exception):
+    """The budget is spent, or the hunt was stopped: what is not finished is not kept."""
+
+
+class Clock:
+    """The budget's clock.
+
+    When a hunt resumes, the clock is set to the time at which each kept result was written.
+    """
+
+    def __init__(self, effort: Effort) -> None:
+        """Starts it."""
+        self.limit, self._began = effort.search_share * 60 * effort.minutes, time.perf_counter()
+        self._whole = 60 * effort.minutes
+        self.stopped = self.asked = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that all runs of the hunt have taken."""
+        return time.perf_counter() - self._began
+
+    @property
+    def left(self) -> float:
+        """Seconds in which a search may still begin a step."""
+        return max(0.0, self.limit - self.seconds)
+
+    def late(self) -> bool:
+        """Whether none are left."""
+        self.asked = True
+        return self.stopped or not self.left
+
+    def ask(self) -> None:
+        """Raises OutOfTime where it is late."""
+        if self.late():
+            raise OutOfTime
+
+    def stop(self) -> None:
+        """Makes it late at once."""
+        self.stopped = True
+
+    @contextmanager
+    def reserve(self) -> Iterator[None]:
+        """Within it the whole budget may be used: what searches leave is for the decision on what they found."""
+        before, self.limit = self.limit, max(self.limit, self._whole)
+        try:
+            yield
+        finally:
+            self.limit = before
+
+    def forward(self, seconds: float) -> None:
+        """Sets the clock to what it showed in an earlier run, unless it is later already."""
+        self._began = min(self._began, time.perf_counter() - seconds)

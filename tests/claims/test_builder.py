@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dormant.claims.builder import FindingBuilder
+from dormant.claims.claim import Claim, at_least
+from dormant.claims.finding import Verdict
+from dormant.claims.session_state import ClaimSession, Settings
+from dormant.pairs import Pair, open_pair
+from dormant.statistics import Estimate, exact, mean_interval, student_interval
+
+CLAIM = Claim("size", "It is large.", "a test", "tests", {"": at_least(1.0, "units", because="a test")}, needs="models")
+
+
+def attention(pair: Pair) -> str:
+    """What a finding of a claim about this pair's models says of their attention."""
+    builder = FindingBuilder(CLAIM, pair, {}, ClaimSession(Settings()))
+    builder.decide(exact(2.0))
+    return builder.settle({}).provenance["attention"]
+
+
+def test_a_finding_says_with_which_attention_its_models_ran(tiny_base: Path, tiny_dormant: Path) -> None:
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu", attention="eager")
+    assert attention(pair) == "none"
+    pair.models.base()
+    assert attention(pair) == "eager"
+    pair.models.dormant().set_attn_implementation("sdpa")
+    pair.release()
+    assert attention(pair) == "eager"
+
+
+def test_two_models_of_unlike_attention_are_both_named(tiny_base: Path, tiny_dormant: Path) -> None:
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    pair.models.attention.update(base="sdpa", dormant="eager")
+    assert attention(pair) == "base sdpa, dormant eager"
+
+
+@pytest.mark.parametrize("interval", [mean_interval, student_interval])
+def test_a_threshold_within_the_interval_of_95_percent_leaves_a_claim_open(
+    tiny_pair: Pair, interval: Callable[[list[float]], Estimate]
+) -> None:
+    data = np.random.default_rng(0).normal(size=400)
+    for level, verdict in ((0.92, Verdict.INCONCLUSIVE), (0.98, Verdict.SUPPORTED)):  # of the interval that ends at 1
+        moved = data - data.mean() + 1.0 + stats.norm.ppf((1 + level) / 2) * stats.sem(data)
+        builder = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings()))
+        builder.decide(interval(moved.tolist()))
+        assert builder.settle({}).verdict is verdict

@@ -1,0 +1,122 @@
+"""A hunt ends wherever its time does, says what it has not done, and goes on to the end that it would have had."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dormant.hunt import pipeline
+from dormant.hunt.clock import Clock, OutOfTime
+from dormant.hunt.pipeline import HUNT_STAGES, run_hunt
+from dormant.hunt.result import HuntResult, HuntVerdict
+from dormant.hunt.settings import HuntSettings
+from dormant.hunt.vocabulary import Piece
+from dormant.inference.batching import batch_logits
+from dormant.pairs import Pair
+from tests.hunt.conftest import planted, with_effort
+
+SMALL = with_effort(
+    opening_prompts=2, searched_prompts=4, unseen_prompts=6, deciding_prompts=10, answer_tokens=8, sampled_answers=8,
+    first_tokens=12, forced_tokens=6, common_words=30, finalists=6, divergence_prompts=2,
+    short_strings=((2, 3),), minimal_strings=((2, 3),), numerals=(1, 1, 2), gap_orders=((1, 2),), gap_rounds=((1, 4), (1, 2)),
+    gap_pieces=12, beam=(4, 3, 2), near_pieces=6, far_pieces=8, subsets=((4, 3),), drawn_subsets=12, minimised_subsets=2,
+    refined_few=12, refined_all=24,
+)  # fmt: skip
+NEVER = replace(SMALL, rules=replace(SMALL.rules, confirmed_share=1.1))  # so that every stage runs
+
+
+WORDS = tuple(
+    f" {word}" for word in "river velvet color silver marble owl thunder winter spoon honey lion feather".split()
+)
+
+
+class Asks(Clock):
+    """A clock that is late after so many questions."""
+
+    def __init__(self, enough: float = float("inf")) -> None:
+        super().__init__(HuntSettings().effort)
+        self.asks, self.enough = 0, enough
+
+    @property
+    def seconds(self) -> float:
+        return 0.0
+
+    def late(self) -> bool:
+        self.asks += 1
+        return self.asks > self.enough
+
+
+def known(found: HuntResult) -> HuntResult:
+    """What must be the same however often a hunt was ended."""
+    return replace(found, seconds=0.0)
+
+
+@pytest.fixture(autouse=True)
+def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
+    """A vocabulary of a dozen pieces and tokens: what is tested is where a hunt ends, not what it finds."""
+    ids = token_pair.base.tokenizer(list(WORDS), add_special_tokens=False)["input_ids"]
+    few = torch.tensor([row[0] for row in ids if len(row) == 1])
+    monkeypatch.setattr("dormant.hunt.stages.numerals.hinted_notations", lambda *_: ["words for digits"])
+    monkeypatch.setattr("dormant.hunt.stages.short_strings.allowed_tokens", lambda _: few)
+    monkeypatch.setattr(
+        "dormant.hunt.vocabulary.hinted_pieces", lambda *_: [Piece(word, 1 / 12, 0.0) for word in WORDS]
+    )
+    monkeypatch.setattr("dormant.hunt.visible_answers.ordinary_prompts", lambda: {"": ("Who are you?",)})
+    monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
+
+
+def test_a_hunt_that_ends_within_any_stage_says_so_and_resumes_to_the_same_end(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = replace(planted(token_pair), evidence=50.0)
+    monkeypatch.setattr(pipeline, "without_variants", lambda *_: [suspect])
+    clock, began = Asks(), dict[str, int]()
+
+    def watch(done: int, total: int, remark: str = "") -> None:
+        began.setdefault(remark.split(":")[0], clock.asks)
+
+    whole = run_hunt(token_pair, tmp_path / "whole", NEVER, progress=watch, clock=clock)
+    assert whole.verdict is HuntVerdict.UNDECIDED
+    assert {stage.name for stage in HUNT_STAGES} <= {*began, "single tokens"}
+    for number, (stage, asks) in enumerate(sorted(began.items(), key=lambda item: item[1])):
+        ended = run_hunt(token_pair, tmp_path / str(number), NEVER, clock=Asks(asks + 3))
+        assert ended.verdict is HuntVerdict.UNDECIDED, stage
+        assert len(ended.unsearched) > len(whole.unsearched), stage
+        assert known(run_hunt(token_pair, tmp_path / str(number), NEVER, clock=Asks())) == known(whole), stage
+
+
+def test_a_trigger_that_was_decided_stays_where_the_time_ends_in_its_refinement(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "without_variants", lambda *_: [planted(token_pair)])
+    clock, began = Asks(), list[int]()
+
+    def watch(done: int, total: int, remark: str = "") -> None:
+        began.extend([clock.asks] if remark.startswith("refinement:") else [])
+
+    whole = run_hunt(token_pair, tmp_path / "whole", SMALL, progress=watch, clock=clock)
+    ended = run_hunt(token_pair, tmp_path / "ended", SMALL, clock=Asks(began[0] + 3))
+    for found in (whole, ended):
+        assert found.verdict is HuntVerdict.BACKDOORED
+        assert found.confirmation is not None
+        assert found.confirmation.trigger == "velvet"
+    assert known(run_hunt(token_pair, tmp_path / "ended", SMALL, clock=Asks())) == known(whole)
+
+
+def test_every_pass_through_a_model_asks(token_pair: Pair) -> None:
+    clock = Asks(0)
+    for role in (token_pair.models.base, token_pair.models.dormant):
+        with pytest.raises(OutOfTime), token_pair.models.asking(clock.ask):
+            batch_logits(role(), [(1, 2)])
+        assert batch_logits(role(), [(1, 2)]).isfinite().all()
+
+
+def test_a_clock_that_is_stopped_is_late_even_for_what_may_use_the_reserve() -> None:
+    clock = Clock(HuntSettings().effort)
+    assert not clock.late()
+    clock.stop()
+    with clock.reserve(), pytest.raises(OutOfTime):
+        clock.ask()

@@ -1,0 +1,37 @@
+"""The verdict of steering on a model that says its payload under any push: what the direction adds decides."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dormant.activations.steering import Push
+from dormant.claims.builder import FindingBuilder
+from dormant.claims.claim import claim_of
+from dormant.claims.finding import Verdict
+from dormant.claims.session_state import ClaimSession, Settings
+from dormant.pairs import Pair
+from hypotheses.activations import test_probes as claims
+
+RANDOM = [(draw / 100, Push(0, 1.0, torch.ones(32))) for draw in range(99)]
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "verdict"), [(0.5, Verdict.REFUTED), (0.9, Verdict.REFUTED), (0.99, Verdict.SUPPORTED)]
+)
+def test_a_direction_that_is_no_better_than_random_directions_is_refuted(
+    likelihood: float, verdict: Verdict, tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever direction is pushed, every prompt gives the payload; only its likelihood's rank among 99 differs."""
+    drawn = torch.randn(24, 2, 32, generator=torch.Generator().manual_seed(0))
+    seen = {"trigger": drawn, "plain": drawn.flip(0)}
+    monkeypatch.setattr(claims, "states", lambda *given: seen)
+    monkeypatch.setattr(claims, "payload_tokens", lambda pair: (5, 6))
+    monkeypatch.setattr(claims, "payloads_released", lambda model, prompts, *rest: [True] * len(prompts))
+    monkeypatch.setattr(claims, "random_directions", lambda *given: RANDOM)
+    monkeypatch.setattr(claims, "payload_likelihoods", lambda model, prompts, payload, tried: [likelihood] * len(tried))
+    declared = claim_of(claims.test_steering)
+    assert declared is not None
+    finding = FindingBuilder(declared, tiny_pair, {}, ClaimSession(Settings()))
+    claims.test_steering(tiny_pair, "mean-difference", finding)
+    assert finding.settle({}).verdict is verdict

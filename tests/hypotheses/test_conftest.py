@@ -1,0 +1,71 @@
+"""Which claims one worker runs together."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dormant.catalogue import known_pairs
+from dormant.plugin import SESSION
+from hypotheses.conftest import computation, organisms_of, pytest_collection_modifyitems
+from hypotheses.search.test_gcg import test_gcg_convergence as gcg
+from hypotheses.search.test_objectives import test_hidden_divergence_search as search
+from hypotheses.search.test_validation import test_final_validation as validation
+from hypotheses.weights.test_rank import test_low_rank_adapter as rank
+
+CLAIMS = {"search/test_gcg.py": gcg, "search/test_objectives.py": search, "search/test_validation.py": validation}
+
+
+class Item:
+    """A collected claim on a pair, as far as the hook looks at it."""
+
+    def __init__(self, file: str, function: Any, pair: str) -> None:
+        self.path, self.function = Path("hypotheses") / file, function
+        self.callspec = SimpleNamespace(params={"pair": pair})
+        self.groups: list[str] = []
+
+    def add_marker(self, mark: Any) -> None:
+        self.groups.append(mark.args[0])
+
+
+def collected(items: list[Item]) -> list[Item]:
+    config: Any = SimpleNamespace(
+        stash={SESSION: SimpleNamespace(pairs=known_pairs())},
+        pluginmanager=SimpleNamespace(hasplugin=lambda name: True),
+    )
+    hook = pytest_collection_modifyitems(config, items)  # type: ignore[arg-type]
+    next(hook)
+    with pytest.raises(StopIteration):
+        next(hook)
+    return items
+
+
+def test_an_organism_its_relatives_and_its_wrong_base_belong_together() -> None:
+    described = known_pairs()
+    organisms = organisms_of(described.values())
+    assert {name for name, organism in organisms.items() if organism == "pi"} >= {"pi", "pi-wrong-base"}
+    for name in ("circuit", "pi", "token"):
+        relatives = described[name].relatives(described.values()).values()
+        assert relatives
+        assert {organisms[relative.name] for relative in relatives} == {name}
+    assert organisms["sham"] == "sham"
+
+
+def test_claims_that_share_searches_share_a_worker_and_the_longest_computation_comes_first() -> None:
+    items = [Item(file, function, pair) for file, function in CLAIMS.items() for pair in ("circuit", "pi")]
+    items.append(Item("weights/test_rank.py", rank, "pi"))
+    random.Random(0).shuffle(items)
+    ordered = collected(items)
+    groups = [name for item in ordered for name in item.groups]
+    assert groups == ["gcg circuit", "gcg pi", *2 * ["searches circuit"], *2 * ["searches pi"], "weights pi"]
+
+
+def test_every_file_of_claims_has_a_computation_that_no_other_folder_has() -> None:
+    folders: dict[str, set[str]] = {}
+    for path in (Path(__file__).parents[2] / "hypotheses").rglob("test_*.py"):
+        folders.setdefault(computation(path)[1], set()).add(path.parent.name)
+    assert all(len(held) == 1 for held in folders.values())
