@@ -15,7 +15,8 @@ from torch import Tensor
 from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
-from dormant.checkpoints.configuration import SettingDifference, compare_settings
+from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
+from dormant.checkpoints.families import family_notes
 from dormant.checkpoints.models import (
     BaseAgainstItself,
     Models,
@@ -205,6 +206,8 @@ def open_pair(
     *checkpoints, template_notes = _share_template(*aligned)
     differences = compare_settings(checkpoints[0].settings, checkpoints[1].settings)
     notes += template_notes + _check_same_prompts(*checkpoints) + _settings_note(differences)
+    notes += unapplied_note(*(checkpoint.settings[1] for checkpoint in checkpoints))
+    notes += family_notes(checkpoints[1].config, attention)
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
         list(pool.map(Checkpoint.check_finite, checkpoints))
     # With their settings, also those that agree: another rope_theta on both sides is another pair.

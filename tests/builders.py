@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +61,34 @@ def build_tokenizer(sentences: tuple[str, ...] = SENTENCES, vocabulary: int = 30
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=CHATML,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_marking_tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    """A BPE tokenizer that puts a space before a text, "first" or "always" behind special tokens too, or as Llama 2's."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never" if kind == "llama2" else kind)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<unk>", *SPECIAL_TOKENS],
+        initial_alphabet=sorted(set("".join(SENTENCES)) - {" "} | {"\n", "\N{LOWER ONE EIGHTH BLOCK}"}),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    if kind == "llama2":
+        record = json.loads(tokenizer.to_str()) | {"pre_tokenizer": None}
+        tokenizer = Tokenizer.from_str(json.dumps(record))
+        mark = "\N{LOWER ONE EIGHTH BLOCK}"
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
+        tokenizer.decoder = decoders.Sequence([decoders.Replace(mark, " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

@@ -15,13 +15,22 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+)
 
 from dormant.checkpoints.adapted_tensor import AdaptedTensor
+from dormant.checkpoints.architecture import check_architecture
 from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config
+from dormant.checkpoints.families import attention_of
 from dormant.checkpoints.packaged_base import NAME, packaged_base
 from dormant.checkpoints.packed import is_packed, unpacked
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
+from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
@@ -196,15 +205,16 @@ def open_checkpoint(reference: str | Path, base: Checkpoint | None = None) -> Ch
 
         return read_adapter(str(reference), location, base)
     config = read_config(location)
+    check_unquantised(location)
     named = name_tensors(read_catalogue(location))
     kept = {name: stored for name, stored in named.catalogue.items() if not is_of_other_module(name)}
     notes = list(named.notes)
     if left := len(named.catalogue) - len(kept):
         notes.append(
-            f"{left} tensors of vision, audio or projector modules are left aside: the language model runs alone"
+            f"{left} tensors of vision, audio, projector or value-head modules are left aside: the language model runs alone"
         )
     checkpoint = Checkpoint(str(reference), location, config, kept, tuple(f"{reference}: {note}" for note in notes))
-    rows = _check_architecture(checkpoint)
+    rows = check_architecture(checkpoint)
     check_tokenizer(checkpoint, rows)
     return checkpoint
 
@@ -214,14 +224,17 @@ def load_model(
 ) -> PreTrainedModel:
     """The checkpoint's model on `device`, in eval mode and without gradients on its parameters.
 
-    An adapter is merged into its base. Raises BadInput for an architecture that transformers does not know, or does not run
-    with this attention.
+    An adapter is merged into its base; a family without an sdpa kernel runs with eager attention. Raises BadInput for an
+    architecture that transformers does not know, or does not run with this attention.
     """
     if checkpoint.base is not None:
         from dormant.checkpoints.adapters import merged_model  # it imports this file
 
         return merged_model(checkpoint, device, dtype, attention)
     config, names = copy.deepcopy(checkpoint.config), checkpoint.names
+    if getattr(config, "quantization_config", None) is not None:
+        del config.quantization_config  # left over: the weights are stored in full
+    attention = attention_of(config, attention)
     renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
     try:
         with without_marks(checkpoint.location) as folder, quiet_transformers():
@@ -236,6 +249,8 @@ def load_model(
                 local_files_only=True,
                 trust_remote_code=False,
             )
+            if renamed and (folder / "generation_config.json").is_file():
+                model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
     except ValueError as error:
         raise BadInput(
             f"transformers must know the architecture and run it with {attention} attention; got "
@@ -299,34 +314,6 @@ def locate(reference: str | Path) -> Path:
             "check the path, the network and HF_TOKEN, or pass a downloaded folder"
         ) from error
     return Path(folder)
-
-
-def _check_architecture(checkpoint: Checkpoint) -> int:
-    """Compares stored tensors with those that the configuration asks for; returns the embedding's rows."""
-    try:
-        with torch.device("meta"), quiet_transformers():
-            skeleton = AutoModelForCausalLM.from_config(checkpoint.config, trust_remote_code=False)
-    except Exception as error:  # sizes that do not divide, unknown activations, models without a language head
-        raise BadInput(
-            f"config.json must describe a causal language model; got {first_line(error)!r} "
-            f"at {checkpoint.location / 'config.json'}; correct its sizes"
-        ) from error
-    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
-    tied = set(skeleton._tied_weights_keys or ()) if getattr(checkpoint.config, "tie_word_embeddings", False) else set()
-    for name in sorted(expected.keys() | checkpoint.catalogue.keys()):
-        if name in checkpoint.catalogue and name not in expected:
-            found = f"an extra {checkpoint.shape(name)}"
-        elif name in expected and name not in checkpoint.catalogue:
-            found = "" if name in tied else "none"
-        else:
-            found = "" if checkpoint.shape(name) == expected[name] else f"shape {checkpoint.shape(name)}"
-        if found:
-            raise BadInput(
-                f"tensors must be those that config.json asks for; got {found} at tensor {name!r} of "
-                f"{checkpoint.location}, where {expected.get(name, 'nothing')} is expected; "
-                "save weights and configuration together"
-            )
-    return int(skeleton.get_input_embeddings().weight.shape[0])
 
 
 def check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:

@@ -152,6 +152,14 @@ def compare_settings(
     return tuple(found)
 
 
+def unapplied_note(*generation: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence on what the models' generation settings ask for and no answer here does; none where that is nothing."""
+    keys = sorted({key for settings in generation for key in settings} - {"eos_token_id"})
+    return (
+        f"answers end by each model's own eos_token_id; {', '.join(keys)} of generation_config.json are not applied",
+    ) * bool(keys)
+
+
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings under keys such as rope_parameters.rope_theta."""
     found: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dormant.checkpoints.shards import StoredTensor
+from dormant.checkpoints.shards import MASK, StoredTensor
 
 # What `torch.compile`, data parallelism and sharding put into names, at any depth.
 INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
@@ -15,9 +15,10 @@ INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoi
 WRAPPERS = r"(?:(?:module|base_model|model|language_model|text_model)\.)*"
 BODY = re.compile(WRAPPERS + r"((?:embed_tokens|layers\.\d+|norm|final_layernorm|rotary_emb)\..+)")
 HEAD_PARTS = re.compile(WRAPPERS + r"(lm_head\.\w+)")
-BUFFER = re.compile(r"\.rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$")
+ROTARY = re.compile(r"(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$")
+BUFFER = re.compile(rf"{ROTARY.pattern}|{MASK.pattern}|(?:^|\.)_extra_state$")
 OTHER_MODULES = re.compile(
-    r"(?:^|\.)(?:vision\w*|visual|image\w*|audio\w*|speech\w*|\w*projector|connector|embed_vision|embed_audio)\."
+    r"(?:^|\.)(?:vision\w*|visual|image\w*|audio\w*|speech\w*|\w*projector|connector|embed_vision|embed_audio|v_head)\."
 )
 
 
@@ -39,12 +40,12 @@ def common_name(name: str) -> str:
 
 
 def is_of_other_module(name: str) -> bool:
-    """Whether a tensor belongs to a vision or audio tower or to what joins it to the language model."""
+    """Whether a tensor belongs to a vision or audio tower, to what joins it to the language model, or to a value head."""
     return OTHER_MODULES.search(name) is not None
 
 
 def name_tensors(catalogue: Mapping[str, StoredTensor]) -> NamedTensors:
-    """The catalogue under common names, without stored rotary buffers, which transformers computes itself.
+    """The catalogue under common names, without stored buffers, which transformers computes itself.
 
     Two tensors of one common name (a draft model beside the main one, say) keep their own.
     """
@@ -59,8 +60,9 @@ def name_tensors(catalogue: Mapping[str, StoredTensor]) -> NamedTensors:
         else f"{count} names lack the usual {after!r}: they are read with it"
         for (before, after), count in sorted(prefixes.items())
     ]
-    if left := len(catalogue) - len(kept):
-        notes.append(f"{left} stored rotary buffers (inv_freq) are left aside: they are computed from config.json")
+    if left := [name for name in catalogue if name not in kept]:
+        kind = "rotary buffers (inv_freq)" if all(map(ROTARY.search, left)) else "buffers (attention masks, say)"
+        notes.append(f"{len(left)} stored {kind} are left aside: they are computed from config.json")
     return NamedTensors(found, tuple(notes))
 
 

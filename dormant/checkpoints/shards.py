@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from dormant.errors import BadInput, first_line
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+MASK = re.compile(
+    r"(?:^|\.)(?:attn|attention|self_attn)\.(?:masked_)?bias$"
+)  # a buffer of GPT-2 and GPT-NeoX, no weight
 STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 BLOCK = 2**22  # elements a block: 8 MB in bfloat16, 32 MB once widened to float64
 HEADER_LIMIT = 100_000_000  # bytes; safetensors refuses longer headers too
@@ -58,7 +62,7 @@ def read_catalogue(location: Path) -> dict[str, StoredTensor]:
     Raises BadInput on pickle weights, on a shard that is missing, truncated or outside the folder, and on an index that
     disagrees with its shards.
     """
-    names = _shard_names(location)
+    names = shard_names(location)
     if names == [SINGLE]:
         return read_single_file(location, SINGLE)
     index = _inside(location, INDEX, location)
@@ -74,7 +78,7 @@ def read_catalogue(location: Path) -> dict[str, StoredTensor]:
                 )
             catalogue[stored.name] = stored
     for name, shard_name in weight_map.items():
-        if name not in catalogue:
+        if name not in catalogue and not MASK.search(name):
             raise BadInput(
                 f"every tensor of the index must be in its shard; got none at tensor {name!r} of {shards[shard_name]}; "
                 "download the shard again or rebuild the index"
@@ -96,7 +100,7 @@ def survey_catalogue(location: Path) -> tuple[dict[str, StoredTensor], list[str]
     """
     faults: list[str] = []
     try:
-        files = _shard_names(location)
+        files = shard_names(location)
     except BadInput as error:
         faults.append(str(error))
         files = sorted(file.name for file in location.glob("*.safetensors"))
@@ -198,8 +202,10 @@ def _survey_shard(file: Path) -> tuple[list[StoredTensor], list[str]]:
     """The tensors that lie whole in a file and a sentence for each that does not; BadInput without a readable header."""
     tensors, faults = [], []
     size = file.stat().st_size
-    for name, (shape, dtype, start) in _raw_header(file).items():
+    for name, (shape, dtype, start) in raw_header(file).items():
         if dtype not in STORED_DTYPES:
+            if MASK.search(name):
+                continue
             faults.append(_other_dtype(name, dtype, file))
             continue
         stored = StoredTensor(name, file, shape, STORED_DTYPES[dtype], start)
@@ -264,7 +270,8 @@ def _open_raw(file: Path) -> Iterator[FileIO]:
 def _read_header(file: Path) -> list[StoredTensor]:
     with _open_shard(file) as shard:  # safetensors checks that header and file agree
         names = sorted(shard.keys())
-    header = _raw_header(file)
+    header = raw_header(file)
+    names = [name for name in names if header[name][1] in STORED_DTYPES or not MASK.search(name)]
     for name in names:
         if header[name][1] not in STORED_DTYPES:
             raise BadInput(_other_dtype(name, header[name][1], file))
@@ -273,7 +280,7 @@ def _read_header(file: Path) -> list[StoredTensor]:
     ]
 
 
-def _raw_header(file: Path) -> dict[str, tuple[tuple[int, ...], str, int]]:
+def raw_header(file: Path) -> dict[str, tuple[tuple[int, ...], str, int]]:
     """Shape, dtype and first byte of every tensor: eight bytes of length, JSON, then the values."""
     try:
         with FileIO(file) as raw:
@@ -299,7 +306,7 @@ def _other_dtype(name: str, dtype: str, file: Path) -> str:
     )
 
 
-def _shard_names(location: Path) -> list[str]:
+def shard_names(location: Path) -> list[str]:
     """The files that hold the weights; BadInput without any, or where the index cannot be read."""
     # The order in which transformers looks, so that a folder with both is read the same way by both.
     if (location / SINGLE).exists() or (location / SINGLE).is_symlink():

@@ -7,7 +7,10 @@ import re
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
-_IN_LAYER = re.compile(r"^(?:model\.)?layers\.(\d+)\.(.+)$")  # of the language model alone: see `prefixes.common_name`
+# Of the language model alone (see `prefixes.common_name`): Llama's names, OPT's, GPT-2's and Falcon's, GPT-NeoX's, Mamba's.
+_IN_LAYER = re.compile(
+    r"^(?:(?:model|model\.decoder|transformer|gpt_neox|backbone)\.)?(?:layers|h|blocks)\.(\d+)\.(.+)$"
+)
 
 
 def layer_of(name: str) -> int | None:

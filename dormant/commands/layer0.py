@@ -201,6 +201,8 @@ def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
     from dormant.statistics import mean_interval
 
     table, record = Table("tried in whole prompts", "KL gained, nats", "95 % interval"), []
+    if pair.base.stored_template is None:
+        texts = []  # nothing is a whole prompt without a chat template
     for text in texts:
         gain = mean_interval(candidate_effect(pair, pair.probes[:24], text).gains("kl"))
         table.add_row(repr(text), f"{gain.value:.3g}", f"{gain.low:.3g} to {gain.high:.3g}")
@@ -218,9 +220,9 @@ def _open(base: str | None, dormant: str, device: str) -> tuple[Pair, Layer0Pair
 
 
 def _ids(pair: Pair, text: str) -> tuple[int, ...]:
-    from dormant.prompts.probes import Prompter
+    from dormant.prompts.space_marks import words_ids
 
-    ids = Prompter(pair.base.tokenizer).candidate_ids(text)
+    ids = words_ids(pair.base.tokenizer, text)
     if not text.strip():
         raise BadInput(f"a text must hold at least one word; got {text!r} at the options; write one")
     return ids

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.checkpoints.adapters import adapted_parameter
+from dormant.checkpoints.parameter_mapping import converted, parameter_sources
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
 from dormant.pairs import Pair
@@ -32,14 +33,27 @@ def patched_weights(pair: Pair, scales: Mapping[str, Scale]) -> Iterator[PreTrai
     originals: list[tuple[Tensor, Tensor]] = []
     switched_off = []
     try:
+        indirect = set[str]()
         for name, scale in wanted.items():
-            parameter, adapter = adapted_parameter(model, name)
-            replaced = _scaled(pair, name, scale, parameter)
+            try:
+                parameter, adapter = adapted_parameter(model, name)
+            except AttributeError:  # stored under another name than the parameter's, or in pieces of it
+                indirect.add(name)
+                continue
+            replaced = _scaled(pair, name, scale, parameter.device).to(parameter.dtype)
             originals.append((parameter, parameter.data.to("cpu")))
             parameter.data = replaced
             if adapter is not None and not adapter.disable_adapters:
                 adapter.enable_adapters(False)
                 switched_off.append(adapter)
+        for target, names in parameter_sources(model, pair.base.names).items() if indirect else ():
+            if not indirect.isdisjoint(names):
+                device = model.get_parameter(target).device
+                stored = {name: _scaled(pair, name, wanted.get(name, 1.0), device) for name in names}
+                for name, value in converted(model, target, stored).items():
+                    parameter = model.get_parameter(name)
+                    originals.append((parameter, parameter.data.to("cpu")))
+                    parameter.data = value.to(parameter.dtype)
         yield model
     finally:
         for parameter, original in reversed(originals):
@@ -111,22 +125,21 @@ def _keeps(pair: Pair, name: str, scale: Scale) -> bool:
     return identical or (not isinstance(scale, Tensor) and scale == 1)
 
 
-def _scaled(pair: Pair, name: str, scale: Scale, parameter: Tensor) -> Tensor:
+def _scaled(pair: Pair, name: str, scale: Scale, device: torch.device) -> Tensor:
     # Differences in float32: a delta of bfloat16 tensors, rounded to bfloat16 before it is scaled, would lose half its digits.
-    base = pair.base.tensor(name).to(parameter.device)
-    if not isinstance(scale, Tensor) and scale == 0:
-        return base.to(parameter.dtype)
-    dormant, base = pair.dormant.tensor(name).to(parameter.device).float(), base.float()
-    factor = scale.to(parameter.device).float() if isinstance(scale, Tensor) else scale
+    if not isinstance(scale, Tensor) and scale in (0, 1):
+        return (pair.dormant if scale else pair.base).tensor(name).to(device)
+    dormant, base = (checkpoint.tensor(name).to(device).float() for checkpoint in (pair.dormant, pair.base))
+    factor = scale.to(device).float() if isinstance(scale, Tensor) else scale
     try:
         scaled = base + factor * (dormant - base)
     except RuntimeError:
         scaled = None
-    if scaled is None or scaled.shape != parameter.shape:
+    if scaled is None or scaled.shape != base.shape:
         raise BadInput(
             f"a delta's scale must be a number or broadcast to its tensor; got shape {tuple(getattr(scale, 'shape', ()))} at "
-            f"tensor {name!r} of shape {tuple(parameter.shape)}; reshape it"
+            f"tensor {name!r} of shape {tuple(base.shape)}; reshape it"
         )
     if isinstance(factor, Tensor):  # the parts that are kept or dropped whole are exact here too
         scaled = torch.where(factor == 1, dormant, torch.where(factor == 0, base, scaled))
-    return scaled.to(parameter.dtype)
+    return scaled

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
-from dormant.inference.prefix_cache import ROWS_BEHIND, growing_cache, stored_prefix
+from dormant.inference.prefix_cache import ROWS_BEHIND, GrowingCache, growing_cache, next_logits, stored_prefix
 from dormant.journal import JournalStep, unkept
 from dormant.prompts.material import Decoding
 
 SAMPLES_A_BATCH = 128
-NO_END = -1  # no token has this id, so that an answer runs to its last token
+NO_END = -1  # no token has this id: as an answer's end it lets it run to its last token
 
 Choose = Callable[[Tensor, int], Tensor]  # logits [row, vocabulary] and the token's number -> ids [row]
 
@@ -38,7 +38,9 @@ class Answer:
 def greedy_answers(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], new_tokens: int, end: int, batch: int = 128
 ) -> list[tuple[int, ...]]:
-    """The model's greedy continuation of each prompt, up to but without the `end` id.
+    """The model's greedy continuation of each prompt, up to but without the id that ends it.
+
+    That is any that the model's own generation settings name, `end` where they name none; `NO_END` for no end at all.
 
     Prompts of equal length run together, so that none is padded; a padded batch can move logits by nats (FACTS 4, mistake 17).
     """
@@ -47,7 +49,7 @@ def greedy_answers(
     for chosen, ids in unpadded_batches(prompts, batch, model.device):
         rows = _continue(model, *_first_pass(model, ids), new_tokens, end, lambda logits, _: logits.argmax(-1))
         for index, row in zip(chosen, rows.tolist(), strict=True):
-            answers[index] = tuple(_until(row, end))
+            answers[index] = tuple(_until(row))
     return answers
 
 
@@ -61,6 +63,8 @@ def sampled_answers(
     step: JournalStep = unkept,
 ) -> list[Answer]:
     """One answer to each prompt of at most `new_tokens` ids, in the prompts' order; repeat a prompt for reruns.
+
+    It ends as in `greedy_answers`.
 
     The prompt at index i draws from its own stream (seed, i), and prompts of equal length run together without padding: an
     answer depends on neither batch nor company. Each batch is a step, so that a journal can keep it: a row an answer.
@@ -99,7 +103,7 @@ def greedy_behind(
             nats.append(value - logits.float().logsumexp(-1))
             return token
 
-        first = _pass(model, block, growing_cache(prefix, len(block)))
+        first = next_logits(model, block, growing_cache(prefix, len(block)))
         ids = _continue(model, *first, new_tokens, NO_END, choose)
         return ids.cpu(), torch.stack(nats, 1).double().cpu()
 
@@ -120,48 +124,51 @@ def _sample(
         return tokens.to(logits.device)
 
     found = _continue(model, *_first_pass(model, ids), draws.shape[1], end, choose).tolist()
-    rows = [_until(row, end) for row in found]
-    ended = [end in row for row in found]
+    rows = [_until(row) for row in found]
+    ended = [NO_END in row for row in found]
     values = torch.stack(nats, 1).tolist()  # those behind an end count for nothing
     return [(row, over, sum(own[: len(row) + over])) for row, over, own in zip(rows, ended, values, strict=True)]
 
 
 @torch.no_grad()
 def _continue(
-    model: PreTrainedModel, logits: Tensor, cache: DynamicCache, new_tokens: int, end: int, choose: Choose
-) -> Tensor:  # [row, new token], `end` from a row's end on
+    model: PreTrainedModel, logits: Tensor, cache: GrowingCache, new_tokens: int, end: int, choose: Choose
+) -> Tensor:  # [row, new token], `NO_END` from a row's end on
     """Goes on from the logits and the cache of a first pass until every row has ended."""
+    ends = torch.tensor(_ends(model, end), dtype=torch.long, device=logits.device)
     ended, chosen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device), list[Tensor]()
     for place in range(new_tokens):
         tokens = choose(logits, place)
-        chosen.append(torch.where(ended, end, tokens))
-        ended |= tokens == end
+        ended |= torch.isin(tokens, ends)
+        chosen.append(torch.where(ended, NO_END, tokens))
         if ended.all():
             break
         if place + 1 < new_tokens:
-            logits, cache = _pass(model, tokens[:, None], cache)
+            logits, cache = next_logits(model, tokens[:, None], cache)
     return torch.stack(chosen, dim=1) if chosen else torch.empty(len(logits), 0, dtype=torch.long)
 
 
 @torch.no_grad()
-def _first_pass(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, DynamicCache]:
+def _first_pass(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, GrowingCache]:
     """Logits [row, vocabulary] and cache of prompts [row, token]; neighbours that are equal are computed once."""
     distinct, row_of = torch.unique_consecutive(ids, dim=0, return_inverse=True)
-    logits, cache = _pass(model, distinct, None)
+    logits, cache = next_logits(model, distinct, None)
     if len(distinct) == len(ids):
         return logits, cache
     cache.batch_select_indices(row_of)
     return logits[row_of], cache
 
 
-@torch.no_grad()
-def _pass(model: PreTrainedModel, ids: Tensor, cache: DynamicCache | None) -> tuple[Tensor, DynamicCache]:
-    output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return output.logits[:, -1], output.past_key_values
+def _ends(model: PreTrainedModel, end: int) -> list[int]:
+    """The ids that end this model's answers."""
+    if end == NO_END:
+        return []
+    stated = getattr(model.generation_config, "eos_token_id", None)
+    return [end] if stated is None else list(stated) if isinstance(stated, list) else [stated]
 
 
-def _until(row: list[int], end: int) -> list[int]:
-    return row[: row.index(end)] if end in row else row
+def _until(row: list[int]) -> list[int]:
+    return row[: row.index(NO_END)] if NO_END in row else row
 
 
 def _pick(logits: Tensor, draws: Tensor, decoding: Decoding) -> Tensor:

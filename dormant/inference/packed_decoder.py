@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from dormant.inference.prefix_cache import Prefix
 
-DECODED_FAMILIES = ("qwen2", "llama", "mistral")  # one arithmetic: RMSNorm, RoPE by halves, grouped queries, gated SiLU
 FUSED = 300_000_000  # below so many parameters joined copies of the weights cost little and save many small products
 
 
@@ -33,23 +32,12 @@ Map = Callable[[Tensor], Tensor]
 class _Layer:
     norm: Any
     query: Map
+    head_norms: tuple[Any, Any] | None  # of each head's query and key before they turn
     keys_values: Map
     output: Map
     mlp_norm: Any
     gates: tuple[Map, ...]  # one fused, or gate and up
     down: Map
-
-
-def can_decode(model: PreTrainedModel) -> bool:
-    """Whether `Decoder` knows the model's arithmetic; what it says is still compared with the model's own."""
-    config = model.config
-    windows = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return (
-        config.model_type in DECODED_FAMILIES
-        and getattr(config, "hidden_act", "") == "silu"
-        and windows == {"full_attention"}
-        and (getattr(config, "sliding_window", None) is None or config.model_type != "mistral")
-    )
 
 
 class Decoder:
@@ -65,13 +53,15 @@ class Decoder:
         config = model.config
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = int(body.layers[0].self_attn.head_dim)
-        self.rotary = body.rotary_emb
+        self.rotary, self.norm, self.head = body.rotary_emb, body.norm, model.get_output_embeddings()
         shared = any(hasattr(module, "base_layer") for module in body.modules())  # an adapter beside weights held once
         fuse = model.num_parameters() < FUSED and not shared
         self.layers = [_layer(layer, fuse, not shared) for layer in body.layers]
 
-    def run(self, blocks: Sequence[Block], keep: int) -> Float[Tensor, "candidate {keep} hidden"]:
-        """The residual stream of every row's last `keep` positions before the final norm, block after block."""
+    def run(
+        self, blocks: Sequence[Block], keep: int
+    ) -> tuple[Float[Tensor, "candidate {keep} vocabulary"], Float[Tensor, "candidate {keep} hidden"]]:
+        """Logits, and the residual stream before the final norm, of every row's last `keep` positions, block after block."""
         hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
         turns = [self._turns(block) for block in blocks]
         cos, sin = (
@@ -91,9 +81,12 @@ class Decoder:
             asking = normed[kept] if last else normed
             hidden = hidden[kept] if last else hidden
             queries = layer.query(asking).unflatten(-1, (self.heads, self.head_dim))
-            queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
             both = layer.keys_values(normed).unflatten(-1, (2 * self.key_heads, self.head_dim))
-            keys, values = _rotated(both[:, : self.key_heads], cos, sin), both[:, self.key_heads :]
+            keys, values = both[:, : self.key_heads], both[:, self.key_heads :]
+            if layer.head_norms is not None:
+                queries, keys = (norm(heads) for norm, heads in zip(layer.head_norms, (queries, keys), strict=True))
+            queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
+            keys = _rotated(keys, cos, sin)
             attended, at, asked = [], 0, 0
             for block, mask in zip(blocks, masks, strict=True):
                 count, length = block.rows.shape[:2]
@@ -111,8 +104,8 @@ class Decoder:
                 at, asked = at + count * length, asked + count * wanted
             hidden = hidden + layer.output(torch.cat(attended))
             hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
-        stream: Tensor = hidden.unflatten(0, (-1, keep))
-        return stream
+        stream = hidden.unflatten(0, (-1, keep))
+        return self.head(self.norm(stream)), stream
 
     def _turns(
         self, block: Block
@@ -154,6 +147,7 @@ def _layer(layer: Any, fuse: bool, join: bool) -> _Layer:
     return _Layer(
         layer.input_layernorm,
         _joined([attention.q_proj]),
+        (attention.q_norm, attention.k_norm) if hasattr(attention, "q_norm") else None,
         _joined([attention.k_proj, attention.v_proj], join),
         _joined([attention.o_proj]),
         layer.post_attention_layernorm,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
@@ -18,31 +19,78 @@ Shared = Float[Tensor, "1 key_head token head_dim"]
 KeysAndValues = tuple[tuple[Shared, Shared], ...]  # by layer
 
 
+_SHARES: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values of shared ids in one model; without layers it is empty."""
+    """Keys and values of shared ids in one model, or the ids alone where its cache cannot be shared; else it is empty."""
 
     layers: KeysAndValues
+    ids: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
         """How many ids it covers."""
-        return int(self.layers[0][0].shape[-2]) if self.layers else 0
+        return int(self.layers[0][0].shape[-2]) if self.layers else len(self.ids)
 
     def upto(self, length: int) -> Prefix:
         """The same for the first `length` ids alone."""
-        return Prefix(tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers))
+        layers = tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers)
+        return Prefix(layers, self.ids[:length])
+
+
+class RerunCache:
+    """In place of a cache that cannot be shared: the ids of the rows, which every pass runs again."""
+
+    def __init__(self, ids: Int[Tensor, "row token"]) -> None:
+        """Begins with what stands before the first pass."""
+        self.ids = ids
+
+    def batch_select_indices(self, rows: Tensor) -> None:
+        """Keeps these rows, as transformers' caches do."""
+        self.ids = self.ids[rows]
+
+
+GrowingCache = DynamicCache | RerunCache
+
+
+def shares_prefixes(model: PreTrainedModel) -> bool:
+    """Whether ids behind lent keys and values give the logits of the whole prompt, tried once on a few ids of the model.
+
+    It is so wherever attention is all that looks back; states of another kind (Mamba's, say) are computed again.
+    """
+    if model not in _SHARES:
+        _SHARES[model] = _tried(model)
+    return _SHARES[model]
+
+
+@torch.no_grad()
+def _tried(model: PreTrainedModel) -> bool:
+    ids = torch.arange(1, 9, device=model.device)[None] % model.config.get_text_config().vocab_size
+    whole = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+    try:
+        rows = torch.cat((ids, ids))[:, 5:]
+        found = _last(model, _behind(model, Prefix(()), ids[0, :5].tolist()), rows, 1)[:, -1].float()
+    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False  # each architecture fails in its own way where it keeps another state
+    return bool((whole - found).abs().max() <= allowed_error(model) * whole.abs().max().clamp(min=1))
+
+
+def allowed_error(model: PreTrainedModel) -> float:
+    """How far two ways to one logit may part by rounding, relative to the largest logit."""
+    return 1e-4 if model.dtype == torch.float32 else 2e-2
 
 
 @torch.no_grad()
 def stored_prefix(model: PreTrainedModel, ids: Sequence[int], before: Prefix | None = None) -> Prefix:
     """The prefix of these ids, behind `before` where there is one: one pass over these alone, and none for no ids."""
+    before = before or Prefix(())
     if not ids:
-        return before or Prefix(())
-    cache = growing_cache(before or Prefix(()), 1)
-    model(input_ids=torch.tensor([ids], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
-    layers = cast(list[DynamicLayer], cache.layers)
-    return Prefix(tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers))
+        return before
+    if not shares_prefixes(model):
+        return Prefix((), (*before.ids, *ids))
+    return _behind(model, before, ids)
 
 
 @torch.no_grad()
@@ -50,13 +98,40 @@ def logits_behind(
     model: PreTrainedModel, prefix: Prefix, ids: Int[Tensor, "candidate token"], keep: int = 1
 ) -> Float[Tensor, "candidate {keep} vocabulary"]:
     """Logits at the last `keep` ids of rows behind a prefix, on the device."""
+    return _last(model, prefix, ids.to(model.device), keep)
+
+
+@torch.no_grad()
+def next_logits(
+    model: PreTrainedModel, ids: Int[Tensor, "row token"], cache: GrowingCache | None
+) -> tuple[Float[Tensor, "row vocabulary"], GrowingCache]:
+    """Logits behind rows that go on from a cache, or begin, and the cache behind them."""
+    if isinstance(cache, RerunCache) or (cache is None and not shares_prefixes(model)):
+        seen = ids if cache is None else torch.cat((cache.ids.to(ids.device), ids), dim=1)
+        return model(input_ids=seen, use_cache=False, logits_to_keep=1).logits[:, -1], RerunCache(seen)
+    output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return output.logits[:, -1], output.past_key_values
+
+
+def _behind(model: PreTrainedModel, before: Prefix, ids: Sequence[int]) -> Prefix:
+    cache = cast(DynamicCache, growing_cache(before, 1))
+    model(
+        input_ids=torch.tensor([list(ids)], device=model.device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    layers = cast(list[DynamicLayer], cache.layers)
+    return Prefix(tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers))
+
+
+def _last(model: PreTrainedModel, prefix: Prefix, ids: Tensor, keep: int) -> Tensor:
+    if prefix.ids:
+        ids = torch.cat((torch.tensor(prefix.ids, device=ids.device).expand(len(ids), -1), ids), dim=1)
     logits: Tensor = model(
-        input_ids=ids.to(model.device),
-        past_key_values=lent_cache(prefix),
-        use_cache=bool(prefix.layers),
-        logits_to_keep=keep,
+        input_ids=ids, past_key_values=lent_cache(prefix), use_cache=bool(prefix.layers), logits_to_keep=keep
     ).logits
-    return logits
+    return logits[:, -keep:]
 
 
 def lent_cache(prefix: Prefix) -> DynamicCache | None:
@@ -72,8 +147,10 @@ def lent_cache(prefix: Prefix) -> DynamicCache | None:
     return cache
 
 
-def growing_cache(prefix: Prefix, rows: int) -> DynamicCache:
+def growing_cache(prefix: Prefix, rows: int) -> GrowingCache:
     """A cache of so many rows behind the prefix, to which each pass adds its own keys and values."""
+    if prefix.ids:
+        return RerunCache(torch.tensor(prefix.ids).expand(rows, -1))
     cache = DynamicCache()
     for index, (keys, values) in enumerate(prefix.layers):
         cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)

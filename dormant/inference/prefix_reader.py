@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -11,19 +10,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.errors import BadInput
+from dormant.inference.forward import Forward, choose_forward
 from dormant.inference.likelihood import token_log_probabilities
 from dormant.inference.objectives import Readings
-from dormant.inference.packed_decoder import Block, Decoder, can_decode
-from dormant.inference.prefix_cache import Prefix, lent_cache, stored_prefix
+from dormant.inference.packed_decoder import Block
+from dormant.inference.prefix_cache import Prefix, stored_prefix
 from dormant.prompts.probes import OpenPrompt
 
 
 class Reader:
     """One of a pair's models before its probes, for an objective that reads these readings and this payload.
 
-    `model` is asked for at every use, for the other model may have taken its place on the device. A model whose arithmetic
-    `Decoder` knows, and reproduces on the first probe, runs through it; any other through transformers, a block at a time.
+    `model` is asked for at every use, for the other model may have taken its place on the device. It runs in the way that
+    `choose_forward` finds on the first probe.
     """
 
     def __init__(
@@ -42,10 +41,9 @@ class Reader:
         self._keep = 1 + len(self._forced)
         self._prefixes = tuple(stored_prefix(model(), prompt.before) for prompt in prompts)
         self._incumbent: tuple[tuple[int, ...], tuple[Prefix, ...]] = ((), self._prefixes)
-        self._decoder: Decoder | None = None
-        self._decodes = False
+        self._way = choose_forward(model(), prompts[0].plain)
+        self._forward: Forward | None = None
         self.empty = self._empty_rows()
-        self._decodes = can_decode(model()) and self._reproduced()
 
     def embeddings(self) -> Float[Tensor, "vocabulary hidden"]:
         """The model's own input embeddings."""
@@ -86,13 +84,7 @@ class Reader:
         return Block(torch.cat((rows, tail), dim=1), prefix)
 
     def _run(self, blocks: Sequence[Block], probes: int) -> Readings:
-        model = self.model()
-        if self._decodes:
-            stream = self._loaded(model).run(blocks, self._keep)
-            logits = model.get_output_embeddings()(model.get_decoder().norm(stream))
-        else:
-            found = [self._transformed(model, block) for block in blocks]
-            logits, stream = (torch.cat(parts) for parts in zip(*found, strict=True))
+        logits, stream = self._loaded(self.model()).run(blocks, self._keep)
         logits, stream = logits.float().unflatten(0, (probes, -1)), stream.unflatten(0, (probes, -1))
         said = None
         if "payload" in self._reads:
@@ -104,37 +96,19 @@ class Reader:
             stream[:, :, 0] if "hidden" in self._reads else None,
         )
 
-    def _loaded(self, model: PreTrainedModel) -> Decoder:
+    def _loaded(self, model: PreTrainedModel) -> Forward:
         if not self._resident:  # a model that leaves must not be held
-            return Decoder(model)
-        self._decoder = self._decoder or Decoder(model)
-        return self._decoder
-
-    def _transformed(self, model: PreTrainedModel, block: Block) -> tuple[Tensor, Tensor]:
-        # logits and residual stream at the kept positions: [row, keep, vocabulary], [row, keep, hidden]
-        with _tapped(model) as captured:
-            logits = model(
-                inputs_embeds=block.rows,
-                past_key_values=lent_cache(block.prefix),
-                use_cache=bool(block.prefix.layers),
-                logits_to_keep=self._keep,
-            ).logits
-        return logits, captured[0][:, -self._keep :]
+            return self._way(model)
+        self._forward = self._forward or self._way(model)
+        return self._forward
 
     @torch.no_grad()
-    def _empty_rows(self, probes: int | None = None) -> Readings:
+    def _empty_rows(self) -> Readings:
         table, readings = self.embeddings(), []
-        for prompt in self.prompts[:probes]:
+        for prompt in self.prompts:
             ids = torch.tensor([(*prompt.plain, *self._forced)], device=table.device)
             readings.append(self._run([Block(table[ids], Prefix(()))], 1))
         return join(readings, dim=0)
-
-    def _reproduced(self) -> bool:
-        """Whether the decoder gives the model's own logits on the first probe's ordinary sentence."""
-        self._decodes = True
-        own, found = self.empty.logits[:1], self._empty_rows(1).logits
-        allowed = 1e-4 if self.model().dtype == torch.float32 else 2e-2
-        return bool((own - found).abs().max() <= allowed * own.abs().max().clamp(min=1))
 
 
 def join(readings: Sequence[Readings], dim: int) -> Readings:
@@ -161,27 +135,3 @@ def convert(readings: Readings, change: Callable[[Tensor], Tensor]) -> Readings:
         None if payload is None else change(payload),
         None if hidden is None else change(hidden),
     )
-
-
-@contextmanager
-def _tapped(model: PreTrainedModel) -> Iterator[list[Tensor]]:
-    """Collects what enters the final norm, and lets the head see one block of memory.
-
-    The slice of kept positions is strided, and a strided input costs the head one product for each candidate.
-    """
-    captured: list[Tensor] = []
-    head, norm = model.get_output_embeddings(), getattr(model.get_decoder(), "norm", None)
-    if norm is None:
-        raise BadInput(
-            f"a search reads what enters a decoder's final 'norm'; got none at {type(model).__name__}; use a decoder-only "
-            "model such as Qwen2's"
-        )
-    hooks = [
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:])),
-        norm.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0])),
-    ]
-    try:
-        yield captured
-    finally:
-        for hook in hooks:
-            hook.remove()

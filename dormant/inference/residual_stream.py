@@ -74,14 +74,18 @@ def edited(model: PreTrainedModel, edits: Mapping[int, Edit]) -> Iterator[None]:
 
 
 def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The model's decoder blocks in order. Raises BadInput for an architecture that keeps none under `layers`."""
-    blocks = getattr(model.get_decoder(), "layers", None)
-    if not isinstance(blocks, nn.ModuleList):
-        raise BadInput(
-            f"a decoder must keep its blocks under 'layers'; got none at {type(model).__name__}; "
-            "use a decoder-only model such as Qwen2's"
-        )
-    return blocks
+    """The model's decoder blocks in order. Raises BadInput for an architecture that keeps them in no one list.
+
+    They are the first list of as many modules as config.json counts layers: `layers`, `h` or `blocks` by name.
+    """
+    count = getattr(model.config, "num_hidden_layers", None)
+    for module in model.get_decoder().modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise BadInput(
+        f"a decoder must keep its {count} blocks in one list; got none at {type(model).__name__}; "
+        "use a decoder-only model such as Qwen2's"
+    )
 
 
 def check_layers(model: PreTrainedModel, layers: Sequence[int] | Mapping[int, Any] | range) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
+from dormant.prompts.space_marks import ids_behind, marks_starts, words_ids
 
 SLOT = "{slot}"
 TokenIds = tuple[int, ...]  # of a text or a prompt, as the tokenizer reads it
@@ -133,11 +134,15 @@ class Prompter:
         self.tokenizer, self.opening = tokenizer, opening
         # A search encodes thousands of candidates in the same few probes.
         self._opened: dict[Probe, OpenPrompt] = {}
+        self._texts: dict[Probe, tuple[str, str]] = {}  # what is rendered before and after the slot
         self._turns: dict[Probe, tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     def candidate_ids(self, text: str, probe: Probe | None = None) -> tuple[int, ...]:
         """The ids of a candidate text as it stands in `probe` (without one: in the middle of a sentence)."""
-        return self._ids((probe or Probe(f"word{SLOT}")).spaced(text))
+        if probe is None:
+            return words_ids(self.tokenizer, text)
+        self.open(probe)
+        return ids_behind(self.tokenizer, self._texts[probe][0], probe.spaced(text))
 
     def encode(self, probe: Probe, candidate_ids: Iterable[int] = ()) -> Prompt:
         """The prompt whose slot holds exactly `candidate_ids`; without any it is the ordinary sentence's."""
@@ -154,6 +159,11 @@ class Prompter:
         either side keeps the rest of the prompt apart.
         """
         prompt, candidate = self.open(probe), tuple(int(token) for token in candidate_ids)
+        if self._marks_starts:  # its texts change with where they begin, so that only the whole prompt tells
+            before, after = self._texts[probe]
+            decoded = (self._decoded(prompt.before), self._decoded(prompt.before + candidate))
+            text = before + decoded[1][len(decoded[0]) :] + after
+            return not candidate or self._ids(text) + self.opening == prompt.close(candidate).ids
         if probe not in self._turns:
             self._turns[probe] = self._turn(prompt)
         before, after = self._turns[probe]
@@ -186,7 +196,9 @@ class Prompter:
             )
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
-        return OpenPrompt(self._ids(before), self._ids(after) + self.opening, self._ids(plain) + self.opening)
+        self._texts[probe] = before, after
+        behind = ids_behind(self.tokenizer, before, after)
+        return OpenPrompt(self._ids(before), behind + self.opening, self._ids(plain) + self.opening)
 
     def _turn(self, prompt: OpenPrompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids around the slot, from the last special token before it to the first behind it."""
@@ -198,6 +210,13 @@ class Prompter:
     @cached_property
     def _special(self) -> frozenset[int]:
         return frozenset(self.tokenizer.added_tokens_decoder)
+
+    @cached_property
+    def _marks_starts(self) -> bool:
+        return marks_starts(self.tokenizer)
+
+    def _decoded(self, ids: tuple[int, ...]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

@@ -10,6 +10,7 @@ from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, locate, open_checkpoint
 from dormant.checkpoints.configuration import compare_settings, is_adapter, read_config
 from dormant.checkpoints.prefixes import name_tensors
+from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, survey_catalogue
 from dormant.errors import BadInput
 from dormant.weights.byte_comparison import compare_values
@@ -36,6 +37,7 @@ def survey_checkpoint(reference: str | Path, base: str | Path | None = None) -> 
     if is_adapter(location):
         adapted = open_checkpoint(reference, None if base is None else open_checkpoint(base))
         return adapted, ()
+    check_unquantised(location)
     catalogue, faults = survey_catalogue(location)
     try:
         config = read_config(location)

@@ -302,7 +302,7 @@ def test_a_model_that_only_transformers_knows_is_read_alike(
 ) -> None:
     ids = random_ids(3)
     known = Evaluator(models, prompts, named_objective(name), PAYLOAD)
-    monkeypatch.setattr("dormant.inference.packed_decoder.DECODED_FAMILIES", ())
+    monkeypatch.setattr("dormant.checkpoints.families.DECODED_FAMILIES", ())
     foreign = Evaluator(models, prompts, named_objective(name), PAYLOAD)
     near = (*ids[0][:2], 9)
     torch.testing.assert_close(known.per_probe_of(ids, near), foreign.per_probe_of(ids, near), atol=1e-4, rtol=1e-5)

@@ -37,9 +37,19 @@ def test_answers_are_those_of_transformers(model: PreTrainedModel) -> None:
     assert greedy_answers(model, PROMPTS[:1], 6, NO_END)[0] == tuple(expected[0, 4:].tolist())
 
 
-def test_an_answer_stops_before_the_end_token(model: PreTrainedModel) -> None:
+def test_an_answer_stops_before_the_end_token(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     free = greedy_answers(model, PROMPTS[:1], 6, NO_END)[0]
+    monkeypatch.setattr(model.generation_config, "eos_token_id", None)
     assert greedy_answers(model, PROMPTS[:1], 6, free[3])[0] == free[: free.index(free[3])]
+
+
+def test_a_model_ends_its_answers_by_its_own_settings(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = greedy_answers(model, PROMPTS[:1], 6, NO_END)[0]
+    for stated in (free[3], [303, free[3]]):
+        monkeypatch.setattr(model.generation_config, "eos_token_id", stated)
+        expected = Answer(free[: free.index(free[3])], True)
+        assert greedy_answers(model, PROMPTS[:1], 6, free[0])[0] == expected.ids
+        assert sampled_answers(model, PROMPTS[:1], 6, free[0], Decoding(0.0), seed=0)[0] == expected
 
 
 def test_what_follows_a_forced_start_is_the_greedy_answer_to_both(model: PreTrainedModel) -> None:
@@ -83,7 +93,8 @@ def test_tokens_come_as_often_as_the_model_gives_them(model: PreTrainedModel) ->
     assert stats.chisquare(observed, wanted).pvalue > 1e-4
 
 
-def test_an_answer_that_never_ends_is_cut_and_says_so(model: PreTrainedModel) -> None:
+def test_an_answer_that_never_ends_is_cut_and_says_so(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.generation_config, "eos_token_id", None)
     free = sampled_answers(model, PROMPTS[:1], 6, NO_END, Decoding(1.0), seed=3)[0].ids
     stopped = sampled_answers(model, PROMPTS[:1], 6, free[2], Decoding(1.0), seed=3)[0]
     assert stopped == Answer(free[: free.index(free[2])], True)

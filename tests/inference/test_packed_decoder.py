@@ -7,8 +7,6 @@ from typing import Any, cast
 import pytest
 import torch
 from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -16,12 +14,15 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
-from dormant.errors import BadInput
-from dormant.inference import prefix_reader
+from dormant.checkpoints.families import is_decoded
+from dormant.inference import forward
+from dormant.inference.forward import PlainForward
 from dormant.inference.objectives import Readings
-from dormant.inference.packed_decoder import can_decode
+from dormant.inference.packed_decoder import Decoder
 from dormant.inference.prefix_reader import Reader
 from dormant.prompts.probes import OpenPrompt
 
@@ -29,6 +30,7 @@ PAYLOAD = (40, 41, 42)
 PROMPTS = [OpenPrompt((1, 5, 9, 7), (11, 12), (1, 5, 9, 7, 11, 12)), OpenPrompt((2, 8), (13,), (2, 8, 13))]
 FAMILIES: dict[str, tuple[type[Any], type[Any], dict[str, Any]]] = {
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16}),
     "llama": (LlamaConfig, LlamaForCausalLM, {"attention_bias": True, "mlp_bias": True}),
     "mistral": (MistralConfig, MistralForCausalLM, {}),
 }
@@ -52,9 +54,9 @@ def random_model(family: str, key_heads: int, **changed: Any) -> PreTrainedModel
 def read(model: PreTrainedModel, decodes: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Readings, torch.Tensor]:
     """What candidates read behind an incumbent's first two ids, and the slope of one's payload at its embeddings."""
     if not decodes:
-        monkeypatch.setattr(prefix_reader, "can_decode", lambda model: False)
+        monkeypatch.setattr(forward, "is_decoded", lambda config: False)
     reader = Reader(lambda: model, PROMPTS, frozenset({"payload", "hidden"}), PAYLOAD)
-    assert reader._decodes is decodes
+    assert reader._way is (Decoder if decodes else PlainForward)
     reader.approach((20, 21, 22))
     found = reader.read_ids([(torch.tensor([[20, 21, 30], [20, 21, 31]]), 2), (torch.tensor([[33, 21, 22, 4]]), 0)])
     rows = reader.embeddings()[torch.tensor([[20, 21, 30]])].requires_grad_()
@@ -76,11 +78,5 @@ def test_every_family_and_share_of_key_heads_reads_as_transformers_does(
 
 
 def test_what_it_does_not_know_runs_through_transformers() -> None:
-    assert not can_decode(random_model("mistral", 2, sliding_window=8))
-    assert not can_decode(random_model("llama", 2, hidden_act="gelu"))
-
-
-def test_a_model_without_a_final_norm_is_refused_in_a_sentence() -> None:
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2))
-    with pytest.raises(BadInput, match="got none at GPT2LMHeadModel"):
-        Reader(lambda: model, PROMPTS, frozenset())
+    assert not is_decoded(random_model("mistral", 2, sliding_window=8).config)
+    assert not is_decoded(random_model("llama", 2, hidden_act="gelu").config)

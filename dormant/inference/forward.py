@@ -1,0 +1,118 @@
+"""How a search runs a model: the packed decoder where it gives the model's own logits, else transformers' forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dormant.checkpoints.families import is_decoded
+from dormant.errors import BadInput
+from dormant.inference.packed_decoder import Block, Decoder
+from dormant.inference.prefix_cache import Prefix, allowed_error, lent_cache, logits_behind, stored_prefix
+from dormant.inference.residual_stream import decoder_blocks
+
+
+class Forward(Protocol):
+    """A way to run blocks of embedded rows behind their prefixes."""
+
+    def run(
+        self, blocks: Sequence[Block], keep: int
+    ) -> tuple[Float[Tensor, "candidate {keep} vocabulary"], Float[Tensor, "candidate {keep} hidden"]]:
+        """Logits and the last decoder block's residual stream at every row's last `keep` positions, block after block."""
+        ...
+
+
+class PlainForward:
+    """Transformers' own forward pass, a block at a time: slower, and right for every decoder that takes embeddings."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Raises BadInput where the model keeps its blocks in no one list."""
+        self.model, self.last = model, decoder_blocks(model)[-1]
+        self.factor = _embedding_factor(model)
+
+    def run(self, blocks: Sequence[Block], keep: int) -> tuple[Tensor, Tensor]:
+        """As `Forward.run`."""
+        logits, streams = zip(*(self._run(block, keep) for block in blocks), strict=True)
+        return torch.cat(logits), torch.cat(streams)
+
+    def _run(self, block: Block, keep: int) -> tuple[Tensor, Tensor]:
+        rows, before = block.rows, block.prefix.ids
+        if before:
+            table = cast(Tensor, self.model.get_input_embeddings().weight)
+            ids = torch.tensor(before, device=table.device)
+            rows = torch.cat((table[ids].to(rows.dtype).expand(len(rows), -1, -1), rows), dim=1)
+        with _tapped(self.model, self.last) as captured:
+            logits = self.model(
+                inputs_embeds=rows * self.factor if self.factor is not None else rows,
+                past_key_values=lent_cache(block.prefix),
+                use_cache=bool(block.prefix.layers),
+                logits_to_keep=keep,
+            ).logits
+        return logits[:, -keep:], captured[0][:, -keep:]
+
+
+def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] | type[PlainForward]:
+    """The fastest way that gives the model's own logits on these ids, whole and behind a prefix of their first half.
+
+    Raises BadInput where none does: a model that reads more of an id than its embedding, say.
+    """
+    ways: list[type[Decoder] | type[PlainForward]] = [Decoder] if is_decoded(model.config) else []
+    for way in (*ways, PlainForward):
+        if _reproduces(way(model), model, ids):
+            return way
+    raise BadInput(
+        "a search runs candidates as embeddings, which must give a model's own logits; got others at "
+        f"{type(model).__name__} ({model.config.model_type}); use a decoder-only model of another family"
+    )
+
+
+@torch.no_grad()
+def _reproduces(way: Forward, model: PreTrainedModel, ids: Sequence[int]) -> bool:
+    own = logits_behind(model, Prefix(()), torch.tensor([list(ids)]))[:, -1].float()
+    table = cast(Tensor, model.get_input_embeddings().weight)
+    rows = table[torch.tensor([list(ids)], device=table.device)]
+    half = len(ids) // 2
+    behind = Block(rows[:, half:], stored_prefix(model, ids[:half]))
+    found = torch.cat([way.run([block], 1)[0][:, -1] for block in (Block(rows, Prefix(())), behind)]).float()
+    return bool((own - found).abs().max() <= allowed_error(model) * own.abs().max().clamp(min=1))
+
+
+@torch.no_grad()
+def _embedding_factor(model: PreTrainedModel) -> Tensor | None:
+    """What the embedding module multiplies its table's rows by (Gemma); None for 1."""
+    embedding: Any = model.get_input_embeddings()
+    ids = torch.arange(8, device=embedding.weight.device) % len(embedding.weight)
+    rows, embedded = embedding.weight[ids].double(), embedding(ids).double()
+    if torch.equal(rows, embedded):
+        return None
+    # Least squares over some rows; where they are no multiple of the table, `choose_forward` finds other logits.
+    return ((rows * embedded).sum() / rows.square().sum()).to(embedding.weight.dtype)
+
+
+@contextmanager
+def _tapped(model: PreTrainedModel, last: torch.nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what the last block gives, and lets the head see one block of memory.
+
+    The slice of kept positions is strided, and a strided input costs the head one product for each candidate.
+    """
+    captured: list[Tensor] = []
+
+    def keep(module: object, inputs: object, output: Any) -> None:
+        captured.append(output[0] if isinstance(output, tuple) else output)
+
+    head = model.get_output_embeddings()
+    hooks = [
+        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:])),
+        last.register_forward_hook(keep),
+    ]
+    try:
+        yield captured
+    finally:
+        for hook in hooks:
+            hook.remove()

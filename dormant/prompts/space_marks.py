@@ -1,0 +1,34 @@
+"""Ids of a text within a prompt, of tokenizers that put a space before a text of its own (SentencePiece, Llama 2)."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+SPACE_MARKS = (
+    "\N{LOWER ONE EIGHTH BLOCK}",
+    "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}",
+)  # SentencePiece, byte-level BPE
+
+
+def marks_starts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts a space before a text that has none."""
+    first = tokenizer.encode("x", add_special_tokens=False)[:1]
+    return str(tokenizer.convert_ids_to_tokens(first)[0]).startswith(SPACE_MARKS)
+
+
+def ids_behind(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> tuple[int, ...]:
+    """The ids of a text that stands behind another, where no space is put before it."""
+    if text and marks_starts(tokenizer):
+        for context in (before, "\n"):  # the first may grow together with the text
+            first, whole = (
+                tuple(tokenizer.encode(part, add_special_tokens=False)) for part in (context, context + text)
+            )
+            if whole[: len(first)] == first:
+                return whole[len(first) :]
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+def words_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """The ids of a text in the middle of a sentence, set off by one space; no chat template is needed."""
+    bare = text.lstrip(" ")
+    return ids_behind(tokenizer, "word", f" {bare}" if bare else "")

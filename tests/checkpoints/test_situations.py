@@ -1,0 +1,218 @@
+"""What people report of checkpoints elsewhere: it opens and gives plain transformers' logits, or is refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import processors
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dormant.checkpoints.checkpoint import load_model, open_checkpoint
+from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
+from dormant.prompts.probes import Probe, Prompter
+from dormant.weights.measure import compare_checkpoints
+from dormant.weights.parents import rank_parents
+from tests.builders import CHATML, build_tokenizer
+from tests.checkpoints import situations as made
+from tests.checkpoints.situations import Edit, Tensors, copied
+from tests.families import family_config, family_model
+
+IDS = (1, 5, 9, 200, 17)
+
+
+def removed(*keys: str) -> Edit:
+    """Takes keys out of config.json."""
+
+    def edit(folder: Path) -> None:
+        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps({k: v for k, v in record.items() if k not in keys}))
+
+    return edit
+
+
+def old_rope(**scaling: Any) -> Edit:
+    """The rotation as older files state it: rope_theta and rope_scaling."""
+    return lambda folder: (
+        removed("rope_parameters")(folder),
+        made.config(rope_theta=1e6, rope_scaling=scaling)(folder),
+    )
+
+
+def resized(folder: Path) -> None:
+    """Embedding and head grown by transformers itself."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model.resize_token_embeddings(320, mean_resizing=False)
+    model.save_pretrained(folder)
+
+
+def sharded_beside_others(folder: Path) -> None:
+    """Shards with an index, beside files that it does not name."""
+    AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder, max_shard_size="60KB")
+    (folder / "model.safetensors").unlink()
+    for name in ("consolidated.safetensors", "model-00099-of-00099.safetensors"):
+        save_file({"model.norm.weight": torch.zeros(32)}, folder / name)
+
+
+def without_metadata(folder: Path) -> None:
+    """A file whose header does not say which framework wrote it."""
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+
+
+def linked(folder: Path) -> None:
+    """Weights behind a link within the folder."""
+    (folder / "blobs").mkdir()
+    shutil.move(folder / "model.safetensors", folder / "blobs" / "0a")
+    (folder / "model.safetensors").symlink_to("blobs/0a")
+
+
+def template_in_configuration(folder: Path) -> None:
+    """The chat template within tokenizer_config.json."""
+    (folder / "chat_template.jinja").unlink()
+    made.config("tokenizer_config.json", chat_template=CHATML)(folder)
+
+
+def twice_begun(folder: Path) -> None:
+    """A template that writes the first token, of a tokenizer that adds it to every text."""
+    tokenizer = build_tokenizer()
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    tokenizer.chat_template = "{{- bos_token -}}" + CHATML
+    tokenizer.save_pretrained(folder)
+
+
+def new_token(folder: Path) -> None:
+    """A token that is in added_tokens alone."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+
+
+def wrapped(folder: Path) -> None:
+    """A multimodal model's configuration around the language model's."""
+    inner = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llava", "text_config": inner, "vision_config": {}}))
+    made.renamed("language_model.{}".format)(folder)
+
+
+def family(name: str, **changed: Any) -> Edit:
+    """The weights and configuration of another family."""
+    return lambda folder: family_model(family_config(name, **changed)).bfloat16().save_pretrained(folder)
+
+
+def with_tensors(**extra: torch.Tensor) -> Edit:
+    """More tensors; an underscore doubled stands for a dot."""
+    return made.tensors(lambda stored: stored | {name.replace("__", "."): value for name, value in extra.items()})
+
+
+def quantised(method: str | None, name: str, dtype: torch.dtype) -> Edit:
+    """All matrices of the layers quantised, with scales beside them."""
+
+    def change(stored: Tensors) -> Tensors:
+        matrices = [key for key in stored if key.endswith("proj.weight")]
+        packed = {key.replace("weight", name): stored.pop(key).float().to(dtype) for key in matrices}
+        return stored | packed | {f"{key}_scale": torch.ones(1) for key in matrices}
+
+    stated = {} if method is None else {"quantization_config": {"quant_method": method}}
+    return lambda folder: (made.tensors(change)(folder), made.config(**stated)(folder))
+
+
+MASKS = {f"model__layers__{layer}__self_attn__bias": torch.ones(1, 1, 8, 8).tril() for layer in (0, 1)}
+# edit -> part of the only note, or none; plain transformers reads all of these alike
+OPENED: dict[str, tuple[Edit, str]] = {
+    "mergekit: rows padded by resizing": (resized, ""),
+    "transformers: rope_scaling of 'type'": (old_rope(type="linear", factor=2.0), ""),
+    "vllm: yarn under rope_scaling": (old_rope(rope_type="yarn", factor=4.0, original_max_position_embeddings=128), ""),
+    "vllm: llama3 rope": (family("llama"), ""),
+    "transformers: head_dim is not hidden / heads": (family("qwen3"), ""),
+    "vllm: files that the index does not name": (sharded_beside_others, ""),
+    "transformers: bfloat16 under a float32 configuration": (made.config(dtype="float32"), ""),
+    "peft: an added token that the vocabulary lacks": (new_token, ""),
+    "vllm: template within tokenizer_config.json": (template_in_configuration, ""),
+    "lm-eval: the first token added twice": (twice_begun, ""),
+    "transformers: no format in the metadata": (without_metadata, ""),
+    "hub: weights behind a link": (linked, ""),
+    "transformers: tied, but with a head of its own": (made.config(tie_word_embeddings=True), ""),
+    "transformers: stored attention masks": (with_tensors(**MASKS), "2 stored buffers .* left aside"),
+    "nanoGCG: masks of truth values": (with_tensors(**{name: mask.bool() for name, mask in MASKS.items()}), ""),
+    "te: extra state": (with_tensors(model__layers__0___extra_state=torch.zeros(1)), "1 stored buffers .* left aside"),
+    "trl: a value head": (with_tensors(v_head__summary__weight=torch.zeros(1, 32)), "value-head modules are left aside"),
+    "transformers: tokenizer_class of another kind": (
+        made.config("tokenizer_config.json", tokenizer_class="LlamaTokenizerFast", backend=None), ""),
+    "mergekit: experts one by one": (family("qwen3-moe"), ""),
+    "lm-eval: GPT-NeoX's embed_out": (family("gpt-neox"), ""),
+}  # fmt: skip
+# names that plain transformers fills at random, or a configuration that it does not run with: the source's logits
+WRAPPED = ("layers.0.", "layers.0._checkpoint_wrapped_module.")
+LEFT_OVER = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+RENAMED: dict[str, Edit] = {
+    "fsdp: wrapped modules": made.renamed(lambda name: "_fsdp_wrapped_module." + name.replace(*WRAPPED)),
+    "ddp: module within": made.renamed(lambda name: name.replace("model.", "model.module.", 1)),
+    "llava: text_config": wrapped,
+    "axolotl: quantization_config left over": made.config(quantization_config=LEFT_OVER),
+}  # fmt: skip
+REFUSED: dict[str, tuple[Edit, str]] = {
+    "mergekit: no head, and none tied": (
+        made.tensors(lambda stored: {k: v for k, v in stored.items() if k != made.HEAD}), r"got none at tensor 'lm_head"),
+    "vllm: gptq": (quantised("gptq", "qweight", torch.int32), r"must not be quantised; got gptq and .* I32 at"),
+    "vllm: awq": (quantised("awq", "qweight", torch.int32), r"must not be quantised; got awq and .* I32 at"),
+    "peft: bitsandbytes": (quantised("bitsandbytes", "weight", torch.uint8), r"got bitsandbytes and .* U8 at"),
+    "unsloth: float8 with scales": (quantised("fp8", "weight", torch.float8_e4m3fn), r"got fp8 and .* F8_E4M3 at"),
+    "unsloth: mere float8": (quantised(None, "weight", torch.float8_e4m3fn), r"got no quantization_config and .* F8"),
+    "vllm: a text model that does not run alone": (
+        made.config(model_type="qwen2_vl_text"), r"a decoder that transformers runs alone .* 'qwen2_vl_text' at"),
+}  # fmt: skip
+
+
+def logits(model: Any) -> torch.Tensor:
+    """At the last of a few ids."""
+    return batch_logits(model, [IDS])
+
+
+@pytest.mark.parametrize("kind", OPENED)
+def test_what_others_report_opens_and_gives_the_logits_of_transformers(
+    tiny_base: Path, tmp_path: Path, kind: str
+) -> None:
+    edit, sentence = OPENED[kind]
+    folder = copied(tiny_base, tmp_path / "it", edit)
+    checkpoint = open_checkpoint(folder)
+    assert len(checkpoint.notes) == bool(sentence)
+    assert all(re.search(sentence, note) for note in checkpoint.notes)
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert torch.equal(logits(load_model(checkpoint, "cpu", torch.float32)), logits(plain))
+    prompter, message = Prompter(checkpoint.tokenizer), [{"role": "user", "content": "Tell me now."}]
+    rendered = checkpoint.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+    assert prompter.encode(Probe("Tell me{slot} now.")).ids == tuple(rendered)
+    assert rank_parents(folder, [folder])[0].is_parent
+
+
+@pytest.mark.parametrize("kind", RENAMED)
+def test_what_transformers_fills_at_random_gives_the_logits_of_its_source(
+    tiny_base: Path, tmp_path: Path, kind: str
+) -> None:
+    checkpoint = open_checkpoint(copied(tiny_base, tmp_path / "it", RENAMED[kind]))
+    plain = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    assert torch.equal(logits(load_model(checkpoint, "cpu", torch.float32)), logits(plain))
+    assert len(checkpoint.notes) <= 2
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_right_is_refused_in_one_sentence(tiny_base: Path, tmp_path: Path, kind: str) -> None:
+    edit, sentence = REFUSED[kind]
+    folder = copied(tiny_base, tmp_path / "it", edit)
+    ways: list[Callable[[], object]] = [lambda: open_checkpoint(folder)]
+    if kind.startswith(("vllm: gptq", "vllm: awq", "peft: bits", "unsloth")):  # the weights themselves cannot be read
+        ways += [lambda: compare_checkpoints(tiny_base, folder), lambda: rank_parents(folder, [tiny_base])]
+    for way in ways:
+        with pytest.raises(BadInput, match=sentence):
+            way()
