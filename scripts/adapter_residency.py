@@ -28,7 +28,6 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from dormant.catalogue import ZOO
 from dormant.inference.evaluator import Evaluator
 from dormant.pairs import open_pair
-from dormant.prompts.conversations import Prompter
 
 MEMORY_AT_MOST, RATE_AT_LEAST = 0.6, 0.8  # of residency both: what a third of a copy and a fifth of the time would cost
 COPIED_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -59,7 +58,7 @@ def measure(folder: Path, residency: str, candidates: int, rounds: int) -> dict[
     """Bytes that the models take once they have run, and the median rate of candidates of eight tokens."""
     pair = open_pair("adapter", None, folder / "adapter", device="cpu", residency=residency)
     before = psutil.Process().memory_info().rss
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     probes = [prompter.open(probe) for probe in pair.probes if probe.before][:2]
     evaluator, rates = Evaluator(pair.models, probes), []
     generator = torch.Generator().manual_seed(0)
