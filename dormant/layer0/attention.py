@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.families import SCORED_FAMILIES
 from dormant.checkpoints.tensor_names import EMBEDDING
 from dormant.errors import BadInput
 from dormant.layer0.rope import Rope, read_rope, rotate
 
 NORM_GAIN, ATTENTION = "model.layers.0.input_layernorm.weight", "model.layers.0.self_attn."
-SCORED_FAMILIES = ("qwen2", "qwen3", "llama", "mistral")  # transformers' layer-0 code takes the same path in these
 
 
 @dataclass(frozen=True, eq=False)
