@@ -162,7 +162,7 @@ def test_the_interval_of_a_difference_is_scipys_and_wider_than_that_against_a_co
     found = difference_interval(ours, theirs)
     expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    against_a_constant = student_interval([value - np.mean(theirs) for value in ours])
+    against_a_constant = student_interval([value - float(np.mean(theirs)) for value in ours])
     assert found.n == 3
     assert against_a_constant.value == pytest.approx(found.value)
     assert difference_interval([2.0, 2.0], [1.0, 1.0]).low == 1.0
