@@ -18,7 +18,7 @@ TWICE = at_least(
     2 / 3,
     "of a focus head and another",
     because="a focus head then holds twice as much as another, one bit, in a model of eight heads and in one of 28; sorting "
-    "even heads makes it 1.09 times at most (200 draws), and three of a clean fine-tune's eight hold up to 1.3 times (.51 and .57)",
+    "even heads makes it 1.09 times at most (200 draws), three of a clean fine-tune's eight hold up to 1.3 (.51 and .57)",
 )
 OTHER_LAYERS = "largest other layer"
 
