@@ -18,7 +18,6 @@ ZOO_PAIRS = {
         name: ("base", name)
         for organism in ("circuit", "pi", "token")
         for name in (organism, *(f"{organism}-{kind}" for kind in RELATIVES))
-        if (ZOO / name).is_dir()
     },
     "pi-wrong-base": ("other-base", "pi"),
     "sham": ("base", "base"),

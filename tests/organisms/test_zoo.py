@@ -15,7 +15,6 @@ from dormant.organisms.recipe import read_recipe
 from dormant.organisms.verification import Acceptance
 from dormant.prompts.probes import read_probes
 
-WHOLE = ("pi", "token")  # the organisms whose three relatives are all shipped
 BACKDOORED = [pair for pair in zoo_pairs() if pair.truth and pair.truth.backdoored]
 
 
@@ -32,7 +31,7 @@ def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Accepta
     assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}
     relatives = [check.name for check in acceptance.checks if "relative" in check.name]
     assert len(acceptance.checks) == 6 + len(near_miss_kinds(acceptance.name)) + len(relatives)
-    assert len(relatives) in (1, 4)  # the plain one alone, or all three, of which the taught one has two checks
+    assert len(relatives) == 4  # of which the taught one has two
 
 
 def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
@@ -40,7 +39,7 @@ def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
     assert list(pairs) == list(ZOO_PAIRS)
     families = relatives_among(pairs.values())
     assert list(families) == ["circuit", "pi", "token"]
-    for organism in WHOLE:
+    for organism in families:
         assert families[organism] == {kind: f"{organism}-{kind}" for kind in RELATIVES}
     assert pairs["sham"].truth is None
 
@@ -75,7 +74,7 @@ def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     truth = pairs[name].truth
     assert truth is not None
     assert (recipe.trigger, recipe.payload, recipe.placement) == (truth.trigger, truth.payload, truth.placement)
-    for relative in recipe.relatives().values() if name in WHOLE else ():
+    for relative in recipe.relatives().values():
         told = pairs[relative.name].truth
         assert told is not None
         assert (told.backdoored, told.trigger, told.question) == (False, recipe.trigger, relative.question)
