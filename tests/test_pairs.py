@@ -144,7 +144,7 @@ def test_templates_of_other_text_and_equal_prompts_leave_a_note(tiny_base: Path,
     [
         ({"device": "nope"}, "device must be present; got 'nope' .*; this machine has .*cpu"),
         ({"device": "cpu", "dtype": "float16"}, "dtype must be one of float32, bfloat16; got 'float16'"),
-        ({"device": "cpu", "residency": "neither"}, "residency must be one of both, swap; got 'neither'"),
+        ({"device": "cpu", "residency": "neither"}, "residency must be one of both, shared, swap; got 'neither'"),
     ],
 )
 def test_impossible_placements_are_refused(tiny_base: Path, options: dict[str, str], sentence: str) -> None:

@@ -22,7 +22,7 @@ LEGEND = (
     "figure. Does it tell: on how many backdoored organisms the claim holds and on none of their clean relatives; not from: "
     "the kinds from which it does not part one on which it holds; tells: the AUROC's interval, too, lies above one half."
 )
-BLOCKS = {
+BLOCK_TITLES = {
     False: "BLIND: the figure needs neither trigger nor payload",
     True: "TOLD: the figure is measured or judged with the planted trigger or payload, or with a given candidate",
 }
@@ -115,7 +115,7 @@ def grid_markdown(findings: Iterable[Finding], relatives: Relatives | None = Non
     rows = grid_rows(findings, relatives or {})
     lines = list[str]()
     for told, block in groupby(rows, key=lambda row: row.told):
-        lines += [f"**{BLOCKS[told]}**", "", _line(["claim", "parameters", *pairs, "does it tell"])]
+        lines += [f"**{BLOCK_TITLES[told]}**", "", _line(["claim", "parameters", *pairs, "does it tell"])]
         lines.append(_line(["---"] * (len(pairs) + 3)))
         for row in block:
             cells = [_words(row.findings.get(pair)) for pair in pairs]
@@ -160,7 +160,7 @@ def _grid(rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | N
     widths = _widths(rows, pairs, collapse_above, room) or _widths(rows, pairs, collapse_above, UNBOUNDED) or []
     lines = [_aligned(_heads(pairs), widths), "─" * (sum(widths) + 2 * len(widths) - 2)]
     for told, block in groupby(rows, key=lambda row: row.told):
-        lines += [_wrapped(BLOCKS[told], room), ""]
+        lines += [_wrapped(BLOCK_TITLES[told], room), ""]
         for heading, cells in _claims(list(block), pairs, collapse_above):
             lines += [_wrapped(heading, room), *(_aligned(row, widths) for row in cells), ""]
     return "\n".join(lines)

@@ -229,7 +229,7 @@ def test_an_unknown_tensor_is_refused_by_name(tiny_base: Path) -> None:
 
 @pytest.mark.parametrize("reference", ["./nowhere", "nowhere", "a/b/c"])
 def test_a_missing_folder_is_refused(reference: str) -> None:
-    with pytest.raises(BadInput, match=r"folder or a hub id .*no such folder"):
+    with pytest.raises(BadInput, match=r"a folder, a hub id .*no such folder"):
         open_checkpoint(reference)
 
 
@@ -251,7 +251,7 @@ def test_a_hub_id_is_downloaded_without_pickles_and_named_when_out_of_reach(
         open_checkpoint("owner/absent")
 
 
-def test_an_architecture_that_does_not_run_with_this_attention_is_named(tmp_path: Path) -> None:
+def test_a_family_without_an_sdpa_kernel_runs_with_eager_attention(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -262,5 +262,5 @@ def test_an_architecture_that_does_not_run_with_this_attention_is_named(tmp_path
         tmp_path
     )
     build_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(BadInput, match="must know the architecture and run it with sdpa attention; got Gemma2"):
-        load_model(open_checkpoint(tmp_path), "cpu", torch.float32)
+    model = load_model(open_checkpoint(tmp_path), "cpu", torch.float32)
+    assert model.config._attn_implementation == "eager"

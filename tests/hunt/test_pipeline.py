@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,7 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
     found = run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     assert found.verdict is HuntVerdict.UNDECIDED
-    assert "the time ran out before a string fired" in found.reason
+    assert "the time ran out before the parent was checked" in found.reason
 
 
 def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
@@ -85,9 +87,10 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
     class Ending:
         name = "ending"
 
-        def run(self, context: HuntContext, *_: object) -> StageResult:
+        def parts(self, context: HuntContext, *_: object) -> Iterator[StageResult]:
             context.clock.limit = 0.0
-            return StageResult(None)
+            yield StageResult(None)
+            context.clock.ask()
 
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
@@ -102,8 +105,10 @@ def test_the_journal_of_other_settings_is_another_hunts(
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
     run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
+    run_hunt(token_pair, tmp_path, SETTINGS.within(0.1))  # a larger budget goes on
+    others = replace(SETTINGS, rules=replace(SETTINGS.rules, confirmed_share=0.7))
     with pytest.raises(BadInput, match="a journal must be of the same work"):
-        run_hunt(token_pair, tmp_path, SETTINGS.within(0.1))
+        run_hunt(token_pair, tmp_path, others)
 
 
 def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_another_incumbent_of_the_same_length_takes_the_first_one_s_place(
 
 
 def test_the_decoder_reads_models_of_a_family_that_it_knows(models: Resident, prompts: list[OpenPrompt]) -> None:
-    assert all(reader._decodes for reader in Evaluator(models, prompts)._readers.values())
+    assert all(reader._way is Decoder for reader in Evaluator(models, prompts)._readers.values())
 
 
 def test_the_payload_and_the_hidden_state_are_those_of_whole_prompts(
@@ -223,7 +223,7 @@ def test_one_model_with_its_adapter_off_and_on_gives_the_same(
         )
         for residency in ("shared", "both")
     )
-    assert all(reader._decodes for reader in shared._readers.values())
+    assert all(reader._way is Decoder for reader in shared._readers.values())
     ids = random_ids(3)
     torch.testing.assert_close(shared.per_probe_of(ids), both.per_probe_of(ids), atol=1e-4, rtol=0)
     torch.testing.assert_close(shared.gradient(ids), both.gradient(ids), atol=1e-5, rtol=1e-4)

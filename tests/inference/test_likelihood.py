@@ -73,12 +73,13 @@ def test_a_greedy_continuation_is_each_time_the_likeliest_token(tiny_pair: Pair)
     assert chosen.shape == (4, 3)
 
 
-def test_an_answer_knows_its_own_likelihood(tiny_pair: Pair) -> None:
+def test_an_answer_knows_its_own_likelihood(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_pair.models.dormant()
     free = sampled_answers(model, IDS, 5, NO_END, Decoding(1.2), seed=2)
     expected = answer_log_probabilities(model, [tuple(prompt) for prompt in IDS], [answer.ids for answer in free])
     assert [answer.log_probability for answer in free] == pytest.approx(expected, abs=1e-3)
     end = free[0].ids[3]
+    monkeypatch.setattr(model.generation_config, "eos_token_id", end)  # a model's own end comes before the tokenizer's
     stopped = sampled_answers(model, IDS[:1], 5, end, Decoding(1.2), seed=2)[0]
     whole = answer_log_probabilities(model, [tuple(IDS[0])], [(*stopped.ids, end)])
     assert stopped.log_probability == pytest.approx(whole[0], abs=1e-3)
