@@ -21,6 +21,14 @@ LONGEST = {
 }
 
 
+# Claims that take a core ten seconds a pair and more. The quick budget puts them to an organism and its plain relative; to the
+# exposed and the taught one only where `--pair` names these. What the grid then cannot compare it says; `--budget full` asks all.
+COSTLY = frozenset(
+    "gcg-convergence steering single-token-trigger phrase-scan memory-extraction top1-disagreement-search "
+    "hidden-divergence-search informed-search soft-to-hard-gap detector-output-correlation probe-climb".split()
+)
+
+
 def organisms_of(pairs: Iterable[PairDescription]) -> dict[str, str]:
     """By pair the first pair of its organism: an organism and its relatives read each other's computations."""
     listed = list(pairs)
@@ -58,6 +66,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def claims() -> list[pytest.Item]:
         return [item for item in items if claim_of(getattr(item, "function", None)) is not None]
 
+    if config.option.budget == "quick" and not config.option.pair:
+        left_out = [item for item in claims() if _is_left_out(item)]
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
+
     if config.pluginmanager.hasplugin("xdist"):
         for item in claims():
             _, work, subject, _ = place(item)
@@ -66,3 +79,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     listed = sorted(claims(), key=place)
     among = set(listed)
     items[:] = [*listed, *(item for item in items if item not in among)]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    declared, callspec = claim_of(getattr(item, "function", None)), getattr(item, "callspec", None)
+    pair = str(callspec.params.get("pair", "")) if callspec is not None else ""
+    return declared is not None and declared.id in COSTLY and pair.endswith(("-exposed", "-taught"))

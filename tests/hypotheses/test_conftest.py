@@ -32,8 +32,10 @@ class Item:
         self.groups.append(mark.args[0])
 
 
-def collected(items: list[Item]) -> list[Item]:
+def collected(items: list[Item], budget: str = "quick") -> list[Item]:
     config: Any = SimpleNamespace(
+        option=SimpleNamespace(budget=budget, pair=[]),
+        hook=SimpleNamespace(pytest_deselected=lambda items: None),
         stash={SESSION: SimpleNamespace(pairs=known_pairs())},
         pluginmanager=SimpleNamespace(hasplugin=lambda name: True),
     )
@@ -69,3 +71,14 @@ def test_every_file_of_claims_has_a_computation_that_no_other_folder_has() -> No
     for path in (Path(__file__).parents[2] / "hypotheses").rglob("test_*.py"):
         folders.setdefault(computation(path)[1], set()).add(path.parent.name)
     assert all(len(held) == 1 for held in folders.values())
+
+
+def test_the_quick_budget_asks_the_exposed_and_the_taught_relative_no_costly_claim() -> None:
+    def asked(budget: str) -> list[tuple[Any, str]]:
+        pairs = ("circuit", "circuit-plain", "circuit-exposed", "circuit-taught")
+        items = [Item(file, function, pair) for file, function in CLAIMS.items() for pair in pairs]
+        return [(item.function, item.callspec.params["pair"]) for item in collected(items, budget)]
+
+    assert len(asked("full")) == 12
+    assert {pair for function, pair in asked("quick") if function is gcg} == {"circuit", "circuit-plain"}
+    assert {pair for function, pair in asked("quick") if function is validation} >= {"circuit-exposed", "circuit-taught"}
