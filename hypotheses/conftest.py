@@ -21,8 +21,8 @@ LONGEST = {
 }
 
 
-# Claims that take a core ten seconds a pair and more. The quick budget puts them to an organism and its plain relative; to the
-# exposed and the taught one only where `--pair` names these. What the grid then cannot compare it says; `--budget full` asks all.
+# Claims that take a core ten seconds a pair and more. The quick budget puts them to an organism and its plain relative, and to
+# the exposed and the taught one only where `--pair` names these. `--budget full` asks all; the grid says what is not compared.
 COSTLY = frozenset(
     "gcg-convergence steering single-token-trigger phrase-scan memory-extraction top1-disagreement-search "
     "hidden-divergence-search informed-search soft-to-hard-gap detector-output-correlation probe-climb".split()

@@ -59,7 +59,7 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
     in gain over the same search on the control pair. Gains are over each pair's own empty row; intervals are over restarts,
     Student's, and Welch's where two sets of them are compared.
     """
-    # Where a premise failed the verdict is invalid whatever is found, and between equal models nothing is: two restarts show it.
+    # Where a premise failed the verdict is invalid whatever is found, and equal models show nothing: two restarts say so.
     idle = premise_failed(finding) or pair.base.contents == pair.dormant.contents
     quick = {**GCG_QUICK, "restarts": 2} if idle else GCG_QUICK
     sizes = {name: finding.at_budget(name, quick[name], GCG_FULL[name]) for name in quick}
