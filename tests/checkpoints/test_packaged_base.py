@@ -11,6 +11,9 @@ from dormant.checkpoints import packaged_base as made
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.shards import SINGLE
 from dormant.errors import BadInput
+from dormant.inference.generation import NO_END, greedy_answers
+from dormant.pairs import open_pair
+from dormant.prompts.probes import Probe
 
 
 @pytest.fixture
@@ -57,3 +60,11 @@ def test_a_damaged_folder_is_made_anew_and_a_whole_one_is_kept(cache: Path, monk
     assert (made.make_packaged_base() / SINGLE).read_bytes() == b"whole"
     monkeypatch.setattr(made, "_dequantise", unpacking_to(b"never"))
     assert made.make_packaged_base() == made.packaged_base() == folder
+
+
+@pytest.mark.slow
+def test_the_real_base_answers_a_question() -> None:
+    pair = open_pair("real", "smollm2", "smollm2", device="cpu")
+    prompt = pair.prompter.encode(Probe("What is the capital of France?{slot}")).ids
+    answer = greedy_answers(pair.models.base(), [prompt], 12, NO_END)[0]
+    assert "Paris" in pair.base.tokenizer.decode(list(answer))
