@@ -216,9 +216,10 @@ def _lora_layers(skeleton: Any, location: Path) -> Iterator[tuple[str, Any]]:
     """Name and layer of each module that has an adapter; BadInput for kinds of layers whose update is not stated here."""
     from peft.tuners.lora import LoraLayer
 
-    for name, layer in skeleton.get_base_model().named_modules():
-        if not isinstance(layer, LoraLayer):
+    for name, module in skeleton.get_base_model().named_modules():
+        if not isinstance(module, LoraLayer):
             continue
+        layer: Any = module  # only the kinds of LoraLayer declare fan_in_fan_out
         kind, dora = type(layer.get_base_layer()), layer.use_dora.get("default", False)
         plain = kind is torch.nn.Linear and not layer.fan_in_fan_out
         if not plain and (dora or not (kind is torch.nn.Embedding or (kind is Conv1D and layer.fan_in_fan_out))):

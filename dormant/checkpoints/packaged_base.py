@@ -94,7 +94,7 @@ def _dequantise(source: Path, out: Path) -> None:
             str(source.parent), gguf_file=source.name, dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True), local_files_only=True,
         )  # fmt: skip
-        model.to(torch.bfloat16).save_pretrained(out)
+        model.bfloat16().save_pretrained(out)
         AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name).save_pretrained(out)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def loading_fault(skeleton: PreTrainedModel, catalogue: Mapping[str, StoredTenso
     """The first name that transformers could not load into a model on "meta", or ""; nothing is read."""
     stored = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for name, tensor in catalogue.items()}
     settings = LoadStateDictConfig(
-        weight_mapping=get_model_conversion_mapping(skeleton), device_map={"": "meta"}, ignore_mismatched_sizes=True
+        weight_mapping=_entries(skeleton), device_map={"": "meta"}, ignore_mismatched_sizes=True
     )
     with quiet_transformers():
         found, _ = convert_and_load_state_dict_in_model(skeleton, stored, settings)
@@ -61,14 +61,21 @@ def converted(model: PreTrainedModel, target: str, tensors: Mapping[str, Tensor]
         if mapping is None:
             made = {source: converter for converter in converters for source in converter.source_patterns}
             mapping = deepcopy(made[pattern]) if pattern is not None else WeightRenaming(name, target)
-        mapping.add_tensor(target, name, name if pattern is None else pattern, tensor)
+        # It takes what is read already as well as what is still being read, which alone its signature names.
+        mapping.add_tensor(target, name, name if pattern is None else pattern, cast(Any, tensor))
     assert mapping is not None
     found: dict[str, Any] = mapping.convert(target, model=model, config=model.config)
     return {name: value[0] if isinstance(value, list) else value for name, value in found.items()}
 
 
-def _mapping(model: PreTrainedModel) -> tuple[list[WeightRenaming], list[WeightConverter], dict[str, Tensor]]:
+def _entries(model: PreTrainedModel) -> list[WeightConverter | WeightRenaming]:
+    """Transformers' whole mapping, in its order: every entry is of one of these kinds."""
     entries = get_model_conversion_mapping(model)
+    return [entry for entry in entries if isinstance(entry, WeightConverter | WeightRenaming)]
+
+
+def _mapping(model: PreTrainedModel) -> tuple[list[WeightRenaming], list[WeightConverter], dict[str, Tensor]]:
+    entries = _entries(model)
     return (
         [entry for entry in entries if isinstance(entry, WeightRenaming)],
         [entry for entry in entries if isinstance(entry, WeightConverter)],

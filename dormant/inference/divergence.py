@@ -48,7 +48,8 @@ def entropy_over_prompts(logits: Float[Tensor, "prompt vocabulary"]) -> tuple[fl
 
 
 def _entropy(shares: Tensor) -> Tensor:
-    return torch.special.entr(shares.clamp(min=0)).sum(-1)
+    entropies: Tensor = torch.special.entr(shares.clamp(min=0)).sum(-1)
+    return entropies
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -88,7 +88,8 @@ def _embedding_factor(model: PreTrainedModel) -> Tensor | None:
     """What the embedding module multiplies its table's rows by (Gemma); None for 1."""
     embedding: Any = model.get_input_embeddings()
     ids = torch.arange(8, device=embedding.weight.device) % len(embedding.weight)
-    rows, embedded = embedding.weight[ids].double(), embedding(ids).double()
+    rows: Tensor = embedding.weight[ids].double()
+    embedded: Tensor = embedding(ids).double()
     if torch.equal(rows, embedded):
         return None
     # Least squares over some rows; where they are no multiple of the table, `choose_forward` finds other logits.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -110,7 +111,7 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
 
 def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], generation_prompt: bool) -> str:
     """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out."""
-    options = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
+    options: dict[str, Any] = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
     messages = [dict(turn) for turn in turns]
     return str(
         tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
@@ -160,9 +161,9 @@ class Prompter:
         """
         prompt, candidate = self.open(probe), tuple(int(token) for token in candidate_ids)
         if self._marks_starts:  # its texts change with where they begin, so that only the whole prompt tells
-            before, after = self._texts[probe]
+            text_before, text_after = self._texts[probe]
             decoded = (self._decoded(prompt.before), self._decoded(prompt.before + candidate))
-            text = before + decoded[1][len(decoded[0]) :] + after
+            text = text_before + decoded[1][len(decoded[0]) :] + text_after
             return not candidate or self._ids(text) + self.opening == prompt.close(candidate).ids
         if probe not in self._turns:
             self._turns[probe] = self._turn(prompt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -139,7 +139,7 @@ def planted_kept(pair: Pair, settings: InversionSettings, trials: int) -> tuple[
     allowed = allowed_tokens(pair.base.tokenizer)
     generator = torch.Generator().manual_seed(PLANTED_SEED + settings.seed)
     targets = allowed[torch.randint(allowed.numel(), (trials, settings.length), generator=generator)]
-    table = pair.models.dormant().get_input_embeddings().weight.detach().float().cpu()
+    table = cast(Tensor, pair.models.dormant().get_input_embeddings().weight).detach().float().cpu()
     inversion = invert(PlantedEmbeddings(table, targets), replace(settings, restarts=trials), allowed)
     matched = [
         max(sum(ours == there for ours, there in zip(point.ids, target, strict=True)) for point in points)

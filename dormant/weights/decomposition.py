@@ -86,7 +86,8 @@ def leading_of_delta(
     if len(shape) != 2:
         raise BadInput(f"triplets need a matrix; got shape {shape} at tensor {name!r}; name a tensor of two dimensions")
     if (update := low_rank_update(base.catalogue[name], dormant.catalogue[name])) is not None:
-        return product_triplets(*(factor.to(device) for factor in update.factors), directions)
+        left, right = update.factors
+        return product_triplets(left.to(device), right.to(device), directions)
     if shape[0] * shape[1] <= HELD:
         matrix = torch.empty(shape, device=device)
         start = 0
