@@ -19,7 +19,7 @@ from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import ONE_BIT, Estimate, difference_interval, sample_size, student_interval
 from hypotheses.support.scans import DIVERGES
-from hypotheses.support.shared_searches import GCG_QUICK
+from hypotheses.support.shared_searches import GCG_QUICK, gcg_plan
 
 SEEDS = (1, 2, 3)
 # Standard deviations over 32 restarts of the lead over random search in nats, of each organism and of its clean twin: seed 0,
@@ -49,7 +49,7 @@ def main() -> None:
                 if described is None or key in kept:
                     continue
                 pair = described.open()
-                kept[key] = outcome(pair, SearchPlan(length=3, seed=seed, **GCG_QUICK))
+                kept[key] = outcome(pair, gcg_plan(3, seed, GCG_QUICK))
                 pair.release()
                 path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
                 (given.out / "gcg-seeds.md").write_text(as_markdown(kept), encoding="utf-8")

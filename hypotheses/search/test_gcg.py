@@ -11,10 +11,10 @@ from dormant.claims.session_state import Settings
 from dormant.pairs import Pair
 from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
-from dormant.search.restarts import SearchPlan, search_restarts
+from dormant.search.restarts import search_restarts
 from dormant.statistics import ONE_BIT, difference_interval, student_interval
 from hypotheses.support.scans import COMMON_PREMISES, premise_failed
-from hypotheses.support.shared_searches import GCG_FULL, GCG_QUICK, PATH_FORKS, state_search_power
+from hypotheses.support.shared_searches import GCG_FULL, GCG_QUICK, PATH_FORKS, gcg_plan, state_search_power
 
 GCG_READINGS = {
     "converges": at_most(
@@ -64,7 +64,7 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
     quick = {**GCG_QUICK, "restarts": 2} if idle else GCG_QUICK
     sizes = {name: finding.at_budget(name, quick[name], GCG_FULL[name]) for name in quick}
     # Seed 0 of searches is left out: six settings were looked at with it before the number of restarts was computed.
-    plan = SearchPlan(length=length, seed=finding.seed + 1, **sizes)
+    plan = gcg_plan(length, finding.seed + 1, sizes)
     report = finding.once(("gcg", plan), lambda: search_restarts(pair, plan))
     curves = {"GCG": [run.curve for run in report.searches], "random search": [run.curve for run in report.random]}
     gains = [string.gain for string in report.found]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dormant.claims.builder import FindingBuilder
 from dormant.pairs import Pair
 from dormant.search.planting import planted_found
@@ -53,6 +55,19 @@ def state_search_power(finding: FindingBuilder, estimate: Estimate, plan: Search
             if reach
             else f"a miss proves nothing: it finds no string of which even one of {plan.length} tokens is unknown"
         )
+
+
+def gcg_plan(length: int, seed: int, sizes: Mapping[str, int]) -> SearchPlan:
+    """The plan of the claim `gcg-convergence` with sizes like those of GCG_QUICK and GCG_FULL."""
+    return SearchPlan(
+        length=length,
+        restarts=sizes["restarts"],
+        steps=sizes["steps"],
+        candidates=sizes["candidates"],
+        probes=sizes["probes"],
+        held_out=sizes["held_out"],
+        seed=seed,
+    )
 
 
 def search_plan(objective: str, length: int, finding: FindingBuilder) -> SearchPlan:
