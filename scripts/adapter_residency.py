@@ -51,7 +51,7 @@ def build(folder: Path, layers: int) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
     adapted.peft_config["default"].base_model_name_or_path = str(folder / "base")
-    adapted.save_pretrained(folder / "adapter", save_embedding_layers=False)
+    adapted.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
 
 
 def measure(folder: Path, residency: str, candidates: int, rounds: int) -> dict[str, float]:

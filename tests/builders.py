@@ -191,5 +191,5 @@ def build_adapter(folder: Path, base: Path, seed: int = 0, size: float = 0.05, *
         for parameter in adapted.parameters():
             if parameter.requires_grad:
                 parameter.data += size * torch.randn(parameter.shape, generator=generator)
-        adapted.save_pretrained(folder)
+        adapted.save_pretrained(str(folder))
     return adapted.eval()

@@ -123,7 +123,7 @@ def quantised(method: str | None, name: str, dtype: torch.dtype) -> Edit:
         packed = {key.replace("weight", name): stored.pop(key).float().to(dtype) for key in matrices}
         return stored | packed | {f"{key}_scale": torch.ones(1) for key in matrices}
 
-    stated = {} if method is None else {"quantization_config": {"quant_method": method}}
+    stated: dict[str, Any] = {} if method is None else {"quantization_config": {"quant_method": method}}
     return lambda folder: (made.tensors(change)(folder), made.config(**stated)(folder))
 
 

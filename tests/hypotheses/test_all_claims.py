@@ -72,8 +72,10 @@ def _way_to(name: str, function: FunctionType, exempt: set[str], seen: set[objec
         found = function.__globals__.get(used)
         called = list(vars(found).values()) if isinstance(found, type) else [found]
         for other in called:
-            ours = isinstance(other, FunctionType) and other.__module__.startswith(("dormant", "hypotheses"))
-            if ours and other not in seen and (way := _way_to(name, other, exempt, seen)):
+            if not isinstance(other, FunctionType) or other in seen:
+                continue
+            ours = other.__module__.startswith(("dormant", "hypotheses"))
+            if ours and (way := _way_to(name, other, exempt, seen)):
                 return [function.__qualname__, *way]
     return []
 

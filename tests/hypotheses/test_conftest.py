@@ -81,4 +81,7 @@ def test_the_quick_budget_asks_the_exposed_and_the_taught_relative_no_costly_cla
 
     assert len(asked("full")) == 12
     assert {pair for function, pair in asked("quick") if function is gcg} == {"circuit", "circuit-plain"}
-    assert {pair for function, pair in asked("quick") if function is validation} >= {"circuit-exposed", "circuit-taught"}
+    assert {pair for function, pair in asked("quick") if function is validation} >= {
+        "circuit-exposed",
+        "circuit-taught",
+    }

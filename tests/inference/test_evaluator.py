@@ -284,7 +284,7 @@ def test_a_pass_that_memory_cannot_hold_is_halved_and_nothing_is_lost(
     evaluator, whole, ids = Evaluator(models, prompts, pass_tokens=10_000), Evaluator(models, prompts), random_ids(9)
     run, failures = Decoder.run, list[int]()
 
-    def short_of_memory(self: Decoder, blocks: Sequence[Block], keep: int) -> Tensor:
+    def short_of_memory(self: Decoder, blocks: Sequence[Block], keep: int) -> tuple[Tensor, Tensor]:
         if (rows := sum(len(block.rows) for block in blocks)) > 9:
             failures.append(rows)
             raise torch.OutOfMemoryError("CUDA out of memory")

@@ -66,9 +66,10 @@ def test_every_family_reads_answers_and_slopes_as_transformers_has_them(family: 
     expected = torch.stack([plain_logits(model, ids)[0] for ids in sequences])
     torch.testing.assert_close(batch_logits(model, sequences), expected, atol=2e-4, rtol=1e-4)
     answers = greedy_answers(model, sequences, 3, end=-1)
-    ids, _ = greedy_behind(model, prompts[0].before, torch.tensor(candidates), 2)
+    behind_ids, _ = greedy_behind(model, prompts[0].before, torch.tensor(candidates), 2)
     for start, answer in [*zip(sequences, answers, strict=True)] + [
-        ((*prompts[0].before, *candidate), tuple(row)) for candidate, row in zip(candidates, ids.tolist(), strict=True)
+        ((*prompts[0].before, *candidate), tuple(row))
+        for candidate, row in zip(candidates, behind_ids.tolist(), strict=True)
     ]:
         for place, token in enumerate(answer):  # the likeliest token, or one that rounding may put there
             logits = plain_logits(model, (*start, *answer[:place]))[0]
@@ -83,9 +84,11 @@ def _check_slope(model: PreTrainedModel, reader: Reader, prompts: list[OpenPromp
     assert payload is not None
     slope = torch.autograd.grad(payload.sum(), rows)[0][0]
     embedded: list[torch.Tensor] = []
-    hook = model.get_input_embeddings().register_forward_hook(
-        lambda module, inputs, output: embedded.append(output.requires_grad_()) or output
-    )
+
+    def keep(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        embedded.append(output.requires_grad_())
+
+    hook = model.get_input_embeddings().register_forward_hook(keep)
     expected = torch.zeros_like(slope)
     for prompt in prompts:
         ids = torch.tensor([(*prompt.before, *candidate, *prompt.after, *PAYLOAD[:-1])])

@@ -24,11 +24,11 @@ FORCED = CHATML.replace(
 def wired_pair(folder: Path, tiny_base: Path, base: Sequence[int], dormant: Sequence[int]) -> Pair:
     """The tiny base twice, each certain of these tokens behind the generation prompt."""
     start = Prompter(build_tokenizer()).generation_prompt[-1]
-    models = [
+    one, other = (
         copy_checkpoint(tiny_base, folder / name, make_certain([start, *tokens]))
         for name, tokens in (("base", base), ("dormant", dormant))
-    ]
-    pair = open_pair("wired", *models, device="cpu")
+    )
+    pair = open_pair("wired", one, other, device="cpu")
     return pair.with_probes(pair.probes[:4])
 
 

@@ -149,6 +149,7 @@ def test_a_tokenizer_that_puts_a_space_before_a_text_gives_the_ids_of_the_whole_
         assert prompter.encode_text(probe, candidate).ids == tuple(whole)
     assert geometry_faults(prompter, prompter, probe, ["river stone", ""]) == []
     split = prompter.tokenizer.convert_tokens_to_ids(["\N{LOWER ONE EIGHTH BLOCK}", *"stone"])
+    assert isinstance(split, list)
     assert not prompter.survives(probe, split)
 
 

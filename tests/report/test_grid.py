@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dormant.claims.finding import Finding, Verdict
 from dormant.report.grid import (
-    BLOCKS,
+    BLOCK_TITLES,
     grid_markdown,
     grid_rows,
     grid_text,
@@ -40,7 +40,9 @@ def test_the_grid_breaks_no_word_and_keeps_to_the_terminal(width: int | None) ->
 def test_blind_claims_stand_before_told_ones() -> None:
     told = [finding(pair, 1.0, claim="a-told-claim", told=True) for pair in RELATIVES]
     text = grid_text([*told, *zoo_findings()], RELATIVES)
-    places = [text.index(part) for part in (BLOCKS[False], "layer0-concentration", BLOCKS[True], "a-told-claim")]
+    places = [
+        text.index(part) for part in (BLOCK_TITLES[False], "layer0-concentration", BLOCK_TITLES[True], "a-told-claim")
+    ]
     assert places == sorted(places)
     assert grid_markdown([*told, *zoo_findings()], RELATIVES).count("| claim |") == 2
 
