@@ -111,6 +111,8 @@ class Session:
     def open(self, name: str) -> Pair:
         """The pair of that name; its models are loaded when they are first used, and only once."""
         if name not in self._open:
+            if not gc.get_freeze_count():
+                gc.freeze()  # a pair's end collects garbage: what imports left, a million objects, is not walked each time
             self._open[name] = self._load(self.pairs[name])
         return self._open[name]
 
