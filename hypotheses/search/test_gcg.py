@@ -88,6 +88,8 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
     finding.decide(estimate, reading=reading, tolerance=drift, tolerance_because=PATH_FORKS)
     if reading in ("beats-random", "exceeds-control"):  # a lead can be missed; the others say what was found
         state_search_power(finding, estimate, plan, reading)
+    if reading == "converges" and max(gains) <= 0:
+        finding.inconclusive("no restart gained anything: there was nothing to converge")
     gained = student_interval(gains)
     finding.figure("gain", gained, "nats", tolerance=0.5 * abs(gained.value) + 0.1)
     ahead = sum(run.value > chance.value for run, chance in zip(report.searches, report.random, strict=True))
