@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.adapters import adapted_model, adapter_switches, why_not_shared
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
+from dormant.checkpoints.families import attention_of
 from dormant.checkpoints.memory import check_memory
 from dormant.errors import BadInput
 
@@ -160,7 +161,8 @@ class BaseAgainstItself(Models):
         # Hooks hold the pair's models, which are not to be copied either.
         shared = {id(kept): kept for kept in (*base.parameters(), *base.buffers(), self._models)}
         twin = copy.deepcopy(base, shared)
-        twin.set_attn_implementation("sdpa" if base.config._attn_implementation == "eager" else "eager")
+        other = "sdpa" if base.config._attn_implementation == "eager" else "eager"
+        twin.set_attn_implementation(attention_of(base.config, other))  # a family of one kernel has no other
         return twin
 
 

@@ -100,18 +100,23 @@ def test_rope_order_sensitivity(pair: Pair, reading: str, metric: str, finding: 
         finding.picture("orders", order_strip(with_rope, without, metric=metric))
 
 
+TIED = 1e-5  # of a score: a hundred times the rounding of float32
+
+
 @order_claim(applies=has_planted_order)
 @pytest.mark.parametrize("metric", LAYER0_METRICS)
 @pytest.mark.parametrize("reading", ["planted-order-first"])
 def test_planted_order(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
     """The planted order of a trigger scores highest among the orders of its tokens.
 
-    Figure: the share of all orders that score at least as high as the planted one, itself included.
+    Figure: the share of all orders that score at least as high as the planted one, itself included. Orders in which the same two
+    tokens decide tie but for rounding, and count.
     """
     planted = Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
     layer0 = read_layer0_pair(pair.base, pair.dormant)
     scores = score(layer0, orders(planted), metric).tolist()  # the planted order first
-    finding.decide(exact(sum(other >= scores[0] for other in scores) / len(scores)), reading=reading)
+    tied = scores[0] - TIED * abs(scores[0])
+    finding.decide(exact(sum(other >= tied for other in scores) / len(scores)), reading=reading)
     finding.figure("planted order's score", exact(scores[0]), "nats" if metric == "row-kl" else "logits")
     if layer0.alike:
         finding.note(SAME_ATTENTION)
