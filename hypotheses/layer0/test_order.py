@@ -109,8 +109,8 @@ TIED = 1e-5  # of a score: a hundred times the rounding of float32
 def test_planted_order(pair: Pair, reading: str, metric: str, finding: FindingBuilder) -> None:
     """The planted order of a trigger scores highest among the orders of its tokens.
 
-    Figure: the share of all orders that score at least as high as the planted one, itself included. Orders in which the same two
-    tokens decide tie but for rounding, and count.
+    Figure: the share of all orders that score at least as high as the planted one, itself included. Orders in which
+    the same two tokens decide tie but for rounding, and count.
     """
     planted = Prompter(pair.dormant.tokenizer).candidate_ids(pair.truth.trigger if pair.truth else "")
     layer0 = read_layer0_pair(pair.base, pair.dormant)
