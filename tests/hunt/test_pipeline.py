@@ -67,6 +67,7 @@ def test_a_string_that_is_tried_twice_takes_its_time_off_the_budget_once(
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: (["velvet", "velvet"], 0))
+    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     began = time.perf_counter()
     assert run_hunt(token_pair, tmp_path).seconds <= time.perf_counter() - began
 
