@@ -61,6 +61,10 @@ def build_tokenizer(sentences: tuple[str, ...] = SENTENCES, vocabulary: int = 30
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
+    return _with_chat(tokenizer)
+
+
+def _with_chat(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -89,14 +93,7 @@ def build_marking_tokenizer(kind: str) -> PreTrainedTokenizerFast:
         mark = "\N{LOWER ONE EIGHTH BLOCK}"
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
         tokenizer.decoder = decoders.Sequence([decoders.Replace(mark, " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=["<|im_start|>"],
-        chat_template=CHATML,
-        clean_up_tokenization_spaces=False,
-    )
+    return _with_chat(tokenizer)
 
 
 def tiny_config(**overrides: Any) -> Qwen2Config:
