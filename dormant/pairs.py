@@ -25,6 +25,7 @@ from dormant.checkpoints.models import (
     resolve_device,
     resolve_dtype,
     resolve_residency,
+    search_dtype,
 )
 from dormant.errors import BadInput
 from dormant.prompts.answer_opening import agreed_opening, certain_opening
@@ -193,11 +194,15 @@ def open_pair(
 ) -> Pair:
     """Opens two checkpoints (folder or hub id) and checks that they can be compared; reads every tensor once.
 
-    The dormant one may be an adapter: it is read upon the base, without one upon the base that it names.
-    Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
+    The dormant one may be an adapter: it is read upon the base, without one upon the base that it names. dtype: float32,
+    bfloat16, or auto, which takes what `search_dtype` says. Raises BadInput for whatever makes either unusable, for tensors or
+    prompts that do not match, for an absent device.
     """
-    run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
+    where, kept = resolve_device(device), resolve_residency(residency)
     parent = open_checkpoint(base or stated_base(dormant))
+    run_config = RunConfig(
+        where, resolve_dtype(search_dtype(parent, where) if dtype == "auto" else dtype), kept, attention
+    )
     opened = parent, open_checkpoint(dormant, parent)
     check_residency(residency, opened[1])
     *aligned, notes = align(*opened)
