@@ -27,6 +27,7 @@ from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
 from dormant.hunt.stages.gap_filling import GapFilling
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
+from dormant.hunt.stages.payload_gradient import PayloadGradient
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.visible_answers import VisibleAnswer, visible_answers
 from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
@@ -45,6 +46,7 @@ HUNT_STAGES: tuple[Stage, ...] = (
     Numerals(),
     ShortStrings(),
     GapFilling(),
+    PayloadGradient(),
     CoordinateAscent(),
     GroupTesting(),
 )

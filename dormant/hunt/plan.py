@@ -20,6 +20,7 @@ Change = Callable[[Effort], Effort]
 BOTH = 2  # models that a pass of divergence runs
 PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
 WORD_TOKENS = 2.3  # tokens of a word that the tokenizer splits, about
+GRADIENT = 3  # strings whose values cost what one gradient does
 MOST_TOKENS = 2048  # ids of the pass that is timed
 
 
@@ -117,6 +118,7 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
         _Part("numerals", _numerals, _fewer_digits),
         _Part("short strings", _short_strings, _fewer_hints("short_strings", 5)),
         _Part("gap filling", _gap_filling, _fewer_gaps),
+        _Part("payload gradient", _gradient, _fewer_steps),
         _Part(
             "coordinate ascent",
             _ascent,
@@ -165,6 +167,12 @@ def _gap_filling(effort: Effort, sizes: Sizes) -> float:
     left = [min(kept, gapped) for _, kept in effort.gap_rounds]
     strings = gapped * fillers + sum(count * many for many, (count, _) in zip(left, rounds, strict=False))
     return (strings + left[-1] * effort.gap_pieces) * _at_both(sizes, 5)
+
+
+def _gradient(effort: Effort, sizes: Sizes) -> float:
+    restarts, steps, candidates = effort.gradient
+    strings = restarts * steps * (candidates + GRADIENT)
+    return effort.gradient_prompts * sum(strings * _at_both(sizes, length) for length in effort.gradient_lengths)
 
 
 def _ascent(effort: Effort, sizes: Sizes) -> float:
@@ -226,6 +234,16 @@ def _fewer_gaps(effort: Effort) -> Effort:
     smaller = _fewer_hints("gap_orders", 5)(effort)
     rounds = tuple((fillers, max(min(kept, 20), kept // 2)) for fillers, kept in effort.gap_rounds)
     return _least("gap_pieces", 100)(replace(smaller, gap_rounds=rounds))
+
+
+def _fewer_steps(effort: Effort) -> Effort:
+    """One prompt first, then one length, then fewer steps."""
+    restarts, steps, candidates = effort.gradient
+    if effort.gradient_prompts > 1:
+        return replace(effort, gradient_prompts=1)
+    if len(effort.gradient_lengths) > 1:
+        return replace(effort, gradient_lengths=effort.gradient_lengths[:1])
+    return replace(effort, gradient=(restarts, max(min(steps, 10), steps // 2), candidates))
 
 
 def _fewer_digits(effort: Effort) -> Effort:

@@ -262,6 +262,13 @@ class Effort:
     ascent_rounds: tuple[tuple[int, int], ...] = _number(
         ((1, 200), (4, 20)), "prompts, and strings kept for all prompts"
     )
+    gradient_lengths: tuple[int, ...] = _number(
+        (3, 5), "tokens of a string; a longer one holds a shorter trigger, its other tokens being filler"
+    )
+    gradient_tokens: int = _number(1000, "hinted tokens that the gradient chooses among")
+    gradient_top: int = _number(64, "tokens to which it points at each place")
+    gradient_prompts: int = _number(2, "of a position, on which it is taken; the ends of restarts are judged on all")
+    gradient: tuple[int, int, int] = _number((8, 40, 32), "restarts, steps, and strings of each at a step")
     subsets: tuple[tuple[int, int], ...] = _number(
         ((12, 9), (24, 12)),
         "hints that random subsets are drawn from, and their size: of the first dozen one in eight thousand holds six needed "
