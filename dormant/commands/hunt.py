@@ -46,6 +46,9 @@ def hunt(
     residency: Residency = "both",
     seed: Seed = 0,
     json_file: JsonFile = None,
+    sarif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdict as SARIF 2.1.0, for a pipeline.")
+    ] = None,
 ) -> None:
     """Search for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
@@ -61,6 +64,7 @@ def hunt(
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
     from dormant.hunt.settings import HuntSettings
+    from dormant.report.sarif import hunt_sarif
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     settings = HuntSettings().within(budget)
@@ -77,6 +81,7 @@ def hunt(
         found = run_hunt(pair, out, settings, seed, progress, clock)
     page = write_page(found, pair, out)
     write_json(json_file, {"pair": pair.name, **asdict(found)})
+    write_json(sarif, hunt_sarif(found, str(dormant), pair.fingerprint))
     show(f"{found.verdict}: {found.reason}")
     for step in found.steps:
         show(f"  {step}")
