@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches, padded_logits
+from dormant.inference.batching import (
+    batch_logits,
+    checked_prompts,
+    common_start,
+    equal_length_batches,
+    padded_logits,
+)
 from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import logits_along, response_logits
@@ -166,7 +172,7 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     conversations = pair.conversations
     prompts = [conversations.question(text) for text in texts]
     checked_prompts(pair.models.base(), prompts)
-    shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
+    shared = common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
     places: dict[TokenIds, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
     for chunk in equal_length_batches([len(prompt) for prompt in prompts], CONTEXTS_A_BATCH):
         starts, own = [prompts[index][:shared] for index in chunk], [prompts[index][shared:] for index in chunk]
@@ -200,13 +206,6 @@ def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) ->
     base, dormant = (batch_logits(model(), [*whole, *cut]) for model in (pair.models.base, pair.models.dormant))
     values = kl_divergence(dormant, base).tolist()
     return values[: len(whole)], values[len(whole) :]
-
-
-def _common_start(prompts: Sequence[TokenIds]) -> int:
-    """How many ids all prompts share at their start (the template's); at least one, to predict from."""
-    shortest = min(map(len, prompts))
-    same = next((at for at in range(shortest) if len({prompt[at] for prompt in prompts}) > 1), shortest - 1)
-    return max(1, same)
 
 
 def _divergences(dormant: Tensor, base: Tensor) -> Divergences:  # [prompt, vocabulary] twice

@@ -12,7 +12,8 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.candidate_effects import divergences, random_candidates
+from dormant.inference.answer_divergence import divergences
+from dormant.inference.candidate_effects import random_candidates
 from dormant.pairs import Pair
 from dormant.pictures.activations import layer_curves, patching_curve, restoring_map
 from dormant.prompts.probes import Probe, alike_probes, frames_of
