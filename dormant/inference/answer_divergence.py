@@ -57,7 +57,8 @@ EFFECT_METRICS = (*ALONG, DIFFERENCE)
 def own_answers(pair: Pair, prompts: Sequence[TokenIds], horizon: Horizon) -> list[tuple[TokenIds, ...]]:
     """By prompt the starts of the dormant model's own answers behind which a divergence within the horizon stands.
 
-    Each has one token less than the horizon, whose last is predicted and never read, or fewer where the answer ends before.
+    Each has one token less than the horizon, whose last is predicted and never read, or fewer where the answer ends before. A
+    drawn one depends on the seed and on its prompt's place among the prompts.
     Raises BadInput for a prompt that the context cannot hold with its answer.
     """
     read, model = horizon.tokens - 1, pair.models.dormant()
