@@ -12,6 +12,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
+from dormant.inference.answer_divergence import divergences
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
 from dormant.prompts.probes import alike_probes, frames_of
@@ -68,6 +69,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     frames = frames_of(probes)
     if reading == "divergence":
         finding.decide(mean_interval(found.lost(), seed=finding.seed, frames=frames), reading=reading)
+        finding.floor(found.kl, divergences(pair.against_itself, triggered, triggered)[0]["kl"])
     else:
         hidden = [before and not after for before, after in zip(found.fires, found.fires_4bit, strict=True)]
         finding.decide(share_interval(hidden, frames=frames), reading=reading)
