@@ -58,15 +58,17 @@ def test_arithmetic_alone_parts_the_base_from_itself_far_less_than_a_delta_does(
 @given(st.integers(0, 2**31), st.floats(-18, -10))
 def test_a_layer_that_nothing_changed_is_never_chosen_for_a_ratio_of_its_rounding(seed: int, exponent: float) -> None:
     draw = torch.Generator().manual_seed(seed)
-    rounding = 10**exponent * torch.rand(
-        3, 3, 8, generator=draw, dtype=torch.float64
-    )  # without, with and floor of three layers
-    without, with_it, floor = rounding.clone()
+    rounding = 10**exponent * torch.rand(3, 40, generator=draw, dtype=torch.float64)  # of three layers
+    without, with_it, floor = (
+        rounding[:, :8].clone(),
+        rounding[:, 8:16].clone(),
+        rounding[:, 16:],
+    )  # 24, as a claim's three rows
     without[2], with_it[2] = 1.0, 1.5
     found = parting(without, with_it, floor)
     assert found is not None
     assert (found.layer, found.ratios) == (2, (1.5,) * 4)
-    assert parting(rounding[0], rounding[2] / 2, rounding[2]) is None  # all layers within their floor
+    assert parting(rounding[:, :8], rounding[:, 8:16] / 2, floor) is None  # all layers within their floor
 
 
 @pytest.fixture(scope="module")
