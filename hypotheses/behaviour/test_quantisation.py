@@ -13,6 +13,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
 from dormant.inference.answer_divergence import divergences
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
 from dormant.prompts.probes import alike_probes, frames_of
@@ -57,6 +58,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     triggered prompts that no longer give the payload. The control is the share of plain prompts whose first token changes:
     rounding that breaks everything masks nothing.
     """
+    finding.reads(FIRST_TOKEN)
     text = suspected_text(pair, finding.session.settings.candidates)
     prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=233))
