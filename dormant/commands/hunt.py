@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -144,6 +143,7 @@ def calibrate(
     from dormant.calibration.run import calibrate
     from dormant.pictures.canvas import png_bytes
     from dormant.progress import progress_bar
+    from dormant.records import json_text
 
     subjects = subjects_of(recipes or RECIPES, names or ())
     if not table:
@@ -155,7 +155,7 @@ def calibrate(
     page = calibration_page(subjects, outcomes, pictures)
     try:
         (results / "README.md").write_text(page, encoding="utf-8")
-        (results / "power.json").write_text(json.dumps(power(outcomes), indent=1) + "\n", encoding="utf-8")
+        (results / "power.json").write_text(json_text(power(outcomes)) + "\n", encoding="utf-8")
         for name, figure in pictures.items():
             (results / f"{name}.png").write_bytes(png_bytes(figure))
     except OSError as error:
