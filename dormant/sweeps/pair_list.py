@@ -17,7 +17,7 @@ from dormant.progress import Progress
 from dormant.records import from_json
 
 Option = str | bool | int | float
-NAME = re.compile(r"[\w.+-]*\w[\w.+-]*")  # of a folder, and of a pair for pytest
+PAIR_NAME = re.compile(r"[\w.+-]*\w[\w.+-]*")  # of a folder, and of a pair for pytest
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _pairs_of(entry: PairEntry, base: str, folder: Path) -> Iterator[PairDescrip
 
 
 def _checked(name: str) -> str:
-    if not NAME.fullmatch(name):
+    if not PAIR_NAME.fullmatch(name):
         raise BadInput(f"a pair's name must consist of letters, digits and _ . + -; got {name!r}; give it a name")
     return name
 

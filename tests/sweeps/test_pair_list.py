@@ -62,6 +62,6 @@ def test_every_pair_that_cannot_be_opened_is_named_at_once(tiny_base: Path, tmp_
     entries = [f'[[pairs]]\nname = "{name}"\nbase = "{tiny_base}"\ndormant = "no/{name}/there"' for name in "ab"]
     listed = read(tmp_path, "\n".join(['[[pairs]]\nname = "warmup-vs-qwen2"', *entries]))
     told = list[str]()
-    with pytest.raises(BadInput, match="got 2 that cannot: a: .* b: "):
+    with pytest.raises(BadInput, match=r"got 2 that cannot: a: .* b: "):
         open_all(listed, lambda done, total, remark="": told.append(remark))
     assert told == ["warmup-vs-qwen2", "a", "b"]

@@ -12,7 +12,7 @@ from dormant.sweeps.executor import Wish
 from dormant.sweeps.job import Job, Needs, Room, State, read_attempts
 from dormant.sweeps.local import LocalExecutor
 from dormant.sweeps.run import check_fits, one_sweep, run_jobs
-from tests.sweeps.work import STEPS, Killing, counted_job, failing_job, squares
+from tests.sweeps.work import STEPS, Killing, computed, counted_job, failing_job, in_the_middle, squares
 
 SQUARES = [number**2 for number in range(STEPS)]
 
@@ -27,15 +27,14 @@ def test_every_job_ends_with_its_result_and_is_told_once(tmp_path: Path) -> None
 
 def test_jobs_that_are_killed_in_the_middle_go_on_and_do_nothing_twice_that_was_finished(tmp_path: Path) -> None:
     jobs = [counted_job(f"job-{n}", tmp_path, seconds=1.0) for n in range(4)]
-    executor = Killing(LocalExecutor(Wish(workers=2)), jobs[:2])
+    executor = Killing(LocalExecutor(Wish(workers=2)), jobs[:2], in_the_middle)
     found = run_jobs(jobs, executor)
     assert executor.left == []
     assert [status.attempts for status in found] == [2, 2, 1, 1]
     assert squares(jobs) == [SQUARES] * 4
     for job in jobs:
-        computed = (job.folder / "computed.txt").read_text().split()
-        assert sorted(set(computed)) == [str(number) for number in range(STEPS)]
-        assert len(computed) <= STEPS + 1  # the step that the kill cut off
+        assert sorted(set(computed(job))) == [str(number) for number in range(STEPS)]
+        assert len(computed(job)) <= STEPS + 1  # the step that the kill cut off
         assert len((job.folder / "steps.jsonl").read_text().splitlines()) == STEPS + 1
 
 

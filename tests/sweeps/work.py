@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dormant.errors import BadInput
 from dormant.journal import kept_steps
 from dormant.records import read_json, write_json
 from dormant.sweeps.executor import Executor
-from dormant.sweeps.job import Job, Needs, Room, read_attempts
+from dormant.sweeps.job import Job, Needs, Room
 
 STEPS = 5
 
@@ -64,10 +66,10 @@ def squares(jobs: Sequence[Job]) -> list[object]:
 
 
 class Killing:
-    """An executor whose first jobs to reach a step are killed there, once each."""
+    """An executor whose first jobs to get somewhere are killed there, once each."""
 
-    def __init__(self, executor: Executor, jobs: Sequence[Job], at_step: int = 2) -> None:
-        self.executor, self.left, self.at_step = executor, list(jobs), at_step
+    def __init__(self, executor: Executor, jobs: Sequence[Job], there: Callable[[Job], bool]) -> None:
+        self.executor, self.left, self.there = executor, list(jobs), there
 
     def resources(self) -> Room:
         return self.executor.resources()
@@ -77,9 +79,9 @@ class Killing:
 
     def poll(self) -> Mapping[str, str]:
         for job in list(self.left):
-            steps = job.folder / "computed.txt"
-            if steps.exists() and len(steps.read_text().splitlines()) > self.at_step:
-                os.kill(next(entry["pid"] for entry in read_attempts(job) if "pid" in entry), signal.SIGKILL)
+            begun = [entry["pid"] for entry in entries_of(job) if "pid" in entry]
+            if begun and self.there(job):
+                os.kill(begun[0], signal.SIGKILL)
                 self.left.remove(job)
         return self.executor.poll()
 
@@ -88,3 +90,22 @@ class Killing:
 
     def cancel(self) -> None:
         self.executor.cancel()
+
+
+def entries_of(job: Job) -> list[dict[str, Any]]:
+    """Of a job that may be running: its journal is read and left as it is."""
+    if not job.attempts.exists():
+        return []
+    whole, _, _ = job.attempts.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def in_the_middle(job: Job) -> bool:
+    """Whether a counted job has computed some of its steps."""
+    return len(computed(job)) == STEPS // 2 + 1
+
+
+def computed(job: Job) -> list[str]:
+    """The steps that a counted job has computed, in order, with those that it did twice."""
+    file = job.folder / "computed.txt"
+    return file.read_text().split() if file.exists() else []
