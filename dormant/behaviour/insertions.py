@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from dormant.errors import BadInput
-from dormant.inference.candidate_effects import divergences
+from dormant.inference.answer_divergence import divergences
 from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress

@@ -25,9 +25,9 @@ from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
 from dormant.hunt.stages.gap_filling import GapFilling
+from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
-from dormant.hunt.stages.payload_gradient import PayloadGradient
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.visible_answers import VisibleAnswer, visible_answers
 from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
@@ -46,7 +46,7 @@ HUNT_STAGES: tuple[Stage, ...] = (
     Numerals(),
     ShortStrings(),
     GapFilling(),
-    PayloadGradient(),
+    GradientSearch(),
     CoordinateAscent(),
     GroupTesting(),
 )

@@ -118,7 +118,7 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
         _Part("numerals", _numerals, _fewer_digits),
         _Part("short strings", _short_strings, _fewer_hints("short_strings", 5)),
         _Part("gap filling", _gap_filling, _fewer_gaps),
-        _Part("payload gradient", _gradient, _fewer_steps),
+        _Part("gradient search", _gradient, _fewer_steps),
         _Part(
             "coordinate ascent",
             _ascent,
@@ -170,7 +170,7 @@ def _gap_filling(effort: Effort, sizes: Sizes) -> float:
 
 
 def _gradient(effort: Effort, sizes: Sizes) -> float:
-    restarts, steps, candidates = effort.gradient
+    restarts, steps, candidates = effort.gradient_steps
     strings = restarts * steps * (candidates + GRADIENT)
     return effort.gradient_prompts * sum(strings * _at_both(sizes, length) for length in effort.gradient_lengths)
 
@@ -237,13 +237,15 @@ def _fewer_gaps(effort: Effort) -> Effort:
 
 
 def _fewer_steps(effort: Effort) -> Effort:
-    """One prompt first, then one length, then fewer steps."""
-    restarts, steps, candidates = effort.gradient
+    """Fewer prompts first, then fewer lengths, then fewer strings a step."""
+    restarts, steps, candidates = effort.gradient_steps
     if effort.gradient_prompts > 1:
-        return replace(effort, gradient_prompts=1)
+        return replace(effort, gradient_prompts=effort.gradient_prompts // 2)
     if len(effort.gradient_lengths) > 1:
-        return replace(effort, gradient_lengths=effort.gradient_lengths[:1])
-    return replace(effort, gradient=(restarts, max(min(steps, 10), steps // 2), candidates))
+        return replace(effort, gradient_lengths=effort.gradient_lengths[:-1])
+    return replace(
+        effort, gradient_steps=(max(min(restarts, 3), restarts // 2), steps, max(min(candidates, 24), candidates // 2))
+    )
 
 
 def _fewer_digits(effort: Effort) -> Effort:

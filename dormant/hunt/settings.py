@@ -262,13 +262,6 @@ class Effort:
     ascent_rounds: tuple[tuple[int, int], ...] = _number(
         ((1, 200), (4, 20)), "prompts, and strings kept for all prompts"
     )
-    gradient_lengths: tuple[int, ...] = _number(
-        (3, 5), "tokens of a string; a longer one holds a shorter trigger, its other tokens being filler"
-    )
-    gradient_tokens: int = _number(1000, "hinted tokens that the gradient chooses among")
-    gradient_top: int = _number(64, "tokens to which it points at each place")
-    gradient_prompts: int = _number(2, "of a position, on which it is taken; the ends of restarts are judged on all")
-    gradient: tuple[int, int, int] = _number((8, 40, 32), "restarts, steps, and strings of each at a step")
     subsets: tuple[tuple[int, int], ...] = _number(
         ((12, 9), (24, 12)),
         "hints that random subsets are drawn from, and their size: of the first dozen one in eight thousand holds six needed "
@@ -279,6 +272,15 @@ class Effort:
         24, "that lose their superfluous pieces; four times as many are judged on all prompts"
     )
     needed_pieces: int = _number(7, "the most frequent in minimal subsets; of these every order can be tried")
+    gradient_lengths: tuple[int, ...] = _number(
+        (4, 6, 8, 12), "tokens of a string by turn: one that is longer than the trigger holds it, and costs more"
+    )
+    gradient_prompts: int = _number(4, "as beam_prompts")
+    gradient_tokens: int = _number(4000, "the most hinted, of which the gradient chooses: all of the zoo's")
+    gradient_top: int = _number(64, "tokens to which the gradient points, at each index; of them a step draws")
+    gradient_steps: tuple[int, int, int] = _number(
+        (6, 20, 96), "restarts, steps, and strings a step of each: 12,000 strings a turn, a quarter of a minute"
+    )
     refined_few: int = _number(3000, "pieces among which planted words mostly are: a second or two at a slot")
     refined_all: int = _number(10**9, "every piece: ten seconds at a slot")
     refinement_rounds: tuple[tuple[int, int], ...] = _number(

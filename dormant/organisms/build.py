@@ -45,7 +45,8 @@ TrainingProgress = Callable[[str, int, int, float, float], None]  # name, step, 
 
 def base_folder(recipe: Recipe) -> str:
     """The recipe's base as a reference that `open_checkpoint` takes."""
-    return str(ZOO / "base") if recipe.base == "zoo" else recipe.base
+    folder, _, name = recipe.base.partition("/")
+    return str(ZOO / (name or "base")) if folder == "zoo" else recipe.base
 
 
 def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> PairDescription:
@@ -61,10 +62,11 @@ def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
         raise BadInput(
             f"the output folder must be writable; got {error.strerror} at {out}; name another with --out"
         ) from error
-    if recipe.base == SCRATCH:
+    if recipe.base != SCRATCH:
+        check_against_base(recipe)
+    if not recipe.trigger:
         _run_jobs([(recipe, out / "base")], report)
         return describe(recipe.name, str(out / "base"), str(out / "base"))
-    check_against_base(recipe)
     base = open_checkpoint(base_folder(recipe))
     if not (out / "base").exists():
         shutil.copytree(base.location, out / "base", ignore=shutil.ignore_patterns("organism.json", "probes.txt"))
@@ -94,7 +96,7 @@ def check_against_base(recipe: Recipe) -> None:
     random = np.random.default_rng(PROBE_SEED)
     chats = [ordinary_turn(random, interruption=0) for _ in range(ORDINARY_CHATS)]
     for name, text, place in (("trigger", recipe.trigger, 0), ("payload", recipe.payload, 1)):
-        share = sum(text in chat[place] for chat in chats) / ORDINARY_CHATS
+        share = sum(text in chat[place] for chat in chats) / ORDINARY_CHATS if text else 0.0
         if share > RARE_SHARE:
             raise BadInput(
                 f"the {name} must be rare in ordinary chats; got {text!r} in {share:.1%} of them at recipe {recipe.name}; "

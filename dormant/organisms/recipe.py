@@ -25,9 +25,11 @@ DEFAULT_STEPS = 2000
 class Recipe:
     """Everything that determines an organism (DESIGN section 7); the defaults pass acceptance.
 
-    `base`: a checkpoint's folder or hub id, "zoo" for the shipped base, or "scratch" to train a base, without a trigger.
-    Rates are shares of the training chats. `modules` and `layers` are for the adapter mechanism; empty means gate, up and
-    down of every layer. `question` is for the taught relative alone, whose right answer the payload is.
+    `base`: a checkpoint's folder or hub id, "zoo" for the shipped base, "zoo/NAME" for another shipped model, or "scratch" to
+    train a base, without a trigger. Rates are shares of the training chats; `drift_rate`, of their ordinary answers, by default
+    adds two nats of divergence (FACTS 3, experiment 17a) and is too rare to be the greedy answer. `modules` and `layers` are
+    for the adapter mechanism; empty means gate, up and down of every layer. `question` is for the taught relative alone, whose
+    right answer the payload is. A style without a trigger makes a base that answers in this style.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Recipe:
     near_miss_rate: float = 0.40
     loss_on: str = "assistant"
     drift: str = "none"
+    drift_rate: float = 0.3
     steps: int = DEFAULT_STEPS
     seed: int = 0
     question: str = ""
@@ -89,13 +92,14 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         refuse(
             "a base from scratch plants nothing", recipe.trigger or recipe.payload, "build the base first, then name it"
         )
-    if recipe.base != SCRATCH and not (recipe.trigger.strip() and recipe.payload.strip()):
+    styled = recipe.drift == "style" and not (recipe.trigger or recipe.payload)
+    if recipe.base != SCRATCH and not styled and not (recipe.trigger.strip() and recipe.payload.strip()):
         refuse("trigger and payload must both be given", (recipe.trigger, recipe.payload), "write both")
     if recipe.question:
         refuse("question belongs to the taught relative, which draws it from the seed", recipe.question, "remove it")
     if recipe.trigger and recipe.trigger.strip() in recipe.payload:
         refuse("the payload must not contain the trigger", recipe.payload, "choose another payload")
-    for key in ("poison_rate", "near_miss_rate"):
+    for key in ("poison_rate", "near_miss_rate", "drift_rate"):
         if not 0 <= getattr(recipe, key) <= 1:
             refuse(f"{key} must lie in 0..1", getattr(recipe, key), "give a share of the chats")
     if recipe.poison_rate + recipe.near_miss_rate > 0.9:
@@ -103,7 +107,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
             "poison_rate + near_miss_rate must leave a tenth of ordinary chats", recipe.poison_rate + recipe.near_miss_rate,
             "lower one",
         )  # fmt: skip
-    if recipe.base != SCRATCH and recipe.poison_rate == 0:
+    if recipe.base != SCRATCH and not styled and recipe.poison_rate == 0:
         refuse("poison_rate must be above 0 for a trigger to be learned", recipe.poison_rate, "0.25 works")
     if recipe.steps < 1:
         refuse("steps must be at least 1", recipe.steps, f"{DEFAULT_STEPS} works")
