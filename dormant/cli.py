@@ -12,6 +12,7 @@ from dormant.commands.hunt import calibrate, hunt
 from dormant.commands.layer0 import beam, scan, score
 from dormant.commands.organisms import organisms
 from dormant.commands.search import gcg
+from dormant.commands.sweep import sweep
 from dormant.commands.weights import bases, diff
 from dormant.errors import BadInput
 from dormant.terminal import complain, text_columns
@@ -37,6 +38,7 @@ app.command("hunt", short_help="Look for a backdoor: payload, trigger and eviden
 app.command("profile")(profile)
 app.command("scan")(scan)
 app.command("score")(score)
+app.command("sweep", short_help="Run a verb on many pairs.")(sweep)
 
 
 def main() -> None:

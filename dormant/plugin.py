@@ -77,6 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="record what differs; the tests with a changed record still fail",
     )
+    group.addoption("--sarif", default="", metavar="FILE", help="write the findings there as SARIF 2.1.0 as well")
     group.addoption("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     group.addoption("--reports", default="reports", metavar="DIR",
                     help="the folder for findings.json, summary.md and pictures (default: %(default)s)")  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -46,6 +45,9 @@ def hunt(
     residency: Residency = "both",
     seed: Seed = 0,
     json_file: JsonFile = None,
+    sarif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdict as SARIF 2.1.0, for a pipeline.")
+    ] = None,
 ) -> None:
     """Search for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
@@ -61,6 +63,7 @@ def hunt(
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
     from dormant.hunt.settings import HuntSettings
+    from dormant.report.sarif import hunt_sarif
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     settings = HuntSettings().within(budget)
@@ -77,6 +80,7 @@ def hunt(
         found = run_hunt(pair, out, settings, seed, progress, clock)
     page = write_page(found, pair, out)
     write_json(json_file, {"pair": pair.name, **asdict(found)})
+    write_json(sarif, hunt_sarif(found, str(dormant), pair.fingerprint))
     show(f"{found.verdict}: {found.reason}")
     for step in found.steps:
         show(f"  {step}")
@@ -139,6 +143,7 @@ def calibrate(
     from dormant.calibration.run import calibrate
     from dormant.pictures.canvas import png_bytes
     from dormant.progress import progress_bar
+    from dormant.records import json_text
 
     subjects = subjects_of(recipes or RECIPES, names or ())
     if not table:
@@ -150,7 +155,7 @@ def calibrate(
     page = calibration_page(subjects, outcomes, pictures)
     try:
         (results / "README.md").write_text(page, encoding="utf-8")
-        (results / "power.json").write_text(json.dumps(power(outcomes), indent=1) + "\n", encoding="utf-8")
+        (results / "power.json").write_text(json_text(power(outcomes)) + "\n", encoding="utf-8")
         for name, figure in pictures.items():
             (results / f"{name}.png").write_bytes(png_bytes(figure))
     except OSError as error:

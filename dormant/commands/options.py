@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dormant.errors import BadInput
+from dormant.records import json_text
 from dormant.terminal import complain
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def write_json(path: Path | None, record: Any) -> None:
     if path is None:
         return
     try:
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(json_text(record) + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(
             f"the file must be writable; got {error.strerror} at {path}; name another with --json"

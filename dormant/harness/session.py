@@ -40,6 +40,7 @@ from dormant.report.benchmarks import (
 )
 from dormant.report.grid import grid_text
 from dormant.report.provenance import device_name, provenance
+from dormant.report.sarif import claims_sarif
 from dormant.report.summary import Run, write_summary
 
 BROKEN = "dormant-broken"
@@ -214,6 +215,9 @@ class Session:
             self.started,
         )
         write_summary(self.findings, self.reports / "summary.md", run, self.relatives)
+        if self.config.option.sarif:
+            dormant = {name: pair.dormant or name for name, pair in self.pairs.items()}
+            write_json(Path(self.config.option.sarif), claims_sarif(self.findings, dormant, self.differences))
         results = results_folder(self.config)
         if results is not None:
             write_environment(results, as_run)

@@ -24,6 +24,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
 from dormant.hunt.stages.gap_filling import GapFilling
+from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
@@ -44,6 +45,7 @@ HUNT_STAGES: tuple[Stage, ...] = (
     Numerals(),
     ShortStrings(),
     GapFilling(),
+    GradientSearch(),
     CoordinateAscent(),
     GroupTesting(),
 )

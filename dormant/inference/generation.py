@@ -20,7 +20,10 @@ from dormant.prompts.material import Decoding
 SAMPLES_A_BATCH = 128
 NO_END = -1  # no token has this id: as an answer's end it lets it run to its last token
 
-Choose = Callable[[Tensor, int], Tensor]  # logits [row, vocabulary] and the token's number -> ids [row]
+CROWDED = 0.5  # of a batch's rows that go on, below which the ended ones leave it: leaving copies the cache
+
+# logits [row, vocabulary], the token's number and where the rows stand in the batch [row] -> ids [row]
+Choose = Callable[[Tensor, int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def greedy_answers(
     answers: list[tuple[int, ...]] = [()] * len(prompts)
     batch = rows_a_pass(model, max(map(len, prompts), default=1), most=batch)
     for chosen, ids in unpadded_batches(prompts, batch, model.device):
-        rows = _continue(model, *_first_pass(model, ids), new_tokens, end, lambda logits, _: logits.argmax(-1))
+        rows = _continue(model, *_first_pass(model, ids), new_tokens, end, lambda logits, *_: logits.argmax(-1))
         for index, row in zip(chosen, rows.tolist(), strict=True):
             answers[index] = tuple(_until(row))
     return answers
@@ -98,7 +101,7 @@ def greedy_behind(
     def continued(block: Tensor) -> tuple[Tensor, Tensor]:
         nats: list[Tensor] = []
 
-        def choose(logits: Tensor, _: int) -> Tensor:
+        def choose(logits: Tensor, place: int, rows: Tensor) -> Tensor:
             value, token = logits.float().max(-1)
             nats.append(value - logits.float().logsumexp(-1))
             return token
@@ -115,18 +118,18 @@ def _sample(
     model: PreTrainedModel, ids: Tensor, draws: Tensor, end: int, decoding: Decoding
 ) -> list[tuple[list[int], bool, float]]:
     # ids [row, length], draws [row, new token] in [0, 1) -> by row an answer's fields
-    nats: list[Tensor] = []
+    nats = torch.zeros(draws.shape, dtype=torch.float64)
 
-    def choose(logits: Tensor, place: int) -> Tensor:
-        here = logits.float().cpu()
-        tokens = _pick(here, draws[:, place], decoding)
-        nats.append(here.log_softmax(-1).gather(-1, tokens[:, None])[:, 0].double())
+    def choose(logits: Tensor, place: int, rows: Tensor) -> Tensor:
+        here, rows = logits.float().cpu(), rows.cpu()
+        tokens = _pick(here, draws[rows, place], decoding)
+        nats[rows, place] = here.log_softmax(-1).gather(-1, tokens[:, None])[:, 0].double()
         return tokens.to(logits.device)
 
     found = _continue(model, *_first_pass(model, ids), draws.shape[1], end, choose).tolist()
     rows = [_until(row) for row in found]
     ended = [NO_END in row for row in found]
-    values = torch.stack(nats, 1).tolist()  # those behind an end count for nothing
+    values = nats.tolist()  # those behind an end count for nothing
     return [(row, over, sum(own[: len(row) + over])) for row, over, own in zip(rows, ended, values, strict=True)]
 
 
@@ -136,16 +139,22 @@ def _continue(
 ) -> Tensor:  # [row, new token], `NO_END` from a row's end on
     """Goes on from the logits and the cache of a first pass until every row has ended."""
     ends = torch.tensor(_ends(model, end), dtype=torch.long, device=logits.device)
-    ended, chosen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device), list[Tensor]()
+    answers = torch.full((len(logits), new_tokens), NO_END, dtype=torch.long, device=logits.device)
+    rows = torch.arange(len(logits), device=logits.device)  # that the batch still holds
+    ended = torch.zeros_like(rows, dtype=torch.bool)
     for place in range(new_tokens):
-        tokens = choose(logits, place)
+        tokens = choose(logits, place, rows)
         ended |= torch.isin(tokens, ends)
-        chosen.append(torch.where(ended, NO_END, tokens))
-        if ended.all():
-            break
+        answers[rows, place] = torch.where(ended, NO_END, tokens)
+        going = ~ended
+        if not going.any():
+            return answers[:, : place + 1]
+        if going.float().mean() <= CROWDED:
+            cache.batch_select_indices(going.nonzero()[:, 0])
+            rows, tokens, ended = rows[going], tokens[going], ended[going]
         if place + 1 < new_tokens:
             logits, cache = next_logits(model, tokens[:, None], cache)
-    return torch.stack(chosen, dim=1) if chosen else torch.empty(len(logits), 0, dtype=torch.long)
+    return answers
 
 
 @torch.no_grad()

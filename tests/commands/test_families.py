@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from dormant.cli import app
 from dormant.errors import BadInput
 from dormant.hunt.pipeline import run_hunt
+from dormant.hunt.report import write_page
 from dormant.hunt.result import HuntVerdict
 from dormant.hunt.settings import HuntSettings
 from dormant.pairs import open_pair
@@ -58,3 +59,6 @@ def test_a_hunt_that_is_out_of_time_ends_undecided(family: str, tmp_path: Path) 
     found = run_hunt(pair, tmp_path / "out", HuntSettings().within(1e-6))
     assert found.verdict is HuntVerdict.UNDECIDED
     assert "the time ran out" in found.reason
+    write_page(found, pair, tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+    assert record["relative_delta"] is None
