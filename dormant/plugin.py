@@ -18,7 +18,7 @@ import torch
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim_of
 from dormant.claims.session_state import ClaimSession
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_options
 from dormant.pairs import Pair
@@ -202,7 +202,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     if declared is None:
         return None
     active, option = _session(pyfuncitem.config), pyfuncitem.config.option
-    run_claim(pyfuncitem, declared, active.claim_session, active.ledger, option.ledger_update, active.reports)
+    unserved = ""
+    try:
+        run_claim(pyfuncitem, declared, active.claim_session, active.ledger, option.ledger_update, active.reports)
+    except NotServed as error:
+        unserved = str(error)
+    if unserved:  # outside the handler, as for `pair`
+        pytest.skip(f"does not apply: {unserved}")
     return True
 
 

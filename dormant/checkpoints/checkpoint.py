@@ -300,6 +300,7 @@ def locate(reference: str | Path) -> Path:
         return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
     if reference == NAME:
         return packaged_base()
+    reference = reference if isinstance(reference, Path) else reference.rstrip("/")
     if path.exists() or isinstance(reference, Path) or not HUB_ID.fullmatch(reference):
         found = "a file" if path.exists() else "no such folder"
         raise BadInput(
