@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from dormant.sweeps.child import Child
 from dormant.sweeps.executor import Wish
 from dormant.sweeps.job import Job, Room
 
+HOST_AND_PORT = re.compile(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)")
+ANSWERS_WITHIN = 10.0  # seconds: Ray itself would try for minutes
 SMALLEST_SHARE = 0.01  # of a GPU: a hundred jobs on one are more than any has room for
 
 
@@ -21,14 +25,16 @@ class RayExecutor:
     def __init__(self, wish: Wish, address: str | None) -> None:
         """Connect; raises BadInput without ray, and where nothing answers at the address."""
         self._ray, self._wish = _ray(), wish
-        if not self._ray.is_initialized():
-            try:
-                self._ray.init(address=address, log_to_driver=False, include_dashboard=False if not address else None)
-            except Exception as error:  # Ray raises many kinds here, and its own change with its version
-                raise BadInput(
-                    f"a Ray cluster must answer; got {first_line(error)!r} at {address or 'this machine'}; start one with "
-                    "`ray start --head`, or correct the address"
-                ) from error
+        try:
+            if address is not None and (found := HOST_AND_PORT.fullmatch(address)):
+                socket.create_connection((found["host"], int(found["port"])), ANSWERS_WITHIN).close()
+            if not self._ray.is_initialized():
+                self._ray.init(address=address, log_to_driver=False)
+        except Exception as error:  # Ray raises many kinds here, and they change with its version
+            raise BadInput(
+                f"a Ray cluster must answer; got {first_line(error)!r} at {address or 'this machine'}; start one with "
+                "`ray start --head`, or correct the address"
+            ) from error
         self._tasks: dict[Any, Job] = {}
 
     def resources(self) -> Room:
