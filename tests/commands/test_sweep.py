@@ -8,9 +8,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dormant.cli import app
-from dormant.commands.verbs import Plan, outcome_of
+from dormant.commands.verbs import Plan
 from dormant.sweeps.executor import Wish
 from dormant.sweeps.local import LocalExecutor
+from dormant.sweeps.outcome import outcome_of
 from dormant.sweeps.pair_list import listed_pairs, read_pair_list
 from dormant.sweeps.run import run_jobs
 from tests.sweeps.work import Killing

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dormant.catalogue import ZOO_PAIRS
-from dormant.commands.verbs import RESULT, Plan
+from dormant.commands.verbs import Plan
 from dormant.errors import BadInput
 from dormant.sweeps.executor import Executor, Wish, executor_named
 from dormant.sweeps.job import Job, Room, State
 from dormant.sweeps.local import LocalExecutor
+from dormant.sweeps.outcome import RESULT
 from dormant.sweeps.pair_list import PairEntry, PairList, listed_pairs
 from dormant.sweeps.run import run_jobs
 from tests.sweeps.work import computed, counted_job, in_the_middle, squares
