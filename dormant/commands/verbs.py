@@ -85,6 +85,8 @@ class Plan:
             raise BadInput(f"a verb must be one of {', '.join(VERBS)}; got {self.verb!r} at --verb; correct it")
         faults = list[str]()
         for one in listed:
+            if str(one.options.get("device", "")).startswith("cuda:"):
+                faults.append(f"{one.name}: a sweep gives each pair its GPU, and its device is cuda or auto")
             if one.pair.base is None and not VERBS[self.verb].of_figures:
                 faults.append(f"{one.name}: published figures only, and {self.verb} needs weights")
             elif self.verb != "claims":

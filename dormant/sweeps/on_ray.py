@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import socket
 from collections.abc import Mapping
@@ -49,7 +50,11 @@ class RayExecutor:
         if job.needs.gpu_memory:
             share = job.needs.gpu_memory / self._wish.gpu_memory if self._wish.gpu_memory else 1.0
             asked["num_gpus"] = max(SMALLEST_SHARE, round(share + SMALLEST_SHARE / 2, 2)) if share < 1 else 1
-        task = self._ray.remote(attempt_as_task).options(**asked).remote(job, Path.cwd(), self._wish.threads or 1)
+        task = (
+            self._ray.remote(attempt_as_task)
+            .options(**asked)
+            .remote(pickle.dumps(job), Path.cwd(), self._wish.threads or 1)
+        )
         self._tasks[task] = job
 
     def poll(self) -> Mapping[str, str]:
@@ -76,9 +81,9 @@ class RayExecutor:
             return f"{type(error).__name__}: {first_line(error)}"
 
 
-def attempt_as_task(job: Job, folder: Path, threads: int) -> str:
-    """One attempt in a child of Ray's worker, which Ray has given its GPU; how it ended."""
-    return Child(job, Seat(folder, threads)).wait()
+def attempt_as_task(pickled: bytes, folder: Path, threads: int) -> str:
+    """One attempt at a pickled job in a child of Ray's worker, which Ray has given its GPU; how it ended."""
+    return Child(pickled, Seat(folder, threads)).wait()
 
 
 def _ray() -> Any:

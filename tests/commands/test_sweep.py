@@ -68,6 +68,11 @@ def test_claims_run_on_each_pair_with_what_pytest_is_told(tmp_path: Path) -> Non
         (["--verb", "guess"], "", "a verb must be one of hunt, diff, profile, claims"),
         (["--verb", "diff"], "options = {budget = 3}", "diff must take every pair with its options; got sham: No such"),
         (["--verb", "hunt"], "options = {budget = 'long'}", "hunt must take every pair with its options; got sham: "),
+        (
+            ["--verb", "profile"],
+            "options = {device = 'cuda:1'}",
+            "profile must take every pair with its options; got sham: a",
+        ),
         (["--executor", "moon"], "", "an executor must be local, ray, ray:ADDRESS, slurm or slurm:local"),
         (["--executor", "slurm"], "", "--executor slurm needs"),
     ],
