@@ -19,6 +19,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim_of
 from dormant.claims.session_state import ClaimSession
 from dormant.errors import BadInput, NotServed
+from dormant.gpus import take_gpu
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_options
 from dormant.pairs import Pair
@@ -89,6 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
+    worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
+    if worker and config.option.device in ("auto", "cuda"):
+        take_gpu(int(worker.removeprefix("gw")))  # before anything asks CUDA
     try:
         check_options(config.option)
     except BadInput as error:
