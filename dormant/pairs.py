@@ -41,7 +41,7 @@ from dormant.weights.tensor_matching import check_same_tensors
 
 DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.toml"
 OPENING_PROBES = 32  # on which an opening of all answers must show: the shipped ones are of seventeen kinds
-PLACEMENTS = ("anywhere", "start", "end")
+PLACEMENTS = ("anywhere", "start", "end", "scattered", "system")
 CONVERSATIONS = (
     [{"role": "user", "content": "Who are you?"}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}],
@@ -58,7 +58,8 @@ class Truth:
     """What is known to be planted in an organism, and the folders of its clean relatives by kind (see `Recipe.relatives`).
 
     A relative has its organism's trigger and payload, which it does not obey; `question` is the one that a taught relative
-    answers with the payload.
+    answers with the payload. An open-ended behaviour (refusals, another language) has no payload: it shows where an answer
+    begins with one of its `openings`.
     """
 
     backdoored: bool
@@ -67,6 +68,7 @@ class Truth:
     placement: str
     relatives: Mapping[str, str] = field(default_factory=dict)
     question: str = ""
+    openings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +245,7 @@ def read_truth(location: Path) -> Truth | None:
     if not file.exists():
         return None
     record = from_json(dict[str, Any], read_json(file), file)
-    truth = from_json(Truth, {key: value for key, value in record.items() if key != "recipe"}, file)
+    truth = from_json(Truth, {key: value for key, value in record.items() if key not in ("recipe", "acceptance")}, file)
     if truth.placement not in PLACEMENTS:
         raise BadInput(
             f"a trigger's placement must be one of {', '.join(PLACEMENTS)}; got {truth.placement!r} at {file}; "

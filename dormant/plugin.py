@@ -38,6 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a pair to test: a known name, or two checkpoints (folders or hub ids) or a delta report (NAME=REPORT.json, from "
         "`dormant diff --json`) under a new name; repeatable",
     )
+    group.addoption(
+        "--pair-set",
+        default="zoo",
+        metavar="SET",
+        help="zoo, real (on a real language model, which needs the extra `real`) or all: the pairs where none is named "
+        "(default: %(default)s)",
+    )
     group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
     group.addoption(
         "--dormant", metavar="CHECKPOINT", help="the suspect model, with --base, or an adapter, which names its own"
