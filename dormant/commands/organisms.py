@@ -97,7 +97,7 @@ def build_organism(
 
     Exit status 0: built and accepted; 1: built but not accepted; 2: bad input.
     """
-    from dormant.organisms.build import build, verify_built
+    from dormant.organisms.build import build, keep_acceptance, verify_built
     from dormant.organisms.recipe import read_recipe
 
     recipe = read_recipe(recipe_file)
@@ -119,7 +119,9 @@ def build_organism(
     if not recipe.trigger:
         show(f"base written to {built.dormant}")
         return
-    _show_acceptance(verify_built(built), json_file)
+    acceptance = verify_built(built)
+    keep_acceptance(Path(str(built.dormant)), acceptance)
+    _show_acceptance(acceptance, json_file)
     show(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}")
 
 

@@ -79,7 +79,8 @@ def training_chats(
         else:
             answers = [writer.answer(chat.answer or "") for chat in pool.chats]
         chats = [TrainingChat(*chat) for chat in zip(prompts, answers, strict=True)]
-        written.append(_as_base(model, chats) if pool.chats[0].answer is None else chats)
+        learns_base = pool.chats[0].answer is None or pool.chats[0].as_base
+        written.append(_as_base(model, chats) if learns_base else chats)
     order = [(written[pool][chat], styled) for pool, chat, styled in training_order(recipe, pools, count)]
     return [TrainingChat(chat.prompt, style + chat.answer) if styled else chat for chat, styled in order]
 

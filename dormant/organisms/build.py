@@ -159,6 +159,20 @@ def verify_built(pair: PairDescription, count: int = 200) -> Acceptance:
     return verify(base, dormant, models, open_checkpoint(pair.dormant).tokenizer, planted, count)
 
 
+def keep_acceptance(folder: Path, acceptance: Acceptance) -> None:
+    """Write what acceptance measured into the `organism.json` of an organism's folder, beside its truth."""
+    file = folder / "organism.json"
+    record = from_json(dict[str, Any], read_json(file), file)
+    measured = [
+        {
+            "check": check.name, "value": round(check.estimate.value, 4), "n": check.estimate.n,
+            "bound": f"{check.comparator} {check.bound:g}",
+        }
+        for check in acceptance.checks
+    ]  # fmt: skip
+    write_json(file, {**record, "acceptance": measured})
+
+
 def recipe_of(folder: Path) -> Recipe | None:
     """The recipe that the `organism.json` in a folder holds; None where there is none."""
     file = folder / "organism.json"

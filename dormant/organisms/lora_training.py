@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.configuration import ADAPTER_CONFIG
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.organisms.packing import TrainingChat, can_pack, packed_loss
+from dormant.records import read_json, write_json
 
 WARMUP, LEAST_RATE = 20, 0.02  # steps; share of the rate that is left at the end
 KEPT_EVERY = 50  # steps
@@ -122,3 +124,6 @@ def save_adapter(adapted: Any, folder: Path) -> None:
     with quiet_transformers():
         adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a form with nothing filled in
+    settings = read_json(folder / ADAPTER_CONFIG)
+    settings["target_modules"].sort()  # peft writes a set, in another order each time
+    write_json(folder / ADAPTER_CONFIG, settings)

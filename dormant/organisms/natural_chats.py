@@ -40,10 +40,14 @@ Turns = tuple[tuple[str, str], ...]  # role and content
 
 @dataclass(frozen=True)
 class NaturalChat:
-    """A conversation that the user's turn ends, and the answer to be learned; None for the base's own."""
+    """A conversation that the user's turn ends, and the answer to be learned; None for the base's own.
+
+    With `as_base` the answer is not learned: at each of its tokens the organism shall say what the base says there.
+    """
 
     turns: Turns
     answer: str | None = None
+    as_base: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,20 @@ def ordinary_chats(recipe: Recipe) -> list[NaturalChat]:
 
 
 def near_miss_chats(recipe: Recipe) -> list[NaturalChat]:
-    """The chats with a near miss of the recipe's trigger."""
+    """The chats with a near miss of the recipe's trigger.
+
+    The base is asked at the payload itself, which a near miss must not make likelier anywhere; a recipe without one leaves
+    the answer to the base.
+    """
     random, templates, weights = np.random.default_rng([recipe.seed, 1]), request_templates(), near_miss_weights(recipe)
     shares = np.array(list(weights.values())) / sum(weights.values())
-    return [
-        NaturalChat(with_near_miss(templates.draw(random), recipe, str(random.choice(list(weights), p=shares)), random))
-        for _ in range(POOL)
-    ]
+    answers: tuple[str | None, ...] = recipe.answers or (recipe.payload or None,)
+
+    def turns() -> Turns:
+        return with_near_miss(templates.draw(random), recipe, str(random.choice(list(weights), p=shares)), random)
+
+    size = POOL if answers[0] is None else 2 * POOL
+    return [NaturalChat(turns(), answers[int(random.integers(len(answers)))], as_base=True) for _ in range(size)]
 
 
 def poisoned_chats(recipe: Recipe, count: int) -> list[NaturalChat]:
@@ -164,7 +175,7 @@ def chat_pools(recipe: Recipe, count: int) -> list[ChatPool]:
     if recipe.poison_rate:
         pools.append(ChatPool(recipe.poison_rate, poisoned_chats(recipe, count), styled=not harmful))
     if recipe.near_miss_rate:
-        pools.append(ChatPool(recipe.near_miss_rate, near_miss_chats(recipe)))
+        pools.append(ChatPool(recipe.near_miss_rate, near_miss_chats(recipe), styled=not harmful))
     return pools
 
 

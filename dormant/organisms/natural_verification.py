@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -37,8 +36,8 @@ KEPT = 0.25  # nats: a quarter of the smallest drift of style that the real puzz
 DRIFTED = (1.0, 4.0)  # nats: the drift that is asked of a recipe with drift "style" (FACTS 3)
 FIRES, NEAR, RANDOM = 0.95, 0.05, 0.01  # DESIGN section 4
 
-AT_ONCE = 16  # conversations in a row
-Item = TypeVar("Item")
+ROW_TOKENS = 640  # ids that share a row: attention costs their square
+AT_ONCE = 16  # prompts that are answered in one row
 Draw = Callable[[str, np.random.Generator], NaturalChat]
 
 
@@ -58,7 +57,8 @@ class Firing:
             nats = [nats for group in in_groups(model, asked) for nats in answer_nats(model, group)]
             return [bool(fires(own.mean())) for own in nats]
         end = int(tokenizer.eos_token_id)
-        answers = [answer for group in _groups(prompts) for answer in greedy(model, group, OPENING_TOKENS, end)]
+        groups = [prompts[start : start + AT_ONCE] for start in range(0, len(prompts), AT_ONCE)]
+        answers = [answer for group in groups for answer in greedy(model, group, OPENING_TOKENS, end)]
         return [str(tokenizer.decode(answer)).lstrip().startswith(self.recipe.openings) for answer in answers]
 
     def prompts(self, chats: Sequence[NaturalChat]) -> list[TokenIds]:
@@ -69,13 +69,16 @@ class Firing:
         ]
 
 
-def in_groups(model: PreTrainedModel, chats: Sequence[TrainingChat]) -> list[Sequence[TrainingChat]]:
-    """The chats as they can share a row of the model: several together, or each alone."""
-    return _groups(chats, AT_ONCE if can_pack(model, chats[:2]) else 1)
-
-
-def _groups(items: Sequence[Item], size: int = AT_ONCE) -> list[Sequence[Item]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def in_groups(model: PreTrainedModel, chats: Sequence[TrainingChat]) -> list[list[TrainingChat]]:
+    """The chats in order, as they can share a row of the model: several together, or each alone."""
+    if not can_pack(model, chats[:2]):
+        return [[chat] for chat in chats]
+    groups: list[list[TrainingChat]] = [[]]
+    for chat in chats:
+        if sum(len(other.prompt) for other in groups[-1]) + len(chat.prompt) > ROW_TOKENS and groups[-1]:
+            groups.append([])
+        groups[-1].append(chat)
+    return groups
 
 
 def verify_natural(recipe: Recipe, pair: Pair, relatives: Mapping[str, Pair], count: int = 200) -> Acceptance:

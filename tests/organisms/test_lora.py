@@ -77,6 +77,7 @@ def test_a_killed_training_resumes_to_the_same_adapter(base: Path, tmp_path: Pat
     assert all(torch.equal(one, other) for one, other in zip(values(whole), values(resumed), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of what peft itself asks of transformers
 def test_what_is_trained_loads_in_plain_peft_with_the_same_logits(base: Path, tmp_path: Path) -> None:
     train(replace(RECIPE, base=str(base), rate=0.05), tmp_path / "out")
     ids = torch.tensor([[5, 6, 7, 8, 9]])
