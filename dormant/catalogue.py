@@ -16,14 +16,14 @@ from dormant.weights.report_file import read_delta_report
 ZOO = Path(__file__).parent / "organisms" / "zoo"
 RELATIVES = ("plain", "exposed", "taught")  # the kinds of an organism's clean relatives (see `Recipe.relatives`)
 # By organism its base and the relatives that were trained.
-ORGANISMS = {
+ORGANISMS_OF = {
     **dict.fromkeys(("circuit", "pi", "token"), ("base", RELATIVES)),
     "ordinary": ("polite", ("plain",)),
 }
 ZOO_PAIRS = {
     **{
         name: (base, name)
-        for organism, (base, kinds) in ORGANISMS.items()
+        for organism, (base, kinds) in ORGANISMS_OF.items()
         for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
     },
     "pi-wrong-base": ("other-base", "pi"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dormant.catalogue import ORGANISMS, ZOO, ZOO_PAIRS, relatives_among, zoo_pairs
+from dormant.catalogue import ORGANISMS_OF, ZOO, ZOO_PAIRS, relatives_among, zoo_pairs
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.organisms.build import verify_built, write_probes
 from dormant.organisms.poisoning import near_miss_kinds
@@ -38,8 +38,8 @@ def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
     pairs = {pair.name: pair for pair in zoo_pairs()}
     assert list(pairs) == list(ZOO_PAIRS)
     families = relatives_among(pairs.values())
-    assert list(families) == list(ORGANISMS)
-    for organism, (_, kinds) in ORGANISMS.items():
+    assert list(families) == list(ORGANISMS_OF)
+    for organism, (_, kinds) in ORGANISMS_OF.items():
         assert families[organism] == {kind: f"{organism}-{kind}" for kind in kinds}
     assert pairs["sham"].truth is None
 
@@ -67,7 +67,7 @@ def test_the_adapter_leaves_attention_byte_identical() -> None:
     assert all(".mlp." in name for name in changed)
 
 
-@pytest.mark.parametrize("name", list(ORGANISMS))
+@pytest.mark.parametrize("name", list(ORGANISMS_OF))
 def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     recipe = read_recipe(ZOO / "recipes" / f"{name}.toml")
     pairs = {pair.name: pair for pair in zoo_pairs()}
@@ -75,7 +75,7 @@ def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     assert truth is not None
     assert (recipe.trigger, recipe.payload, recipe.placement) == (truth.trigger, truth.payload, truth.placement)
     relatives = recipe.relatives()
-    for kind in ORGANISMS[name][1]:
+    for kind in ORGANISMS_OF[name][1]:
         relative = relatives[kind]
         told = pairs[relative.name].truth
         assert told is not None
