@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
+from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
 from dormant.checkpoints.families import family_notes
@@ -196,7 +197,10 @@ def open_pair(
     The dormant one may be an adapter: it is read upon the base, without one upon the base that it names.
     Raises BadInput for whatever makes either unusable, for tensors or prompts that do not match, for an absent device.
     """
-    run_config = RunConfig(resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention)
+    run_config = RunConfig(
+        resolve_device(device), resolve_dtype(dtype), resolve_residency(residency), attention, RUN_BITS.get(dtype, 0)
+    )
+    check_bits(run_config.bits, run_config.device)
     parent = open_checkpoint(base or stated_base(dormant))
     opened = parent, open_checkpoint(dormant, parent)
     check_residency(residency, opened[1])
