@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
+from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
 from dormant.checkpoints.families import family_notes
@@ -201,10 +202,10 @@ def open_pair(
     prompts that do not match, for an absent device.
     """
     where, kept = resolve_device(device), resolve_residency(residency)
+    check_bits(bits := RUN_BITS.get(dtype, 0), where)
     parent = open_checkpoint(base or stated_base(dormant))
-    run_config = RunConfig(
-        where, resolve_dtype(search_dtype(parent, where) if dtype == "auto" else dtype), kept, attention
-    )
+    chosen = resolve_dtype(search_dtype(parent, where) if dtype == "auto" else dtype)
+    run_config = RunConfig(where, chosen, kept, attention, bits)
     opened = parent, open_checkpoint(dormant, parent)
     check_residency(residency, opened[1])
     *aligned, notes = align(*opened)
@@ -256,6 +257,9 @@ def read_truth(location: Path) -> Truth | None:
 
 def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
     """Tokenizers may differ in tokens that were added after training (a note), in nothing else that gives ids."""
+    serialised = [model.tokenizer.backend_tokenizer.to_str() for model in (base, dormant)]
+    if serialised[0] == serialised[1]:
+        return ()
     ours, theirs = base.tokenizer.get_vocab(), dormant.tokenizer.get_vocab()
     added = base.tokenizer.get_added_vocab().keys() ^ dormant.tokenizer.get_added_vocab().keys()
     differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
@@ -265,7 +269,7 @@ def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, 
     if others := differing - alone | {token for token in alone if ours.get(token, theirs.get(token)) in taken}:
         token = min(others)
         raise _other_tokenizer(f"ids {ours.get(token)} and {theirs.get(token)} for token {token!r}", base, dormant)
-    texts = [json.loads(model.tokenizer.backend_tokenizer.to_str()) for model in (base, dormant)]
+    texts = [json.loads(text) for text in serialised]
     for part in ("normalizer", "pre_tokenizer", "model"):
         if texts[0][part] != texts[1][part]:
             raise _other_tokenizer(f"two settings of its {part}", base, dormant)

@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a suspected trigger, for a pair whose truth is unknown; repeatable",
     )
     group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
-    group.addoption("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    group.addoption("--dtype", default="float32", help="float32, bfloat16, 8bit or 4bit (default: %(default)s)")
     group.addoption(
         "--residency",
         default="both",

@@ -91,22 +91,28 @@ def stated_base(reference: str | Path) -> str:
 
 
 def merged_model(
-    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str
+    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str, bits: int = 0
 ) -> PreTrainedModel:
-    """An adapter's model with the adapter merged into the base's weights by peft, in eval mode, without gradients."""
+    """An adapter's model with the adapter merged into the base's weights by peft, in eval mode, without gradients.
+
+    Into weights of 8 or 4 bits nothing is merged, which would round them anew: the adapter stands beside them.
+    """
+    adapted = adapted_model(checkpoint, device, dtype, attention, bits)
     with _no_warnings():
-        model: PreTrainedModel = adapted_model(checkpoint, device, dtype, attention).merge_and_unload()
+        model: PreTrainedModel = adapted.get_base_model() if bits else adapted.merge_and_unload()
     model.eval()
     model.requires_grad_(False)
     return model
 
 
-def adapted_model(checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str) -> Any:
+def adapted_model(
+    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str, bits: int = 0
+) -> Any:
     """An adapter's model as peft's own (a PeftModel), the adapter beside the base's weights."""
     from peft import PeftModelForCausalLM, set_peft_model_state_dict
 
     assert checkpoint.base is not None
-    model = load_model(checkpoint.base, "cpu", dtype, attention)
+    model = load_model(checkpoint.base, device if bits else "cpu", dtype, attention, bits)
     if HEAD in checkpoint.catalogue and HEAD not in checkpoint.base.catalogue:
         head: Any = model.get_output_embeddings()
         head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
@@ -117,9 +123,10 @@ def adapted_model(checkpoint: Checkpoint, device: torch.device | str, dtype: tor
         adapted: Any = PeftModelForCausalLM(model, config, low_cpu_mem_usage=True)
         set_peft_model_state_dict(adapted, values, low_cpu_mem_usage=True)
     for name, parameter in adapted.named_parameters():
-        if ".lora_" not in name:
+        if ".lora_" not in name and parameter.is_floating_point():  # packed bits are none
             parameter.data = parameter.data.to(dtype)  # what the adapter holds whole comes in the dtype of its file
-    move_model(adapted, device)
+    if not bits:
+        move_model(adapted, device)
     adapted.eval()
     adapted.requires_grad_(False)
     return adapted

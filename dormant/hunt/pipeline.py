@@ -101,7 +101,7 @@ def run_hunt(
         return HuntResult(HuntVerdict.CLEAN, reason, delta, identical, settings=settings)
     work = {
         "pair": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "probes": hash_text(*(probe.text for probe in pair.probes)),
         "seed": seed,
         "settings": settings.digest,

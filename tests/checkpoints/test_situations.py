@@ -225,9 +225,7 @@ OPENED: dict[str, tuple[Edit, str]] = {
         made.config(rope_parameters=ROPE, rope_scaling={"type": "linear", "factor": 2.0}, rope_theta=1e6), ""),
     "transformers: a theta beside rope_parameters": (made.config(rope_theta=10000.0), ""),
     "vllm: settings of null": (
-        both(removed("rope_parameters"), made.config(head_dim=None, rope_scaling=None, sliding_window=None, rope_theta=1e6)),
-        "",
-    ),
+        both(removed("rope_parameters"), made.config(rope_scaling=None, sliding_window=None, rope_theta=1e6)), ""),
     "transformers: torch_dtype and dtype": (made.config(torch_dtype="float16", dtype="bfloat16"), ""),
     "transformers: several ends of an answer": (made.config(eos_token_id=[1, 2]), ""),
     "vllm: no generation_config.json": (without("generation_config.json"), ""),
