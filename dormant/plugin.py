@@ -97,9 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
-    worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
-    if worker and config.option.device in ("auto", "cuda"):
-        take_gpu(int(worker.removeprefix("gw")))  # before anything asks CUDA
+    share_gpus(config)
     try:
         check_options(config.option)
     except BadInput as error:
@@ -111,6 +109,13 @@ def pytest_configure(config: pytest.Config) -> None:
         option.clean_alluredir = claims  # throughput is added to the last report of the claims
     if benchmarks and getattr(option, "benchmark_json", "absent") is None:
         option.benchmark_json = os.devnull  # pytest-benchmark hands out its results only where it writes them
+
+
+def share_gpus(config: pytest.Config) -> None:
+    """Gives a worker of xdist one of the GPUs; call it before anything asks CUDA."""
+    worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
+    if worker and config.option.device in ("auto", "cuda"):
+        take_gpu(int(worker.removeprefix("gw")))
 
 
 def _selects(expression: str | None, mark: str) -> bool:

@@ -62,6 +62,16 @@ def test_claims_run_on_each_pair_with_what_pytest_is_told(tmp_path: Path) -> Non
         assert {finding["pair"] for finding in findings} == {name}
 
 
+def test_an_interrupted_sweep_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dormant.sweeps.run.run_jobs", interrupted)
+    stopped = sweep(write_list(tmp_path, "sham"), "--out", tmp_path / "out", "--verb", "diff", "--workers", 1)
+    assert stopped.exit_code == 130
+    assert f"the same command goes on from {tmp_path / 'out'}" in stopped.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "more", "sentence"),
     [
