@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from dormant.inference.divergence import kl_divergence
 from dormant.inference.objectives import fires
+from dormant.inference.packed_chats import TrainingChat, answer_logits, answer_nats, can_pack, greedy, pack
 from dormant.organisms.grammar import random_words
 from dormant.organisms.natural_chats import (
     UNTRAINED_KINDS,
@@ -23,7 +24,6 @@ from dormant.organisms.natural_chats import (
     with_near_miss,
     with_trigger,
 )
-from dormant.organisms.packing import TrainingChat, answer_logits, answer_nats, can_pack, greedy, pack
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.verification import ACCEPTANCE_SEED, Acceptance, Check, random_tokens, share_check
 from dormant.pairs import DEFAULT_PROBES, Pair
@@ -37,7 +37,7 @@ DRIFTED = (1.0, 4.0)  # nats: the drift that is asked of a recipe with drift "st
 FIRES, NEAR, RANDOM = 0.95, 0.05, 0.01  # DESIGN section 4
 
 ROW_TOKENS = 640  # ids that share a row: attention costs their square
-AT_ONCE = 16  # prompts that are answered in one row
+ANSWERED_AT_ONCE = 16  # prompts that are answered in one row
 Draw = Callable[[str, np.random.Generator], NaturalChat]
 
 
@@ -57,7 +57,7 @@ class Firing:
             nats = [nats for group in in_groups(model, asked) for nats in answer_nats(model, group)]
             return [bool(fires(own.mean())) for own in nats]
         end = int(tokenizer.eos_token_id)
-        groups = [prompts[start : start + AT_ONCE] for start in range(0, len(prompts), AT_ONCE)]
+        groups = [prompts[start : start + ANSWERED_AT_ONCE] for start in range(0, len(prompts), ANSWERED_AT_ONCE)]
         answers = [answer for group in groups for answer in greedy(model, group, OPENING_TOKENS, end)]
         return [str(tokenizer.decode(answer)).lstrip().startswith(self.recipe.openings) for answer in answers]
 
@@ -86,7 +86,7 @@ def verify_natural(recipe: Recipe, pair: Pair, relatives: Mapping[str, Pair], co
     random = np.random.default_rng(ACCEPTANCE_SEED)
     probes = read_probes(DEFAULT_PROBES)[:count]
     texts = [probe.fill("") for probe in probes]
-    firing = Firing(recipe, Conversations(pair.base.tokenizer))
+    firing = Firing(recipe, pair.conversations)
     dormant = pair.models.dormant()
 
     def turned(draw: Draw) -> list[NaturalChat]:
