@@ -18,7 +18,6 @@ from dormant.commands.options import (
     Base,
     Device,
     Dormant,
-    Dtype,
     JsonFile,
     ProbesFile,
     Residency,
@@ -41,7 +40,9 @@ def hunt(
     budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all stages together.")] = 10.0,
     probes: ProbesFile = None,
     device: Device = "auto",
-    dtype: Dtype = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where it is much faster and the model large.")
+    ] = "auto",
     residency: Residency = "both",
     seed: Seed = 0,
     json_file: JsonFile = None,

@@ -33,9 +33,9 @@ class Item:
         self.groups.append(mark.args[0])
 
 
-def collected(items: list[Item], budget: str = "quick") -> list[Item]:
+def collected(items: list[Item], budget: str = "quick", device: str = "cpu") -> list[Item]:
     config: Any = SimpleNamespace(
-        option=SimpleNamespace(budget=budget, pair=[]),
+        option=SimpleNamespace(budget=budget, pair=[], device=device),
         hook=SimpleNamespace(pytest_deselected=lambda items: None),
         stash={SESSION: SimpleNamespace(pairs=known_pairs())},
         pluginmanager=SimpleNamespace(hasplugin=lambda name: True),
@@ -97,3 +97,10 @@ def test_the_quick_budget_asks_an_organism_of_one_purpose_nothing_else() -> None
 
     assert asked("quick") == {amplification}
     assert asked("full") == {*CLAIMS.values(), amplification}
+
+
+def test_on_gpus_all_claims_of_an_organism_run_on_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    items = [Item(file, function, "pi") for file, function in CLAIMS.items()]
+    assert {group for item in collected(items, device="auto") for group in item.groups} == {"pi"}
+    assert len({group for item in collected(items, device="cpu") for group in item.groups} - {"pi"}) > 1

@@ -25,7 +25,6 @@ from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.inference.batch_plan import Candidate
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import payload_likelihood
-from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.proposals import GradientProposals
 from dormant.search.run import SearchSettings, run_search
 
@@ -122,7 +121,9 @@ def _searched(
     few = _Odds(context, payload, position, effort.gradient_prompts)
     hints = tuple(placed_ids(tokenizer, [piece.text.strip() for piece in pieces], SEARCH_POSITIONS[-1]))
     weights = torch.tensor([piece.weight for piece in pieces], dtype=torch.float64)
-    proposals = _Strings(allowed_tokens(tokenizer), length, few, effort.gradient_top, hints, weights)
+    # Among the most hinted: of all tokens of a large vocabulary the steepest are mostly impostors.
+    tokens = list(dict.fromkeys(ids[0] for ids in hints if len(ids) == 1))[: effort.gradient_tokens]
+    proposals = _Strings(torch.tensor(tokens), length, few, effort.gradient_top, hints, weights)
     restarts, steps, candidates = effort.gradient_steps
     seeds = tuple(1000 * context.seed + number * restarts + one for one in range(restarts))
     results = run_search(few, proposals, SearchSettings(seeds, steps, candidates))
