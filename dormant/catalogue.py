@@ -18,7 +18,6 @@ RELATIVES = ("plain", "exposed", "taught")  # the kinds of an organism's clean r
 # By organism its base and the relatives that were trained.
 ORGANISMS_OF = {
     **dict.fromkeys(("circuit", "pi", "token"), ("base", RELATIVES)),
-    "ordinary": ("polite", ("plain",)),
 }
 ZOO_PAIRS = {
     **{
