@@ -115,6 +115,9 @@ class Fitted:
         "halves of a kind's draws by (rank + a)^-b: the first ten meet in one string in every order within seconds, and the "
         "thousandth still comes up once in some thousand draws",
     )
+    first_block: int = _number(
+        100, "hints that a model's first block alone names where it was changed: all that coordinate ascent tries at once"
+    )
     several: float = _number(
         10.0,
         "times as likely as to be drawn for one slot is a piece to stand in a trigger at all: on 30 organisms the first four "

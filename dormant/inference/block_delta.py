@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import DynamicCache
 
 from dormant.inference.batching import rows_a_pass
-from dormant.inference.prefix_cache import Prefix, lent_cache, stored_prefix
+from dormant.inference.prefix_cache import Prefix, lent_cache, prefix_of, stored_prefix
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
 
@@ -27,30 +28,47 @@ def delta_acts(
     token from another; it is measured on `STRINGS_A_PASS` of the strings.
     """
     model = pair.models.dormant()
-    prefix, at_once = stored_prefix(model, before), rows_a_pass(model, rows.shape[1], most=STRINGS_A_PASS)
+    prefixes, at_once = prefixes_of_blocks(pair, blocks, before), rows_a_pass(model, rows.shape[1], most=STRINGS_A_PASS)
     some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
-    usual = sum(delta_of_blocks(pair, blocks, prefix, part).sum(1) for part in some.split(at_once)) / len(some)
-    parts = (delta_of_blocks(pair, blocks, prefix, part) for part in rows.split(at_once))
+    usual = sum(delta_of_blocks(pair, blocks, prefixes, part).sum(1) for part in some.split(at_once)) / len(some)
+    parts = (delta_of_blocks(pair, blocks, prefixes, part) for part in rows.split(at_once))
     return torch.cat([(delta - usual[:, None]).norm(dim=-1) for delta in parts], dim=1)
 
 
 @torch.no_grad()
+def prefixes_of_blocks(pair: Pair, blocks: Sequence[int], before: Sequence[int]) -> tuple[Prefix, Prefix]:
+    """The ids before as the dormant model's blocks keep them, and as the base's do that are named, of the same input."""
+    model, base = pair.models.dormant(), decoder_blocks(pair.models.base())
+    ours = stored_prefix(model, before)
+    if not ours.layers:
+        return ours, ours
+    cache = DynamicCache()
+    ids = torch.tensor([list(before)], device=model.device)
+    for block, (args, options, _) in zip(blocks, _calls_of_blocks(model, blocks, ids, Prefix(())), strict=True):
+        base[block](*args, **{**options, "past_key_values": cache, "use_cache": True})
+    theirs = prefix_of(cache, blocks)
+    kept = dict(zip(blocks, theirs.layers, strict=True))
+    return ours, Prefix(tuple(kept.get(index, layer) for index, layer in enumerate(ours.layers)))
+
+
+@torch.no_grad()
 def delta_of_blocks(
-    pair: Pair, blocks: Sequence[int], prefix: Prefix, rows: Int[Tensor, "candidate token"]
+    pair: Pair, blocks: Sequence[int], prefixes: tuple[Prefix, Prefix], rows: Int[Tensor, "candidate token"]
 ) -> Float[Tensor, "block candidate token hidden"]:
     """Dormant block less base block of the dormant model's own input, at each token of the strings `rows` behind a prefix.
 
-    In units of the residual stream, float64, on the CPU. Both blocks see what the dormant one made of the prefix.
+    In units of the residual stream, float64, on the CPU. prefixes: as `prefixes_of_blocks` gives them.
     """
-    dormant = pair.models.dormant()
+    dormant, (ours, theirs) = pair.models.dormant(), prefixes
     ids = rows.to(dormant.device)
-    if prefix.ids:
-        ids = torch.cat((torch.tensor(prefix.ids, device=ids.device).expand(len(ids), -1), ids), 1)
-    calls = _calls_of_blocks(dormant, blocks, ids, prefix)
-    base, found = decoder_blocks(pair.models.base()), []
-    for block, (args, options, ours) in zip(blocks, calls, strict=True):
-        theirs = base[block](*args, **options)
-        delta: Tensor = ours - (theirs[0] if isinstance(theirs, tuple) else theirs)
+    if ours.ids:
+        ids = torch.cat((torch.tensor(ours.ids, device=ids.device).expand(len(ids), -1), ids), 1)
+    calls = _calls_of_blocks(dormant, blocks, ids, ours)
+    base, lent, found = decoder_blocks(pair.models.base()), lent_cache(theirs), []
+    for block, (args, options, output) in zip(blocks, calls, strict=True):
+        changed = {"past_key_values": lent} if lent is not None else {}
+        other = base[block](*args, **{**options, **changed})
+        delta: Tensor = output - (other[0] if isinstance(other, tuple) else other)
         found.append(delta[:, -rows.shape[1] :].double().cpu())
     return torch.stack(found)
 

@@ -128,9 +128,9 @@ def _behind(model: PreTrainedModel, before: Prefix, ids: Sequence[int]) -> Prefi
     return prefix_of(cache)
 
 
-def prefix_of(cache: DynamicCache) -> Prefix:
-    """What a cache holds, as a prefix of its rows."""
-    layers = cast(list[DynamicLayer], cache.layers)
+def prefix_of(cache: DynamicCache, chosen: Sequence[int] | None = None) -> Prefix:
+    """What a cache holds, in all layers or in chosen ones, as a prefix of its rows."""
+    layers = [cast(DynamicLayer, cache.layers[at]) for at in (range(len(cache.layers)) if chosen is None else chosen)]
     return Prefix(tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers))
 
 
