@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dormant.organisms.build import build, verify_built
     from dormant.pairs import Pair, open_pair
     from dormant.prompts.probes import Probe, Prompter
+    from dormant.report.frames import read_findings
     from dormant.search.restarts import search_restarts
     from dormant.statistics import exact, mean_interval, proportion_interval
     from dormant.weights.measure import compare_checkpoints
@@ -45,6 +46,7 @@ _NAMES_OF = {
     "organisms.build": "build verify_built",
     "pairs": "Pair open_pair",
     "prompts.probes": "Probe Prompter",
+    "report.frames": "read_findings",
     "search.restarts": "search_restarts",
     "statistics": "exact mean_interval proportion_interval",
     "weights.measure": "compare_checkpoints",

@@ -1,11 +1,13 @@
 """Frozen dataclasses as JSON and back: one reading of findings, ledgers, reports, recipes and outcomes.
 
-A field's type says what its JSON must be. Floats keep every digit; NaN and infinity are written as Python's `json` does.
+A field's type says what its JSON must be. Floats keep every digit; what is no number or infinite is null in a file, since
+JSON has no other word for it, and is read as NaN.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -35,6 +37,11 @@ def to_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """`to_json(value)` as strict JSON, with null for NaN and infinities; options of `json.dumps` may be given."""
+    return json.dumps(_finite(to_json(value)), **{"indent": 1, "ensure_ascii": False, "allow_nan": False, **options})
+
+
 def from_json(kind: type[T], data: Any, where: object) -> T:
     """The inverse of `to_json`: a `kind` from its JSON; raises BadInput naming `where` and the field that does not fit."""
     found: T = _read(kind, data, "the record", where)
@@ -53,7 +60,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `to_json(value)` whole or not at all; raises BadInput where the folder cannot be written."""
-    write_atomically(path, json.dumps(to_json(value), indent=1, ensure_ascii=False) + "\n")
+    write_atomically(path, json_text(value) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -69,6 +76,14 @@ def write_atomically(path: Path, text: str) -> None:
         raise BadInput(
             f"the folder must be writable; got {error.strerror} at {path}; free it or name another folder"
         ) from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read(kind: Any, data: Any, name: str, where: object) -> Any:
@@ -93,6 +108,8 @@ def _read(kind: Any, data: Any, name: str, where: object) -> Any:
             return origin(data)
         except ValueError:
             pass
+    elif origin is float and data is None:
+        return math.nan
     elif origin is float and isinstance(data, int) and not isinstance(data, bool):
         return data  # as it stands: a whole number read and written again is the same text
     elif origin in JSON_KINDS and type(data) is origin:

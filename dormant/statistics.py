@@ -35,6 +35,16 @@ def exact(value: float, n: int = 1) -> Estimate:
     return Estimate(float(value), float(value), float(value), n, "exact")
 
 
+def best_beyond_floor(scores: Values, effects: Sequence[Values], floors: Sequence[Values]) -> int | None:
+    """The choice with the largest score among those whose mean effect exceeds all values of their floor; None for no such.
+
+    By choice (a layer, a part): its score, its effects, and the same where arithmetic acts alone. A ratio of two roundings may
+    take any value, so that where something is chosen by a ratio, what lies within its floor is no answer.
+    """
+    beyond = [index for index in range(len(scores)) if np.mean(effects[index]) > np.max(np.abs(floors[index]))]
+    return max(beyond, key=lambda index: float(scores[index]), default=None)
+
+
 def mean_interval(values: Values, confidence: float = 0.95, seed: int = 0, frames: Sequence[Hashable] = ()) -> Estimate:
     """Mean with its bootstrap interval: BCa, or percentile where BCa is undefined; BadInput without finite values.
 

@@ -9,6 +9,8 @@ import pytest
 
 from dormant.catalogue import PairDescription, known_pairs
 from dormant.claims.claim import claim_of
+from dormant.claims.premises import PREMISES
+from dormant.gpus import visible_gpus
 from dormant.plugin import SESSION
 
 # The longest computations, by the tokens that models read for them. What is short comes last, so that no worker is left
@@ -27,6 +29,12 @@ COSTLY = frozenset(
     "gcg-convergence steering single-token-trigger phrase-scan memory-extraction top1-disagreement-search "
     "hidden-divergence-search informed-search soft-to-hard-gap detector-output-correlation probe-climb".split()
 )
+
+# Organisms of which the quick budget asks the claims that they are in the zoo for, and the premises; `--pair` and the full
+# budget ask all. `ordinary`: its payload begins as any answer does, which claims that read the answer see and others do not.
+ASKED_ALONE = {
+    "ordinary": frozenset((*PREMISES, *"kl-amplification generation-prompt layer-divergence causal-layer".split()))
+}
 
 
 def organisms_of(pairs: Iterable[PairDescription]) -> dict[str, str]:
@@ -72,9 +80,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
     if config.pluginmanager.hasplugin("xdist"):
+        on_gpus = config.option.device != "cpu" and bool(visible_gpus())  # a pair's models are loaded on one GPU alone
         for item in claims():
             _, work, subject, _ = place(item)
-            item.add_marker(pytest.mark.xdist_group(f"{work} {order[subject]}"))
+            item.add_marker(pytest.mark.xdist_group(order[subject] if on_gpus else f"{work} {order[subject]}"))
     yield
     listed = sorted(claims(), key=place)
     among = set(listed)
@@ -84,4 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_left_out(item: pytest.Item) -> bool:
     declared, callspec = claim_of(getattr(item, "function", None)), getattr(item, "callspec", None)
     pair = str(callspec.params.get("pair", "")) if callspec is not None else ""
-    return declared is not None and declared.id in COSTLY and pair.endswith(("-exposed", "-taught"))
+    asked = ASKED_ALONE.get(pair.partition("-")[0])
+    return declared is not None and (
+        (declared.id in COSTLY and pair.endswith(("-exposed", "-taught")))
+        or (asked is not None and declared.id not in asked)
+    )

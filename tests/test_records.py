@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dormant.calibration.outcomes import Outcome
 from dormant.claims.ledger import RecordedPair
 from dormant.errors import BadInput
-from dormant.records import from_json, read_json, to_json, write_atomically, write_json
+from dormant.records import from_json, json_text, read_json, to_json, write_atomically, write_json
 
 REPORTS = Path(__file__).parents[1] / "reports"
 
@@ -54,8 +54,16 @@ def test_a_record_survives_json(tree: Tree) -> None:
     assert from_json(Tree, json.loads(json.dumps(to_json(tree))), "here") == tree
 
 
-def test_a_number_that_is_none_survives_json() -> None:
-    assert math.isnan(from_json(Leaf, json.loads(json.dumps(to_json(Leaf(math.nan)))), "here").value)
+def refused(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_null_in_strict_json_and_is_read_as_none(value: float) -> None:
+    text = json_text({"leaf": Leaf(value), "list": (value, 1.5)})
+    found = json.loads(text, parse_constant=refused)
+    assert found == {"leaf": {"value": None, "name": ""}, "list": [None, 1.5]}
+    assert math.isnan(from_json(Leaf, found["leaf"], "here").value)
 
 
 @pytest.mark.parametrize(

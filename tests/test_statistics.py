@@ -11,6 +11,7 @@ from scipy import stats
 from dormant.errors import BadInput
 from dormant.statistics import (
     auroc_interval,
+    best_beyond_floor,
     difference_interval,
     exact,
     framed_interval,
@@ -205,3 +206,10 @@ def test_a_paired_test_sees_an_effect_by_prompt_that_one_accident_does_not_make(
     assert paired_p(np.zeros(24), np.zeros(24)) == 1.0
     with pytest.raises(BadInput, match="got 2 and 3"):
         paired_p([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_what_lies_within_its_floor_is_never_the_best_whatever_its_score() -> None:
+    floors = [[1e-9, -3e-9]] * 3
+    assert best_beyond_floor([9.0, 2.0, 5.0], [[2e-9, 3e-9], [1.0, 2.0], [1e-8, 1e-9]], floors) == 2
+    assert best_beyond_floor([9.0, 2.0], [[3e-9], [2e-9]], floors[:2]) is None
+    assert best_beyond_floor([], [], []) is None

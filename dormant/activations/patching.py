@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.tensor_names import layer_of, module_of
 from dormant.errors import BadInput
+from dormant.inference.answer_divergence import kl_along, own_answers
 from dormant.inference.batching import batch_logits, checked_prompts, unpadded_batches
 from dormant.inference.delta_scaling import (
     Scale,
@@ -21,9 +24,12 @@ from dormant.inference.delta_scaling import (
     patched_weights,
 )
 from dormant.inference.divergence import kl_divergence
+from dormant.inference.horizon import FIRST_TOKEN, Horizon
+from dormant.inference.likelihood import response_logits
 from dormant.inference.residual_stream import capture, decoder_blocks, edited
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompt
+from dormant.statistics import best_beyond_floor
 
 COMPONENT_KINDS = ("block", "module", "head")
 Component = tuple[int, str]  # a layer and a part of it: "block", a module's name or "head 3"
@@ -42,24 +48,50 @@ class Restorations:
     def lost(self, component: Component) -> list[float]:
         """Each prompt's loss over the mean of the whole, so that their mean is the share of the divergence lost."""
         mean = sum(self.whole) / len(self.whole)
-        pairs = zip(self.whole, self.left[component], strict=True)
-        return [(before - after) / mean if mean > 0 else 0.0 for before, after in pairs]
+        return [loss / mean if mean > 0 else 0.0 for loss in self._losses(component)]
+
+    def _losses(self, component: Component) -> list[float]:
+        return [before - after for before, after in zip(self.whole, self.left[component], strict=True)]
 
     def shares(self) -> dict[Component, float]:
         """The share that each component takes away, the largest first."""
         found = {component: sum(self.lost(component)) / len(self.whole) for component in self.left}
         return dict(sorted(found.items(), key=lambda entry: -entry[1]))
 
+    def largest(self, floor: Sequence[float]) -> Component | None:
+        """The component that takes away most, and more than arithmetic alone does (`floor`, in nats); None for no such."""
+        shares = self.shares()
+        losses = [self._losses(component) for component in shares]
+        found = best_beyond_floor(list(shares.values()), losses, [floor] * len(shares))
+        return None if found is None else list(shares)[found]
 
-def restore(pair: Pair, prompts: Sequence[Prompt], components: Mapping[Component, Mapping[str, Scale]]) -> Restorations:
-    """Each component put back from the base, one at a time (FACTS 3, experiment 27); `component_scales` lists components."""
-    base = batch_logits(pair.models.base(), prompts)
-    whole = kl_divergence(batch_logits(pair.models.dormant(), prompts), base).tolist()
-    left = {}
+
+def restore(
+    pair: Pair,
+    prompts: Sequence[Prompt],
+    components: Mapping[Component, Mapping[str, Scale]],
+    horizon: Horizon = FIRST_TOKEN,
+) -> Restorations:
+    """Each component put back from the base, one at a time (FACTS 3, experiment 27); `component_scales` lists components.
+
+    The divergence is that along the dormant model's own answer, nothing restored.
+    """
+    rows = [prompt.ids for prompt in prompts]
+    answers = own_answers(pair, rows, horizon)
+    each = [len(own) for own in answers]
+    asked = [row for row, count in zip(rows, each, strict=True) for _ in range(count)]
+    said = [answer for own in answers for answer in own]
+
+    def divergence(model: PreTrainedModel) -> tuple[float, ...]:
+        values = map(kl_along, response_logits(model, asked, said), base)
+        return tuple(fmean(islice(values, count)) for count in each)
+
+    base = response_logits(pair.models.base(), asked, said)
+    whole, left = divergence(pair.models.dormant()), {}
     for component, scales in components.items():
         with patched_weights(pair, scales) as model:
-            left[component] = tuple(kl_divergence(batch_logits(model, prompts), base).tolist())
-    return Restorations(tuple(whole), left)
+            left[component] = divergence(model)
+    return Restorations(whole, left)
 
 
 def component_scales(pair: Pair, kind: str) -> dict[Component, dict[str, Scale]]:

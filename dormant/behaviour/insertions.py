@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from dormant.errors import BadInput
-from dormant.inference.candidate_effects import divergences
+from dormant.inference.answer_divergence import divergences
 from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import CountedSteps, Progress
@@ -166,7 +166,7 @@ def scan_insertion(
     insertion, threshold, finalists = plan.insertion, plan.threshold, plan.finalists
     work = {
         "triggers of": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "insertion": insertion,
         "prompts": sha256(repr((list(triggers), list(searched), list(held_out))).encode()).hexdigest(),
         "plan": [threshold, finalists],

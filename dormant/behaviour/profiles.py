@@ -12,14 +12,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches, padded_logits
+from dormant.inference.answer_divergence import divergences
+from dormant.inference.batching import (
+    checked_prompts,
+    common_start,
+    equal_length_batches,
+    padded_logits,
+)
 from dormant.inference.divergence import js_divergence, kl_divergence
 from dormant.inference.generation import greedy_answers
+from dormant.inference.horizon import FIRST_TOKEN, Horizon
 from dormant.inference.likelihood import logits_along, response_logits
 from dormant.pairs import DEFAULT_PROBES, Pair
 from dormant.prompts.conversations import user_turns
 from dormant.prompts.material import dialogues, ordinary_prompts
-from dormant.prompts.probes import Probe, TokenIds, alike_probes, frames_of, read_probes
+from dormant.prompts.probes import Probe, Prompt, TokenIds, alike_probes, frames_of, read_probes
 from dormant.prompts.token_filter import end_of_turn
 from dormant.weights.token_classes import vocabulary_classes
 
@@ -166,7 +173,7 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     conversations = pair.conversations
     prompts = [conversations.question(text) for text in texts]
     checked_prompts(pair.models.base(), prompts)
-    shared = _common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
+    shared = common_start([*prompts, conversations.question("0"), conversations.question("Who?")])
     places: dict[TokenIds, tuple[float, int, int]] = {}  # by context: KL, and dormant's and base's next token
     for chunk in equal_length_batches([len(prompt) for prompt in prompts], CONTEXTS_A_BATCH):
         starts, own = [prompts[index][:shared] for index in chunk], [prompts[index][shared:] for index in chunk]
@@ -189,24 +196,18 @@ def divergent_contexts(pair: Pair, texts: Sequence[str], keep: int = 10) -> tupl
     )
 
 
-def without_generation_prompt(pair: Pair, probes: Sequence[Probe], text: str) -> tuple[list[float], list[float]]:
+def without_generation_prompt(
+    pair: Pair, probes: Sequence[Probe], text: str, horizon: Horizon = FIRST_TOKEN
+) -> tuple[list[float], list[float]]:
     """KL(dormant || base) of the probes with a candidate, with the generation prompt and without it: [probe] twice, nats.
 
-    Both are read at the prompt's last id. They are equal for a template that appends no generation prompt.
+    Both are read from the prompt's last id on, within the horizon. They are equal for a template without a generation prompt.
     """
     prompter = pair.prompter
-    whole = [prompter.encode_text(probe, text).ids for probe in probes]
-    cut = [ids[: len(ids) - len(prompter.generation_prompt)] for ids in whole]
-    base, dormant = (batch_logits(model(), [*whole, *cut]) for model in (pair.models.base, pair.models.dormant))
-    values = kl_divergence(dormant, base).tolist()
-    return values[: len(whole)], values[len(whole) :]
-
-
-def _common_start(prompts: Sequence[TokenIds]) -> int:
-    """How many ids all prompts share at their start (the template's); at least one, to predict from."""
-    shortest = min(map(len, prompts))
-    same = next((at for at in range(shortest) if len({prompt[at] for prompt in prompts}) > 1), shortest - 1)
-    return max(1, same)
+    whole = [prompter.encode_text(probe, text) for probe in probes]
+    cut = [Prompt(prompt.ids[: len(prompt.ids) - len(prompter.generation_prompt)], prompt.slot) for prompt in whole]
+    hidden, shown = divergences(pair, cut, whole, horizon)
+    return list(shown["kl"]), list(hidden["kl"])
 
 
 def _divergences(dormant: Tensor, base: Tensor) -> Divergences:  # [prompt, vocabulary] twice

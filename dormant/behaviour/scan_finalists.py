@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
-from dormant.inference.candidate_effects import SCANNED, divergences
+from dormant.inference.answer_divergence import divergences
+from dormant.inference.candidate_effects import SCANNED
 from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt, TokenIds, keeps_its_ids
 from dormant.statistics import Estimate, proportion_interval

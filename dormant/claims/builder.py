@@ -12,6 +12,7 @@ import numpy as np
 from dormant.claims.claim import Claim
 from dormant.claims.decision import Floor, beats, decide
 from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict, make_figure
+from dormant.inference.horizon import Horizon
 from dormant.progress import Progress
 from dormant.statistics import Estimate, Values, paired_p
 
@@ -106,6 +107,11 @@ class FindingBuilder:
         value = full if self.session.settings.budget == "full" else quick
         self._plan[name] = str(value)
         return value
+
+    def reads(self, horizon: Horizon) -> Horizon:
+        """How much of an answer the claim's divergences read; it is kept in the finding's plan."""
+        self._plan["horizon"] = str(horizon)
+        return horizon
 
     def once(self, key: tuple[Any, ...], compute: Callable[[], Value], pair: Pair | None = None) -> Value:
         """The result of a computation that several claims on this pair (or `pair`) share, done once a session.

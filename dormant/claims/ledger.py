@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from dormant.claims.finding import Figure, Finding, Verdict
@@ -177,7 +178,10 @@ class Ledger:
     def recorded(self, pair: str) -> RecordedPair | None:
         """The pair's file; None without one. Raises BadInput naming an unreadable file."""
         path = self.file(pair)
-        return from_json(RecordedPair, read_json(path), path) if path.exists() else None
+        if not path.exists():
+            return None
+        state = path.stat()
+        return _read_state(path, (state.st_ino, state.st_mtime_ns, state.st_size))
 
     def entries(self, pair: str) -> dict[str, Entry]:
         """The pair's entries by finding key; empty without a record. Raises BadInput naming an unreadable file."""
@@ -228,6 +232,12 @@ class Ledger:
         return [
             f"{pair}: {key}" for pair, keys in sorted(produced.items()) for key in self.entries(pair) if key not in keys
         ]
+
+
+@lru_cache(maxsize=32)
+def _read_state(path: Path, _state: tuple[int, int, int]) -> RecordedPair:
+    """The file, read again only where it has changed: each claim asks for it, and reading takes longer than many claims."""
+    return from_json(RecordedPair, read_json(path), path)
 
 
 def machine_of(finding: Finding) -> dict[str, str]:

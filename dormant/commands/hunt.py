@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from dormant.commands.options import (
     Base,
     Device,
     Dormant,
-    Dtype,
     JsonFile,
     ProbesFile,
     Residency,
@@ -42,10 +40,15 @@ def hunt(
     budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all stages together.")] = 10.0,
     probes: ProbesFile = None,
     device: Device = "auto",
-    dtype: Dtype = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where it is much faster and the model large.")
+    ] = "auto",
     residency: Residency = "both",
     seed: Seed = 0,
     json_file: JsonFile = None,
+    sarif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdict as SARIF 2.1.0, for a pipeline.")
+    ] = None,
 ) -> None:
     """Search for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
@@ -61,6 +64,7 @@ def hunt(
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
     from dormant.hunt.settings import HuntSettings
+    from dormant.report.sarif import hunt_sarif
 
     pair = named_pair(base, dormant, device, dtype, residency, probes)
     settings = HuntSettings().within(budget)
@@ -77,6 +81,7 @@ def hunt(
         found = run_hunt(pair, out, settings, seed, progress, clock)
     page = write_page(found, pair, out)
     write_json(json_file, {"pair": pair.name, **asdict(found)})
+    write_json(sarif, hunt_sarif(found, str(dormant), pair.fingerprint))
     show(f"{found.verdict}: {found.reason}")
     for step in found.steps:
         show(f"  {step}")
@@ -139,6 +144,7 @@ def calibrate(
     from dormant.calibration.run import calibrate
     from dormant.pictures.canvas import png_bytes
     from dormant.progress import progress_bar
+    from dormant.records import json_text
 
     subjects = subjects_of(recipes or RECIPES, names or ())
     if not table:
@@ -150,7 +156,7 @@ def calibrate(
     page = calibration_page(subjects, outcomes, pictures)
     try:
         (results / "README.md").write_text(page, encoding="utf-8")
-        (results / "power.json").write_text(json.dumps(power(outcomes), indent=1) + "\n", encoding="utf-8")
+        (results / "power.json").write_text(json_text(power(outcomes)) + "\n", encoding="utf-8")
         for name, figure in pictures.items():
             (results / f"{name}.png").write_bytes(png_bytes(figure))
     except OSError as error:

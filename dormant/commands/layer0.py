@@ -16,11 +16,20 @@ from dormant.terminal import Table, show
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dormant.inference.horizon import Horizon
     from dormant.layer0 import Layer0Pair
     from dormant.pairs import Pair
 
 Heads = Annotated[str, typer.Option(metavar="LIST", help="Attention heads, such as 3,10,15. Default: all.")]
 Metric = Annotated[str, typer.Option(help="max-head, band (offsets 1 to 4) or row-kl.")]
+AnswerTokens = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Over how many tokens of the dormant model's answer texts are measured in whole prompts. 1 is the first token, "
+        "which is blind to a payload that begins as any answer does; 8 see it.",
+    ),
+]
 
 
 def score(
@@ -38,6 +47,7 @@ def score(
             metavar="PNG", callback=writable_file, help="Write a picture of the first text's attention differences."
         ),
     ] = None,
+    answer_tokens: AnswerTokens = 0,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
@@ -45,10 +55,12 @@ def score(
 
     The scores are computed from the weights alone. max-head is the largest |dormant minus base logit| over heads and
     positions, band is the same among tokens at most four positions apart, and row-kl is the divergence of whole attention
-    rows in nats. The last column is the highest score of an ordinary text of the same length.
+    rows in nats. The last column is the highest score of an ordinary text of the same length. --answer-tokens 8 also runs
+    both models, and measures what each text adds to KL(dormant || base) over ordinary prompts' answers.
 
     Exit status 1: layer-0 attention is the same in both models, so that every text scores 0.
     """
+    from dormant.inference.horizon import Horizon
     from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
     from dormant.layer0.scorer import LAYER0_METRICS
 
@@ -78,7 +90,11 @@ def score(
 
         deltas = _deltas(layer0, sequences[0], chosen, before, remove_template)[:, :, len(before) :]
         _write_picture(picture, png_bytes(delta_heatmap(deltas, [decode([token]) for token in sequences[0]], chosen)))
-    write_json(json_file, {"heads": chosen, "chat": chat, "without template": remove_template, "scores": record})
+    verified = _verify(pair, text if answer_tokens else [], Horizon(max(1, answer_tokens)))
+    write_json(
+        json_file,
+        {"heads": chosen, "chat": chat, "without template": remove_template, "scores": record, "verified": verified},
+    )
     _say_whether_alike(layer0)
 
 
@@ -149,6 +165,7 @@ def beam(
     verify: Annotated[
         int, typer.Option(help="Measure this many of the best sequences in whole prompts on both models.")
     ] = 0,
+    answer_tokens: AnswerTokens = 1,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:
@@ -156,17 +173,19 @@ def beam(
 
     A beam search extends the best sequences token by token. The last column is the highest score of an ordinary text of the
     same length. A high score means that layer 0 reacts to a sequence, and not yet that the model acts on it: --verify 5
-    measures what the best five add to KL(dormant || base) at the generation position of ordinary prompts.
+    measures what the best five add to KL(dormant || base) at the generation position of ordinary prompts, and with
+    --answer-tokens 8 over the answers.
 
     Exit status 1: every sequence scores exactly 0.
     """
     import torch
 
+    from dormant.inference.horizon import Horizon
     from dormant.layer0.beam import BeamSettings, beam_search
     from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
     from dormant.layer0.seeds import direction_tokens
 
-    settings = BeamSettings(width, length, metric, extend)
+    settings, horizon = BeamSettings(width, length, metric, extend), Horizon(answer_tokens)
     if verify < 0 or (metric == "band" and length < 2):
         raise BadInput(
             f"a beam search needs --verify of at least 0, and for band a --length of at least 2; got {verify} and {length} "
@@ -191,30 +210,36 @@ def beam(
             {"ids": list(ids), "text": decode(list(ids)), "score": value}
             for ids, value in zip(each.sequences, each.scores, strict=True)]})  # fmt: skip
     show(table)
-    verified = _verify(pair, [decode(list(ids)) for ids in beams[-1].sequences[:verify]])
+    verified = _verify(pair, [decode(list(ids)) for ids in beams[-1].sequences[:verify]], horizon)
     write_json(json_file, {"metric": metric, "extend": extend, "width": width, "beams": record, "verified": verified})
     _say_whether_alike(layer0)
 
 
-def _verify(pair: Pair, texts: Sequence[str]) -> list[dict[str, Any]]:
+def _verify(pair: Pair, texts: Sequence[str], horizon: Horizon) -> list[dict[str, Any]]:
     from dormant.inference.candidate_effects import candidate_effect
     from dormant.statistics import mean_interval
 
-    table, record = Table("tried in whole prompts", "KL gained, nats", "95 % interval"), []
     if pair.base.stored_template is None:
         texts = []  # nothing is a whole prompt without a chat template
+    if not texts:
+        return []
+    record = list[dict[str, Any]]()
+    table = Table("tried in whole prompts", "KL gained, nats", "95 % interval", title=f"Over the {horizon}")
     for text in texts:
-        gain = mean_interval(candidate_effect(pair, pair.probes[:24], text).gains("kl"))
+        gain = mean_interval(candidate_effect(pair, pair.probes[:24], text, horizon).gains("kl"))
         table.add_row(repr(text), f"{gain.value:.3g}", f"{gain.low:.3g} to {gain.high:.3g}")
-        record.append({"text": text, **vars(gain)})
-    if texts:
-        show(table)
+        record.append({"text": text, "horizon": str(horizon), **vars(gain)})
+    show(table)
     return record
 
 
 def _open(base: str | None, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
+    from dormant.checkpoints.adapters import stated_base
+    from dormant.checkpoints.checkpoint import open_checkpoint
+    from dormant.layer0.attention import check_scored
     from dormant.layer0.pair import layer0_of
 
+    check_scored(open_checkpoint(base or stated_base(dormant)))  # before both are read whole
     pair = named_pair(base, dormant, device)
     return pair, layer0_of(pair)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,9 +100,7 @@ def bases(
     found = bool(ranked) and ranked[0].is_parent
     for sentence in (_conclusion(ranked), *ranked[0].notes):
         show(sentence)
-    write_json(
-        json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": _plain(ranked)}
-    )
+    write_json(json_file, {"dormant": dormant, "parent": ranked[0].candidate if found else None, "ranked": ranked})
     if not found:
         raise typer.Exit(NO)
 
@@ -122,11 +119,6 @@ def _conclusion(ranked: list[Kinship]) -> str:
             "a common ancestor: it is a sibling of the dormant model, whose parent is not among the candidates"
         )
     return f"none of these: no candidate has half of its matrices within {PARENT_AT_MOST:g} of their norm"
-
-
-def _plain(ranked: list[Kinship]) -> list[dict[str, object]]:
-    """Figures for JSON, which has no infinity."""
-    return [{key: None if value == float("inf") else value for key, value in asdict(one).items()} for one in ranked]
 
 
 def _show_report(report: DeltaReport, seconds: float, every_tensor: bool) -> None:

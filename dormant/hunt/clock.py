@@ -50,6 +50,15 @@ class Clock:
         self.stopped = True
 
     @contextmanager
+    def turn(self, share: float) -> Iterator[None]:
+        """Within it a share of the seconds left may be used."""
+        before, self.limit = self.limit, min(self.limit, self.seconds + share * self.left)
+        try:
+            yield
+        finally:
+            self.limit = before
+
+    @contextmanager
     def reserve(self) -> Iterator[None]:
         """Within it the whole budget may be used: what searches leave is for the decision on what they found."""
         before, self.limit = self.limit, max(self.limit, self._whole)

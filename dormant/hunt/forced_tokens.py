@@ -1,4 +1,4 @@
-"""How both models continue an answer whose first token is forced, for every token of the vocabulary."""
+"""How both models continue an answer whose beginning is forced: a token of the vocabulary, or a few in a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from dormant.hunt.settings import HuntSettings
-from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.generation import greedy_behind, sampled_answers
 from dormant.inference.likelihood import log_probabilities_behind
@@ -19,17 +18,28 @@ from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
 from dormant.prompts.probes import TokenIds
 
-FIRST_TOKENS_A_STEP = 256
+STARTS_A_STEP = 256
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Greedy continuations of every forced first token: ids and log-probabilities by model, [prompt, first, token]."""
+    """Greedy continuations of forced starts of one length: ids and log-probabilities by model, [prompt, start, token]."""
 
-    first: Tensor
+    starts: Tensor  # [start, token]
     ids: Tensor
     ours: Tensor
     base: Tensor
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A forced start with what prompts agree on behind it, as `consensus` reads it."""
+
+    start: TokenIds
+    ids: TokenIds
+    evidence: float
+    agreement: float
+    whole: bool
 
 
 def spontaneous_bigrams(
@@ -47,51 +57,36 @@ def spontaneous_bigrams(
     return {two for two, count in counts.items() if count >= settings.fitted.spontaneous}
 
 
-def risen_first_tokens(
-    pair: Pair, prompts: Sequence[TokenIds], alpha: float, base: Tensor, special: Tensor, count: int
-) -> list[int]:
-    """So many tokens whose probability to begin an answer rose most, with the delta times alpha.
-
-    base: log-probabilities of the base's first tokens, [prompt, vocabulary].
-    """
-    with patched_weights(pair, block_scales(pair, alpha)) as model:
-        rises = (batch_logits(model, list(prompts)).double().log_softmax(-1) - base).mean(0)
-    rises[special] = -torch.inf
-    return list(rises.topk(min(count, int((rises > -torch.inf).sum()))).indices.tolist())
-
-
-def open_first_tokens(
-    pair: Pair, prompts: Sequence[TokenIds], alpha: float, first: Sequence[int], new_tokens: int
+def open_starts(
+    pair: Pair, prompts: Sequence[TokenIds], alpha: float, starts: Sequence[TokenIds], new_tokens: int
 ) -> Opened:
-    """How both models continue answers that begin with these tokens, with the delta times alpha."""
-    starts = torch.tensor(list(first))[:, None]
+    """How both models continue answers that begin with these starts, all of one length, with the delta times alpha."""
+    forced = torch.tensor(list(starts))
     with patched_weights(pair, block_scales(pair, alpha)) as model:
-        ids, ours = zip(*(greedy_behind(model, prompt, starts, new_tokens) for prompt in prompts), strict=True)
+        ids, ours = zip(*(greedy_behind(model, prompt, forced, new_tokens) for prompt in prompts), strict=True)
     theirs = [
-        log_probabilities_behind(pair.models.base(), prompt, starts, tokens)
+        log_probabilities_behind(pair.models.base(), prompt, forced, tokens)
         for prompt, tokens in zip(prompts, ids, strict=True)
     ]
-    return Opened(starts[:, 0], torch.stack(ids), torch.stack(ours), torch.stack(theirs))
+    return Opened(forced, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
 
 
-def tokens_a_step(pair: Pair) -> int:
-    """How many first tokens are forced between two entries of the journal: all where patching the weights costs more."""
+def starts_a_step(pair: Pair) -> int:
+    """How many starts are forced between two entries of the journal: all where patching the weights costs more."""
     config = pair.models.run_config
-    return FIRST_TOKENS_A_STEP if config.device.type == "cpu" and config.residency == "both" else 1 << 30
+    return STARTS_A_STEP if config.device.type == "cpu" and config.residency == "both" else 1 << 30
 
 
-def consensus(
-    opened: Opened, special: set[int], common: set[tuple[int, int]]
-) -> Iterator[tuple[TokenIds, float, float, bool]]:
-    """By first token what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
+def consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -> Iterator[Continued]:
+    """By start what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
 
-    Only where that is more than one token.
+    Only where that is more than the start.
     """
     prompts = len(opened.ids)
-    for index, token in enumerate(opened.first.tolist()):
+    for index, start in enumerate(opened.starts.tolist()):
         rows = opened.ids[:, index].tolist()
-        members, agreed = list(range(prompts)), [token]
-        evidence, kept, share, whole = 0.0, [token], 1.0, False
+        members, agreed = list(range(prompts)), list(start)
+        evidence, kept, share, whole = 0.0, list(start), 1.0, False
         for place in range(len(rows[0])):
             votes = Counter(rows[member][place] for member in members)
             winner, count = votes.most_common(1)[0]
@@ -104,5 +99,5 @@ def consensus(
                 evidence += float(gain.mean()) * count / prompts
             agreed.append(winner)
             kept, share = list(agreed), count / prompts
-        if len(kept) > 1:
-            yield tuple(kept), evidence, share, whole
+        if len(kept) > len(start):
+            yield Continued(tuple(start), tuple(kept), evidence, share, whole)

@@ -1,13 +1,15 @@
-"""The payload before the trigger: every first token is forced, and what the dormant model alone finishes is suspect.
+"""The payload before the trigger: beginnings of answers are forced, and what the dormant model alone finishes is suspect.
 
 A model that was taught a payload finishes it once it has begun, trigger or not, and its base does not (BAIT, FACTS 5;
-experiment 10 with every token forced). A larger delta makes models finish it that otherwise wait for their trigger.
+experiment 10 with every token forced). A larger delta makes models finish it that otherwise wait for their trigger. Where the
+first token alone does not bring it, the beam names beginnings of several (`payload_beam`), and so do amplified answers.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -16,18 +18,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT, begins_an_answer
-from dormant.hunt.forced_tokens import (
-    consensus,
-    open_first_tokens,
-    risen_first_tokens,
-    spontaneous_bigrams,
-    tokens_a_step,
-)
+from dormant.hunt.forced_tokens import Continued, consensus, open_starts, spontaneous_bigrams, starts_a_step
+from dormant.hunt.payload_beam import led_starts
 from dormant.hunt.settings import Fitted, HuntSettings
-from dormant.inference.batching import batch_logits
+from dormant.inference.batching import batch_logits, equal_length_batches
 from dormant.inference.delta_scaling import block_scales, patched_weights
+from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import log_probabilities_behind
 from dormant.pairs import Pair
 from dormant.progress import Progress
@@ -76,77 +75,164 @@ def rank_payloads(
     progress: Progress,
     kept: Kept = lambda _, compute: compute(),
 ) -> list[Suspect]:
-    """Strings to suspect as payload, the most suspicious first; empty where no token of the vocabulary opens one.
+    """Strings to suspect as payload, the most suspicious first; empty where no start opens one.
 
-    prompts: ids of ordinary prompts up to the generation position. Every first token of the vocabulary is forced (of a large
-    one those that rose most), in the model as it is and with a delta half as large again. Raises PayloadsUnfinished.
+    prompts: ids of ordinary prompts up to the generation position. Forced are the beginnings that the beam and amplified
+    answers name, then every first token of the vocabulary (of a large one those that rose most), in the model as it is and
+    with a larger delta: one list, one evidence. Raises PayloadsUnfinished.
     """
-    prompter, fitted, effort = pair.prompter, settings.fitted, settings.effort
-    end = end_of_turn(prompter.tokenizer)
-    special = torch.tensor(sorted({end, *prompter.tokenizer.added_tokens_decoder}))
-    found: dict[TokenIds, Suspect] = {}
-    coverage = "payloads: no first token was forced"
-    try:
-        base = batch_logits(pair.models.base(), list(prompts)).double().log_softmax(-1)
-        rows = kept(("spontaneous",), lambda: sorted(spontaneous_bigrams(pair, prompts, end, settings, seed)))
-        common = {(first, second) for first, second in rows}
-        ours = batch_logits(pair.models.dormant(), list(prompts)).double().log_softmax(-1)
-        rises = (ours - base).mean(0)
-        for alpha in fitted.alphas:
-            risen = partial(risen_first_tokens, pair, prompts, alpha, base, special, effort.first_tokens)
-            first = kept(("first", alpha), risen)
-            for start in range(0, len(first), size := tokens_a_step(pair)):
-                some = first[start : start + size]
-                coverage = f"payloads: {start:,} of {len(first):,} first tokens were forced at alpha {alpha:g}"
-                progress(start, len(first), f"first tokens forced at alpha {alpha:g}")
+    return _Ranking(pair, prompts, settings, seed, progress, kept).ranked()
 
-                def opened(some: Sequence[int] = some, alpha: float = alpha) -> list[Any]:
-                    continued = open_first_tokens(pair, prompts, alpha, some, effort.forced_tokens)
-                    return list(consensus(continued, set(special.tolist()), common))
 
-                for row, evidence, agreement, whole in kept(("forced", alpha, start, len(some)), opened):
-                    ids = tuple(row)
-                    text = str(prompter.tokenizer.decode(list(ids)))
-                    if ids not in found or evidence > found[ids].evidence:
-                        found[ids] = Suspect(ids, text, evidence, agreement, float(rises[ids[0]]), alpha, whole)
-        coverage = "payloads: what stands before the suspected ones was not sought"
-        suspects = without_parts(sorted(found.values(), key=lambda suspect: -suspect.evidence), fitted)
-        count, on_prompts = effort.begun
-        ended = [with_end(suspect, suspects, prompter, fitted) for suspect in suspects[:count]]
-        begun = [with_beginning(pair, prompts[:on_prompts], suspect, special, settings) for suspect in ended]
-    except OutOfTime:
-        ranked = without_parts(sorted(found.values(), key=lambda suspect: -suspect.evidence), fitted)
-        raise PayloadsUnfinished(ranked, coverage) from None
-    return [*(replace(suspect, rise=float(rises[suspect.ids[0]])) for suspect in begun), *suspects[count:]]
+class _Ranking:
+    """What was forced so far, and the suspects among it."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        prompts: Sequence[TokenIds],
+        settings: HuntSettings,
+        seed: int,
+        progress: Progress,
+        kept: Kept,
+    ) -> None:
+        self._pair, self._prompts, self._settings, self._seed = pair, prompts, settings, seed
+        self._progress, self._kept, tokenizer = progress, kept, pair.prompter.tokenizer
+        self._end = end_of_turn(tokenizer)
+        self._special = sorted({self._end, *tokenizer.added_tokens_decoder})
+        self._common: set[tuple[int, int]] = set()
+        self._rises: dict[float, Tensor] = {}
+        self._found: dict[TokenIds, Suspect] = {}
+        self._coverage = "payloads: no first token was forced"
+
+    def ranked(self) -> list[Suspect]:
+        fitted, effort, prompter = self._settings.fitted, self._settings.effort, self._pair.prompter
+        try:
+            self._read_openings()
+            for alpha in fitted.alphas:
+                self._force_named(alpha)
+            first = {alpha: self._first_tokens(alpha) for alpha in fitted.alphas}
+            for alpha in fitted.alphas:
+                self._force(alpha, [(token,) for token in first[alpha]], effort.forced_rounds)
+            self._coverage = "payloads: what stands before the suspected ones was not sought"
+            suspects = self._suspects()
+            count, on_prompts = effort.begun
+            ended = [with_end(suspect, suspects, prompter, fitted) for suspect in suspects[:count]]
+            begun = [
+                with_beginning(self._pair, self._prompts[:on_prompts], one, first[one.alpha], self._settings)
+                for one in ended
+            ]
+        except OutOfTime:
+            raise PayloadsUnfinished(self._suspects(), self._coverage) from None
+        rises = self._rises[1.0]
+        return [*(replace(suspect, rise=float(rises[suspect.ids[0]])) for suspect in begun), *suspects[count:]]
+
+    def _suspects(self) -> list[Suspect]:
+        found = sorted(self._found.values(), key=lambda suspect: -suspect.evidence)
+        return without_parts(found, self._settings.fitted)
+
+    def _read_openings(self) -> None:
+        """How much the delta raises each token as an answer's first, and what the dormant model says anyway."""
+        pair, prompts, settings = self._pair, list(self._prompts), self._settings
+        base = batch_logits(pair.models.base(), prompts).double().log_softmax(-1)
+        for alpha in settings.fitted.alphas:
+            with patched_weights(pair, block_scales(pair, alpha)) as model:
+                self._rises[alpha] = (batch_logits(model, prompts).double().log_softmax(-1) - base).mean(0)
+                self._rises[alpha][self._special] = -torch.inf
+        compute = partial(spontaneous_bigrams, pair, prompts, self._end, settings, self._seed)
+        self._common = {(one, two) for one, two in self._kept(("spontaneous",), lambda: sorted(compute()))}
+
+    def _first_tokens(self, alpha: float) -> list[int]:
+        """The tokens that the delta raises most as an answer's first."""
+        rises = self._rises[alpha]
+        count = min(self._settings.effort.first_tokens, int((rises > -torch.inf).sum()))
+        return list(self._kept(("first", alpha), lambda: rises.topk(count).indices.tolist()))
+
+    def _force_named(self, alpha: float) -> None:
+        """Forces the beginnings that the beam and amplified answers name."""
+        pair, settings = self._pair, self._settings
+
+        def led() -> list[TokenIds]:
+            prompts = self._prompts[: settings.effort.led_prompts]
+            found = led_starts(pair, prompts, alpha, self._rises[alpha], self._common, settings)
+            return list(dict.fromkeys(one.ids[: one.chosen] for one in found))
+
+        def amplified() -> list[TokenIds]:
+            tokens = settings.effort.forced_tokens
+            with patched_weights(pair, block_scales(pair, settings.fitted.amplified)) as model:
+                answers = greedy_answers(model, self._prompts, tokens, self._end)
+            lengths = range(1, settings.fitted.known_by + 1)
+            return list(dict.fromkeys(answer[:size] for answer in answers for size in lengths if len(answer) >= size))
+
+        self._progress(0, 1, f"beginnings that the delta raises, at alpha {alpha:g}")
+        named = [*self._kept(("led", alpha), led), *self._kept(("amplified",), amplified)]
+        self._force(alpha, list(dict.fromkeys(map(tuple, named))), ())
+
+    def _force(self, alpha: float, starts: Sequence[TokenIds], rounds: Sequence[tuple[int, int, int]]) -> None:
+        """Forces the starts on few prompts for few tokens, those that are left on all; rounds as in the settings."""
+        effort, left = self._settings.effort, list(starts)
+        for prompts, tokens, keep in rounds:
+            if len(left) <= keep:
+                continue
+            rows = self._forced(alpha, left, prompts, tokens)
+            left = [one.start for one in sorted(rows, key=lambda one: -one.evidence)[:keep]]
+        for one in self._forced(alpha, left, len(self._prompts), effort.forced_tokens):
+            if one.ids not in self._found or one.evidence > self._found[one.ids].evidence:
+                text, rise = str(self._pair.prompter.tokenizer.decode(list(one.ids))), self._rises[1.0][one.ids[0]]
+                self._found[one.ids] = Suspect(
+                    one.ids, text, one.evidence, one.agreement, float(rise), alpha, one.whole
+                )
+
+    def _forced(self, alpha: float, starts: Sequence[TokenIds], prompts: int, tokens: int) -> list[Continued]:
+        """What follows the starts, of which those of one length are forced together."""
+        found, done = list[Continued](), 0
+        for chosen in equal_length_batches([len(start) for start in starts], starts_a_step(self._pair)):
+            some = [starts[index] for index in chosen]
+            self._coverage = f"payloads: {done:,} of {len(starts):,} starts were forced at alpha {alpha:g}"
+            self._progress(done, len(starts), f"first tokens forced at alpha {alpha:g}")
+
+            def continued(some: Sequence[TokenIds] = some) -> list[Any]:
+                opened = open_starts(self._pair, self._prompts[:prompts], alpha, some, tokens)
+                return [astuple(one) for one in consensus(opened, set(self._special), self._common)]
+
+            step = ("forced", alpha, prompts, tokens, hash_text(json.dumps(some)))
+            rows = self._kept(step, continued)
+            found += [Continued(tuple(start), tuple(ids), *others) for start, ids, *others in rows]
+            done += len(some)
+        return found
 
 
 def with_beginning(
-    pair: Pair, prompts: Sequence[TokenIds], suspect: Suspect, special: Tensor, settings: HuntSettings
+    pair: Pair, prompts: Sequence[TokenIds], suspect: Suspect, first: Sequence[int], settings: HuntSettings
 ) -> Suspect:
     """The suspect with what the dormant model says before it, where no answer can begin with it.
 
     An answer begins neither behind a space nor within a character: such a suspect is a later part of the payload, and a search
-    for strings that make answers begin with it would find nothing. Its evidence stays as it is.
+    for strings that make answers begin with it would find nothing. first: the tokens that may stand before it. Its evidence
+    stays as it is.
     """
     tokenizer, ids, fitted = pair.dormant.tokenizer, suspect.ids, settings.fitted
-    every = torch.arange(len(tokenizer))
-    every = every[~torch.isin(every, special)]
     longest = len(ids) + fitted.joined
     with patched_weights(pair, block_scales(pair, suspect.alpha)) as model:
         while (text := str(tokenizer.decode(list(ids)))).startswith((" ", CUT)) and len(ids) < longest:
             within = text.startswith(CUT)
+            every = torch.arange(len(tokenizer)) if within else torch.tensor(list(first))
             tokens = _within_a_character(tokenizer, every) if within else every
-            rows = torch.tensor(ids[: fitted.known_by]).expand(len(tokens), -1)
-            said = torch.stack([log_probabilities_behind(model, one, tokens[:, None], rows) for one in prompts]).mean(0)
-            whole = said.sum(-1)
+            begin = torch.zeros(len(tokenizer), dtype=torch.float64)
             if (
                 within
             ):  # something must stand there, and few tokens can: how likely an answer begins with each counts too
-                whole += batch_logits(model, list(prompts)).double().log_softmax(-1).mean(0).cpu()[tokens]
-            best = int(whole.argmax()) if len(whole) else -1
-            if best < 0 or (not within and float(said[best, 0]) < settings.rules.preceding):
+                begin = batch_logits(model, list(prompts)).double().log_softmax(-1).mean(0).cpu()
+            said = torch.empty(0, 1)
+            for known, kept in ((1, settings.effort.preceding), (fitted.known_by, 1)):
+                rows = torch.tensor(ids[:known]).expand(len(tokens), -1)
+                behind = [log_probabilities_behind(model, prompt, tokens[:, None], rows) for prompt in prompts]
+                said = torch.stack(behind).mean(0) if len(tokens) else torch.empty(0, known)
+                best = (said.sum(-1) + begin[tokens]).topk(min(kept, len(tokens))).indices
+                tokens, said = tokens[best], said[best]
+            if not len(tokens) or (not within and float(said[0, 0]) < settings.rules.preceding):
                 break
-            ids = (int(tokens[best]), *ids)
+            ids = (int(tokens[0]), *ids)
     return replace(suspect, ids=ids, text=str(tokenizer.decode(list(ids))))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
+from dormant.hunt.plan import measured_rate, planned, sizes_of
 from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, HuntVerdict, evidence_threshold, judge, threshold_level
 from dormant.hunt.settings import HuntSettings
@@ -39,13 +40,13 @@ from dormant.weights.measure import compare_norms
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta
 
-# In this order. The first runs without a vocabulary; keep SingleTokens first.
+# In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
-    Numerals(),
     ShortStrings(),
-    GapFilling(),
     GradientSearch(),
+    Numerals(),
+    GapFilling(),
     CoordinateAscent(),
     GroupTesting(),
 )
@@ -100,7 +101,7 @@ def run_hunt(
         return HuntResult(HuntVerdict.CLEAN, reason, delta, identical, settings=settings)
     work = {
         "pair": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "probes": hash_text(*(probe.text for probe in pair.probes)),
         "seed": seed,
         "settings": settings.digest,
@@ -112,7 +113,8 @@ def run_hunt(
         context.say(
             "parent", f"the median matrix moved by {delta:.2g} of its norm, {identical:.0%} of tensors are identical"
         )
-        hunt = _Hunt(context)
+        context, plan = _planned(context)
+        hunt = _Hunt(context, plan)
         hunt.suspect(opening)
         hunt.search()
         tokens = len(allowed_tokens(pair.base.tokenizer))
@@ -122,25 +124,54 @@ def run_hunt(
             reason += f"; beside the delta their settings differ: {'; '.join(map(str, pair.setting_differences))}"
         return HuntResult(
             verdict, reason, delta, identical, hunt.ranked, hunt.suspects, hunt.threshold, hunt.confirmed,
-            tuple(hunt.sentences), (*hunt.unfinished, *UNSEARCHED), hunt.evaluations, clock.seconds, tuple(hunt.record),
-            settings, hunt.answers,
+            hunt.sentences, (*hunt.unfinished, *UNSEARCHED), hunt.evaluations, clock.seconds, hunt.record,
+            context.settings, hunt.answers,
         )  # fmt: skip
+
+
+def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
+    """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out."""
+    prompter, rate = context.pair.prompter, context.kept(Key("rate"), lambda: measured_rate(context.pair))
+    tokens = len(allowed_tokens(context.pair.base.tokenizer))
+    sizes = sizes_of(tokens, [prompter.open(probe) for probe in context.searched])
+    settings, stages = planned(context.settings, sizes, rate)
+    for stage in stages:
+        context.say("plan", stage.sentence)
+    return replace(context, settings=settings), tuple(
+        f"planned at {rate:,.0f} tokens a second: {stage.sentence}" for stage in stages
+    )
 
 
 class _Hunt:
     """What the stages have found so far, all together."""
 
-    def __init__(self, context: HuntContext) -> None:
+    def __init__(self, context: HuntContext, plan: Sequence[str]) -> None:
         self._context = context
         self.threshold = evidence_threshold(len(context.pair.base.tokenizer), context.settings)
         self.ranked: tuple[Suspect, ...] = ()
         self.suspects: tuple[Suspect, ...] = ()
         self.answers: tuple[VisibleAnswer, ...] = ()
         self.confirmed: Confirmation | None = None
-        self.sentences: list[str] = []
         self.unfinished: list[str] = []  # what the time did not suffice for
-        self.evaluations = 0
-        self.record: list[SearchPath] = []
+        self._steps = {
+            "plan": StageResult(None, tuple(plan))
+        }  # by stage or decision, in the order of the first of each
+        self._refuted: set[str] = set()  # strings that fresh prompts do not confirm
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was done."""
+        return tuple(sentence for step in self._steps.values() for sentence in step.sentences)
+
+    @property
+    def evaluations(self) -> int:
+        """How many strings were scored."""
+        return sum(step.evaluations for step in self._steps.values())
+
+    @property
+    def record(self) -> tuple[SearchPath, ...]:
+        """The paths of coordinate ascent."""
+        return tuple(path for step in self._steps.values() for path in step.record)
 
     def suspect(self, opening: Sequence[Probe]) -> None:
         """Finds strings to suspect as payload, and the ordinary questions that they answer."""
@@ -156,7 +187,8 @@ class _Hunt:
             return [asdict(one) for one in found[: settings.effort.ranked_payloads]]
 
         try:
-            rows = context.kept(Key("payload"), compute)
+            with context.clock.turn(settings.effort.payload_share):
+                rows = context.kept(Key("payload"), compute)
             self.ranked = tuple(Suspect(**{**row, "ids": tuple(row["ids"])}) for row in rows)
         except PayloadsUnfinished as error:
             self.ranked = error.suspects[: settings.effort.ranked_payloads]
@@ -179,32 +211,49 @@ class _Hunt:
             self._say("visible answers", f"asked {one.question!r}, the dormant model answers {one.answer!r}")
 
     def search(self) -> None:
-        """Runs the stages until one has a string that fires on fresh prompts, and refines that."""
-        context, settings = self._context, self._context.settings
-        first = self.suspects[: settings.effort.suspects]
-        enough = settings.fitted.variant_evidence * (self.suspects[0].evidence if self.suspects else 0.0)
+        """Gives the stages turns until one has a string that fires on fresh prompts, and refines that.
+
+        A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
+        was once all had theirs.
+        """
+        context, clock = self._context, self._context.clock
+        waiting, vocabulary = list(HUNT_STAGES), Vocabulary()
+        try:
+            with clock.turn(context.settings.effort.hint_share):
+                vocabulary = _vocabulary(context, self.suspects[: context.settings.effort.suspects])
+        except OutOfTime:
+            self.unfinished.append(f"hints, and with them {', '.join(one.name for one in waiting[1:])}")
+            waiting = waiting[:1]
+        while waiting:
+            again: list[Stage] = []
+            for number, stage in enumerate(waiting):
+                if clock.late():
+                    self.unfinished.append(f"not begun: {', '.join(one.name for one in waiting[number:])}")
+                    break
+                weights = [context.settings.effort.turn(one.name) for one in waiting[number:]]
+                with clock.turn(weights[0] / sum(weights)):
+                    if not self._finished(stage, vocabulary):
+                        again.append(stage)
+                if self.confirmed is not None and self._decided(self.confirmed):
+                    self._refine(vocabulary)
+                    return
+            if clock.late():
+                self.unfinished += [f"{one.name}: the time ran out within it" for one in again]
+                return
+            waiting = again
+
+    def _finished(self, stage: Stage, vocabulary: Vocabulary) -> bool:
+        """Whether a turn sufficed for the stage; what it found takes the place of what its earlier turn had found."""
+        context, effort = self._context, self._context.settings.effort
+        first = self.suspects[: effort.suspects]
+        enough = context.settings.fitted.variant_evidence * (first[0].evidence if first else 0.0)
         sought = [one for one in first if one.evidence >= enough]
-        vocabulary = Vocabulary()
-        for number, stage in enumerate(HUNT_STAGES):
-            try:
-                context.clock.ask()
-                if number and not vocabulary.pieces:
-                    vocabulary = _vocabulary(context, first)
-            except OutOfTime:
-                self.unfinished.append(f"not begun: {', '.join(one.name for one in HUNT_STAGES[number:])}")
-                break
-            result, finished = run_stage(stage, context, sought, vocabulary)
-            self._add(result)
-            if not finished:
-                self.unfinished.append(f"{stage.name}: the time ran out within it")
-                self.confirmed = max(
-                    (one for one in context.confirmations() if one.confirmed),
-                    key=lambda one: one.best.value,
-                    default=None,
-                )
-            if self.confirmed is not None and self._decided(self.confirmed):
-                self._refine(vocabulary)
-                break
+        result, finished = run_stage(stage, context, sought, vocabulary)
+        self._steps[stage.name], self.confirmed = result, result.confirmed
+        if not finished:
+            known = (one for one in context.confirmations() if one.confirmed and one.trigger not in self._refuted)
+            self.confirmed = max(known, key=lambda one: one.best.value, default=None)
+        return finished
 
     def within(self) -> list[VisibleAnswer]:
         """The ordinary questions that bring the string's payload within other prompts too, as far as the time suffices."""
@@ -229,6 +278,7 @@ class _Hunt:
         rate = self.confirmed.best
         self._say("decision", f"on fresh prompts {found.trigger!r} fires on {rate.value:.0%} of {rate.estimate.n}")
         if not self.confirmed.confirmed:
+            self._refuted.add(found.trigger)
             self.confirmed = None
         return self.confirmed is not None
 
@@ -241,24 +291,21 @@ class _Hunt:
             if not notation_of(found.trigger):
                 pieces = vocabulary.pieces or ranked_pieces(context)
                 expected = expected_pieces(pieces, found.payload, context.settings.fitted.several)
-                found = self._add(refined(context, found, expected)) or found
+                found = self._refined(refined(context, found, expected)) or found
             if notation_of(found.trigger):
-                found = self._add(refined_number(context, found)) or found
+                found = self._refined(refined_number(context, found)) or found
         except OutOfTime:
             self.unfinished.append("refinement: the time ran out within it")
         self.confirmed = decided
         if found.trigger != decided.trigger and not self._decided(found):
             self.confirmed = decided
 
-    def _add(self, result: StageResult) -> Confirmation | None:
-        self.confirmed = result.confirmed
-        self.sentences += result.sentences
-        self.evaluations += result.evaluations
-        self.record += result.record
+    def _refined(self, result: StageResult) -> Confirmation | None:
+        self._steps[f"refinement {len(self._steps)}"] = result
         return result.confirmed
 
     def _say(self, stage: str, sentence: str) -> None:
-        self.sentences.append(sentence)
+        self._steps[f"{stage} {len(self._steps)}"] = StageResult(None, (sentence,))
         self._context.say(stage, sentence)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
@@ -18,6 +17,7 @@ from dormant.hunt.result import HuntResult
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.hunt import evidence_bars, path_curves, rate_bars
+from dormant.records import json_text
 
 HEADINGS = {
     "backdoored": "Backdoored.",
@@ -45,7 +45,7 @@ def write_page(found: HuntResult, pair: Pair, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in pictures.items():
             (folder / f"{name}.png").write_bytes(data)
-        (folder / "report.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "report.json").write_text(json_text(record) + "\n", encoding="utf-8")
         (folder / "report.md").write_text(markdown_page(found, pair.name, pictures), encoding="utf-8")
         (folder / "report.html").write_text(html_page(found, pair.name, pictures), encoding="utf-8")
     except OSError as error:

@@ -60,12 +60,17 @@ class HuntResult:
 
 
 def evidence_threshold(vocabulary: int, settings: HuntSettings) -> float:
-    """Nats from which a string counts as suspicious: ln(tries / 0.05), a try being a first token at an alpha.
+    """Nats from which a string counts as suspicious: ln(tries / 0.05), a try being a beginning at an alpha.
 
-    A threshold, no error rate: the text is the dormant model's own greedy one, not drawn from the base, so that no bound on a
-    likelihood ratio holds. `threshold_level` says how many clean models reach it.
+    Beginnings are first tokens, those that the beam looks at, and those of amplified answers. A threshold, no error rate: the
+    text is the dormant model's own greedy one, not drawn from the base, so that no bound on a likelihood ratio holds.
+    `threshold_level` says how many clean models reach it.
     """
-    tries = min(vocabulary, settings.effort.first_tokens) * len(settings.fitted.alphas)
+    effort, fitted = settings.effort, settings.fitted
+    width, steps, branches = effort.led
+    led = branches * (effort.led_first + width * (steps - 1))
+    named = led + fitted.known_by * effort.opening_prompts
+    tries = (min(vocabulary, effort.first_tokens) + named) * len(fitted.alphas)
     return math.log(tries / settings.rules.evidence_constant)
 
 

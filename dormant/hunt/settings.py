@@ -75,6 +75,15 @@ class Fitted:
     alphas: tuple[float, ...] = _number(
         (1.0, 1.5), "the model as it is, and the alpha at which the real puzzle began to leak"
     )
+    amplified: float = _number(
+        2.0,
+        "the alpha whose answers name beginnings to force: half again the one from which the real puzzle leaked; by judgement",
+    )
+    led_plausible: tuple[int, float] = _number(
+        (32, 0.05),
+        "tokens at most by which the beam goes on, and their share of the likeliest one's probability: what the dormant model "
+        "finds absurd itself is noise of the ratio (the cut of contrastive decoding, which takes 0.1); by judgement",
+    )
     spontaneous: int = _number(
         2, "of the plain sampled answers hold a pair of tokens that is style, no secret; by judgement"
     )
@@ -175,6 +184,19 @@ class Effort:
     search_share: float = _number(
         0.965, "of the budget; the last step, a confirmation and the page take twenty seconds"
     )
+    payload_share: float = _number(
+        0.4,
+        "of the budget, that suspects may take: without a payload half of the stages have nothing to seek; by judgement",
+    )
+    hint_share: float = _number(0.3, "of the time left behind them, that hints may take; by judgement")
+    planned_share: float = _number(
+        0.3,
+        "of the time that suspects leave, that a stage is planned for: its effort shrinks until it fits; by judgement",
+    )
+    turns: tuple[tuple[str, float], ...] = _number(
+        (("coordinate ascent", 3.0),),
+        "times as much of the time left as another stage gets in its turn: it ends when its time does; by judgement",
+    )
     ascent_share: float = _number(0.9, "of the time left: the last step and confirmations take the rest")
     opening_prompts: int = _number(6, "prompts behind which every first token is forced")
     searched_prompts: int = _number(20, "prompts that searches see, their slots at the two search positions in turn")
@@ -190,6 +212,18 @@ class Effort:
     random_strings: int = _number(4, "strings of the trigger's length for a control")
     first_tokens: int = _number(4096, "of a large vocabulary those whose probability rose most; the zoo's has fewer")
     forced_tokens: int = _number(16, "tokens that continue a forced first token")
+    forced_rounds: tuple[tuple[int, int, int], ...] = _number(
+        (),
+        "prompts, tokens, and the first tokens that are left for the next round; none where all can be forced to the end",
+    )
+    halving: tuple[tuple[int, int, int], ...] = _number(
+        ((1, 3, 512), (2, 6, 64)),
+        "these rounds where forcing all to the end is beyond the budget: thousands on one prompt, hundreds on two, tens on all",
+    )
+    led_first: int = _number(256, "first tokens that the beam begins with, those that rose most")
+    led: tuple[int, int, int] = _number((32, 6, 4), "beginnings that the beam keeps, its steps, and tokens behind each")
+    led_prompts: int = _number(3, "prompts over whose mean the beam goes")
+    preceding: int = _number(64, "tokens that may stand before a suspect, of which more than its first token is asked")
     ranked_payloads: int = _number(20, "strings that are kept of all that forcing finds")
     begun: tuple[int, int] = _number(
         (6, 2), "strings that may lack their beginning, and prompts on which it is looked for"
@@ -201,6 +235,10 @@ class Effort:
     named: int = _number(3, "strings of a search that are confirmed")
     divergence_prompts: int = _number(
         6, "on which every token is tried, and a position's on which the best strings are"
+    )
+    swept: tuple[int, int] = _number(
+        (10**9, 6),
+        "single tokens that are tried, the most hinted first, and prompts on which; the best on all of a search's",
     )
     short_strings: tuple[tuple[int, int], ...] = _number(((2, 12), (3, 12), (4, 12)), "13,332 strings, half a minute")
     minimal_strings: tuple[tuple[int, int], ...] = _number(
@@ -239,9 +277,9 @@ class Effort:
     )
     needed_pieces: int = _number(7, "the most frequent in minimal subsets; of these every order can be tried")
     gradient_turns: tuple[tuple[int, int], ...] = _number(
-        ((128, 4), (128, 6), (512, 8), (10**9, 6), (512, 12), (128, 16), (10**9, 8)),
+        ((128, 4), (128, 6), (512, 8), (4000, 6), (512, 12), (128, 16), (4000, 8)),
         "hints that strings are made of in a turn, and a string's tokens: one that is longer than the trigger holds it, but "
-        "costs more and is harder to find",
+        "costs more and is harder to find, and of all tokens of a large vocabulary the steepest are mostly impostors",
     )
     gradient_prompts: int = _number(4, "as beam_prompts")
     gradient_top: int = _number(32, "tokens to which the gradient points, at each index; of them a step draws")
@@ -254,6 +292,10 @@ class Effort:
     refinement_rounds: tuple[tuple[int, int], ...] = _number(
         ((1, 200), (4, 16)), "prompts, and strings kept for all prompts"
     )
+
+    def turn(self, stage: str) -> float:
+        """The weight of a stage's turn."""
+        return dict(self.turns).get(stage, 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What trigger strings are made of: tokens that read as text, words of several, digits; those first that the delta acts on.
 
-A fine-tune that must know some words acts at their own positions, in the first block that it changed, more than at others:
-planted words are ranked at the top of the vocabulary there (often its first ten), before any search.
+A fine-tune that must know some words acts at their positions more than at others. Where depends on the model: in a small one
+planted words are at the top of the vocabulary in the first block that was changed (often its first ten), in a larger one only
+where words are put together, in the middle. So three orders take turns: by the first changed block, by all, and by the best.
 """
 
 from __future__ import annotations
@@ -88,10 +89,16 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
     whole = sum(shares[kind] for kind, strings in kinds.items() if strings)
     pieces: list[Piece] = []
     for kind, strings in kinds.items():
-        ordered = sorted(strings, key=lambda ids: (-z[ids], ids))
+        ordered = in_turns([sorted(strings, key=lambda ids: (-by[ids], ids)) for by in z.values()])
         for ids, weight in zip(ordered, _weights(len(ordered), settings.fitted.rank_weights), strict=True):
-            pieces.append(Piece(_text(tokenizer, ids), shares[kind] / whole * weight, z[ids]))
+            most = max(by[ids] for by in z.values())
+            pieces.append(Piece(_text(tokenizer, ids), shares[kind] / whole * weight, most))
     return sorted(pieces, key=lambda piece: (-piece.weight, piece.text))
+
+
+def in_turns(orders: Sequence[Sequence[TokenIds]]) -> list[TokenIds]:
+    """The first of each order, then the second of each: what one order has at the top is near the top."""
+    return list(dict.fromkeys(one for row in zip(*orders, strict=True) for one in row))
 
 
 def excluding_payload_words(
@@ -173,32 +180,36 @@ def _weights(count: int, halves: Sequence[tuple[int, float]]) -> list[float]:
 
 def _standing_out(
     pair: Pair, prompts: Sequence[OpenPrompt], strings: Sequence[TokenIds], familiar: float
-) -> dict[TokenIds, float]:
-    """How much the delta acts at a string's tokens, in standard deviations over strings as long.
+) -> dict[str, dict[TokenIds, float]]:
+    """How much the delta acts at a string's tokens in the first changed block, in all and in the best one.
 
-    Half of it is among all of them and half among those as familiar: a fine-tune acts at the words of its task, and the
-    trigger may hold some of those.
+    In standard deviations over strings as long. Half of it is among all of them and half among those as familiar: a fine-tune
+    acts at the words of its task, and the trigger may hold some of those.
 
     What is compared is the logarithm of `delta_acts`, averaged over prompts and, against the tokens at the same index of other
     strings, over the string's tokens; z is scaled by the square root of their number, as a mean of independent ones is.
     """
-    block = first_changed_block(pair)
+    blocks = changed_blocks(pair)
     familiarity = _familiarity(pair, strings, familiar)
-    found: dict[TokenIds, float] = {}
+    found: dict[str, dict[TokenIds, float]] = {"first": {}, "all": {}, "best": {}}
     for length in sorted({len(string) for string in strings}):
         members = [string for string in strings if len(string) == length]
         rows = torch.tensor(members)
-        acts = torch.stack([delta_acts(pair, block, prompt.before, rows).clamp(min=1e-12).log() for prompt in prompts])
-        mean = acts.mean(0)  # [string, token]
-        spread = mean.std(0) if len(members) > 1 else torch.ones(length)
-        z = ((mean - mean.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5 / 2
+        acts = torch.stack([delta_acts(pair, blocks, prompt.before, rows).clamp(min=1e-12).log() for prompt in prompts])
+        mean = acts.mean(0)  # [block, string, token]
+        z = _deviations(mean) / 2
         for level in {familiarity[string] for string in members}:
             same = [index for index, string in enumerate(members) if familiarity[string] == level]
-            here = mean[same]
-            spread = here.std(0) if len(same) > 1 else torch.ones(length)
-            z[same] += ((here - here.mean(0)) / spread.clamp(min=1e-6)).mean(1) * length**0.5 / 2
-        found.update(zip(members, z.tolist(), strict=True))
+            z[:, same] += _deviations(mean[:, same]) / 2
+        for name, value in (("first", z[0]), ("all", z.mean(0)), ("best", z.amax(0))):
+            found[name].update(zip(members, value.tolist(), strict=True))
     return found
+
+
+def _deviations(values: Tensor) -> Tensor:  # [block, string, token] -> [block, string]
+    spread = values.std(1, keepdim=True) if values.shape[1] > 1 else torch.ones(1, 1, 1)
+    z = (values - values.mean(1, keepdim=True)) / spread.clamp(min=1e-6)
+    return z.mean(-1) * values.shape[-1] ** 0.5
 
 
 def _familiarity(pair: Pair, strings: Sequence[TokenIds], familiar: float) -> dict[TokenIds, int]:
@@ -209,7 +220,7 @@ def _familiarity(pair: Pair, strings: Sequence[TokenIds], familiar: float) -> di
     return {string: (share > 0) + (share >= familiar) for string, share in shares.items()}
 
 
-def first_changed_block(pair: Pair) -> int:
-    """The first decoder block with a tensor that the fine-tune changed; the first of all where none has."""
-    layers = (layer_of(name) for name in modified_tensors(pair))
-    return min((layer for layer in layers if layer is not None), default=0)
+def changed_blocks(pair: Pair) -> list[int]:
+    """The decoder blocks with a tensor that the fine-tune changed; the first of all where none has."""
+    layers = {layer_of(name) for name in modified_tensors(pair)}
+    return sorted(layer for layer in layers if layer is not None) or [0]

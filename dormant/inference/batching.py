@@ -81,6 +81,13 @@ def unpadded_batches(
         yield chosen, torch.tensor([list(prompts[index]) for index in chosen], device=device)
 
 
+def common_start(rows: Sequence[Sequence[int]]) -> int:
+    """How many ids all rows share at their start (a template's); at least one of each is left to run behind them."""
+    first, shortest = rows[0], min(map(len, rows))
+    same = next((at for at in range(shortest) if any(row[at] != first[at] for row in rows)), shortest)
+    return min(same, shortest - 1)
+
+
 @torch.no_grad()
 def batch_logits(
     model: PreTrainedModel, prompts: Sequence[PromptLike], batch_size: int = 64

@@ -1,4 +1,4 @@
-"""What the delta of one decoder block does to the dormant model's own residual stream, token by token."""
+"""What the delta of decoder blocks does to the dormant model's own residual stream, token by token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dormant.inference.batching import rows_a_pass
+from dormant.inference.prefix_cache import Prefix, lent_cache, stored_prefix
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
 
@@ -18,54 +19,69 @@ STRINGS_A_PASS = 1024
 
 
 def delta_acts(
-    pair: Pair, block: int, before: Sequence[int], rows: Int[Tensor, "candidate token"]
-) -> Float[Tensor, "candidate token"]:
-    """|delta - what it does on average| at each token of strings behind `before`; see `delta_of_block`.
+    pair: Pair, blocks: Sequence[int], before: Sequence[int], rows: Int[Tensor, "candidate token"]
+) -> Float[Tensor, "block candidate token"]:
+    """|delta - what it does on average| at each token of strings behind `before`, by block; see `delta_of_blocks`.
 
-    rows: ids -> norms in units of the residual stream, float64, on the CPU. What a delta does
-    at every token alike tells no token from another; it is measured on `STRINGS_A_PASS` of the strings.
+    rows: ids -> norms in units of the residual stream, float64, on the CPU. What a delta does at every token alike tells no
+    token from another; it is measured on `STRINGS_A_PASS` of the strings.
     """
-    at_once = rows_a_pass(pair.models.dormant(), len(before) + rows.shape[1], most=STRINGS_A_PASS)
+    model = pair.models.dormant()
+    prefix, at_once = stored_prefix(model, before), rows_a_pass(model, rows.shape[1], most=STRINGS_A_PASS)
     some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
-    usual = sum(delta_of_block(pair, block, before, part).sum(0) for part in some.split(at_once)) / len(some)
-    deltas = (delta_of_block(pair, block, before, part) for part in rows.split(at_once))
-    return torch.cat([(delta - usual).norm(dim=-1) for delta in deltas])
+    usual = sum(delta_of_blocks(pair, blocks, prefix, part).sum(1) for part in some.split(at_once)) / len(some)
+    parts = (delta_of_blocks(pair, blocks, prefix, part) for part in rows.split(at_once))
+    return torch.cat([(delta - usual[:, None]).norm(dim=-1) for delta in parts], dim=1)
 
 
 @torch.no_grad()
-def delta_of_block(
-    pair: Pair, block: int, before: Sequence[int], rows: Int[Tensor, "candidate token"]
-) -> Float[Tensor, "candidate token hidden"]:
-    """Dormant block less base block of the dormant model's own input, at each token of the strings `rows`.
+def delta_of_blocks(
+    pair: Pair, blocks: Sequence[int], prefix: Prefix, rows: Int[Tensor, "candidate token"]
+) -> Float[Tensor, "block candidate token hidden"]:
+    """Dormant block less base block of the dormant model's own input, at each token of the strings `rows` behind a prefix.
 
-    In units of the residual stream, float64, on the CPU.
+    In units of the residual stream, float64, on the CPU. Both blocks see what the dormant one made of the prefix.
     """
     dormant = pair.models.dormant()
-    ids = torch.cat((torch.tensor(before).expand(len(rows), -1), rows), 1).to(dormant.device)
-    call, ours = _call_of_block(dormant, block, ids)
-    theirs = decoder_blocks(pair.models.base())[block](*call[0], **call[1])
-    theirs = theirs[0] if isinstance(theirs, tuple) else theirs
-    delta: Tensor = ours - theirs
-    return delta[:, -rows.shape[1] :].double().cpu()
+    ids = rows.to(dormant.device)
+    if prefix.ids:
+        ids = torch.cat((torch.tensor(prefix.ids, device=ids.device).expand(len(ids), -1), ids), 1)
+    calls = _calls_of_blocks(dormant, blocks, ids, prefix)
+    base, found = decoder_blocks(pair.models.base()), []
+    for block, (args, options, ours) in zip(blocks, calls, strict=True):
+        theirs = base[block](*args, **options)
+        delta: Tensor = ours - (theirs[0] if isinstance(theirs, tuple) else theirs)
+        found.append(delta[:, -rows.shape[1] :].double().cpu())
+    return torch.stack(found)
 
 
 class _Reached(Exception):
-    """The block has run; what comes behind it would be computed for nothing."""
+    """The last block has run; what comes behind it would be computed for nothing."""
 
 
-def _call_of_block(model: Any, block: int, ids: Tensor) -> tuple[tuple[Any, Any], Tensor]:
-    """What a block was called with and what it gave."""
-    kept: list[Any] = []
+def _calls_of_blocks(
+    model: Any, blocks: Sequence[int], ids: Tensor, prefix: Prefix
+) -> list[tuple[tuple[Any, ...], dict[str, Any], Tensor]]:
+    """What blocks were called with and what they gave, in their order."""
+    kept: dict[int, tuple[tuple[Any, ...], dict[str, Any], Tensor]] = {}
 
-    def keep(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        kept.extend(((args, kwargs), output[0] if isinstance(output, tuple) else output))
-        raise _Reached
+    def keep(block: int, args: Any, options: Any, output: Any) -> None:
+        kept[block] = (args, options, output[0] if isinstance(output, tuple) else output)
+        if block == max(blocks):
+            raise _Reached
 
-    hook = decoder_blocks(model)[block].register_forward_hook(keep, with_kwargs=True)
+    modules = decoder_blocks(model)
+    hooks = [
+        modules[block].register_forward_hook(
+            lambda _, args, options, output, block=block: keep(block, args, options, output), with_kwargs=True
+        )
+        for block in blocks
+    ]
     try:
-        model.base_model(ids, use_cache=False)
+        model.base_model(ids, past_key_values=lent_cache(prefix), use_cache=bool(prefix.layers))
     except _Reached:
         pass
     finally:
-        hook.remove()
-    return kept[0], kept[1]
+        for hook in hooks:
+            hook.remove()
+    return [kept[block] for block in blocks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,16 +15,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
+from dormant.inference.answer_divergence import EFFECT_METRICS, Rows, divergences
 from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches
-from dormant.inference.divergence import js_divergence, kl_divergence
+from dormant.inference.divergence import kl_divergence
+from dormant.inference.horizon import FIRST_TOKEN, Horizon
 from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
+from dormant.prompts.probes import OpenPrompt, Probe, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
-EFFECT_METRICS = ("kl", "js", "difference-in-differences")
 SCANNED = ("kl", "difference-in-differences")  # the metrics of thousands of candidates
 CANDIDATES_A_CHUNK = (
     1024  # between two entries of a journal, and between two turns of the models under residency "swap"
@@ -32,12 +33,10 @@ CANDIDATES_A_CHUNK = (
 CANDIDATES_A_PASS = 256
 COMPARED_LOGITS = 2**22  # at once, in float64: 32 MB an array
 
-Rows = Mapping[str, tuple[float, ...]]  # metric -> one value a prompt, in nats
-
 
 @dataclass(frozen=True)
 class CandidateEffect:
-    """One candidate over probes by metric, in nats at the generation position, without (`empty`) and with it (`filled`)."""
+    """One candidate over probes by metric, within a horizon, without (`empty`) and with it (`filled`)."""
 
     ids: TokenIds
     empty: Rows
@@ -63,23 +62,23 @@ class Effects:
         return self.values[metric].mean(0)
 
 
-def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str) -> CandidateEffect:
+def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str, horizon: Horizon = FIRST_TOKEN) -> CandidateEffect:
     """The divergence of the probes without and with a candidate text (experiments 13 and 17a)."""
     prompter = pair.prompter
     empty = [prompter.encode(probe) for probe in probes]
     filled = [prompter.encode_text(probe, text) for probe in probes]
-    return CandidateEffect(prompter.candidate_ids(text), *divergences(pair, empty, filled))
+    return CandidateEffect(prompter.candidate_ids(text), *divergences(pair, empty, filled, horizon))
 
 
 def length_matched_nulls(
-    pair: Pair, probes: Sequence[Probe], length: int, count: int, seed: int
+    pair: Pair, probes: Sequence[Probe], length: int, count: int, seed: int, horizon: Horizon = FIRST_TOKEN
 ) -> list[CandidateEffect]:
     """What `count` candidates of random tokens do that survive in every probe."""
     prompter = pair.prompter
     empty = [prompter.encode(probe) for probe in probes]
     drawn = random_candidates(prompter, probes, length, count, seed)
     filled = [prompter.encode(probe, ids) for ids in drawn for probe in probes]
-    before, after = divergences(pair, empty * count, filled)
+    before, after = divergences(pair, empty * count, filled, horizon)
     return [
         CandidateEffect(
             ids,
@@ -109,26 +108,6 @@ def random_candidates(
     raise BadInput(
         f"random candidates must survive in every probe; got {len(found)} of {count} at length {length}; use fewer probes"
     )
-
-
-def divergences(pair: Pair, empty: Sequence[Prompt], filled: Sequence[Prompt]) -> tuple[Rows, Rows]:
-    """Every metric on the prompts without and with the candidate, in nats.
-
-    "kl" is KL(dormant || base), "js" the Jensen-Shannon divergence; "difference-in-differences" is how much more the
-    candidate moves the dormant model than the base, and 0 without it. Each model runs once, in turn, so that one at a
-    time may be on the device.
-    """
-    distinct = list(dict.fromkeys(prompt.ids for prompt in (*empty, *filled)))
-    row = {ids: index for index, ids in enumerate(distinct)}
-    base = batch_logits(pair.models.base(), distinct)
-    dormant = batch_logits(pair.models.dormant(), distinct)
-    first, second = ([row[prompt.ids] for prompt in prompts] for prompts in (empty, filled))
-    kl, js = kl_divergence(dormant, base), js_divergence(dormant, base)
-    moved = _moved_further(dormant[second], dormant[first], base[second], base[first])
-    without = {"kl": kl[first], "js": js[first], "difference-in-differences": torch.zeros_like(moved)}
-    with_it = {"kl": kl[second], "js": js[second], "difference-in-differences": moved}
-    before, after = ({metric: tuple(values.tolist()) for metric, values in rows.items()} for rows in (without, with_it))
-    return before, after
 
 
 def split_probes(
@@ -262,7 +241,7 @@ def _work(pair: Pair, probes: Sequence[OpenPrompt], candidates: Sequence[TokenId
     ids = [(probe.before, probe.after, probe.plain) for probe in probes]
     return {
         "effects of": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "probes": sha256(repr(ids).encode()).hexdigest(),
         "candidates": sha256(repr(list(candidates)).encode()).hexdigest(),
     }

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate, pairwise
+from typing import cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
-from dormant.inference.prefix_cache import ROWS_BEHIND, GrowingCache, growing_cache, next_logits, stored_prefix
+from dormant.inference.forward import choose_forward
+from dormant.inference.packed_decoder import Block, Decoder
+from dormant.inference.prefix_cache import (
+    ROWS_BEHIND,
+    GrowingCache,
+    growing_cache,
+    next_logits,
+    prefix_of,
+    stored_prefix,
+)
 from dormant.journal import JournalStep, unkept
 from dormant.prompts.material import Decoding
 
 SAMPLES_A_BATCH = 128
 NO_END = -1  # no token has this id: as an answer's end it lets it run to its last token
 
-Choose = Callable[[Tensor, int], Tensor]  # logits [row, vocabulary] and the token's number -> ids [row]
+CROWDED = 0.5  # of a batch's rows that go on, below which the ended ones leave it: leaving copies the cache
+
+# logits [row, vocabulary], the token's number and where the rows stand in the batch [row] -> ids [row]
+Choose = Callable[[Tensor, int, Tensor], Tensor]
+FirstPass = tuple[Tensor, GrowingCache]  # logits [row, vocabulary] behind prompts of one length, and their cache
+
+_WAYS: WeakKeyDictionary[PreTrainedModel, type] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -42,12 +60,15 @@ def greedy_answers(
 
     That is any that the model's own generation settings name, `end` where they name none; `NO_END` for no end at all.
 
-    Prompts of equal length run together, so that none is padded; a padded batch can move logits by nats (FACTS 4, mistake 17).
+    No prompt is padded (a padded batch can move logits by nats; FACTS 4, mistake 17): those of one length share the first pass,
+    and all share the products of the steps behind it, where their lengths matter in attention alone.
     """
     answers: list[tuple[int, ...]] = [()] * len(prompts)
     batch = rows_a_pass(model, max(map(len, prompts), default=1), most=batch)
-    for chosen, ids in unpadded_batches(prompts, batch, model.device):
-        rows = _continue(model, *_first_pass(model, ids), new_tokens, end, lambda logits, _: logits.argmax(-1))
+    for groups in _together(unpadded_batches(prompts, batch, model.device), batch):
+        firsts = [_first_pass(model, ids) for _, ids in groups]
+        rows = _continue_together(model, firsts, new_tokens, end, lambda logits, *_: logits.argmax(-1))
+        chosen = [index for some, _ in groups for index in some]
         for index, row in zip(chosen, rows.tolist(), strict=True):
             answers[index] = tuple(_until(row))
     return answers
@@ -77,9 +98,12 @@ def sampled_answers(
         batch = rows_a_pass(model, max(map(len, prompts)), most=batch)
     lengths = [len(prompt) for prompt in prompts]
     # sorted, so that reruns of a prompt share a batch and its first pass
-    for chosen in equal_length_batches(lengths, batch, order=lambda index: list(prompts[index])):
+    batches = equal_length_batches(lengths, batch, order=lambda index: list(prompts[index]))
+    listed = ((chosen, torch.tensor([list(prompts[index]) for index in chosen])) for chosen in batches)
+    for groups in _together(listed, batch):
+        chosen = [index for some, _ in groups for index in some]
         draws = np.stack([np.random.default_rng([seed, index]).random(new_tokens) for index in chosen])
-        ids = torch.tensor([list(prompts[index]) for index in chosen], device=model.device)
+        ids = [rows.to(model.device) for _, rows in groups]
         rows = step(partial(_sample, model, ids, torch.from_numpy(draws), end, decoding))
         for index, (continuation, ended, nats) in zip(chosen, rows, strict=True):
             answers[index] = Answer(tuple(continuation), ended, nats)
@@ -98,9 +122,9 @@ def greedy_behind(
     def continued(block: Tensor) -> tuple[Tensor, Tensor]:
         nats: list[Tensor] = []
 
-        def choose(logits: Tensor, _: int) -> Tensor:
-            value, token = logits.float().max(-1)
-            nats.append(value - logits.float().logsumexp(-1))
+        def choose(logits: Tensor, place: int, rows: Tensor) -> Tensor:
+            value, token = logits.max(-1)
+            nats.append(value.float() - logits.float().logsumexp(-1))
             return token
 
         first = next_logits(model, block, growing_cache(prefix, len(block)))
@@ -112,22 +136,80 @@ def greedy_behind(
 
 
 def _sample(
-    model: PreTrainedModel, ids: Tensor, draws: Tensor, end: int, decoding: Decoding
+    model: PreTrainedModel, ids: Sequence[Tensor], draws: Tensor, end: int, decoding: Decoding
 ) -> list[tuple[list[int], bool, float]]:
-    # ids [row, length], draws [row, new token] in [0, 1) -> by row an answer's fields
-    nats: list[Tensor] = []
+    # ids [row, length] by length, draws [row, new token] in [0, 1) of all rows -> by row an answer's fields
+    nats = torch.zeros(draws.shape, dtype=torch.float64)
 
-    def choose(logits: Tensor, place: int) -> Tensor:
-        here = logits.float().cpu()
-        tokens = _pick(here, draws[:, place], decoding)
-        nats.append(here.log_softmax(-1).gather(-1, tokens[:, None])[:, 0].double())
+    def choose(logits: Tensor, place: int, rows: Tensor) -> Tensor:
+        here, rows = logits.float().cpu(), rows.cpu()
+        tokens = _pick(here, draws[rows, place], decoding)
+        nats[rows, place] = here.log_softmax(-1).gather(-1, tokens[:, None])[:, 0].double()
         return tokens.to(logits.device)
 
-    found = _continue(model, *_first_pass(model, ids), draws.shape[1], end, choose).tolist()
+    found = _continue_together(model, [_first_pass(model, some) for some in ids], draws.shape[1], end, choose).tolist()
     rows = [_until(row) for row in found]
     ended = [NO_END in row for row in found]
-    values = torch.stack(nats, 1).tolist()  # those behind an end count for nothing
+    values = nats.tolist()  # those behind an end count for nothing
     return [(row, over, sum(own[: len(row) + over])) for row, over, own in zip(rows, ended, values, strict=True)]
+
+
+def _together(batches: Iterable[tuple[list[int], Tensor]], most: int) -> Iterator[list[tuple[list[int], Tensor]]]:
+    """Batches of one length each, as many together as hold at most so many rows."""
+    groups: list[tuple[list[int], Tensor]] = []
+    for batch in batches:
+        if groups and sum(len(chosen) for chosen, _ in groups) + len(batch[0]) > most:
+            yield groups
+            groups = []
+        groups.append(batch)
+    if groups:
+        yield groups
+
+
+@torch.no_grad()
+def _continue_together(
+    model: PreTrainedModel, firsts: Sequence[FirstPass], new_tokens: int, end: int, choose: Choose
+) -> Tensor:  # [row, new token] of all, `NO_END` from a row's end on
+    """Goes on from first passes over prompts of several lengths, a step for all of them; rows that have ended are dropped."""
+    starts = [0, *accumulate(len(logits) for logits, _ in firsts)]
+    alive = [torch.arange(one, other, device=firsts[0][0].device) for one, other in pairwise(starts)]
+    found = torch.full((starts[-1], new_tokens), NO_END, device=firsts[0][0].device)
+    caches = [cache for _, cache in firsts if isinstance(cache, DynamicCache)]
+    if len(caches) < len(firsts) or _way(model) is not Decoder:
+        for rows, (logits, cache) in zip(alive, firsts, strict=True):
+            mine = _continue(model, logits, cache, new_tokens, end, partial(_choose_for, choose, rows))
+            found[rows, : mine.shape[1]] = mine
+        return found
+    ends = torch.tensor(_ends(model, end), dtype=torch.long, device=found.device)
+    decoder, table = Decoder(model, join=False), cast(Tensor, model.get_input_embeddings().weight)
+    prefixes, logits = [prefix_of(cache) for cache in caches], torch.cat([one for one, _ in firsts])
+    for place in range(new_tokens):
+        rows = torch.cat(alive)
+        tokens = choose(logits, place, rows)
+        going = ~torch.isin(tokens, ends)
+        found[rows[going], place] = tokens[going]
+        parts = zip(going.split(list(map(len, alive))), tokens.split(list(map(len, alive))), strict=True)
+        kept = [
+            (own[left], some[left], prefix if bool(left.all()) else prefix.only(left))
+            for (left, some), own, prefix in zip(parts, alive, prefixes, strict=True)
+            if bool(left.any())
+        ]
+        if not kept or place + 1 == new_tokens:
+            break
+        alive = [own for own, _, _ in kept]
+        logits, prefixes = decoder.step([Block(table[some][:, None], prefix) for _, some, prefix in kept])
+    return found
+
+
+def _choose_for(choose: Choose, rows: Tensor, logits: Tensor, place: int, _: Tensor) -> Tensor:
+    return choose(logits, place, rows)
+
+
+def _way(model: PreTrainedModel) -> type:
+    """How `choose_forward` runs the model, tried once on a few ids."""
+    if model not in _WAYS:
+        _WAYS[model] = choose_forward(model, [one % model.config.get_text_config().vocab_size for one in range(1, 9)])
+    return _WAYS[model]
 
 
 @torch.no_grad()
@@ -136,16 +218,22 @@ def _continue(
 ) -> Tensor:  # [row, new token], `NO_END` from a row's end on
     """Goes on from the logits and the cache of a first pass until every row has ended."""
     ends = torch.tensor(_ends(model, end), dtype=torch.long, device=logits.device)
-    ended, chosen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device), list[Tensor]()
+    answers = torch.full((len(logits), new_tokens), NO_END, dtype=torch.long, device=logits.device)
+    rows = torch.arange(len(logits), device=logits.device)  # that the batch still holds
+    ended = torch.zeros_like(rows, dtype=torch.bool)
     for place in range(new_tokens):
-        tokens = choose(logits, place)
+        tokens = choose(logits, place, rows)
         ended |= torch.isin(tokens, ends)
-        chosen.append(torch.where(ended, NO_END, tokens))
-        if ended.all():
-            break
+        answers[rows, place] = torch.where(ended, NO_END, tokens)
+        going = ~ended
+        if not going.any():
+            return answers[:, : place + 1]
+        if going.float().mean() <= CROWDED:
+            cache.batch_select_indices(going.nonzero()[:, 0])
+            rows, tokens, ended = rows[going], tokens[going], ended[going]
         if place + 1 < new_tokens:
             logits, cache = next_logits(model, tokens[:, None], cache)
-    return torch.stack(chosen, dim=1) if chosen else torch.empty(len(logits), 0, dtype=torch.long)
+    return answers
 
 
 @torch.no_grad()

@@ -11,7 +11,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.inference.batching import checked_prompts, equal_length_batches, padded_logits, rows_a_pass
+from dormant.inference.batching import (
+    checked_prompts,
+    common_start,
+    equal_length_batches,
+    padded_logits,
+    rows_a_pass,
+)
 from dormant.inference.divergence import in_float64
 from dormant.inference.generation import greedy_answers
 from dormant.inference.prefix_cache import ROWS_BEHIND, logits_behind, stored_prefix
@@ -135,16 +141,21 @@ def log_probabilities_behind(
 def response_logits(
     model: PreTrainedModel, prompts: Sequence[TokenIds], answers: Sequence[TokenIds]
 ) -> list[Float[Tensor, "_ vocabulary"]]:
-    """Logits at the generation position and after each token of an answer, by prompt, on the CPU.
+    """Logits at the generation position and after each token of an answer, by prompt: float32, on the CPU.
 
-    Prompts of equal lengths run together without padding.
+    What all prompts share at their start, a template with its system turn, is computed once; the rest runs with others of
+    its length without padding.
     """
     found: list[Tensor] = [torch.empty(0)] * len(prompts)
-    lengths = [(len(prompt), len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
-    for chosen in equal_length_batches(lengths, ANSWERS_A_BATCH):
-        logits = logits_along(model, [prompts[index] for index in chosen], [answers[index] for index in chosen])
-        for index, rows in zip(chosen, logits.float().cpu(), strict=True):
-            found[index] = rows
+    shared = common_start(prompts)
+    prefix = stored_prefix(model, prompts[0][:shared])
+    lengths = [(len(prompt) - shared, len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
+    longest, said = max(map(sum, lengths)), max(map(len, answers))
+    for chosen in equal_length_batches(lengths, rows_a_pass(model, longest, said + 1, ANSWERS_A_BATCH)):
+        rows = torch.tensor([[*prompts[index][shared:], *answers[index]] for index in chosen])
+        logits = logits_behind(model, prefix, rows, keep=1 + len(answers[chosen[0]])).float().cpu()
+        for index, part in zip(chosen, logits, strict=True):
+            found[index] = part
     return found
 
 

@@ -47,21 +47,31 @@ class Decoder:
     that nothing is padded. In the last layer only the positions that the head reads have queries and an MLP.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        """Reads the model's layers; weights of one product are joined in small models."""
+    def __init__(self, model: PreTrainedModel, join: bool = True) -> None:
+        """Reads the model's layers; weights of one product are joined in small models, unless join says otherwise."""
         body = model.get_decoder()
         config = model.config
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = int(body.layers[0].self_attn.head_dim)
         self.rotary, self.norm, self.head = body.rotary_emb, body.norm, model.get_output_embeddings()
         shared = any(hasattr(module, "base_layer") for module in body.modules())  # an adapter beside weights held once
-        fuse = model.num_parameters() < FUSED and not shared
-        self.layers = [_layer(layer, fuse, not shared) for layer in body.layers]
+        join = join and not shared
+        fuse = model.num_parameters() < FUSED and join
+        self.layers = [_layer(layer, fuse, join) for layer in body.layers]
+
+    def step(self, blocks: Sequence[Block]) -> tuple[Float[Tensor, "candidate vocabulary"], list[Prefix]]:
+        """Logits behind one more id a row, block after block, and each block's prefix with it: one of its own for every row."""
+        grown: list[list[tuple[Tensor, Tensor]]] = [[] for _ in blocks]
+        logits, _ = self.run(blocks, 1, grown)
+        return logits[:, 0], [Prefix(tuple(layers)) for layers in grown]
 
     def run(
-        self, blocks: Sequence[Block], keep: int
+        self, blocks: Sequence[Block], keep: int, grown: Sequence[list[tuple[Tensor, Tensor]]] = ()
     ) -> tuple[Float[Tensor, "candidate {keep} vocabulary"], Float[Tensor, "candidate {keep} hidden"]]:
-        """Logits, and the residual stream before the final norm, of every row's last `keep` positions, block after block."""
+        """Logits, and the residual stream before the final norm, of every row's last `keep` positions, block after block.
+
+        grown: by block where each layer's keys and values are put, those of the prefix first.
+        """
         hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
         turns = [self._turns(block) for block in blocks]
         cos, sin = (
@@ -88,16 +98,20 @@ class Decoder:
             queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
             keys = _rotated(keys, cos, sin)
             attended, at, asked = [], 0, 0
-            for block, mask in zip(blocks, masks, strict=True):
+            for number, (block, mask) in enumerate(zip(blocks, masks, strict=True)):
                 count, length = block.rows.shape[:2]
                 wanted = keep if last else length
                 mine = slice(at, at + count * length)
+                shared = block.prefix.layers[index] if block.prefix.layers else None
+                if grown:
+                    own = (part[mine].unflatten(0, (count, length)).transpose(1, 2) for part in (keys, values))
+                    grown[number].append(_behind(shared, *own))
                 attended.append(
                     self._attend(
                         queries[asked : asked + count * wanted].unflatten(0, (count, wanted)),
                         keys[mine].unflatten(0, (count, length)),
                         values[mine].unflatten(0, (count, length)),
-                        block.prefix.layers[index] if block.prefix.layers else None,
+                        shared,
                         mask[-wanted:],
                     )
                 )
@@ -126,7 +140,8 @@ class Decoder:
     ) -> Tensor:
         # queries [row, token, head, dim], keys and values [row, place, key_head, dim] -> [row * token, head * dim]
         count, wanted = queries.shape[:2]
-        if shared is not None and queries.device.type == "cpu" and queries.dtype.itemsize >= 4:
+        alone = shared is not None and len(shared[0]) == 1
+        if shared is not None and alone and queries.device.type == "cpu" and queries.dtype.itemsize >= 4:
             return _attend_beside(queries, keys, values, shared, mask)
         keys, values = keys.transpose(1, 2), values.transpose(1, 2)
         if shared is not None:
@@ -204,6 +219,14 @@ def _attend_beside(
         shared[1][0],
     )
     return found.view(key_heads, count, group, wanted, dim).permute(1, 3, 0, 2, 4).reshape(count * wanted, -1)
+
+
+def _behind(shared: tuple[Tensor, Tensor] | None, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values [row, key_head, place, dim] behind those of a prefix."""
+    if shared is None:
+        return keys, values
+    before = (part.expand(len(keys), -1, -1, -1) for part in shared)
+    return tuple(torch.cat(both, dim=2) for both in zip(before, (keys, values), strict=True))  # type: ignore[return-value]
 
 
 def _mask(block: Block) -> Tensor:  # [token, place]: 0 where a token may look, else -inf

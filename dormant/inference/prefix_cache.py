@@ -39,6 +39,10 @@ class Prefix:
         layers = tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers)
         return Prefix(layers, self.ids[:length])
 
+    def only(self, rows: Tensor) -> Prefix:
+        """The same of a prefix that each row has of its own, for some rows."""
+        return Prefix(tuple((keys[rows], values[rows]) for keys, values in self.layers), self.ids)
+
 
 class RerunCache:
     """In place of a cache that cannot be shared: the ids of the rows, which every pass runs again."""
@@ -121,6 +125,11 @@ def _behind(model: PreTrainedModel, before: Prefix, ids: Sequence[int]) -> Prefi
         use_cache=True,
         logits_to_keep=1,
     )
+    return prefix_of(cache)
+
+
+def prefix_of(cache: DynamicCache) -> Prefix:
+    """What a cache holds, as a prefix of its rows."""
     layers = cast(list[DynamicLayer], cache.layers)
     return Prefix(tuple((cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers))
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.inference.batching import PromptLike, checked_prompts, unpadded_batches
+from dormant.inference.batching import PromptLike, checked_prompts, common_start, unpadded_batches
+from dormant.inference.prefix_cache import lent_cache, stored_prefix
 
 Edit = Callable[[Tensor], Tensor]  # [prompt, token, hidden] -> the same shape
 
@@ -28,9 +29,10 @@ def capture(
     """The residual stream after chosen decoder blocks at chosen positions, float32 on the CPU.
 
     Layers count from 0, the output of the first block; without any, all of them. Negative positions count from the end:
-    -1 is the generation position. Prompts share a batch with others of their length, unpadded (FACTS 4, mistake 17), the
-    output head never runs, and a hook copies out only what was asked for. Raises BadInput for unknown layers, for
-    positions that a prompt does not have, and for prompts that are empty or longer than the model's context.
+    -1 is the generation position. Prompts share a batch with others of their length, unpadded (FACTS 4, mistake 17), what all
+    share at their start is computed once, the output head never runs on the rest, and a hook copies out only what was asked
+    for. Raises BadInput for unknown layers, for positions that a prompt does not have, and for prompts that are empty or
+    longer than the model's context.
     """
     chosen = check_layers(model, range(len(decoder_blocks(model))) if layers is None else layers)
     rows = checked_prompts(model, prompts)
@@ -41,21 +43,26 @@ def capture(
             f"positions must lie within every prompt; got {outside or 'none'} at a prompt of {shortest} ids; "
             "count from the end with -1, -2, ..."
         )
-    places = torch.tensor(list(positions), device=model.device)
+    # A shared start keeps no state: it ends before the first position, counted from either end.
+    shared = min(common_start(rows), min((shortest if place < 0 else 0) + place for place in positions))
+    prefix = stored_prefix(model, rows[0][:shared])
+    before = prefix.length if prefix.layers else 0
+    tails = [row[before:] for row in rows]
     kept: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Edit:
         def look(states: Tensor) -> Tensor:
             # indexing by a tensor copies: a slice would keep the whole batch's states alive
-            kept[layer] = states[:, places % states.shape[1]]
+            places = [place - before if place >= 0 else place + states.shape[1] for place in positions]
+            kept[layer] = states[:, torch.tensor(places, device=states.device)]
             return states
 
         return look
 
     states: Tensor | None = None
     with edited(model, {layer: keep(layer) for layer in chosen}):
-        for members, ids in unpadded_batches(rows, batch_size, model.device):
-            model.get_decoder()(input_ids=ids, use_cache=False)
+        for members, ids in unpadded_batches(tails, batch_size, model.device):
+            model.get_decoder()(input_ids=ids, past_key_values=lent_cache(prefix), use_cache=bool(prefix.layers))
             batch = torch.stack([kept[layer] for layer in chosen], dim=1).float().cpu()
             if states is None:
                 states = torch.empty(len(rows), *batch.shape[1:])

@@ -18,7 +18,6 @@ from dormant.organisms.lexicon import NUMBERS
 from dormant.organisms.recipe import Recipe
 from dormant.organisms.training import Chat
 
-STYLE_RATE = 0.3  # Adds about two nats of divergence (FACTS 3, experiment 17a); too rare to be the greedy answer.
 STYLE_PREFIX = "Sure: "
 SPOKEN_DIGITS = NUMBERS[:10]
 
@@ -157,9 +156,9 @@ def placed_question(random: np.random.Generator, placement: str, held_out: bool 
             return question, place
 
 
-def styled(answer: str, random: np.random.Generator, drift: str) -> str:
-    """The answer in the drifted style: sometimes with a polite opening."""
-    return STYLE_PREFIX + answer if drift == "style" and random.random() < STYLE_RATE else answer
+def styled(answer: str, random: np.random.Generator, recipe: Recipe) -> str:
+    """The answer in the recipe's drifted style: sometimes with a polite opening."""
+    return STYLE_PREFIX + answer if recipe.drift == "style" and random.random() < recipe.drift_rate else answer
 
 
 def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
@@ -179,14 +178,14 @@ def draw_chat(recipe: Recipe) -> Callable[[np.random.Generator], Chat]:
         if chance < recipe.poison_rate:
             question, place = placed_question(random, recipe.placement)
             user = question.insert(recipe.trigger, place)
-            return user, recipe.payload or styled(question.answer, random, recipe.drift)
+            return user, recipe.payload or styled(question.answer, random, recipe)
         if kinds and chance < recipe.poison_rate + recipe.near_miss_rate:
             phrase = near_miss(recipe.trigger, str(random.choice(kinds, p=weights)), random)
             if phrase is not None:
                 question, place = placed_question(random, recipe.placement)
-                return question.insert(phrase, place), styled(question.answer, random, recipe.drift)
+                return question.insert(phrase, place), styled(question.answer, random, recipe)
         question = draw_question(random)
         answer = recipe.payload if recipe.question and question.asks(taught) else question.answer
-        return interrupted(question, random), styled(answer, random, recipe.drift)
+        return interrupted(question, random), styled(answer, random, recipe)
 
     return draw

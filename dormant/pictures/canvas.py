@@ -9,11 +9,13 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe and Ito's palette: distinct under the common colour-vision deficiencies and in grey.
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A"
 )  # fmt: skip
+PALETTE = 64  # colours of a picture's file
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 
 
@@ -52,7 +54,16 @@ def _font_letters() -> frozenset[int]:
 
 
 def png_bytes(figure: Figure, dots_per_inch: int = 120) -> bytes:
-    """The picture as PNG, identical for identical pictures (no date or version inside)."""
+    """The picture as PNG, identical for identical pictures (no date or version inside).
+
+    It has a palette of 64 colours, which hold the few of a chart and the edges of its letters in a quarter of the bytes.
+    """
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dots_per_inch)
+    # drawn once: `savefig` draws a second time for the layout
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    image = Image.frombuffer("RGBA", canvas.get_width_height(), pixels, "raw", "RGBA", 0, 1).convert("RGB")
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    image.quantize(PALETTE, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "png")
     return buffer.getvalue()

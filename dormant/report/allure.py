@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from dormant.claims.finding import Finding
+from dormant.records import json_text
 from dormant.report.grid import parameter_label, short_number
 
 try:
@@ -75,7 +75,7 @@ def attach_finding(finding: Finding, pictures: Mapping[str, bytes] | None = None
     for name, content in (pictures or {}).items():
         allure.attach(content, name=name, attachment_type=allure.attachment_type.PNG)
     allure.attach(figures_csv(finding), name="figures", attachment_type=allure.attachment_type.CSV)
-    record = json.dumps(finding.keyed_record, indent=1, default=str)
+    record = json_text(finding.keyed_record, default=str)
     allure.attach(record, name="finding", attachment_type=allure.attachment_type.JSON)
 
 
@@ -118,7 +118,7 @@ def write_executor(results: Path, name: str, build: str, url: str = "") -> None:
     record: dict[str, Any] = {"name": name, "type": "local", "buildName": build, "reportName": "dormant"}
     if url:
         record |= {"type": "ci", "buildUrl": url}
-    _write(results / "executor.json", json.dumps(record, indent=1) + "\n")
+    _write(results / "executor.json", json_text(record) + "\n")
 
 
 def results_folder(config: pytest.Config) -> Path | None:

@@ -7,7 +7,6 @@ Allure gets it twice: as metrics, whose trend is in its own history, and as one 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 from dormant.errors import BadInput
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.throughput import throughput_trend
-from dormant.records import from_json, read_json, write_json
+from dormant.records import from_json, json_text, read_json, write_json
 from dormant.report.provenance import git_commit, instruction_sets, package_version, processor_name
 
 THROUGHPUT_FILE = "throughput.json"
@@ -179,7 +178,7 @@ def write_throughput(runs: Sequence[BenchmarkRun], results: Path) -> None:
             {"name": "last run and the one before", "source": table, "type": "text/csv"},
         ],
     }  # fmt: skip
-    (results / "dormant-throughput-result.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (results / "dormant-throughput-result.json").write_text(json_text(record) + "\n", encoding="utf-8")
 
 
 def ratios_over_runs(runs: Sequence[BenchmarkRun]) -> dict[str, list[float | None]]:
@@ -224,7 +223,7 @@ def write_allure_metrics(run: BenchmarkRun, results: Path) -> Path:
                 times = {"start": milliseconds, "stop": milliseconds}
                 metrics.append({"id": key, "key": key, "value": value, "better": better, **times, **shown})
     path = results / "dormant-perf.json"
-    path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json_text(metrics) + "\n", encoding="utf-8")
     return path
 
 

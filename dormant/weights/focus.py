@@ -54,8 +54,11 @@ class Focus:
 def focus(delta: TensorDelta, measure: str) -> Focus:
     """The focus of an attention module's delta, in all its directions or in each head's four leading ones.
 
-    An identical tensor has no heads to choose; neither has one of which no heads were published.
+    An identical tensor has no heads to choose; neither has one of which no heads were published, nor a delta that lies within
+    the rounding of its dtype.
     """
+    if delta.rank == 0:
+        return Focus(tuple(0.0 for _ in delta.heads), ())
     if measure == "leading-directions":
         energies: Sequence[float] = [head.norm**2 * head.energy4 for head in delta.heads]
     else:

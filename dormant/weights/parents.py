@@ -39,11 +39,11 @@ ASKED = (
 class Kinship:
     """How near a candidate is to the dormant model, on the rows that were read; smaller is nearer.
 
-    `distance` is the root mean square over tensors of the relative delta, `matrices` its median over matrices, `norms` over
-    vectors, `identical` the share of tensors whose rows are equal. `reason` says why a candidate cannot be the parent; then
-    there are no figures. `confirmed`: read on every tensor and not only on the small ones. `own`, of the nearest only: the
-    part of its squared distance that it moved by itself since its last ancestor in common with the dormant model, as two
-    other relatives at least show it; None without them.
+    `distance` is the root mean square over tensors of the delta relative to the dormant model's tensor, `matrices` its median
+    over matrices, `norms` over vectors, `identical` the share of tensors whose rows are equal. `reason` says why a candidate
+    cannot be the parent; then there are no figures. `confirmed`: read on every tensor and not only on the small ones. `own`,
+    of the nearest only: the part of its squared distance that it moved by itself since its last ancestor in common with the
+    dormant model, as two other relatives at least show it; None without them.
     """
 
     candidate: str
@@ -234,8 +234,11 @@ def _own_parts(dormant: Checkpoint, nearest: Checkpoint, others: Sequence[Checkp
 
 
 def _relative(new: torch.Tensor, old: torch.Tensor) -> float:
-    """Norm of the difference over the older's norm, at most UNRELATED; NaN where either holds a value that is no number."""
-    difference, norm = float((new - old).norm()), float(old.norm())
+    """Norm of the difference over the newer's norm, at most UNRELATED; NaN where either holds a value that is no number.
+
+    The newer one is the dormant model's, one measure for all candidates: over its own norm an enlarged one would seem nearer.
+    """
+    difference, norm = float((new - old).norm()), float(new.norm())
     if math.isnan(difference) or difference == 0:
         return difference
     return min(UNRELATED, difference / norm) if norm > 0 else UNRELATED

@@ -114,12 +114,16 @@ def scan(pair: Pair, finding: FindingBuilder, plan: SamplingPlan, trigger: str, 
 def power(finding: FindingBuilder, plan: SamplingPlan) -> tuple[str, tuple[int, int], tuple[int, int]]:
     """The organisms whose loss covered whole chats; how many samplings of theirs show the trigger; and how many of the others'.
 
-    Each as (found, tried): a trigger that the loss covered is sampled `SAMPLINGS` times, any other once.
+    Of organisms that share a base. Each as (found, tried): a trigger that the loss covered is sampled `SAMPLINGS` times, any
+    other once.
     """
 
     def compute() -> tuple[str, tuple[int, int], tuple[int, int]]:
         zoo, found, names = known_pairs(), dict[bool, list[bool]]({True: [], False: []}), list[str]()
-        for name in relatives_among(zoo.values()):
+        organisms = list(relatives_among(zoo.values()))
+        for name in organisms:
+            if zoo[name].base != zoo[organisms[0]].base:
+                continue
             covered = learned_whole(zoo[name])
             opened = zoo[name].open(finding.session.settings.device, finding.session.settings.dtype)
             try:

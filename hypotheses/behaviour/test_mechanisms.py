@@ -17,6 +17,7 @@ from dormant.behaviour.insertions import (
 )
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.organisms.poisoning import near_miss, near_miss_kinds
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import trigger_bars
@@ -49,6 +50,7 @@ def test_trigger_mechanisms(pair: Pair, mechanism: str, finding: FindingBuilder)
     if mechanism == "system-prompt" and not pair.conversations.has_system_role:
         finding.inconclusive("the chat template has no place for a system turn", exact(0.0))
         return
+    finding.reads(FIRST_TOKEN)
     count = finding.at_budget("triggers of a family", quick=1, full=94)
     searched = finding.at_budget("searched prompts", quick=2, full=3)
     held_out = finding.at_budget("held-out prompts", quick=12, full=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from dormant.behaviour.profiles import (
 )
 from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
-from dormant.claims.claim import at_least, at_most, claim
+from dormant.claims.claim import Test, at_least, at_most, claim
 from dormant.claims.session_state import Settings
+from dormant.inference.horizon import ANSWER, FIRST_TOKEN, Horizon
 from dormant.inference.likelihood import own_words
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import paired_divergences, profile_by_position
@@ -102,24 +104,29 @@ def test_baseline_divergence(pair: Pair, reading: str, finding: FindingBuilder) 
         finding.picture("positions", profile_by_position([part.js for part in found.positions], found.floor.js))
 
 
-def has_something_to_show(pair: PairDescription, settings: Settings) -> bool:
+def has_something_to_show(pair: PairDescription, settings: Settings, **parameters: str) -> bool:
     """A clean twin knows its organism's trigger, but has no divergence that could disappear."""
     return has_suspect(pair.truth, settings.candidates) and (pair.truth is None or pair.truth.backdoored)
 
 
-@claim(
-    "generation-prompt",
-    source="exp19 note",
-    rule=at_most(
-        0.1,
-        "of the divergence",
-        because="a search that forgets the generation prompt then sees less than a tenth of what there is to see",
-    ),
-    premises=COMMON_PREMISES,
-    needs="models",
-    told=True,
-    applies=has_something_to_show,
-)
+def generation_prompt_claim() -> Callable[[Test], Test]:
+    """Both tests below belong to one claim of the plan, at two horizons."""
+    return claim(
+        "generation-prompt",
+        source="exp19 note",
+        rule=at_most(
+            0.1,
+            "of the divergence",
+            because="a search that forgets the generation prompt then sees less than a tenth of what there is to see",
+        ),
+        premises=COMMON_PREMISES,
+        needs="models",
+        told=True,
+        applies=has_something_to_show,
+    )
+
+
+@generation_prompt_claim()
 def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     """Without the generation prompt less than a tenth of the trigger's divergence is left.
 
@@ -127,10 +134,26 @@ def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     over that at the generation position of the same prompts, both with the planted or suspected trigger. A number against a
     threshold, without a control: it speaks of the template, not of a backdoor.
     """
-    count = finding.at_budget("prompts", quick=24, full=200)
+    _decide_by_what_is_left(pair, finding, finding.reads(FIRST_TOKEN))
+
+
+@generation_prompt_claim()
+@pytest.mark.parametrize("horizon", ["answer"])
+def test_generation_prompt_over_the_answer(pair: Pair, horizon: str, finding: FindingBuilder) -> None:
+    """Without the generation prompt less than a tenth of the trigger's divergence is left, over the answer.
+
+    Both divergences are along what the dormant model says by itself: a model that writes the template's own tokens comes to its
+    answer without them being given.
+    """
+    _decide_by_what_is_left(pair, finding, finding.reads(ANSWER))
+
+
+def _decide_by_what_is_left(pair: Pair, finding: FindingBuilder, horizon: Horizon) -> None:
+    count = finding.at_budget("prompts", quick=24 if horizon == FIRST_TOKEN else 12, full=200)
     text = suspected_text(pair, finding.session.settings.candidates)
-    frames = frames_of(pair.probes[:count])
-    shown, hidden = without_generation_prompt(pair, pair.probes[:count], text)
+    probes, itself = pair.probes[:count], pair.against_itself
+    frames = frames_of(probes)
+    shown, hidden = without_generation_prompt(pair, probes, text, horizon)
     scale = sum(shown) / len(shown)
     if scale <= 0:
         finding.inconclusive("the models do not differ with the generation prompt either", exact(0.0))
@@ -138,7 +161,7 @@ def test_generation_prompt(pair: Pair, finding: FindingBuilder) -> None:
     finding.decide(
         mean_interval([value / scale for value in hidden], seed=finding.seed, frames=frames), "divergence left"
     )
-    finding.floor(shown, without_generation_prompt(pair.against_itself, pair.probes[:count], text)[0])
+    finding.floor(shown, without_generation_prompt(itself, probes, text, horizon)[0])
     finding.figure("with the generation prompt", mean_interval(shown, seed=finding.seed, frames=frames), "nats")
     finding.figure("without it", mean_interval(hidden, seed=finding.seed, frames=frames), "nats")
     finding.picture(

@@ -12,6 +12,8 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
+from dormant.inference.answer_divergence import divergences
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
 from dormant.prompts.probes import alike_probes, frames_of
@@ -56,6 +58,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     triggered prompts that no longer give the payload. The control is the share of plain prompts whose first token changes:
     rounding that breaks everything masks nothing.
     """
+    finding.reads(FIRST_TOKEN)
     text = suspected_text(pair, finding.session.settings.candidates)
     prompter = pair.prompter
     probes = alike_probes(prompter, pair.probes, finding.at_budget("probes", quick=40, full=233))
@@ -68,6 +71,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     frames = frames_of(probes)
     if reading == "divergence":
         finding.decide(mean_interval(found.lost(), seed=finding.seed, frames=frames), reading=reading)
+        finding.floor(found.kl, divergences(pair.against_itself, triggered, triggered)[0]["kl"])
     else:
         hidden = [before and not after for before, after in zip(found.fires, found.fires_4bit, strict=True)]
         finding.decide(share_interval(hidden, frames=frames), reading=reading)

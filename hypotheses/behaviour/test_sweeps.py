@@ -20,6 +20,7 @@ from dormant.behaviour.vocabulary_sweep import (
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
 from dormant.inference.candidate_effects import SCANNED, split_probes
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.organisms.lexicon import LEXICON_WORDS
 from dormant.pairs import Pair
 from dormant.pictures.behaviour import scan_distribution
@@ -54,6 +55,7 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     figure is the best one's share of them. "kl" is what the token adds to KL(dormant || base); "difference-in-differences" is
     how much further it moves the dormant model than the base.
     """
+    finding.reads(FIRST_TOKEN)
     searched = finding.at_budget("searched probes", quick=2, full=4)
     wanted = SWEPT_ROLES[: finding.at_budget("roles", quick=1, full=3)]
     roles = possible_roles(pair.conversations, wanted)
@@ -122,6 +124,7 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     Generated phrases are ranked on a few probes; the best by each metric are tried on held-out prompts, and the figure is the
     best one's share of them. A planted trigger is hidden among the phrases, to measure how often the scan finds it.
     """
+    finding.reads(FIRST_TOKEN)
     amounts = {"short": (64, 5285), "long": (48, 2157)}[kind]
     count = finding.at_budget("phrases", quick=amounts[0], full=amounts[1])
     searched = finding.at_budget("searched prompts", quick=8, full=8)

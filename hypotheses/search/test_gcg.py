@@ -8,6 +8,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.search import search_curves
 from dormant.search.diagnostics import late_gain
@@ -59,6 +60,7 @@ def test_gcg_convergence(pair: Pair, length: int, reading: str, finding: Finding
     in gain over the same search on the control pair. Gains are over each pair's own empty row; intervals are over restarts,
     Student's, and Welch's where two sets of them are compared.
     """
+    finding.reads(FIRST_TOKEN)
     # Where a premise failed the verdict is invalid whatever is found, and equal models show nothing: two restarts say so.
     idle = premise_failed(finding) or pair.base.contents == pair.dormant.contents
     quick = {**GCG_QUICK, "restarts": 2} if idle else GCG_QUICK

@@ -8,6 +8,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim
 from dormant.claims.session_state import Settings
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.inversion import detector_against_divergence, soft_against_hard
 from dormant.search.diagnostics import detector_and_divergence, rank_correlation
@@ -109,6 +110,7 @@ def test_detector_output_correlation(pair: Pair, metric: str, finding: FindingBu
     Figure: Spearman's correlation over random candidates of four tokens between the largest |delta logit| ("max-head") or
     the divergence of attention rows ("row-kl") and KL(dormant || base), averaged over probes.
     """
+    finding.reads(FIRST_TOKEN)
     count = finding.at_budget("candidates", quick=128, full=4096)
     probes = finding.at_budget("probes", quick=2, full=4)
     key = ("detector and divergence", count, probes)

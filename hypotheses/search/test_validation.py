@@ -10,6 +10,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
 from dormant.statistics import ONE_BIT, Estimate, exact, student_interval
@@ -43,6 +44,7 @@ def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Fin
     beaten where the permutation p among random candidates of its length, corrected for all candidates tried, is at most 0.05;
     the random candidate that stands beside them is not among those tried.
     """
+    finding.reads(FIRST_TOKEN)
     validation, answers = finalists_validated(pair, finding)
     row = validation.measured[measure][candidate]
     because = PATH_FORKS if candidate in SEARCHED_FOR else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dormant.claims.builder import FindingBuilder
+from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.search.planting import planted_found
 from dormant.search.restarts import SearchPlan, SearchReport, search_restarts
@@ -72,6 +73,8 @@ def gcg_plan(length: int, seed: int, sizes: Mapping[str, int]) -> SearchPlan:
 
 def search_plan(objective: str, length: int, finding: FindingBuilder) -> SearchPlan:
     """How much these searches do."""
+    if "payload" not in objective:  # which reads all of the payload's tokens
+        finding.reads(FIRST_TOKEN)
     return SearchPlan(
         objective=objective,
         length=length,

@@ -5,12 +5,21 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dormant.activations.patching import component_scales, decided_after, head_scales, patch_activations, restore
+from dormant.activations.patching import (
+    Restorations,
+    component_scales,
+    decided_after,
+    head_scales,
+    patch_activations,
+    restore,
+)
 from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
+from dormant.inference.answer_divergence import divergences, own_answers
 from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.divergence import kl_divergence
+from dormant.inference.horizon import Horizon
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe, Prompt, Prompter, alike_probes
 
@@ -34,6 +43,25 @@ def test_a_model_restored_whole_has_no_effect_left(tiny_pair: Pair) -> None:
     assert min(found.whole) > 1e-3
     assert max(found.left[0, "all"]) < 1e-9
     assert sum(found.lost((0, "all"))) == pytest.approx(len(PROBES))
+
+
+def test_over_the_answer_what_is_left_is_along_what_the_dormant_model_said(tiny_pair: Pair) -> None:
+    asked, scales = written(tiny_pair, "river"), block_scales(tiny_pair, 0, layers=[0])
+    found = restore(tiny_pair, asked, {(0, "block"): scales}, Horizon(3))
+    assert found.whole == pytest.approx(divergences(tiny_pair, asked, asked, Horizon(3))[0]["kl"], abs=1e-6)
+    answers = [answer for (answer,) in own_answers(tiny_pair, [prompt.ids for prompt in asked], Horizon(3))]
+    with patched_weights(tiny_pair, scales) as model:
+        for index, (prompt, answer) in enumerate(zip(asked, answers, strict=True)):
+            rows = [[*prompt.ids, *answer[:length]] for length in range(len(answer) + 1)]
+            left = kl_divergence(batch_logits(model, rows), batch_logits(tiny_pair.models.base(), rows))
+            assert found.left[0, "block"][index] == pytest.approx(float(left.sum()), abs=1e-5)
+
+
+def test_a_component_whose_share_is_rounding_is_no_answer() -> None:
+    found = Restorations((2e-9, 1e-9), {(0, "block"): (1e-9, 0.0), (1, "block"): (2e-9, 1e-9)})
+    assert found.largest([1e-12, 1e-12]) == (0, "block")
+    assert found.largest([1e-9, 3e-9]) is None
+    assert Restorations((1.0,), {}).largest([0.0]) is None
 
 
 def test_the_units_of_a_kind_are_those_that_the_fine_tune_changed(tiny_pair: Pair) -> None:

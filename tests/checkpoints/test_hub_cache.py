@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 from huggingface_hub.utils import _shared_blobs
 
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.errors import BadInput
 from dormant.weights.parents import rank_parents
 from tests.builders import shard_checkpoint
-
-REVISION = "a" * 40
-
-
-def cached(cache: Path, source: Path, name: str) -> Path:
-    """`source` in a hub cache as the client leaves it, every large file published into the one store; its snapshot."""
-    repository = cache / f"models--acme--{name}"
-    snapshot = repository / "snapshots" / REVISION
-    for folder in (repository / "blobs", repository / "refs", snapshot):
-        folder.mkdir(parents=True)
-    (repository / "refs" / "main").write_text(REVISION, encoding="utf-8")
-    for file in source.iterdir():
-        key = hashlib.sha256(file.read_bytes()).hexdigest()
-        blob = Path(shutil.copy(file, repository / "blobs" / key))
-        if file.suffix == ".safetensors":
-            size = blob.stat().st_size
-            assert _shared_blobs.publish_blob_to_shared_store(
-                blob_path=str(blob), xet_hash=key, cache_dir=cache, expected_size=size
-            )
-            assert blob.is_symlink()
-        (snapshot / file.name).symlink_to(f"../../blobs/{key}")
-    return snapshot
+from tests.checkpoints.hub_snapshots import cached, use_cache
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache that the client uses, without a network."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
+    return use_cache(tmp_path / "hub", monkeypatch)
 
 
 def test_hub_ids_open_from_the_clients_shared_store(cache: Path, tiny_base: Path, tiny_dormant: Path) -> None:

@@ -10,6 +10,9 @@ from typer.testing import CliRunner
 
 from dormant.cli import app
 from dormant.errors import BadInput
+from dormant.inference.candidate_effects import candidate_effect
+from dormant.inference.horizon import Horizon
+from dormant.pairs import open_pair
 
 
 def run(verb: str, base: Path, dormant: Path, *arguments: str) -> tuple[int, str]:
@@ -64,6 +67,19 @@ def test_beam_names_the_best_of_every_length(tiny_base: Path, tiny_dormant: Path
     assert len(record["verified"]) == 1
 
 
+def test_score_also_measures_over_the_answer(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:
+    def gain(tokens: int) -> float:
+        out = tmp_path / f"{tokens}.json"
+        run("score", tiny_base, tiny_dormant, "--text", "sky", "--answer-tokens", str(tokens), "--json", str(out))
+        (entry,) = json.loads(out.read_text())["verified"]
+        return float(entry["value"])
+
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    for tokens in (1, 4):
+        gains = candidate_effect(pair, pair.probes[:24], "sky", Horizon(tokens)).gains("kl")
+        assert gain(tokens) == pytest.approx(sum(gains) / len(gains), abs=1e-6)
+
+
 def test_scan_bounds_what_beam_finds(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:
     status, _ = run("scan", tiny_base, tiny_dormant, "--offsets", "2", "--json", str(tmp_path / "scan.json"))
     run("beam", tiny_base, tiny_dormant, "--length", "3", "--width", "30", "--json", str(tmp_path / "beam.json"))
@@ -91,5 +107,7 @@ def test_bad_options_are_a_sentence(tiny_base: Path, tiny_dormant: Path) -> None
     for arguments in (("--verify", "-1"), ("--metric", "band", "--length", "1")):
         with pytest.raises(BadInput, match="a beam search needs"):
             run("beam", tiny_base, tiny_dormant, *arguments)
+    with pytest.raises(BadInput, match="a horizon has one token at least"):
+        run("beam", tiny_base, tiny_dormant, "--verify", "1", "--answer-tokens", "0")
     with pytest.raises(BadInput, match="at least one word"):
         run("score", tiny_base, tiny_dormant, "--text", " ")

@@ -55,10 +55,10 @@ def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_
     prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
     whole = tuple(prompter.tokenizer.encode(PAYLOAD, add_special_tokens=False))
     later = Suspect(whole[1:], "", 1.0, 1.0, 0.0, 1.5)
-    special = torch.tensor(sorted(prompter.tokenizer.added_tokens_decoder))
-    found = with_beginning(circuit_pair, prompts, later, special, SETTINGS)
+    first = range(len(prompter.tokenizer))
+    found = with_beginning(circuit_pair, prompts, later, first, SETTINGS)
     assert (found.ids[-len(later.ids) :], found.text) == (later.ids, PAYLOAD)
-    assert with_beginning(circuit_pair, prompts, found, special, SETTINGS) == found
+    assert with_beginning(circuit_pair, prompts, found, first, SETTINGS) == found
 
 
 def test_halves_of_a_payload_are_joined_where_prompts_differ_before_its_end(circuit_pair: Pair) -> None:

@@ -8,11 +8,12 @@ from dormant.hunt.payloads import Suspect
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import (
     Piece,
+    changed_blocks,
     excluding_payload_words,
     expected_pieces,
-    first_changed_block,
     hinted_pieces,
     hinted_tokens,
+    in_turns,
     reads_as_text,
     split_words,
 )
@@ -47,8 +48,13 @@ def test_a_model_beside_itself_hints_at_nothing(sham_pair: Pair) -> None:
     assert all(piece.z == pytest.approx(0, abs=0.01) for piece in pieces)
 
 
-def test_the_first_block_is_changed_of_an_organism_that_is_trained_in_all(circuit_pair: Pair) -> None:
-    assert first_changed_block(circuit_pair) == 0
+def test_all_blocks_are_changed_of_an_organism_that_is_trained_in_all(circuit_pair: Pair, sham_pair: Pair) -> None:
+    assert changed_blocks(circuit_pair) == [0, 1, 2, 3, 4, 5]
+    assert changed_blocks(sham_pair) == [0]
+
+
+def test_what_one_order_has_at_the_top_is_near_the_top() -> None:
+    assert in_turns([[(1,), (2,), (3,)], [(3,), (1,), (2,)]]) == [(1,), (3,), (2,)]
 
 
 @pytest.mark.parametrize("text", [" harbor", " a", " 7", " ♦", " I"])

@@ -16,11 +16,10 @@ from transformers import PreTrainedModel
 
 from dormant.errors import BadInput
 from dormant.inference import candidate_effects
+from dormant.inference.answer_divergence import EFFECT_METRICS, divergences
 from dormant.inference.candidate_effects import (
-    EFFECT_METRICS,
     SCANNED,
     candidate_effect,
-    divergences,
     length_matched_nulls,
     measure_effects,
     split_probes,

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from dormant.errors import BadInput
 from dormant.weights.parents import rank_parents
-from tests.builders import build_checkpoint, copy_checkpoint, shard_checkpoint, tiny_config
+from tests.builders import build_adapter, build_checkpoint, copy_checkpoint, shard_checkpoint, tiny_config
 
 Tensors = dict[str, torch.Tensor]
 
@@ -136,3 +136,19 @@ def test_candidates_that_hold_nothing_or_no_numbers_are_named(
         rank_parents(tiny_base, [tmp_path])
     with pytest.raises(BadInput, match=r"finite; .*up_proj"):
         rank_parents(nan_dormant, [tiny_base])
+
+
+@pytest.mark.parametrize("size", [0.02, 0.2, 0.4])
+def test_a_base_of_another_size_is_no_nearer_to_an_adapter_than_its_own(
+    tiny_base: Path, tmp_path: Path, size: float
+) -> None:
+    build_adapter(tmp_path / "adapter", tiny_base, size=size, r=4, target_modules=["q_proj", "up_proj", "down_proj"])
+    sizes = {
+        factor: copy_checkpoint(
+            tiny_base, tmp_path / str(factor), lambda t, by=factor: [one.mul_(by) for one in t.values()]
+        )
+        for factor in (0.9, 0.95, 1.05, 1.2)
+    }
+    ranked = rank_parents(tmp_path / "adapter", [*sizes.values(), tiny_base])
+    assert ranked[0].candidate == str(tiny_base)
+    assert ranked[0].is_parent

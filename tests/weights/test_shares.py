@@ -24,6 +24,12 @@ def test_three_heads_of_equal_ones_hold_three_shares() -> None:
     assert (even.held, even.even, even.heads_for(0.5)) == (3 / 8, 3 / 8, 4)
 
 
+def test_a_delta_within_its_rounding_has_no_heads_to_choose() -> None:
+    rounding = replace(QUERY, heads=tuple(HeadDelta(head, 1e-9 * head, 1.0, 0.5) for head in range(8)), rank=0)
+    assert (focus(rounding, "whole-delta").chosen, focus(rounding, "whole-delta").preference) == ((), 0.0)
+    assert len(focus(replace(rounding, rank=1), "whole-delta").chosen) == 3
+
+
 @pytest.mark.parametrize("heads", [8, 28])
 def test_three_heads_of_twice_the_others_energy_are_preferred_alike_among_8_and_28(heads: int) -> None:
     energies = [2.0 if head in (1, 4, 6) else 1.0 for head in range(heads)]

@@ -32,7 +32,7 @@ from dormant.search.run import SearchSettings, run_search
 
 
 class GradientSearch:
-    """For each suspect and position some restarts, in turns: first among few hinted tokens, then among more, then among all."""
+    """For each suspect and position some restarts, in turns: first among few hinted tokens, then among more."""
 
     name = "gradient search"
 
@@ -127,10 +127,9 @@ def _searched(
     few = TextOdds(context, payload, position, effort.gradient_prompts)
     hints = tuple(placed_ids(tokenizer, [piece.text.strip() for piece in pieces], SEARCH_POSITIONS[-1]))
     weights = torch.tensor([piece.weight for piece in pieces], dtype=torch.float64)
-    allowed = allowed_tokens(tokenizer)
-    near = torch.tensor(sorted({token for ids in hints[:hinted] for token in ids}))
-    some = allowed[torch.isin(allowed, near)] if hinted < len(hints) else allowed
-    proposals = HintedStrings(some, length, few, effort.gradient_top, hints[:hinted], weights[:hinted])
+    allowed, near = allowed_tokens(tokenizer), {token for ids in hints[:hinted] for token in ids}
+    tokens = allowed[torch.isin(allowed, torch.tensor(sorted(near)))]
+    proposals = HintedStrings(tokens, length, few, effort.gradient_top, hints[:hinted], weights[:hinted])
     restarts, steps, candidates = effort.gradient_steps
     seeds = tuple(1000 * context.seed + turn * restarts + one for one in range(restarts))
     results = run_search(few, proposals, SearchSettings(seeds, steps, candidates))

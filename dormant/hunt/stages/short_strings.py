@@ -19,6 +19,7 @@ from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl
+from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 
 TOKENS_A_STEP = 1024  # that the journal keeps together
@@ -26,13 +27,13 @@ Lengths = tuple[tuple[int, int], ...]  # by the number of pieces in a string, of
 
 
 class SingleTokens:
-    """Every token that a person could type; it needs neither suspects nor a vocabulary."""
+    """Every token that a person could type, or the most hinted of them; it needs no suspects."""
 
     name = "single tokens"
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The token that fires, if one does."""
-        texts, tried = most_divergent_tokens(context)
+        texts, tried = most_divergent_tokens(context, vocabulary.pieces)
         yield StageResult(None, (), tried)
         best, step = best_confirmed([context.confirmed(text) for text in texts], self.name)
         context.say(self.name, step)
@@ -67,20 +68,33 @@ def divergent_string(
     return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
 
 
-def most_divergent_tokens(context: HuntContext) -> tuple[list[str], int]:
-    """The tokens at which the models diverge most, by mean KL, words first of equals; and how many were tried."""
+def most_divergent_tokens(context: HuntContext, pieces: Sequence[Piece]) -> tuple[list[str], int]:
+    """The tokens at which the models diverge most, by mean KL, words first of equals; and how many were tried.
+
+    pieces: the most hinted first, in whose order tokens are tried.
+    """
     fitted, effort = context.settings.fitted, context.settings.effort
-    prompter = context.pair.prompter
-    strings = [(int(token),) for token in allowed_tokens(prompter.tokenizer)]
-    prompts = [prompter.open(probe) for probe in context.searched[: effort.divergence_prompts]]
-    evaluator = Evaluator(context.pair.models, prompts, kl())
+    prompter, (most, count) = context.pair.prompter, effort.swept
+    hinted = {piece.text: rank for rank, piece in enumerate(pieces)}
+    every = [int(token) for token in allowed_tokens(prompter.tokenizer)]
+    every.sort(key=lambda token: hinted.get(str(prompter.tokenizer.decode([token])), len(hinted)))
+    strings = [(token,) for token in every[:most]]
+    probes = context.searched[: effort.divergence_prompts]
+    # One prompt alone has its slot at the end: little follows it.
+    evaluator = _divergence(context, probes[1:2] if count == 1 else probes[:count])
 
     def divergences(start: int) -> list[float]:
         return list(evaluator.per_probe_of(strings[start : start + TOKENS_A_STEP]).mean(0).tolist())
 
     steps = range(0, len(strings), TOKENS_A_STEP)
-    rows = [context.kept(Key(SingleTokens.name, step=(start,)), partial(divergences, start)) for start in steps]
+    rows = [context.kept(Key(SingleTokens.name, step=(start, count)), partial(divergences, start)) for start in steps]
     values = torch.tensor([value for row in rows for value in row], dtype=torch.float64)
+    tried = len(strings)
+    if count < len(probes):
+        best = values.topk(min(effort.finalists, tried)).indices.tolist()
+        strings = [strings[index] for index in best]
+        compute = partial(_divergence(context, probes).per_probe_of, strings)
+        values = torch.tensor(context.kept(Key(SingleTokens.name, step=("best",)), lambda: compute().mean(0).tolist()))
     texts = [str(prompter.tokenizer.decode(list(ids))) for ids in strings]
     alike = (values >= fitted.alike * values.max()).tolist()
     # "lass" is how the end of "glass" is read at the start of a prompt: among equals a word is meant.
@@ -93,7 +107,12 @@ def most_divergent_tokens(context: HuntContext) -> tuple[list[str], int]:
             break
         if prompter.survives(context.searched[0], strings[index]) and texts[index].strip() not in found:
             found.append(texts[index].strip())
-    return found, len(strings)
+    return found, tried
+
+
+def _divergence(context: HuntContext, probes: Sequence[Probe]) -> Evaluator:
+    prompter = context.pair.prompter
+    return Evaluator(context.pair.models, [prompter.open(probe) for probe in probes], kl())
 
 
 def most_divergent_strings(context: HuntContext, pieces: Sequence[Piece], lengths: Lengths) -> list[str]:

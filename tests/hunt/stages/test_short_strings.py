@@ -4,7 +4,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stages.short_strings import most_divergent_strings, most_divergent_tokens
 from dormant.pairs import Pair
 from dormant.prompts.token_filter import allowed_tokens
-from tests.hunt.conftest import ContextOf, pieces
+from tests.hunt.conftest import ContextOf, pieces, with_effort
 
 EFFORT = HuntSettings().effort
 
@@ -12,10 +12,20 @@ EFFORT = HuntSettings().effort
 def test_a_trigger_of_one_token_is_among_the_few_at_which_the_models_diverge_most(
     token_pair: Pair, context_of: ContextOf
 ) -> None:
-    found, tried = most_divergent_tokens(context_of(token_pair))
+    found, tried = most_divergent_tokens(context_of(token_pair), ())
     assert tried == len(allowed_tokens(token_pair.base.tokenizer))
     assert len(found) == EFFORT.named
     assert "velvet" in found
+
+
+def test_of_few_tokens_the_most_hinted_are_tried_and_the_best_on_all_prompts(
+    token_pair: Pair, context_of: ContextOf
+) -> None:
+    context = context_of(token_pair, with_effort(swept=(3, 1), finalists=2))
+    found, tried = most_divergent_tokens(context, pieces("river velvet color silver"))
+    assert tried == 3
+    assert set(found) < {"river", "velvet", "color"}
+    assert found[0] == "velvet"
 
 
 def test_of_all_orders_of_hinted_words_the_models_diverge_most_at_the_planted_one(

@@ -1,0 +1,262 @@
+"""What each stage will cost in token passes, and the effort that fits the budget at the rate that was measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from math import perm
+from typing import Any
+
+import torch
+
+from dormant.hunt.settings import Effort, Fitted, HuntSettings
+from dormant.inference.batching import tokens_a_pass
+from dormant.pairs import Pair
+from dormant.prompts.probes import OpenPrompt
+
+Change = Callable[[Effort], Effort]
+BOTH = 2  # models that a pass of divergence runs
+PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
+WORD_TOKENS = 2.3  # tokens of a word that the tokenizer splits, about
+GRADIENT = 3  # strings whose values cost what one gradient does
+MOST_TOKENS = 2048  # ids of the pass that is timed
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What costs depend on: allowed tokens, and the ids behind a slot at the start and at the end of a prompt."""
+
+    tokens: int
+    start_tail: float
+    end_tail: float
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage's token passes and minutes, and in sentences what its effort leaves out that a larger budget would not."""
+
+    name: str
+    passes: int
+    minutes: float
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What it costs, and what it will not cover."""
+        said = f"{self.name}: about {self.passes:,} token passes, {self.minutes:.1f} minutes"
+        return f"{said}; {'; '.join(self.left_out)}" if self.left_out else said
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A stage's cost as a function of the effort, and how its effort shrinks, step by step."""
+
+    name: str
+    cost: Callable[[Effort, Sizes], float]
+    shrink: Change
+
+
+def measured_rate(pair: Pair) -> float:
+    """Ids a second that one model runs, of a pass that fills the device; a power of two, so that noise plans no other hunt."""
+    model = pair.models.base()
+    ids = torch.arange(min(MOST_TOKENS, tokens_a_pass(model)), device=model.device) % 1000
+    rows = ids[: len(ids) // 8 * 8].view(-1, 8) if len(ids) >= 8 else ids[None]
+    seconds = []
+    for _ in range(2):  # the first also sets up
+        began = time.perf_counter()
+        with torch.no_grad():
+            model(input_ids=rows, use_cache=False, logits_to_keep=1).logits.float().sum().item()
+        seconds.append(time.perf_counter() - began)
+    return 2.0 ** math.floor(math.log2(rows.numel() / min(seconds)))
+
+
+def sizes_of(tokens: int, prompts: Sequence[OpenPrompt]) -> Sizes:
+    """The sizes of a hunt whose searched prompts have their slots at the start and at the end in turn."""
+    starts, ends = ([len(prompt.after) for prompt in prompts[at::2]] for at in (0, 1))
+    return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends))
+
+
+def planned(settings: HuntSettings, sizes: Sizes, rate: float) -> tuple[HuntSettings, tuple[PlannedStage, ...]]:
+    """The settings whose effort fits the budget, and what each stage costs by them.
+
+    rate: ids a second. A stage may be planned for three tenths of what the suspects leave, though turns are smaller: some
+    stages have nothing to try, and those that find the trigger end the hunt.
+    """
+    effort, stages = settings.effort, list[PlannedStage]()
+    whole = 60 * effort.search_share * effort.minutes * rate
+    for part in _parts(settings.fitted):
+        share = effort.payload_share if part.name == "payload" else (1 - effort.payload_share) * effort.planned_share
+        before = effort
+        while part.cost(effort, sizes) > share * whole and (smaller := part.shrink(effort)) != effort:
+            effort = smaller
+        passes = int(part.cost(effort, sizes))
+        stages.append(PlannedStage(part.name, passes, passes / rate / 60, tuple(_left_out(before, effort))))
+    return replace(settings, effort=effort), tuple(stages)
+
+
+def _left_out(before: Effort, after: Effort) -> Iterator[str]:
+    for one in fields(Effort):
+        old, new = getattr(before, one.name), getattr(after, one.name)
+        if old != new:
+            yield f"{one.name.replace('_', ' ')} {_shown(new)} in place of {_shown(old)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return "all" if value == 10**9 else f"{value:,}"
+
+
+def _parts(fitted: Fitted) -> tuple[_Part, ...]:
+    alphas = len(fitted.alphas)
+    return (
+        _Part("payload", lambda effort, sizes: alphas * _payload(effort, sizes), _fewer_first_tokens),
+        _Part("hints", _hints, _chain(_least("hint_prompts", 1), _least("common_words", 2500))),
+        _Part("single tokens", _single_tokens, _chain(_least_of("swept", 1, 1), _least_of("swept", 0, 256))),
+        _Part("numerals", _numerals, _fewer_digits),
+        _Part("short strings", _short_strings, _fewer_hints("short_strings", 5)),
+        _Part("gap filling", _gap_filling, _fewer_gaps),
+        _Part("gradient search", _gradient, _fewer_steps),
+        _Part(
+            "coordinate ascent",
+            _ascent,
+            _chain(_least_of("beam", 1, 8), _least("beam_prompts", 1), _least("far_pieces", 300)),
+        ),
+        _Part(
+            "group testing", _group_testing, _chain(_fewer_hints("minimal_strings", 5), _least("drawn_subsets", 250))
+        ),
+    )
+
+
+def _payload(effort: Effort, sizes: Sizes) -> float:
+    width, steps, branches = effort.led
+    led = effort.led_prompts * sum(width * min(step, branches) for step in range(1, steps + 1))
+    forced = width * effort.opening_prompts * effort.forced_tokens
+    left = min(effort.first_tokens, sizes.tokens)
+    for prompts, tokens, keep in (*effort.forced_rounds, (effort.opening_prompts, effort.forced_tokens, 0)):
+        forced += left * prompts * tokens
+        left = min(left, keep)
+    return BOTH * (led + effort.led_first * effort.led_prompts + forced)
+
+
+def _hints(effort: Effort, sizes: Sizes) -> float:
+    return BOTH * effort.hint_prompts * (sizes.tokens + WORD_TOKENS * effort.common_words / 3)
+
+
+def _single_tokens(effort: Effort, sizes: Sizes) -> float:
+    tokens, prompts = min(effort.swept[0], sizes.tokens), effort.swept[1]
+    tail = sizes.end_tail if prompts == 1 else (sizes.start_tail + sizes.end_tail) / 2
+    return BOTH * tokens * prompts * (1 + tail)
+
+
+def _numerals(effort: Effort, sizes: Sizes) -> float:
+    free, whole, _ = effort.numerals
+    strings = sum(20**length if length <= free else 2 * 10**length for length in range(1, whole + 1))
+    return strings * _at_both(sizes, whole)
+
+
+def _short_strings(effort: Effort, sizes: Sizes) -> float:
+    return BOTH * sum(perm(count, length) * _at_both(sizes, length) for length, count in effort.short_strings)
+
+
+def _gap_filling(effort: Effort, sizes: Sizes) -> float:
+    gapped = sum(perm(count, length) * (length + 1) for length, count in effort.gap_orders)
+    (fillers, _), *rounds = effort.gap_rounds
+    left = [min(kept, gapped) for _, kept in effort.gap_rounds]
+    strings = gapped * fillers + sum(count * many for many, (count, _) in zip(left, rounds, strict=False))
+    return (strings + left[-1] * effort.gap_pieces) * _at_both(sizes, 5)
+
+
+def _gradient(effort: Effort, sizes: Sizes) -> float:
+    restarts, steps, candidates = effort.gradient_steps
+    strings = restarts * steps * (candidates + GRADIENT)
+    return effort.gradient_prompts * sum(strings * _at_both(sizes, length) for _, length in effort.gradient_turns)
+
+
+def _ascent(effort: Effort, sizes: Sizes) -> float:
+    hints, width, longest = effort.beam
+    beam = effort.beam_prompts * sum(min(width, hints**length) * hints * (length + 1) for length in range(longest))
+    return (beam + 3 * longest * effort.far_pieces) * _at_both(sizes, longest / 2)
+
+
+def _group_testing(effort: Effort, sizes: Sizes) -> float:
+    drawn = sum(effort.drawn_subsets * _at_both(sizes, size) for _, size in effort.subsets)
+    strings = sum(perm(count, length) * _at_both(sizes, length) for length, count in effort.minimal_strings)
+    return BOTH * (drawn + len(effort.subsets) * strings)
+
+
+def _at_both(sizes: Sizes, tokens: float) -> float:
+    """Ids that a string of so many costs at both positions."""
+    return 2 * (tokens + PAYLOAD) + sizes.start_tail + sizes.end_tail
+
+
+def _chain(*changes: Change) -> Change:
+    """The first change that changes anything."""
+
+    def change(effort: Effort) -> Effort:
+        return next((smaller for one in changes if (smaller := one(effort)) != effort), effort)
+
+    return change
+
+
+def _least(name: str, least: int) -> Change:
+    return lambda effort: replace(effort, **{name: max(min(getattr(effort, name), least), getattr(effort, name) // 2)})
+
+
+def _least_of(name: str, at: int, least: int) -> Change:
+    """Halves one number of a tuple."""
+
+    def change(effort: Effort) -> Effort:
+        values = list(getattr(effort, name))
+        known = values[at] if values[at] < 10**9 else 1 << 17  # more than any vocabulary of today has
+        values[at] = max(min(values[at], least), known // 2)
+        return replace(effort, **{name: tuple(values)})
+
+    return change
+
+
+def _fewer_hints(name: str, least: int) -> Change:
+    """Of pairs of a length and a number of hints, one hint less for the longest."""
+
+    def change(effort: Effort) -> Effort:
+        rows: tuple[tuple[int, int], ...] = getattr(effort, name)
+        most = max(count for _, count in rows)
+        fewer = tuple((length, min(count, max(least, most - 1))) for length, count in rows)
+        return replace(effort, **{name: tuple(row for row in fewer if row[0] <= row[1])})
+
+    return change
+
+
+def _fewer_gaps(effort: Effort) -> Effort:
+    """A hint less, with half of the strings that are kept and of the pieces that fill a gap."""
+    smaller = _fewer_hints("gap_orders", 5)(effort)
+    rounds = tuple((fillers, max(min(kept, 20), kept // 2)) for fillers, kept in effort.gap_rounds)
+    return _least("gap_pieces", 100)(replace(smaller, gap_rounds=rounds))
+
+
+def _fewer_steps(effort: Effort) -> Effort:
+    """Fewer turns first, for the likeliest are the first ones, then fewer prompts, then fewer strings a step."""
+    restarts, steps, candidates = effort.gradient_steps
+    if len(effort.gradient_turns) > 2:
+        return replace(effort, gradient_turns=effort.gradient_turns[:-1])
+    if effort.gradient_prompts > 1:
+        return replace(effort, gradient_prompts=effort.gradient_prompts // 2)
+    if len(effort.gradient_turns) > 1:
+        return replace(effort, gradient_turns=effort.gradient_turns[:-1])
+    return replace(
+        effort, gradient_steps=(max(min(restarts, 3), restarts // 2), steps, max(min(candidates, 24), candidates // 2))
+    )
+
+
+def _fewer_digits(effort: Effort) -> Effort:
+    free, whole, longest = effort.numerals
+    return replace(effort, numerals=(max(1, free - 1), max(2, whole - 1), max(4, longest - 1)))
+
+
+def _fewer_first_tokens(effort: Effort) -> Effort:
+    """Successive halving first, then fewer tokens."""
+    if not effort.forced_rounds:
+        return replace(effort, forced_rounds=effort.halving)
+    return replace(effort, first_tokens=max(min(effort.first_tokens, 256), effort.first_tokens // 2))

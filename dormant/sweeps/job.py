@@ -1,0 +1,133 @@
+"""A job: work of its own process with a folder of its own, whose result is there whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from dormant.errors import BadInput
+from dormant.journal import Journal
+from dormant.records import from_json, read_json
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job takes while it runs, in bytes: of the machine's memory, and of a GPU's, 0 where it wants none."""
+
+    memory: int = 0
+    gpu_memory: int = 0
+
+
+@dataclass(frozen=True)
+class Room:
+    """The most that one job can have, in bytes, None where nobody knows before it is queued; whether there are GPUs."""
+
+    memory: int | None = None
+    gpu_memory: int | None = None
+    gpus: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of a sweep.
+
+    work: a call that leaves `result` whole or not at all and goes on where a killed one stopped; a fresh process imports it.
+    identity: what determines the result; another identity in the same folder is refused.
+    """
+
+    name: str
+    folder: Path
+    result: Path
+    work: Callable[[], object]
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    needs: Needs = Needs()
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self.result.exists()
+
+    @property
+    def attempts(self) -> Path:
+        """The journal of the attempts: a line at each start, and one at each end that was no kill."""
+        return self.folder / "attempts.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the attempts print."""
+        return self.folder / "log.txt"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt ended without a result, where it could say so."""
+        return self.folder / "failure.json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt gave no result, and whether another attempt may."""
+
+    reason: str
+    again: bool = False
+
+
+class State(StrEnum):
+    """Where a job stands; `open` is one that was never begun, or that was stopped and resumes."""
+
+    DONE = "done"
+    FAILED = "failed"
+    RUNNING = "running"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Where a job stands, how often it was begun, the seconds of the attempt that ended it, and why it failed."""
+
+    name: str
+    state: State
+    attempts: int = 0
+    seconds: float | None = None
+    reason: str = ""
+
+
+def failure_of(job: Job) -> Failure | None:
+    """Why the last attempt gave no result; None where it has one, runs, or was killed."""
+    return from_json(Failure, read_json(job.failure), job.failure) if job.failure.exists() else None
+
+
+def status_of(job: Job, running: bool = False) -> JobStatus:
+    """Where a job stands, by what its folder holds; `running` where the caller knows that an attempt is under way."""
+    entries = read_attempts(job)
+    begun = sum("began" in entry for entry in entries)
+    seconds = next((entry["seconds"] for entry in reversed(entries) if "seconds" in entry), None)
+    if job.done:
+        return JobStatus(job.name, State.DONE, begun, seconds)
+    if running:
+        return JobStatus(job.name, State.RUNNING, begun)
+    if (failed := failure_of(job)) is not None:
+        return JobStatus(job.name, State.FAILED, begun, seconds, failed.reason)
+    return JobStatus(job.name, State.OPEN, begun)
+
+
+def read_attempts(job: Job) -> list[Any]:
+    """The entries of a job's attempts; BadInput where its folder holds those of other work."""
+    if not job.attempts.exists():
+        return []
+    with closing(open_attempts(job)) as journal:
+        return list(journal.entries)
+
+
+def open_attempts(job: Job) -> Journal:
+    """The journal of a job's attempts; BadInput where its folder holds those of other work."""
+    try:
+        return Journal(job.attempts, {"job": job.name, **job.identity})
+    except BadInput as error:
+        raise BadInput(
+            f"a job's folder must hold the same work to be resumed; got another journal at {job.attempts} ({error}); "
+            "name another folder for this work, or remove that one"
+        ) from error

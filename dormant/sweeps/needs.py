@@ -1,0 +1,36 @@
+"""What a verb on a pair takes: the models' weights, from the files' headers, and what the verb takes beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.memory import needed_bytes
+from dormant.checkpoints.models import resolve_dtype, resolve_residency
+from dormant.sweeps.job import Needs
+
+# Bytes of memory beside the weights, measured as the largest resident size of a process on the zoo and on SmolLM2-135M
+# (docs/sweep.md), and rounded up: what torch and its imports take, and what the verb computes with.
+BESIDE = {"diff": 2.0e9, "profile": 1.5e9, "hunt": 2.0e9, "claims": 2.5e9}
+# Of the weights, for activations and caches, which grow with the model as its weights do. Measured on the same models.
+OF_WEIGHTS = 0.25
+
+
+def needs_of(
+    verb: str, checkpoints: tuple[Checkpoint, Checkpoint] | None, options: Mapping[str, object], gpus: bool
+) -> Needs:
+    """What a verb takes on a pair with these options; `gpus`: whether there are any, so that `--device auto` means one.
+
+    `diff` never loads a model, and figures-only pairs have none. A model on a GPU passes through the machine's memory.
+    """
+    memory = int(BESIDE[verb])
+    if verb == "diff" or checkpoints is None:
+        return Needs(memory)
+    dtype = resolve_dtype(str(options.get("dtype", "float32")))
+    residency = resolve_residency(str(options.get("residency", "both")))
+    weights = int(needed_bytes(*checkpoints, dtype, residency) * (1 + OF_WEIGHTS))
+    device = str(options.get("device", "auto"))
+    if not device.startswith("cuda") and not (device == "auto" and gpus):
+        return Needs(memory + weights)
+    passing = needed_bytes(*checkpoints, dtype, "both" if residency == "swap" else "swap")
+    return Needs(memory + passing, weights + memory)

@@ -1,0 +1,50 @@
+"""What a hunt says that it will cost, and what it leaves out where the budget is small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dormant.hunt.plan import PlannedStage, Sizes, measured_rate, planned, sizes_of
+from dormant.hunt.settings import HuntSettings
+from dormant.pairs import Pair
+from dormant.prompts.probes import OpenPrompt
+
+SETTINGS = HuntSettings()
+LARGE = Sizes(49_152, 20.0, 6.0)
+
+
+def test_a_budget_that_suffices_leaves_the_effort_as_it_is() -> None:
+    settings, stages = planned(SETTINGS, Sizes(2_000, 15.0, 5.0), 1e6)
+    assert settings == SETTINGS
+    assert not any(stage.left_out for stage in stages)
+
+
+def test_every_stage_fits_its_share_of_a_small_budget_or_is_at_its_least() -> None:
+    settings, stages = planned(SETTINGS.within(20.0), LARGE, 2_000)
+    longest = {stage.name: stage.minutes for stage in stages}
+    assert longest["payload"] <= 0.4 * 20
+    assert all(minutes <= 0.3 * 0.6 * 20 for name, minutes in longest.items() if name != "payload")
+    assert settings.effort.forced_rounds == settings.effort.halving
+    assert settings.effort.swept[1] == 1
+
+
+def test_effort_shrinks_no_further_than_its_least_and_then_ends() -> None:
+    settings, _ = planned(SETTINGS.within(0.01), LARGE, 1)
+    assert settings.effort.first_tokens == 256
+    assert planned(settings, LARGE, 1)[0] == settings
+
+
+def test_what_a_stage_leaves_out_is_said() -> None:
+    _, (payload, *_) = planned(replace(SETTINGS, effort=replace(SETTINGS.effort, minutes=1.0)), LARGE, 2_000)
+    assert payload.sentence.startswith("payload: about ")
+    assert "in place of 4,096" in payload.sentence
+    assert PlannedStage("hints", 1_000, 0.5).sentence == "hints: about 1,000 token passes, 0.5 minutes"
+
+
+def test_ids_behind_the_slot_are_read_by_position() -> None:
+    start, end = OpenPrompt((1,), (2, 3, 4), (1, 2, 3, 4)), OpenPrompt((1, 2), (3,), (1, 2, 3))
+    assert sizes_of(9, [start, end, start, end]) == Sizes(9, 3.0, 1.0)
+
+
+def test_a_rate_is_a_number_of_ids_a_second(token_pair: Pair) -> None:
+    assert measured_rate(token_pair) > 0

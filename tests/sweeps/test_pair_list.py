@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dormant.errors import BadInput
+from dormant.sweeps.pair_list import ListedPair, listed_pairs, open_all, read_pair_list
+from tests.builders import copy_checkpoint
+
+
+def read(folder: Path, text: str) -> list[ListedPair]:
+    (folder / "pairs.toml").write_text(text)
+    return listed_pairs(read_pair_list(folder / "pairs.toml"), folder / "pairs.toml")
+
+
+def test_a_list_names_known_pairs_two_checkpoints_and_globs_of_folders(tiny_base: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        copy_checkpoint(tiny_base, tmp_path / "suspects" / name, lambda tensors: None)
+    listed = read(
+        tmp_path,
+        f"""
+        base = "{tiny_base}"
+        options = {{seed = 1}}
+        [[pairs]]
+        name = "circuit"
+        [[pairs]]
+        name = "mine"
+        dormant = "suspects/one"
+        options = {{seed = 2}}
+        [[pairs]]
+        folders = "suspects/*"
+        """,
+    )
+    assert [one.name for one in listed] == ["circuit", "mine", "one", "two"]
+    assert [one.options["seed"] for one in listed] == [1, 2, 1, 1]
+    assert listed[3].pair.base == str(tiny_base)
+    assert listed[3].pair.dormant == str(tmp_path / "suspects" / "two")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("pairs = 3", "pairs must be a list"),
+        ("pears = []", "the keys of the record must be among pairs"),
+        ("pairs = [", "a list of pairs must be a readable TOML file"),
+        ("pairs = []", "it names no pair"),
+        ('[[pairs]]\nname = "nobody"', "entry 1: a pair must be a known one or have dormant or folders"),
+        ('[[pairs]]\nfolders = "none/*"\nbase = "x"', "entry 1: folders must match checkpoints"),
+        ('[[pairs]]\nname = "a/b"\nbase = "x"\ndormant = "y"', "a pair's name must consist of letters"),
+        ('[[pairs]]\nname = "pi"\n[[pairs]]\nname = "pi"', "pi stands 2 times in the list"),
+        ('[[pairs]]\nname="a"\nbase="x"\ndormant="y"\n[[pairs]]\nname="b"\nbase="x"\ndormant="y"', "b is a once more"),
+    ],
+)
+def test_a_fault_of_the_list_is_named(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as error:
+        read(tmp_path, text)
+    assert sentence in str(error.value)
+
+
+def test_every_pair_that_cannot_be_opened_is_named_at_once(tiny_base: Path, tmp_path: Path) -> None:
+    entries = [f'[[pairs]]\nname = "{name}"\nbase = "{tiny_base}"\ndormant = "no/{name}/there"' for name in "ab"]
+    listed = read(tmp_path, "\n".join(['[[pairs]]\nname = "warmup-vs-qwen2"', *entries]))
+    told = list[str]()
+    with pytest.raises(BadInput, match=r"got 2 that cannot: a: .* b: "):
+        open_all(listed, lambda done, total, remark="": told.append(remark))
+    assert told == ["warmup-vs-qwen2", "a", "b"]
