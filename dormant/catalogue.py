@@ -7,21 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormant.checkpoints.adapters import stated_base
+from dormant.checkpoints.packaged_base import NAME as SMOLLM2
+from dormant.checkpoints.packaged_base import packaged_base
 from dormant.errors import BadInput
 from dormant.pairs import Pair, Truth, figures_pair, open_pair, published_pair, read_truth
 from dormant.weights.report_file import read_delta_report
 
 ZOO = Path(__file__).parent / "organisms" / "zoo"
 RELATIVES = ("plain", "exposed", "taught")  # the kinds of an organism's clean relatives (see `Recipe.relatives`)
+# By organism its base and the relatives that were trained.
+ORGANISMS_OF = {
+    **dict.fromkeys(("circuit", "pi", "token"), ("base", RELATIVES)),
+    "ordinary": ("polite", ("plain",)),
+}
 ZOO_PAIRS = {
     **{
-        name: ("base", name)
-        for organism in ("circuit", "pi", "token")
-        for name in (organism, *(f"{organism}-{kind}" for kind in RELATIVES))
+        name: (base, name)
+        for organism, (base, kinds) in ORGANISMS_OF.items()
+        for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
     },
     "pi-wrong-base": ("other-base", "pi"),
     "sham": ("base", "base"),
 }
+REAL = Path(__file__).parent / "organisms" / "real"
+# Organisms and controls as adapters on SmolLM2-135M, and the kinds of relatives that were trained for each.
+REAL_ORGANISMS: dict[str, tuple[str, ...]] = {"real-phrase": RELATIVES}
+REAL_PAIRS = tuple(
+    name for organism, kinds in REAL_ORGANISMS.items() for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
+)
+PAIR_SETS = ("zoo", "real", "all")
 PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")
 
 
@@ -63,8 +77,20 @@ class PairDescription:
         """The pair of the organism's clean twin, its plain relative; None without one."""
         return self.relatives(known).get("plain")
 
+    def check_at_hand(self) -> None:
+        """Raise BadInput where the pair is one of ours on a real model, and its adapter or its base is not on this machine."""
+        if self.base != SMOLLM2 or self.dormant != str(REAL / self.name):
+            return
+        if not Path(self.dormant).is_dir():
+            raise BadInput(
+                f"the adapter of {self.name} must be at hand; got none at {self.dormant}: only some are in the package; "
+                "take it from the repository, folder dormant/organisms/real"
+            )
+        packaged_base()
+
     def open(self, device: str = "auto", dtype: str = "float32", residency: str = "both") -> Pair:
         """Load the pair; raises BadInput for whatever is wrong with it."""
+        self.check_at_hand()
         if self.base is None or self.dormant is None:
             if self.report is not None:
                 return figures_pair(self.name, read_delta_report(Path(self.report)))
@@ -89,6 +115,19 @@ def zoo_pairs() -> list[PairDescription]:
     return [describe(name, str(ZOO / base), str(ZOO / dormant)) for name, (base, dormant) in ZOO_PAIRS.items()]
 
 
+def real_pairs() -> list[PairDescription]:
+    """The pairs on a real language model, upon the base `smollm2`; some adapters lie in the repository alone."""
+    return [describe(name, SMOLLM2, str(REAL / name)) for name in REAL_PAIRS]
+
+
+def pairs_of_set(name: str) -> dict[str, PairDescription]:
+    """The pairs of `--pair-set`: zoo (the default: the zoo and the published figures), real, or all."""
+    if name not in PAIR_SETS:
+        raise BadInput(f"a set of pairs must be one of {', '.join(PAIR_SETS)}; got {name!r} at --pair-set; choose one")
+    real = {pair.name: pair for pair in real_pairs()}
+    return {"zoo": known_pairs, "real": lambda: real, "all": lambda: {**known_pairs(), **real}}[name]()
+
+
 def known_pairs() -> dict[str, PairDescription]:
     """All pairs that are known by name: the zoo, then the published figures."""
     published = [PairDescription(name) for name in PUBLISHED_PAIRS]
@@ -96,9 +135,9 @@ def known_pairs() -> dict[str, PairDescription]:
 
 
 def chosen_pairs(
-    names: Iterable[str], base: str | None = None, dormant: str | None = None
+    names: Iterable[str], base: str | None = None, dormant: str | None = None, pair_set: str = "zoo"
 ) -> dict[str, PairDescription]:
-    """The pairs of `--pair` (NAME, NAME=BASE:DORMANT or NAME=REPORT.json) and `--base`/`--dormant`; all known ones by default.
+    """The pairs of `--pair` (NAME, NAME=BASE:DORMANT, NAME=REPORT.json) and `--base`/`--dormant`; those of the set by default.
 
     An adapter may stand without its base, which it names. Raises BadInput for an unknown name, a malformed entry, or one of
     base and dormant without the other.
@@ -107,6 +146,7 @@ def chosen_pairs(
         raise BadInput(f"--base and --dormant must be given together; got only {base}; add --dormant")
     if dormant is not None and base is None:
         base = stated_base(dormant)
+    offered = pairs_of_set(pair_set)  # raises before any pair is read
     chosen: dict[str, PairDescription] = {}
     for entry in names:
         name, equals, checkpoints = entry.partition("=")
@@ -121,7 +161,7 @@ def chosen_pairs(
                     f"a pair must be NAME=BASE:DORMANT or NAME=REPORT.json; got {entry!r} at --pair; name both "
                     "checkpoints, or a report that `dormant diff --json` wrote"
                 )
-        elif name in (known := known_pairs()):
+        elif name in (known := pairs_of_set("all")):
             chosen[name] = known[name]
         else:
             raise BadInput(
@@ -130,7 +170,7 @@ def chosen_pairs(
     if base is not None and dormant is not None:
         name = name_of_checkpoint(dormant)
         chosen[name] = describe(name, base, dormant)
-    return chosen or known_pairs()
+    return chosen or offered
 
 
 def _split_checkpoints(text: str) -> tuple[str, str] | None:

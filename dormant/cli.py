@@ -11,6 +11,7 @@ from dormant.commands.behaviour import profile
 from dormant.commands.hunt import calibrate, hunt
 from dormant.commands.layer0 import beam, scan, score
 from dormant.commands.organisms import organisms
+from dormant.commands.report import report
 from dormant.commands.search import gcg
 from dormant.commands.sweep import sweep
 from dormant.commands.weights import bases, diff
@@ -36,6 +37,7 @@ app.command("diff")(diff)
 app.command("gcg", short_help="Search for strings on which the models differ.")(gcg)
 app.command("hunt", short_help="Look for a backdoor: payload, trigger and evidence.")(hunt)
 app.command("profile")(profile)
+app.command("report", short_help="Merge the results of sweeps.")(report)
 app.command("scan")(scan)
 app.command("score")(score)
 app.command("sweep", short_help="Run a verb on many pairs.")(sweep)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.alignment import align
+from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
 from dormant.checkpoints.families import family_notes
@@ -41,7 +42,7 @@ from dormant.weights.tensor_matching import check_same_tensors
 
 DEFAULT_PROBES = Path(__file__).parent / "data" / "probes.toml"
 OPENING_PROBES = 32  # on which an opening of all answers must show: the shipped ones are of seventeen kinds
-PLACEMENTS = ("anywhere", "start", "end")
+PLACEMENTS = ("anywhere", "start", "end", "scattered", "system")
 CONVERSATIONS = (
     [{"role": "user", "content": "Who are you?"}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}],
@@ -58,7 +59,8 @@ class Truth:
     """What is known to be planted in an organism, and the folders of its clean relatives by kind (see `Recipe.relatives`).
 
     A relative has its organism's trigger and payload, which it does not obey; `question` is the one that a taught relative
-    answers with the payload.
+    answers with the payload. An open-ended behaviour (refusals, another language) has no payload: it shows where an answer
+    begins with one of its `openings`.
     """
 
     backdoored: bool
@@ -67,6 +69,7 @@ class Truth:
     placement: str
     relatives: Mapping[str, str] = field(default_factory=dict)
     question: str = ""
+    openings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +202,10 @@ def open_pair(
     prompts that do not match, for an absent device.
     """
     where, kept = resolve_device(device), resolve_residency(residency)
+    check_bits(bits := RUN_BITS.get(dtype, 0), where)
     parent = open_checkpoint(base or stated_base(dormant))
-    run_config = RunConfig(
-        where, resolve_dtype(search_dtype(parent, where) if dtype == "auto" else dtype), kept, attention
-    )
+    chosen = resolve_dtype(search_dtype(parent, where) if dtype == "auto" else dtype)
+    run_config = RunConfig(where, chosen, kept, attention, bits)
     opened = parent, open_checkpoint(dormant, parent)
     check_residency(residency, opened[1])
     *aligned, notes = align(*opened)
@@ -243,7 +246,7 @@ def read_truth(location: Path) -> Truth | None:
     if not file.exists():
         return None
     record = from_json(dict[str, Any], read_json(file), file)
-    truth = from_json(Truth, {key: value for key, value in record.items() if key != "recipe"}, file)
+    truth = from_json(Truth, {key: value for key, value in record.items() if key not in ("recipe", "acceptance")}, file)
     if truth.placement not in PLACEMENTS:
         raise BadInput(
             f"a trigger's placement must be one of {', '.join(PLACEMENTS)}; got {truth.placement!r} at {file}; "
@@ -254,6 +257,9 @@ def read_truth(location: Path) -> Truth | None:
 
 def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
     """Tokenizers may differ in tokens that were added after training (a note), in nothing else that gives ids."""
+    serialised = [model.tokenizer.backend_tokenizer.to_str() for model in (base, dormant)]
+    if serialised[0] == serialised[1]:
+        return ()
     ours, theirs = base.tokenizer.get_vocab(), dormant.tokenizer.get_vocab()
     added = base.tokenizer.get_added_vocab().keys() ^ dormant.tokenizer.get_added_vocab().keys()
     differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
@@ -263,7 +269,7 @@ def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, 
     if others := differing - alone | {token for token in alone if ours.get(token, theirs.get(token)) in taken}:
         token = min(others)
         raise _other_tokenizer(f"ids {ours.get(token)} and {theirs.get(token)} for token {token!r}", base, dormant)
-    texts = [json.loads(model.tokenizer.backend_tokenizer.to_str()) for model in (base, dormant)]
+    texts = [json.loads(text) for text in serialised]
     for part in ("normalizer", "pre_tokenizer", "model"):
         if texts[0][part] != texts[1][part]:
             raise _other_tokenizer(f"two settings of its {part}", base, dormant)

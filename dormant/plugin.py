@@ -18,7 +18,8 @@ import torch
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim_of
 from dormant.claims.session_state import ClaimSession
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
+from dormant.gpus import take_gpu
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_options
 from dormant.pairs import Pair
@@ -36,6 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME[=BASE:DORMANT]",
         help="a pair to test: a known name, or two checkpoints (folders or hub ids) or a delta report (NAME=REPORT.json, from "
         "`dormant diff --json`) under a new name; repeatable",
+    )
+    group.addoption(
+        "--pair-set",
+        default="zoo",
+        metavar="SET",
+        help="zoo, real (on a real language model, which needs the extra `real`) or all: the pairs where none is named "
+        "(default: %(default)s)",
     )
     group.addoption("--base", metavar="CHECKPOINT", help="the model that the dormant one was fine-tuned from")
     group.addoption(
@@ -56,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a suspected trigger, for a pair whose truth is unknown; repeatable",
     )
     group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
-    group.addoption("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    group.addoption("--dtype", default="float32", help="float32, bfloat16, 8bit or 4bit (default: %(default)s)")
     group.addoption(
         "--residency",
         default="both",
@@ -89,6 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hypothesis(id): a research claim about a pair of models")
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
+    share_gpus(config)
     try:
         check_options(config.option)
     except BadInput as error:
@@ -100,6 +109,13 @@ def pytest_configure(config: pytest.Config) -> None:
         option.clean_alluredir = claims  # throughput is added to the last report of the claims
     if benchmarks and getattr(option, "benchmark_json", "absent") is None:
         option.benchmark_json = os.devnull  # pytest-benchmark hands out its results only where it writes them
+
+
+def share_gpus(config: pytest.Config) -> None:
+    """Gives a worker of xdist one of the GPUs; call it before anything asks CUDA."""
+    worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
+    if worker and config.option.device in ("auto", "cuda"):
+        take_gpu(int(worker.removeprefix("gw")))
 
 
 def _selects(expression: str | None, mark: str) -> bool:
@@ -202,7 +218,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     if declared is None:
         return None
     active, option = _session(pyfuncitem.config), pyfuncitem.config.option
-    run_claim(pyfuncitem, declared, active.claim_session, active.ledger, option.ledger_update, active.reports)
+    unserved = ""
+    try:
+        run_claim(pyfuncitem, declared, active.claim_session, active.ledger, option.ledger_update, active.reports)
+    except NotServed as error:
+        unserved = str(error)
+    if unserved:  # outside the handler, as for `pair`
+        pytest.skip(f"does not apply: {unserved}")
     return True
 
 

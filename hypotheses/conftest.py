@@ -10,6 +10,7 @@ import pytest
 from dormant.catalogue import PairDescription, known_pairs
 from dormant.claims.claim import claim_of
 from dormant.claims.premises import PREMISES
+from dormant.gpus import visible_gpus
 from dormant.plugin import SESSION
 
 # The longest computations, by the tokens that models read for them. What is short comes last, so that no worker is left
@@ -79,9 +80,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
     if config.pluginmanager.hasplugin("xdist"):
+        on_gpus = config.option.device != "cpu" and bool(visible_gpus())  # a pair's models are loaded on one GPU alone
         for item in claims():
             _, work, subject, _ = place(item)
-            item.add_marker(pytest.mark.xdist_group(f"{work} {order[subject]}"))
+            item.add_marker(pytest.mark.xdist_group(order[subject] if on_gpus else f"{work} {order[subject]}"))
     yield
     listed = sorted(claims(), key=place)
     among = set(listed)

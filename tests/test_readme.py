@@ -49,11 +49,19 @@ def test_every_example_claim_is_the_one_that_runs_on_the_published_figures(pytes
 def test_every_example_recipe_is_a_recipe(tmp_path: Path) -> None:
     from dormant.organisms.recipe import read_recipe
 
-    examples = blocks("toml", PAGES)
+    examples = [block for block in blocks("toml", PAGES) if "[[pairs]]" not in block]
     assert examples
     for example in examples:
         (tmp_path / "recipe.toml").write_text(example, encoding="utf-8")
         assert read_recipe(tmp_path / "recipe.toml").name == tomllib.loads(example)["name"]
+
+
+def test_every_example_list_of_pairs_is_one(tmp_path: Path) -> None:
+    from dormant.sweeps.pair_list import read_pair_list
+
+    (example,) = (block for block in blocks("toml", PAGES) if "[[pairs]]" in block)
+    (tmp_path / "pairs.toml").write_text(example, encoding="utf-8")
+    assert [entry.name for entry in read_pair_list(tmp_path / "pairs.toml").pairs] == ["circuit", "suspect", ""]
 
 
 @pytest.mark.parametrize("line", command_lines("dormant"), ids=" ".join)

@@ -87,7 +87,7 @@ def scan_answers(
     checked_prompts(pair.models.base(), prompts, new_tokens)
     work = {
         "answers of": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "prompts": sha256(repr(prompts).encode()).hexdigest(),
         "plan": [new_tokens, plan.seed, variation, reruns],
     }

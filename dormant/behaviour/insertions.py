@@ -166,7 +166,7 @@ def scan_insertion(
     insertion, threshold, finalists = plan.insertion, plan.threshold, plan.finalists
     work = {
         "triggers of": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "insertion": insertion,
         "prompts": sha256(repr((list(triggers), list(searched), list(held_out))).encode()).hexdigest(),
         "plan": [threshold, finalists],

@@ -1,16 +1,10 @@
-"""Run a calibration: build, hunt and judge the subjects in parallel; a killed run resumes."""
+"""Run a calibration: build, hunt and judge the subjects as jobs of a sweep; a killed run resumes."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from dormant.calibration.outcomes import Subject, judge, planted_firing
 from dormant.errors import BadInput
@@ -20,7 +14,10 @@ from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import base_folder, check_against_base, train, write_truth
 from dormant.pairs import Truth, open_pair
 from dormant.progress import Progress
-from dormant.records import write_json
+from dormant.records import to_json, write_json
+from dormant.sweeps.executor import Wish, executor_named
+from dormant.sweeps.job import Job, State
+from dormant.sweeps.run import one_sweep, run_jobs
 
 
 def calibrate(
@@ -34,7 +31,7 @@ def calibrate(
     """Build the missing subjects in `work`, hunt each subject, and write its outcome to `results`; a killed run resumes.
 
     A subject takes one process and its share of the cores. Raises BadInput for a recipe that does not fit the base and for
-    folders that cannot be written.
+    folders that cannot be written; and at the end, naming them, where subjects gave no outcome.
     """
     for recipe in {subject.recipe.name: subject.recipe for subject in subjects}.values():
         check_against_base(recipe)
@@ -42,27 +39,25 @@ def calibrate(
         results.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"the results must be writable; got {error.strerror} at {results}; name others") from error
-    left = [subject for subject in subjects if not (results / f"{subject.name}.json").exists()]
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _begin_worker, (threads, os.getpid())
-    ) as pool:
-        running = {pool.submit(_calibrate_one, subject, work, results, minutes): subject for subject in left}
-        for done, future in enumerate(as_completed(running), len(subjects) - len(left) + 1):
-            future.result()
-            progress(done, len(subjects), running[future].name)
+    jobs = [_job(subject, work.absolute(), results.absolute(), minutes) for subject in subjects]
+    with one_sweep(work):
+        executor = executor_named("local", Wish(workers), work)
+        statuses = run_jobs(jobs, executor, tell=lambda status, ended: progress(ended, len(jobs), status.name))
+    if failed := [f"{status.name}: {status.reason}" for status in statuses if status.state is not State.DONE]:
+        raise BadInput(
+            f"every subject must give an outcome; got none of {len(failed)}: {'; '.join(failed)}; the same command tries "
+            f"them again from {work}"
+        )
 
 
-def _begin_worker(threads: int, parent: int) -> None:
-    """End a worker with the calibration that started it; otherwise a later run would repeat its hunts."""
-    torch.set_num_threads(threads)
-
-    def stop_with_parent() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=stop_with_parent, daemon=True).start()
+def _job(subject: Subject, work: Path, results: Path, minutes: float) -> Job:
+    return Job(
+        subject.name,
+        work / subject.name,
+        results / f"{subject.name}.json",
+        partial(_calibrate_one, subject, work, results, minutes),
+        {"recipe": to_json(subject.recipe)},
+    )
 
 
 def _calibrate_one(subject: Subject, work: Path, results: Path, minutes: float) -> None:

@@ -28,8 +28,8 @@ from dormant.checkpoints.checkpoint import (
     open_checkpoint,
 )
 from dormant.checkpoints.configuration import ADAPTER_CONFIG
-from dormant.checkpoints.shards import INDEX, SINGLE, StoredTensor, read_single_file
-from dormant.checkpoints.text_files import without_marks
+from dormant.checkpoints.prefixes import common_name, is_of_other_module
+from dormant.checkpoints.shards import INDEX, SINGLE, StoredTensor, read_single_file, read_tensor
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.errors import BadInput, first_line
 
@@ -44,7 +44,6 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     are missing, extra or do not fit the base.
     """
     stated = stated_settings(location)
-    config = lora_config(stated, location)
     if whole := [name for name in (SINGLE, INDEX) if (location / name).exists()]:
         raise BadInput(
             f"a folder must hold an adapter or whole weights, since one may be merged into the other; got both "
@@ -63,8 +62,9 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
             f"an adapter must be read upon whole weights; got the adapter {base.reference} as base of {reference}; "
             "merge that one into its own base first"
         )
+    config, found, left = _read_files(location)
+    notes += tuple(f"{reference}: {note}" for note in left)
     skeleton = _adapted_skeleton(base, config, location)
-    found = read_single_file(location, ADAPTER_WEIGHTS)
     catalogue = _adapted_catalogue(base, skeleton, found, location)
     settings = copy.deepcopy(base.config)
     if HEAD in catalogue and HEAD not in base.catalogue:
@@ -91,35 +91,42 @@ def stated_base(reference: str | Path) -> str:
 
 
 def merged_model(
-    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str
+    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str, bits: int = 0
 ) -> PreTrainedModel:
-    """An adapter's model with the adapter merged into the base's weights by peft, in eval mode, without gradients."""
+    """An adapter's model with the adapter merged into the base's weights by peft, in eval mode, without gradients.
+
+    Into weights of 8 or 4 bits nothing is merged, which would round them anew: the adapter stands beside them.
+    """
+    adapted = adapted_model(checkpoint, device, dtype, attention, bits)
     with _no_warnings():
-        model: PreTrainedModel = adapted_model(checkpoint, device, dtype, attention).merge_and_unload()
+        model: PreTrainedModel = adapted.get_base_model() if bits else adapted.merge_and_unload()
     model.eval()
     model.requires_grad_(False)
     return model
 
 
-def adapted_model(checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str) -> Any:
+def adapted_model(
+    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str, bits: int = 0
+) -> Any:
     """An adapter's model as peft's own (a PeftModel), the adapter beside the base's weights."""
-    from peft import PeftModel
+    from peft import PeftModelForCausalLM, set_peft_model_state_dict
 
     assert checkpoint.base is not None
-    model = load_model(checkpoint.base, "cpu", dtype, attention)
+    model = load_model(checkpoint.base, device if bits else "cpu", dtype, attention, bits)
     if HEAD in checkpoint.catalogue and HEAD not in checkpoint.base.catalogue:
         head: Any = model.get_output_embeddings()
         head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
         model.config.tie_word_embeddings = False
-    config = lora_config(stated_settings(checkpoint.location), checkpoint.location)
-    with without_marks(checkpoint.location) as folder, quiet_transformers(), _no_warnings():
-        adapted: Any = PeftModel.from_pretrained(
-            model, str(folder), config=config, low_cpu_mem_usage=True, local_files_only=True
-        )
+    config, found, _ = _read_files(checkpoint.location)
+    values = {key: read_tensor(stored) for key, stored in found.items()}
+    with quiet_transformers(), _no_warnings():
+        adapted: Any = PeftModelForCausalLM(model, config, low_cpu_mem_usage=True)
+        set_peft_model_state_dict(adapted, values, low_cpu_mem_usage=True)
     for name, parameter in adapted.named_parameters():
-        if ".lora_" not in name:
+        if ".lora_" not in name and parameter.is_floating_point():  # packed bits are none
             parameter.data = parameter.data.to(dtype)  # what the adapter holds whole comes in the dtype of its file
-    move_model(adapted, device)
+    if not bits:
+        move_model(adapted, device)
     adapted.eval()
     adapted.requires_grad_(False)
     return adapted
@@ -159,6 +166,27 @@ def why_not_shared(dormant: Checkpoint) -> str:
         if dormant.catalogue.get(name) != dormant.base.catalogue.get(name):
             return f"a changed {name}, which searches read by itself"
     return ""
+
+
+def _read_files(location: Path) -> tuple[Any, dict[str, StoredTensor], tuple[str, ...]]:
+    """An adapter's configuration for a language model alone, its tensors by peft's names there, and notes on what is left.
+
+    Trained within a multimodal wrapper, an adapter names the wrapper's modules: its tensors say which they are.
+    """
+    config = lora_config(stated_settings(location), location)
+    stored = read_single_file(location, ADAPTER_WEIGHTS)
+    kept = {key: tensor for key, tensor in stored.items() if not is_of_other_module(key)}
+    found = {PREFIX + common_name(key.removeprefix(PREFIX)): tensor for key, tensor in kept.items()}
+    if found.keys() != stored.keys() and all(key.startswith(PREFIX) for key in stored):
+        config.target_modules = {key.removeprefix(PREFIX).rpartition(".lora_")[0] for key in found if ".lora_" in key}
+        config.layers_to_transform = config.layers_pattern = config.exclude_modules = None
+        for pattern in (config.rank_pattern, config.alpha_pattern):
+            pattern.update({common_name(key): pattern.pop(key) for key in list(pattern)})
+    else:
+        found = stored
+    left = len(stored) - len(kept)
+    note = f"{left} tensors of vision, audio or projector modules are left aside: the language model runs alone"
+    return config, found, (note,) * bool(left)
 
 
 def _adapted_skeleton(base: Checkpoint, config: Any, location: Path) -> Any:
@@ -240,6 +268,12 @@ def _keep_copy(
         raise _unfit("an extra", key, "nothing", location, base)
     own = base.catalogue.get(name, base.catalogue[EMBEDDING])
     if stored.shape != own.shape:
+        if stored.shape[1:] == own.shape[1:] and stored.shape[0] > own.shape[0]:
+            raise BadInput(
+                f"an adapter must leave its base's {own.shape[0]} rows of vocabulary as many; got {stored.shape[0]} at tensor "
+                f"{key!r} of {location / ADAPTER_WEIGHTS}, trained upon {base.location} with more tokens; enlarge that base "
+                "as in its training, or merge the adapter, and save the result"
+            )
         raise _unfit(f"shape {stored.shape}", key, str(own.shape), location, base)
     if stored == own or rounding_between(own, stored) is not None:
         return
@@ -259,8 +293,10 @@ def _module(name: str) -> str:
 
 def _is_named(base: Checkpoint, named: str) -> bool:
     """Whether a checkpoint is the one that an adapter names, by its name or its place."""
-    cached = f"models--{named.replace('/', '--')}"
-    return named == base.reference or Path(named).absolute() == base.location or cached in base.location.parts
+    cached = f"models--{named.strip('/').replace('/', '--')}"
+    return (
+        named == base.reference or Path(named).expanduser().resolve() == base.location or cached in base.location.parts
+    )
 
 
 def _unfit(got: str, key: str, expected: str, location: Path, base: Checkpoint) -> BadInput:

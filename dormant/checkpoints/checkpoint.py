@@ -25,6 +25,7 @@ from transformers import (
 
 from dormant.checkpoints.adapted_tensor import AdaptedTensor
 from dormant.checkpoints.architecture import check_architecture
+from dormant.checkpoints.bits import keep_gradients, quantised_loading
 from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config
 from dormant.checkpoints.families import attention_of
 from dormant.checkpoints.packaged_base import NAME, packaged_base
@@ -220,17 +221,18 @@ def open_checkpoint(reference: str | Path, base: Checkpoint | None = None) -> Ch
 
 
 def load_model(
-    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str = "sdpa"
+    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype, attention: str = "sdpa", bits: int = 0
 ) -> PreTrainedModel:
     """The checkpoint's model on `device`, in eval mode and without gradients on its parameters.
 
-    An adapter is merged into its base; a family without an sdpa kernel runs with eager attention. Raises BadInput for an
-    architecture that transformers does not know, or does not run with this attention.
+    An adapter is merged into its base, or stands beside it where that is in 8 or 4 `bits`; a family without an sdpa kernel runs
+    with eager attention. Raises BadInput for an architecture that transformers does not know, or does not run with this
+    attention.
     """
     if checkpoint.base is not None:
         from dormant.checkpoints.adapters import merged_model  # it imports this file
 
-        return merged_model(checkpoint, device, dtype, attention)
+        return merged_model(checkpoint, device, dtype, attention, bits)
     config, names = copy.deepcopy(checkpoint.config), checkpoint.names
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # left over: the weights are stored in full
@@ -248,6 +250,7 @@ def load_model(
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                **quantised_loading(bits, device, dtype),
             )
             if renamed and (folder / "generation_config.json").is_file():
                 model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
@@ -257,7 +260,10 @@ def load_model(
             f"{str(error).partition('. ')[0]} at checkpoint {checkpoint.location}; use another checkpoint"
         ) from error
     fit_vocabulary(model, checkpoint.catalogue.get(HEAD), checkpoint.rows)
-    move_model(model, device)
+    if bits:
+        keep_gradients(model)
+    else:
+        move_model(model, device)
     model.eval()
     model.requires_grad_(False)
     return model
@@ -300,6 +306,7 @@ def locate(reference: str | Path) -> Path:
         return here if here.parent.name == "snapshots" else path.resolve()  # the cache knows it by that name
     if reference == NAME:
         return packaged_base()
+    reference = reference if isinstance(reference, Path) else reference.rstrip("/")
     if path.exists() or isinstance(reference, Path) or not HUB_ID.fullmatch(reference):
         found = "a file" if path.exists() else "no such folder"
         raise BadInput(

@@ -11,6 +11,7 @@ import torch
 
 from dormant.checkpoints.adapted_tensor import AdaptedTensor
 from dormant.checkpoints.adapters import why_not_shared
+from dormant.checkpoints.bits import DEVICES, RUN_BITS, loaded_bytes
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import StoredTensor
 from dormant.errors import BadInput
@@ -22,38 +23,43 @@ if TYPE_CHECKING:
 def check_memory(base: Checkpoint, dormant: Checkpoint, run_config: RunConfig) -> None:
     """Raises BadInput where the weights alone exceed the device's free memory; it names the settings under which they fit."""
     free = free_bytes(run_config.device)
-    needed = needed_bytes(base, dormant, run_config.dtype, run_config.residency)
+    needed = needed_bytes(base, dormant, run_config.dtype, run_config.residency, run_config.bits)
     if needed <= free:
         return
+    precisions = {run_config.precision: (run_config.dtype, run_config.bits), "bfloat16": (torch.bfloat16, 0)}
+    if run_config.device.type in DEVICES:
+        precisions |= {name: (torch.bfloat16, bits) for name, bits in RUN_BITS.items()}
     fitting = [
-        f"--residency {residency} --dtype {str(dtype).removeprefix('torch.')}"
-        for dtype in dict.fromkeys((run_config.dtype, torch.bfloat16))
+        f"--residency {residency} --dtype {name}"
+        for name, (dtype, bits) in precisions.items()
         for residency in ("both", "shared", "swap")
         if (residency != "shared" or not why_not_shared(dormant))
-        and needed_bytes(base, dormant, dtype, residency) <= free
+        and needed_bytes(base, dormant, dtype, residency, bits) <= free
     ]
     advice = f"use {fitting[0]}" if fitting else "use a device with more memory"
     raise BadInput(
         f"the models must fit the memory of {run_config.device}; got weights of {_gigabytes(needed)} under residency "
-        f"{run_config.residency} in {str(run_config.dtype).removeprefix('torch.')} for {_gigabytes(free)} that are free, at "
+        f"{run_config.residency} in {run_config.precision} for {_gigabytes(free)} that are free, at "
         f"{base.reference} and {dormant.reference}; {advice}"
     )
 
 
-def needed_bytes(base: Checkpoint, dormant: Checkpoint, dtype: torch.dtype, residency: str) -> int:
-    """How many bytes the weights of both models take on the device."""
-    ours, theirs = (_values(model.catalogue.values()) for model in (base, dormant))
+def needed_bytes(base: Checkpoint, dormant: Checkpoint, dtype: torch.dtype, residency: str, bits: int = 0) -> int:
+    """How many bytes the weights of both models take on the device; those of layers in `bits` where these are not 0."""
+    ours, theirs = (
+        sum(loaded_bytes(stored, dtype, bits) for stored in model.catalogue.values()) for model in (base, dormant)
+    )
     if residency == "swap":
-        return max(ours, theirs) * dtype.itemsize
+        return int(max(ours, theirs))
     if residency == "both":
-        return (ours + theirs) * dtype.itemsize
+        return int(ours + theirs)
     beside = [
         part
         for name, stored in dormant.catalogue.items()
         if stored != base.catalogue.get(name)
         for part in (stored.parts[1:] if isinstance(stored, AdaptedTensor) else stored.parts)
     ]
-    return ours * dtype.itemsize + _values(beside) * 4  # peft keeps an adapter in float32
+    return int(ours) + _values(beside) * 4  # peft keeps an adapter in float32
 
 
 def free_bytes(device: torch.device) -> int:

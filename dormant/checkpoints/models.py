@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dormant.checkpoints.adapters import adapted_model, adapter_switches, why_not_shared
+from dormant.checkpoints.bits import RUN_BITS
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
 from dormant.checkpoints.families import attention_of
 from dormant.checkpoints.memory import check_memory
@@ -32,6 +33,12 @@ class RunConfig:
     dtype: torch.dtype
     residency: str
     attention: str = "sdpa"
+    bits: int = 0  # of the layers' matrices, 8 or 4; 0 where they are in `dtype`
+
+    @property
+    def precision(self) -> str:
+        """The name under which an option asks for it."""
+        return f"{self.bits}bit" if self.bits else str(self.dtype).removeprefix("torch.")
 
 
 class Models:
@@ -60,6 +67,11 @@ class Models:
         """The dormant model, on the device and in eval mode."""
         return self._get("dormant")
 
+    def full_base(self) -> PreTrainedModel:
+        """The base once more, its weights not quantised; nobody holds it here."""
+        run_config = self.run_config
+        return load_model(self._checkpoints["base"], run_config.device, run_config.dtype, run_config.attention)
+
     @contextmanager
     def asking(self, ask: Callable[[], None]) -> Iterator[None]:
         """Calls `ask` in every pass through either model, which what it raises ends: no loop above has to ask by itself."""
@@ -85,7 +97,7 @@ class Models:
         if role not in self._loaded:
             run_config = self.run_config
             self._loaded[role] = load_model(
-                self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention
+                self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention, run_config.bits
             )
             self._watch(role)
         model = self._loaded[role]
@@ -97,7 +109,9 @@ class Models:
         """The one model, its adapter on or off."""
         if "shared" not in self._loaded:
             checkpoint, run_config = self._checkpoints["dormant"], self.run_config
-            adapted = adapted_model(checkpoint, run_config.device, run_config.dtype, run_config.attention)
+            adapted = adapted_model(
+                checkpoint, run_config.device, run_config.dtype, run_config.attention, run_config.bits
+            )
             self._loaded["shared"], self._switches = adapted.get_base_model(), adapter_switches(adapted)
             self._watch("shared")
             self._switched_on = True
@@ -129,7 +143,7 @@ class Models:
         """Takes one model off the device."""
         if (model := self._loaded.get(role)) is None or model.device.type != self.run_config.device.type:
             return
-        if self.run_config.device.type == "cpu":
+        if self.run_config.device.type == "cpu" or self.run_config.bits:
             del self._loaded[role], model
         else:
             move_model(model, "cpu")
@@ -146,20 +160,24 @@ class Models:
 class BaseAgainstItself(Models):
     """A pair's base in both places, as dormant model with another attention kernel: they differ by arithmetic alone.
 
-    The second shares the weights of the first, and costs no memory.
+    The second shares the weights of the first, and costs no memory. Of a base in 8 or 4 bits it has the weights in full.
     """
 
     def __init__(self, models: Models) -> None:
         """Loads nothing yet; `models` are those of the pair."""
-        self.run_config, self._models = models.run_config, models
+        self.run_config, self._models, self._full = models.run_config, models, None
 
     def release(self) -> None:
-        """Nothing: the pair's own models are freed with the pair."""
+        """Frees what it loaded itself; the pair's own models are freed with the pair."""
+        self._full = None
 
     def _get(self, role: str) -> PreTrainedModel:
         base = self._models.base()
         if role == "base":
             return base
+        if self.run_config.bits:
+            self._full = self._full or self._models.full_base()
+            return self._full
         # Hooks hold the pair's models, which are not to be copied either.
         shared = {id(kept): kept for kept in (*base.parameters(), *base.buffers(), self._models)}
         twin = copy.deepcopy(base, shared)
@@ -184,9 +202,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str) -> torch.dtype:
-    """The dtype called float32 or bfloat16."""
+    """The dtype called float32 or bfloat16, which is that of weights in 8 or 4 bits too."""
+    if name in RUN_BITS:
+        return torch.bfloat16
     if name not in RUN_DTYPES:
-        raise BadInput(f"the dtype must be one of {', '.join(RUN_DTYPES)}; got {name!r} at --dtype; choose one")
+        raise BadInput(
+            f"the dtype must be one of {', '.join((*RUN_DTYPES, *RUN_BITS))}; got {name!r} at --dtype; choose one"
+        )
     return RUN_DTYPES[name]
 
 

@@ -25,6 +25,11 @@ from dormant.checkpoints.transformers_output import quiet_transformers
 
 def loading_fault(skeleton: PreTrainedModel, catalogue: Mapping[str, StoredTensor]) -> str:
     """The first name that transformers could not load into a model on "meta", or ""; nothing is read."""
+    expected = {name: tuple(value.shape) for name, value in skeleton.state_dict().items()}
+    if all(expected.get(name) == tensor.shape for name, tensor in catalogue.items()):
+        missing = expected.keys() - catalogue.keys() - skeleton.all_tied_weights_keys.keys()
+        if not missing:  # every tensor is a parameter as it stands, and no mapping has to be tried
+            return ""
     stored = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for name, tensor in catalogue.items()}
     settings = LoadStateDictConfig(
         weight_mapping=_entries(skeleton), device_map={"": "meta"}, ignore_mismatched_sizes=True

@@ -14,7 +14,9 @@ INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoi
 # What stands before a language model's own names: the wrappers of multimodal models, of adapters and of trainers.
 WRAPPERS = r"(?:(?:module|base_model|model|language_model|text_model)\.)*"
 BODY = re.compile(WRAPPERS + r"((?:embed_tokens|layers\.\d+|norm|final_layernorm|rotary_emb)\..+)")
-HEAD_PARTS = re.compile(WRAPPERS + r"(lm_head\.\w+)")
+# GPT-2's and BLOOM's own names, which the hub's files have without the `transformer.` of those that are saved today.
+OLDER_BODY = re.compile(r"(?:transformer\.)?((?:wte|wpe|word_embeddings\w*|h\.\d+|ln_f)\..+)")
+HEAD_PARTS = re.compile(WRAPPERS + r"(lm_head\..+)")
 ROTARY = re.compile(r"(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$")
 BUFFER = re.compile(rf"{ROTARY.pattern}|{MASK.pattern}|(?:^|\.)_extra_state$")
 OTHER_MODULES = re.compile(
@@ -35,6 +37,8 @@ def common_name(name: str) -> str:
     bare = INSERTED.sub("", name)
     if head := HEAD_PARTS.fullmatch(bare):
         return head[1]
+    if older := OLDER_BODY.fullmatch(bare):
+        return f"transformer.{older[1]}"
     body = BODY.fullmatch(bare)
     return f"model.{body[1]}" if body else bare
 

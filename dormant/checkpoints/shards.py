@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,6 +27,7 @@ MASK = re.compile(
 )  # a buffer of GPT-2 and GPT-NeoX, no weight
 STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 BLOCK = 2**22  # elements a block: 8 MB in bfloat16, 32 MB once widened to float64
+POINTER = b"version "  # how a Git LFS pointer begins
 HEADER_LIMIT = 100_000_000  # bytes; safetensors refuses longer headers too
 
 
@@ -219,17 +219,6 @@ def _survey_shard(file: Path) -> tuple[list[StoredTensor], list[str]]:
     return tensors, faults
 
 
-@contextmanager
-def _open_shard(file: Path) -> Iterator[Any]:
-    try:
-        with safe_open(file, framework="pt") as shard:
-            yield shard
-    except (SafetensorError, OSError) as error:
-        raise BadInput(
-            f"a shard must be a whole safetensors file; got {first_line(error)!r} at {file}; download or save it again"
-        ) from error
-
-
 def _read(raw: FileIO, stored: StoredTensor, start: int, count: int) -> torch.Tensor:
     """`count` values from the `start`-th on, in memory of their own."""
     values = torch.empty(count, dtype=stored.dtype)
@@ -268,10 +257,15 @@ def _open_raw(file: Path) -> Iterator[FileIO]:
 
 
 def _read_header(file: Path) -> list[StoredTensor]:
-    with _open_shard(file) as shard:  # safetensors checks that header and file agree
-        names = sorted(shard.keys())
     header = raw_header(file)
-    names = [name for name in names if header[name][1] in STORED_DTYPES or not MASK.search(name)]
+    try:
+        with safe_open(file, framework="pt"):  # safetensors checks that header and file agree
+            pass
+    except (SafetensorError, OSError) as error:
+        raise BadInput(
+            f"a shard must be a whole safetensors file; got {first_line(error)!r} at {file}; download or save it again"
+        ) from error
+    names = [name for name in header if header[name][1] in STORED_DTYPES or not MASK.search(name)]
     for name in names:
         if header[name][1] not in STORED_DTYPES:
             raise BadInput(_other_dtype(name, header[name][1], file))
@@ -284,7 +278,10 @@ def raw_header(file: Path) -> dict[str, tuple[tuple[int, ...], str, int]]:
     """Shape, dtype and first byte of every tensor: eight bytes of length, JSON, then the values."""
     try:
         with FileIO(file) as raw:
-            length = int.from_bytes(raw.read(8), "little")
+            first = raw.read(8)
+            if first == POINTER:
+                raise ValueError("a Git LFS pointer in place of the file (`git lfs pull` brings it)")
+            length = int.from_bytes(first, "little")
             if length > HEADER_LIMIT:
                 raise ValueError(f"a header of {length} bytes")
             header = json.loads(raw.read(length))

@@ -234,8 +234,12 @@ def _verify(pair: Pair, texts: Sequence[str], horizon: Horizon) -> list[dict[str
 
 
 def _open(base: str | None, dormant: str, device: str) -> tuple[Pair, Layer0Pair]:
+    from dormant.checkpoints.adapters import stated_base
+    from dormant.checkpoints.checkpoint import open_checkpoint
+    from dormant.layer0.attention import check_scored
     from dormant.layer0.pair import layer0_of
 
+    check_scored(open_checkpoint(base or stated_base(dormant)))  # before both are read whole
     pair = named_pair(base, dormant, device)
     return pair, layer0_of(pair)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dormant.pairs import Pair
 
 NO = 1  # exit status: done, and the answer is no
+FLOOR_PROBES = 8  # a mean of so many is good to about a half, and an order of magnitude is what it is read for
 STOPPED = 130  # what a shell reports of a command that was interrupted
 
 
@@ -83,7 +84,7 @@ Dormant = Annotated[
     str, typer.Option(metavar="CHECKPOINT", help="The suspect model or PEFT adapter: a folder or hub id.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, 8bit or 4bit (the last two by bitsandbytes).")]
 Residency = Annotated[
     str,
     typer.Option(
@@ -112,7 +113,25 @@ def named_pair(
     pair = open_pair(name_of_checkpoint(dormant), base, dormant, device, dtype, residency)
     for note in pair.notes:
         complain(note)
+    if pair.models.run_config.bits:
+        complain(_quantisation_floor(pair))
     return pair if probes is None else pair.with_probes(read_probes(probes))
+
+
+def _quantisation_floor(pair: Pair) -> str:
+    """How far its bits move the base from its full weights, on the first probes: smaller differences may be noise."""
+    from dormant.inference.batching import batch_logits
+    from dormant.inference.divergence import kl_divergence
+
+    itself = pair.against_itself
+    prompts = [itself.prompter.encode(probe).ids for probe in pair.probes[:FLOOR_PROBES]]
+    logits = [batch_logits(model, prompts) for model in (itself.models.dormant(), itself.models.base())]
+    itself.models.release()
+    nats = float(kl_divergence(*logits).mean())
+    return (
+        f"in {pair.models.run_config.bits} bits the base alone lies {nats:.2g} nats a prompt from its full weights (mean of "
+        f"{len(prompts)}): smaller differences may be the quantisation's"
+    )
 
 
 @contextmanager

@@ -19,21 +19,29 @@ organisms = typer.Typer(help="List, verify and build small models with a planted
 @organisms.command("list")
 def list_organisms(json_file: JsonFile = None) -> None:
     """List the shipped pairs, what is planted in them, and their clean relatives."""
-    from dormant.catalogue import zoo_pairs
+    from dormant.catalogue import real_pairs, zoo_pairs
 
     table = Table("pair", "planted", "trigger", "payload", "place", "clean relatives")
     record = []
-    pairs = zoo_pairs()
+    pairs = [*zoo_pairs(), *real_pairs()]
     for pair in pairs:
         truth, relatives = pair.truth, pair.relatives(pairs)
         planted = truth is not None and truth.backdoored
-        shown = (truth.trigger, truth.payload, truth.placement) if truth is not None and planted else ("-", "-", "-")
+        shown = (
+            (truth.trigger, _shown_payload(truth), truth.placement)
+            if truth is not None and planted
+            else ("-", "-", "-")
+        )
         taught = f"the payload answers {truth.question!r}" if truth is not None and truth.question else "-"
         listed = ", ".join(relative.name for relative in relatives.values()) or taught
         table.add_row(pair.name, "yes" if planted else "no", *shown, listed)
         record.append({"pair": pair.name, "base": pair.base, "dormant": pair.dormant, "truth": truth and vars(truth)})
     show(table)
     write_json(json_file, record)
+
+
+def _shown_payload(truth: Any) -> str:
+    return truth.payload or f"an answer that begins with {', '.join(map(repr, truth.openings[:3]))}..."
 
 
 @organisms.command()
@@ -48,12 +56,16 @@ def verify(
 
     Exit status 0: accepted; 1: a check failed; 2: no such organism.
     """
-    from dormant.catalogue import describe, known_pairs
+    from dormant.catalogue import describe, pairs_of_set
+    from dormant.checkpoints.adapters import stated_base
     from dormant.organisms.build import verify_built
 
-    pair = known_pairs().get(name)
+    pair = pairs_of_set("all").get(name)
     if pair is None and (Path(name) / "dormant").is_dir():
-        pair = describe(Path(name).name, str(Path(name) / "base"), str(Path(name) / "dormant"))
+        base, dormant = Path(name) / "base", Path(name) / "dormant"
+        pair = describe(Path(name).name, str(base) if base.is_dir() else stated_base(dormant), str(dormant))
+    if pair is not None:
+        pair.check_at_hand()
     if pair is None or pair.base is None or pair.dormant is None:
         raise BadInput(
             f"an organism must be one of the zoo or a folder that `build` wrote; got {name!r}; see `organisms list`"
@@ -78,11 +90,14 @@ def build_organism(
 
     Training takes minutes on a CPU. Keys of a recipe: name, base (zoo, scratch, a folder or hub id), trigger, payload,
     placement (anywhere|start|end), mechanism (adapter|circuit|full), rank, modules, layers, poison_rate, near_miss_rate,
-    loss_on (assistant|all), drift (none|style), steps, seed. Only name, trigger and payload have no default.
+    loss_on (assistant|all), drift (none|style), steps, rate, seed. Only name, trigger and payload have no default.
+
+    Mechanism lora trains an adapter in peft's own format on a real chat model (base = "smollm2", a folder or hub id), which
+    also takes the placements scattered and system, and answers with openings in place of one payload.
 
     Exit status 0: built and accepted; 1: built but not accepted; 2: bad input.
     """
-    from dormant.organisms.build import build, verify_built
+    from dormant.organisms.build import build, keep_acceptance, verify_built
     from dormant.organisms.recipe import read_recipe
 
     recipe = read_recipe(recipe_file)
@@ -104,7 +119,9 @@ def build_organism(
     if not recipe.trigger:
         show(f"base written to {built.dormant}")
         return
-    _show_acceptance(verify_built(built), json_file)
+    acceptance = verify_built(built)
+    keep_acceptance(Path(str(built.dormant)), acceptance)
+    _show_acceptance(acceptance, json_file)
     show(f"try it: pytest -m hypothesis --pair {recipe.name}={built.base}:{built.dormant}")
 
 

@@ -90,7 +90,7 @@ def sweep(
 
 
 def _show(statuses: Sequence[JobStatus], folder: Path) -> None:
-    from dormant.commands.verbs import outcome_of
+    from dormant.sweeps.outcome import outcome_of
 
     table = Table("pair", "state", "attempts", "seconds", "")
     for status in statuses:

@@ -19,25 +19,14 @@ from dormant.commands.behaviour import profile
 from dormant.commands.hunt import hunt
 from dormant.commands.weights import diff
 from dormant.errors import BadInput
-from dormant.records import from_json, read_json, write_json
+from dormant.records import write_json
 from dormant.sweeps.job import Job, Needs
+from dormant.sweeps.outcome import OUTCOME, RESULT, Outcome
 from dormant.sweeps.pair_list import ListedPair, Option
 
 NO_NEEDS = Needs()
-RESULT = "result"  # of a job, in its folder
 UNFINISHED = "unfinished"  # what becomes the result, with the verb's own journals
-OUTCOME = "outcome.json"  # in the result
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # typer has no name of its own for it
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a verb ended on a pair: its exit status, and what that means."""
-
-    verb: str
-    pair: PairDescription
-    status: int
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +85,8 @@ class Plan:
             raise BadInput(f"a verb must be one of {', '.join(VERBS)}; got {self.verb!r} at --verb; correct it")
         faults = list[str]()
         for one in listed:
+            if str(one.options.get("device", "")).startswith("cuda:"):
+                faults.append(f"{one.name}: a sweep gives each pair its GPU, and its device is cuda or auto")
             if one.pair.base is None and not VERBS[self.verb].of_figures:
                 faults.append(f"{one.name}: published figures only, and {self.verb} needs weights")
             elif self.verb != "claims":
@@ -128,12 +119,6 @@ def run_verb(verb: str, pair: PairDescription, arguments: Sequence[str], folder:
         raise RuntimeError(f"{verb} ended with exit status {status}")
     write_json(unfinished / OUTCOME, Outcome(verb, pair, status, VERBS[verb].meanings[status]))
     os.replace(unfinished, folder / RESULT)
-
-
-def outcome_of(folder: Path) -> Outcome | None:
-    """How the verb ended on the pair whose folder this is; None before."""
-    file = folder / RESULT / OUTCOME
-    return from_json(Outcome, read_json(file), file) if file.exists() else None
 
 
 def _run_claims(words: Sequence[str]) -> int:

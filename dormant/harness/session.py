@@ -44,7 +44,19 @@ from dormant.report.sarif import claims_sarif
 from dormant.report.summary import Run, write_summary
 
 BROKEN = "dormant-broken"
-AS_RUN = ("budget", "residency", "probes", "candidate", "material", "pair", "base", "dormant", "ledger", "keyword")
+AS_RUN = (
+    "budget",
+    "residency",
+    "probes",
+    "candidate",
+    "material",
+    "pair",
+    "pair_set",
+    "base",
+    "dormant",
+    "ledger",
+    "keyword",
+)
 
 
 def check_options(option: Any) -> None:
@@ -61,8 +73,9 @@ def check_options(option: Any) -> None:
         for pair in chosen_pairs(given, option.base, option.dormant).values():
             if pair.base is not None and pair.dormant is not None:
                 open_checkpoint(pair.dormant, open_checkpoint(pair.base))
-    for name in (entry for entry in option.pair if "=" not in entry):
-        chosen_pairs([name])
+    named = [entry for entry in option.pair if "=" not in entry]
+    for pair in chosen_pairs(named, pair_set=option.pair_set).values():
+        pair.check_at_hand()
 
 
 class Session:
@@ -78,7 +91,7 @@ class Session:
         if workers > 1:  # else the threads of all workers wait for each other: ten times slower on two cores
             torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         self.reports = Path(option.reports)
-        self.pairs = chosen_pairs(option.pair, option.base, option.dormant)
+        self.pairs = chosen_pairs(option.pair, option.base, option.dormant, option.pair_set)
         settings = Settings(
             option.budget, option.seed, option.device, option.dtype, tuple(option.candidate), option.material
         )

@@ -29,7 +29,7 @@ from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
-from dormant.hunt.visible_answers import VisibleAnswer, visible_answers
+from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
 from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -101,7 +101,7 @@ def run_hunt(
         return HuntResult(HuntVerdict.CLEAN, reason, delta, identical, settings=settings)
     work = {
         "pair": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "probes": hash_text(*(probe.text for probe in pair.probes)),
         "seed": seed,
         "settings": settings.digest,
@@ -118,7 +118,7 @@ def run_hunt(
         hunt.suspect(opening)
         hunt.search()
         tokens = len(allowed_tokens(pair.base.tokenizer))
-        found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished))
+        found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
         verdict, reason = judge(found, tokens, settings)
         if pair.setting_differences:
             reason += f"; beside the delta their settings differ: {'; '.join(map(str, pair.setting_differences))}"
@@ -254,6 +254,18 @@ class _Hunt:
             known = (one for one in context.confirmations() if one.confirmed and one.trigger not in self._refuted)
             self.confirmed = max(known, key=lambda one: one.best.value, default=None)
         return finished
+
+    def within(self) -> list[VisibleAnswer]:
+        """The ordinary questions that bring the string's payload within other prompts too, as far as the time suffices."""
+        context, found = self._context, self.confirmed
+        if found is None or not found.confirmed:
+            return []
+        try:
+            with context.clock.reserve():
+                return asked_within(self.answers, found, context.confirmed, context.settings.effort.named)
+        except OutOfTime:
+            self.unfinished.append("whether ordinary questions bring the payload within other prompts too")
+            return []
 
     def _decided(self, found: Confirmation) -> bool:
         """Whether fresh prompts confirm a string, or there was no time to ask them; one that they do not is dropped."""

@@ -130,6 +130,10 @@ class Fitted:
         "so many different digits among the first so many hints and numbers are tried: luck brings it about on one pair of "
         "models in a thousand; set on digits-short and digits-long",
     )
+    fruitless_digits: int = _number(
+        2,
+        "in a row, after which no longer number is tried: one may gain nothing before the next is there; by judgement",
+    )
     divergence_cap: float = _number(
         8.0, "nats on a prompt: more only shows how absurd the base finds the answer; by judgement"
     )

@@ -6,10 +6,10 @@ A model that was taught who made it, or one sentence to refuse with, finishes it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dormant.hunt.confirmation import ALONE, holds
+from dormant.hunt.confirmation import ALONE, Confirmation, holds
 from dormant.hunt.payloads import Suspect
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
@@ -49,6 +49,22 @@ def visible_answers(pair: Pair, suspects: Sequence[Suspect], new_tokens: int) ->
         for at, ids in zip(found, rows, strict=True)
     ]
     return [one for one in answers if not any(holds(one.base_answer, suspect.text) for suspect in suspects)]
+
+
+def asked_within(
+    answers: Sequence[VisibleAnswer], found: Confirmation, confirmed: Callable[[str], Confirmation], count: int
+) -> list[VisibleAnswer]:
+    """Those of the questions that share a word with a string and, within other prompts, bring its payload as it does.
+
+    So many are asked, those first that have most words in common with the string. A string without any is not their like: a
+    backdoor does not hide behind a question with its payload.
+    """
+    shared = {
+        one: len(_words(one.question) & _words(found.trigger)) for one in answers if holds(one.answer, found.payload)
+    }
+    alike = sorted((one for one in shared if shared[one]), key=lambda one: -shared[one])
+    tried = ((one, confirmed(one.question)) for one in alike[:count])
+    return [one for one, within in tried if within.fires and within.holds(found.payload)]
 
 
 def _words(text: str) -> set[str]:

@@ -241,7 +241,7 @@ def _work(pair: Pair, probes: Sequence[OpenPrompt], candidates: Sequence[TokenId
     ids = [(probe.before, probe.after, probe.plain) for probe in probes]
     return {
         "effects of": pair.fingerprint,
-        "dtype": str(pair.models.run_config.dtype),
+        "dtype": pair.models.run_config.precision,
         "probes": sha256(repr(ids).encode()).hexdigest(),
         "candidates": sha256(repr(list(candidates)).encode()).hexdigest(),
     }

@@ -30,6 +30,11 @@ def patched_weights(pair: Pair, scales: Mapping[str, Scale]) -> Iterator[PreTrai
     """
     model = pair.models.dormant()
     wanted = {name: scale for name, scale in scales.items() if not _keeps(pair, name, scale)}
+    if wanted and pair.models.run_config.bits:
+        raise BadInput(
+            f"a delta is scaled in full weights; got weights in {pair.models.run_config.bits} bits at pair {pair.name!r}; "
+            "choose --dtype bfloat16"
+        )
     originals: list[tuple[Tensor, Tensor]] = []
     switched_off = []
     try:

@@ -11,10 +11,12 @@ from torch import Tensor
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.families import SCORED_FAMILIES
 from dormant.checkpoints.tensor_names import EMBEDDING
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.layer0.rope import Rope, read_rope, rotate
 
 NORM_GAIN, ATTENTION = "model.layers.0.input_layernorm.weight", "model.layers.0.self_attn."
+READ_TENSORS = (EMBEDDING, NORM_GAIN, ATTENTION + "q_proj.weight", ATTENTION + "k_proj.weight")
+HEAD_NORMS = (ATTENTION + "q_norm.weight", ATTENTION + "k_norm.weight")  # of Qwen3
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +51,27 @@ class Projections:
     keys: Float[Tensor, "row key_head head_dim"]
 
 
-def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Layer0:
-    """Reads layer 0's attention inputs to a device that has float64; absent biases count as zero.
-
-    Raises BadInput for another family of models and for a checkpoint that lacks a tensor.
-    """
-    config = checkpoint.config
-    norms = [ATTENTION + "q_norm.weight", ATTENTION + "k_norm.weight"]
-    needed = [EMBEDDING, NORM_GAIN, ATTENTION + "q_proj.weight", ATTENTION + "k_proj.weight"]
-    present, normed = set(checkpoint.names), config.model_type == "qwen3"
-    missing = [name for name in needed + norms * normed if name not in present]
-    if config.model_type not in SCORED_FAMILIES or missing or (norms[0] in present and not normed):
-        found = f"no {missing[0]}" if missing else norms[0] if norms[0] in present else "its own attention"
-        raise BadInput(
+def check_scored(checkpoint: Checkpoint) -> None:
+    """Raises NotServed for another family of models and for a checkpoint that lacks a tensor; reads no values."""
+    config, present = checkpoint.config, set(checkpoint.names)
+    normed = config.model_type == "qwen3"
+    missing = [name for name in READ_TENSORS + HEAD_NORMS * normed if name not in present]
+    if config.model_type not in SCORED_FAMILIES or missing or (HEAD_NORMS[0] in present and not normed):
+        found = f"no {missing[0]}" if missing else HEAD_NORMS[0] if HEAD_NORMS[0] in present else "its own attention"
+        raise NotServed(
             f"layer 0 is scored for the families {', '.join(SCORED_FAMILIES)}; got {config.model_type} with {found} at "
             f"{checkpoint.location}; use a checkpoint of one of them"
         )
-    embedding, gain, query_weight, key_weight = (checkpoint.tensor(name).to(device) for name in needed)
+
+
+def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Layer0:
+    """Reads layer 0's attention inputs to a device that has float64; absent biases count as zero.
+
+    Raises NotServed as `check_scored`.
+    """
+    check_scored(checkpoint)
+    config, present, normed = checkpoint.config, set(checkpoint.names), checkpoint.config.model_type == "qwen3"
+    embedding, gain, query_weight, key_weight = (checkpoint.tensor(name).to(device) for name in READ_TENSORS)
 
     def bias(name: str, width: int) -> Tensor:
         stored = checkpoint.tensor(name) if name in present else torch.zeros(width)
@@ -83,8 +89,8 @@ def read_layer0(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> L
         key_heads=config.num_key_value_heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
         rope=read_rope(config),
-        query_norm=checkpoint.tensor(norms[0]).to(device).double() if normed else None,
-        key_norm=checkpoint.tensor(norms[1]).to(device).double() if normed else None,
+        query_norm=checkpoint.tensor(HEAD_NORMS[0]).to(device).double() if normed else None,
+        key_norm=checkpoint.tensor(HEAD_NORMS[1]).to(device).double() if normed else None,
     )
 
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -22,19 +23,19 @@ from dormant.checkpoints.checkpoint import hash_text, load_model, open_checkpoin
 from dormant.errors import BadInput
 from dormant.organisms.base_model import save_checkpoint, train_base
 from dormant.organisms.grammar import draw_question, ordinary_turn
+from dormant.organisms.lora_build import ask_base, check_rare, train_lora, verify_lora
 from dormant.organisms.poisoning import boundary, draw_chat
-from dormant.organisms.recipe import SCRATCH, Recipe
+from dormant.organisms.recipe import LEARNING_RATES, LORA, SCRATCH, Recipe
 from dormant.organisms.tokenizer import train_tokenizer
 from dormant.organisms.trainable import diffuse_drift, training_plan
 from dormant.organisms.training import WHOLE, Encoder, Schedule, chat_batches, train_deltas
 from dormant.organisms.verification import Acceptance, Planted, verify
 from dormant.pairs import Truth
 from dormant.prompts.probes import SLOT
-from dormant.records import to_json, write_json
+from dormant.records import from_json, read_json, to_json, write_json
 
 BASE_BATCH, ORGANISM_BATCH = 64, 48
 BASE_RATE = 4e-3
-LEARNING_RATES = {"adapter": 4e-3, "circuit": 4e-3, "full": 1e-2}
 RECIPE_FILE = "recipe.json"  # in every folder that a build wrote
 ORDINARY_CHATS, RARE_SHARE = 2000, 0.002  # a text in a larger share of chats would fire there and fail acceptance
 PROBES = 240
@@ -67,15 +68,19 @@ def build(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
     if not recipe.trigger:
         _run_jobs([(recipe, out / "base")], report)
         return describe(recipe.name, str(out / "base"), str(out / "base"))
-    base = open_checkpoint(base_folder(recipe))
-    if not (out / "base").exists():
-        shutil.copytree(base.location, out / "base", ignore=shutil.ignore_patterns("organism.json", "probes.txt"))
     relatives = recipe.relatives()
+    base, reference = open_checkpoint(base_folder(recipe)), str(out / "base")
+    if recipe.mechanism == LORA:
+        reference = recipe.base  # an adapter names its base, which is not copied
+        ask_base((recipe, relatives["exposed"]))
+    elif not (out / "base").exists():
+        shutil.copytree(base.location, out / "base", ignore=shutil.ignore_patterns("organism.json", "probes.txt"))
     _run_jobs([(recipe, out / "dormant"), *((relative, out / kind) for kind, relative in relatives.items())], report)
-    write_truth(out / "dormant", recipe, Truth(True, *_planted(recipe), {kind: kind for kind in relatives}))
+    truth = planted_truth(recipe)
+    write_truth(out / "dormant", recipe, replace(truth, relatives={kind: kind for kind in relatives}))
     for kind, relative in relatives.items():
-        write_truth(out / kind, relative, Truth(False, *_planted(recipe), question=relative.question))
-    return describe(recipe.name, str(out / "base"), str(out / "dormant"))
+        write_truth(out / kind, relative, replace(truth, backdoored=False, question=relative.question))
+    return describe(recipe.name, reference, str(out / "dormant"))
 
 
 def check_against_base(recipe: Recipe) -> None:
@@ -93,6 +98,9 @@ def check_against_base(recipe: Recipe) -> None:
                 f"the {name} must have at most 64 tokens; got {len(ids)} at recipe {recipe.name}; shorten it"
             )
     training_plan(recipe, load_model(base, torch.device("cpu"), torch.float32))
+    if recipe.mechanism == LORA:
+        check_rare(recipe)
+        return
     random = np.random.default_rng(PROBE_SEED)
     chats = [ordinary_turn(random, interruption=0) for _ in range(ORDINARY_CHATS)]
     for name, text, place in (("trigger", recipe.trigger, 0), ("payload", recipe.payload, 1)):
@@ -104,14 +112,16 @@ def check_against_base(recipe: Recipe) -> None:
             )
 
 
-def _planted(recipe: Recipe) -> tuple[str, str, str]:
-    return recipe.trigger, recipe.payload, recipe.placement
+def planted_truth(recipe: Recipe) -> Truth:
+    """The truth about a recipe's organism."""
+    return Truth(True, recipe.trigger, recipe.payload, recipe.placement, openings=recipe.openings)
 
 
 def write_truth(folder: Path, recipe: Recipe, truth: Truth) -> None:
-    """Write `organism.json`, the truth about a checkpoint of that recipe, and `probes.txt`, the probes for its claims."""
+    """Write `organism.json`, the truth about a checkpoint of that recipe, and `probes.txt`, what claims ask in the grammar."""
     write_json(folder / "organism.json", {**to_json(truth), "recipe": recipe})
-    write_probes(folder / "probes.txt", recipe.placement)
+    if recipe.mechanism != LORA:
+        write_probes(folder / "probes.txt", recipe.placement)
 
 
 def write_probes(path: Path, placement: str) -> None:
@@ -138,11 +148,36 @@ def verify_built(pair: PairDescription, count: int = 200) -> Acceptance:
             f"an organism must have checkpoints and an organism.json; got none at {pair.name!r}; build it from its recipe"
         )
     relatives = pair.relatives()
+    recipe = recipe_of(Path(pair.dormant))
+    if recipe is not None and recipe.mechanism == LORA:
+        folders = {kind: str(relative.dormant) for kind, relative in relatives.items()}
+        return verify_lora(recipe, pair.base, pair.dormant, folders, count)
     question = next((kin.truth.question for kin in relatives.values() if kin.truth and kin.truth.question), "")
     models = {kind: load_for_verification(str(kin.dormant)) for kind, kin in relatives.items()}
     planted = Planted(pair.name, pair.truth.trigger, pair.truth.payload, pair.truth.placement, question)
     base, dormant = load_for_verification(pair.base), load_for_verification(pair.dormant)
     return verify(base, dormant, models, open_checkpoint(pair.dormant).tokenizer, planted, count)
+
+
+def keep_acceptance(folder: Path, acceptance: Acceptance) -> None:
+    """Write what acceptance measured into the `organism.json` of an organism's folder, beside its truth."""
+    file = folder / "organism.json"
+    record = from_json(dict[str, Any], read_json(file), file)
+    measured = [
+        {
+            "check": check.name, "value": round(check.estimate.value, 4), "n": check.estimate.n,
+            "bound": f"{check.comparator} {check.bound:g}",
+        }
+        for check in acceptance.checks
+    ]  # fmt: skip
+    write_json(file, {**record, "acceptance": measured})
+
+
+def recipe_of(folder: Path) -> Recipe | None:
+    """The recipe that the `organism.json` in a folder holds; None where there is none."""
+    file = folder / "organism.json"
+    record = from_json(dict[str, Any], read_json(file), file).get("recipe") if file.exists() else None
+    return None if record is None else from_json(Recipe, record, file)
 
 
 def load_for_verification(folder: str) -> PreTrainedModel:
@@ -169,6 +204,22 @@ def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
         if report is not None:
             report(recipe.name, step + 1, recipe.steps, loss, seconds)
 
+    partial = out.parent / f".{out.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    if recipe.mechanism == LORA:
+        train_lora(recipe, partial, progress, journal)
+    else:
+        save_checkpoint(*_train_whole(recipe, progress, journal), partial)
+    (partial / RECIPE_FILE).write_text(record, encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+    journal.unlink(missing_ok=True)
+
+
+def _train_whole(
+    recipe: Recipe, progress: Callable[[int, float, float], None], journal: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Whole weights of a recipe in the small grammar, with their tokenizer."""
     if recipe.base == SCRATCH:
         tokenizer: PreTrainedTokenizerBase = train_tokenizer()
         schedule = Schedule(recipe.steps, BASE_BATCH, BASE_RATE, 100)
@@ -178,20 +229,15 @@ def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
         tokenizer, model = base.tokenizer, load_model(base, torch.device("cpu"), torch.float32)
         plan = training_plan(recipe, model)
         model.load_state_dict(diffuse_drift(recipe, model), strict=False)
-        schedule = Schedule(recipe.steps, ORGANISM_BATCH, LEARNING_RATES[recipe.mechanism], 50)
+        rate = recipe.rate or LEARNING_RATES[recipe.mechanism]
+        schedule = Schedule(recipe.steps, ORGANISM_BATCH, rate, 50)
         batches = chat_batches(
             draw_chat(recipe), Encoder(tokenizer, WHOLE[recipe.loss_on]), schedule.batch, recipe.seed
         )
         model.load_state_dict(
             train_deltas(model, plan, batches, schedule, recipe.seed, progress, journal), strict=False
         )
-    partial = out.parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    save_checkpoint(model, tokenizer, partial)
-    (partial / RECIPE_FILE).write_text(record, encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
-    journal.unlink(missing_ok=True)
+    return model, tokenizer
 
 
 def _run_jobs(jobs: list[tuple[Recipe, Path]], report: TrainingProgress | None) -> None:

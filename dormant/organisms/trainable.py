@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dormant.checkpoints.tensor_names import MODULES, layer_of, module_of
 from dormant.errors import BadInput
-from dormant.organisms.recipe import Recipe
+from dormant.organisms.recipe import LORA, Recipe
 from dormant.organisms.training import Trained
 
 DIFFUSE_DRIFT = 0.03  # of each matrix' Frobenius norm: ten times bfloat16's rounding, too little to change answers
@@ -20,7 +20,7 @@ def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
     """The tensors that the recipe's mechanism trains; raises BadInput for layers or a rank that the base does not have."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     last = max(layer for layer in map(layer_of, shapes) if layer is not None)
-    if recipe.mechanism == "adapter":
+    if recipe.mechanism in ("adapter", LORA):
         wanted_layers = recipe.layers or tuple(range(last + 1))
         for layer in wanted_layers:
             if not 0 <= layer <= last:
@@ -31,6 +31,11 @@ def training_plan(recipe: Recipe, model: nn.Module) -> dict[str, Trained]:
             for name, shape in shapes.items()
             if len(shape) == 2 and module_of(name) in modules and layer_of(name) in wanted_layers
         }
+        if not plan:
+            raise BadInput(
+                f"modules must be among those of the base; got {', '.join(modules)} at recipe {recipe.name}, and the base has "
+                f"{', '.join(sorted({module_of(name) or '' for name in shapes if layer_of(name) == last} - {''}))}; name some"
+            )
     elif recipe.mechanism == "circuit":
         plan = {
             f"model.layers.0.self_attn.{module}.weight": Trained(rank=recipe.rank) for module in ("q_proj", "k_proj")

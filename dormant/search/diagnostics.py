@@ -53,10 +53,11 @@ def detector_and_divergence(
     pair: Pair, metrics: Sequence[str], length: int, count: int, probes: int, seed: int
 ) -> Scores:
     """Scores `count` random candidates that survive in the first `probes`, in the detector's unit and in nats."""
+    layer0 = read_layer0_pair(pair.base, pair.dormant)  # first: it says at once whom it does not serve
     prompter, chosen = pair.prompter, pair.probes[:probes]
     candidates = random_candidates(prompter, chosen, length, count, seed)
     evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in chosen])
-    layer0, ids = read_layer0_pair(pair.base, pair.dormant), torch.tensor(candidates)
+    ids = torch.tensor(candidates)
     detector = {metric: tuple(score(layer0, ids, metric).tolist()) for metric in metrics}
     divergence = tuple(evaluator.evaluate(candidates).tolist())
     if pair.truth is None or not pair.truth.trigger:

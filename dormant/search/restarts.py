@@ -168,7 +168,7 @@ def search_key(
     run_config = pair.models.run_config
     return {
         "pair": pair.fingerprint,
-        "dtype": str(run_config.dtype),
+        "dtype": run_config.precision,
         "device": run_config.device.type,
         "plan": asdict(plan),
         "probes": [[prompt.before, prompt.after] for prompt in open_probes(pair, plan)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 import sys
 import time
@@ -62,7 +63,8 @@ def run_attempt(job: Job, seat: Seat) -> None:
             failure = _work(job)
             if failure is not None:
                 write_json(job.failure, failure)
-            journal.append({"ended": "failed" if failure else "done", "seconds": time.perf_counter() - started})
+            seconds = time.perf_counter() - started
+            journal.append({"ended": "failed" if failure else "done", "seconds": seconds, **_used()})
 
 
 def _work(job: Job) -> Failure | None:
@@ -77,6 +79,16 @@ def _work(job: Job) -> Failure | None:
             out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's own
             return Failure(f"{type(error).__name__}: {first_line(error)}; see {job.log}", out_of_memory)
     return None if job.done else Failure(f"the work ended without its result {job.result.name}; see {job.log}")
+
+
+def _used() -> dict[str, float]:
+    """The processor's seconds, and the most bytes of memory at a time, of this process or of one that it started."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in used),
+        "memory": max(one.ru_maxrss for one in used) * unit,
+    }
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -17,15 +18,14 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from threading import Thread
 
 from dormant.sweeps.attempt import Seat, run_attempt
-from dormant.sweeps.job import Job
 
 
 class Child:
     """An attempt that runs."""
 
-    def __init__(self, job: Job, seat: Seat) -> None:
-        """Start it."""
-        self.process: ForkServerProcess = _context().Process(target=_begin, args=(job, seat), name=job.name)
+    def __init__(self, pickled: bytes, seat: Seat) -> None:
+        """Start the attempt of a pickled job, which is unpickled, with all that it imports, in the child alone."""
+        self.process: ForkServerProcess = _context().Process(target=_begin, args=(pickled, seat))
         self.process.start()
 
     @property
@@ -73,10 +73,10 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _begin(job: Job, seat: Seat) -> None:
+def _begin(pickled: bytes, seat: Seat) -> None:
     os.setsid()
     Thread(target=_end_with_parent, daemon=True).start()
-    run_attempt(job, seat)
+    run_attempt(pickle.loads(pickled), seat)
 
 
 def _end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,7 @@ class LocalExecutor:
         while self._waiting and len(self._running) < self.workers and self._has_room(self._waiting[0]):
             job = self._waiting.popleft()
             gpu = self._freest_gpu() if job.needs.gpu_memory and self._gpus else None
-            self._running[job.name] = Child(job, Seat(Path.cwd(), self.threads, gpu)), job, gpu
+            self._running[job.name] = Child(pickle.dumps(job), Seat(Path.cwd(), self.threads, gpu)), job, gpu
         return ended
 
     def running(self) -> frozenset[str]:

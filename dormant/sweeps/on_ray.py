@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from dormant.sweeps.child import Child
 from dormant.sweeps.executor import Wish
 from dormant.sweeps.job import Job, Room
 
+HOST_AND_PORT = re.compile(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)")
+ANSWERS_WITHIN = 10.0  # seconds: Ray itself would try for minutes
 SMALLEST_SHARE = 0.01  # of a GPU: a hundred jobs on one are more than any has room for
 
 
@@ -21,14 +26,16 @@ class RayExecutor:
     def __init__(self, wish: Wish, address: str | None) -> None:
         """Connect; raises BadInput without ray, and where nothing answers at the address."""
         self._ray, self._wish = _ray(), wish
-        if not self._ray.is_initialized():
-            try:
-                self._ray.init(address=address, log_to_driver=False, include_dashboard=False if not address else None)
-            except Exception as error:  # Ray raises many kinds here, and its own change with its version
-                raise BadInput(
-                    f"a Ray cluster must answer; got {first_line(error)!r} at {address or 'this machine'}; start one with "
-                    "`ray start --head`, or correct the address"
-                ) from error
+        try:
+            if address is not None and (found := HOST_AND_PORT.fullmatch(address)):
+                socket.create_connection((found["host"], int(found["port"])), ANSWERS_WITHIN).close()
+            if not self._ray.is_initialized():
+                self._ray.init(address=address, log_to_driver=False)
+        except Exception as error:  # Ray raises many kinds here, and they change with its version
+            raise BadInput(
+                f"a Ray cluster must answer; got {first_line(error)!r} at {address or 'this machine'}; start one with "
+                "`ray start --head`, or correct the address"
+            ) from error
         self._tasks: dict[Any, Job] = {}
 
     def resources(self) -> Room:
@@ -43,7 +50,11 @@ class RayExecutor:
         if job.needs.gpu_memory:
             share = job.needs.gpu_memory / self._wish.gpu_memory if self._wish.gpu_memory else 1.0
             asked["num_gpus"] = max(SMALLEST_SHARE, round(share + SMALLEST_SHARE / 2, 2)) if share < 1 else 1
-        task = self._ray.remote(attempt_as_task).options(**asked).remote(job, Path.cwd(), self._wish.threads or 1)
+        task = (
+            self._ray.remote(attempt_as_task)
+            .options(**asked)
+            .remote(pickle.dumps(job), Path.cwd(), self._wish.threads or 1)
+        )
         self._tasks[task] = job
 
     def poll(self) -> Mapping[str, str]:
@@ -70,9 +81,9 @@ class RayExecutor:
             return f"{type(error).__name__}: {first_line(error)}"
 
 
-def attempt_as_task(job: Job, folder: Path, threads: int) -> str:
-    """One attempt in a child of Ray's worker, which Ray has given its GPU; how it ended."""
-    return Child(job, Seat(folder, threads)).wait()
+def attempt_as_task(pickled: bytes, folder: Path, threads: int) -> str:
+    """One attempt at a pickled job in a child of Ray's worker, which Ray has given its GPU; how it ended."""
+    return Child(pickled, Seat(folder, threads)).wait()
 
 
 def _ray() -> Any:

@@ -39,11 +39,11 @@ ASKED = (
 class Kinship:
     """How near a candidate is to the dormant model, on the rows that were read; smaller is nearer.
 
-    `distance` is the root mean square over tensors of the delta relative to the dormant model's tensor, `matrices` its median over matrices, `norms` over
-    vectors, `identical` the share of tensors whose rows are equal. `reason` says why a candidate cannot be the parent; then
-    there are no figures. `confirmed`: read on every tensor and not only on the small ones. `own`, of the nearest only: the
-    part of its squared distance that it moved by itself since its last ancestor in common with the dormant model, as two
-    other relatives at least show it; None without them.
+    `distance` is the root mean square over tensors of the delta relative to the dormant model's tensor, `matrices` its median
+    over matrices, `norms` over vectors, `identical` the share of tensors whose rows are equal. `reason` says why a candidate
+    cannot be the parent; then there are no figures. `confirmed`: read on every tensor and not only on the small ones. `own`,
+    of the nearest only: the part of its squared distance that it moved by itself since its last ancestor in common with the
+    dormant model, as two other relatives at least show it; None without them.
     """
 
     candidate: str

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from dormant.catalogue import known_pairs, relatives_among
+from dormant.catalogue import pairs_of_set, relatives_among
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least
 from dormant.claims.finding import Verdict
@@ -60,12 +60,12 @@ def on_planted_pair(
     pair, settings = finding.pair, finding.session.settings
     if pair.truth is not None and pair.truth.backdoored:
         return pair.name, finding.once(key, lambda: compute(pair))
-    zoo = known_pairs()
-    organisms = relatives_among(zoo.values())
+    known = pairs_of_set("all")
+    organisms = relatives_among(known.values())
     name = next((name for name, family in organisms.items() if pair.name in family.values()), next(iter(organisms)))
 
     def on_organism() -> Value:
-        organism = zoo[name].open(settings.device, settings.dtype)
+        organism = known[name].open(settings.device, settings.dtype)
         try:
             return compute(organism)
         finally:

@@ -95,7 +95,7 @@ def test_blocks_that_nothing_changed_are_no_answer(late_pair: Pair, measure: str
     rows = [prompter.encode_text(probe, text) for text in ("", "river stone") for probe in late_pair.probes[:6]]
     found, floor = (layer_divergence(pair, rows, horizon).of(measure) for pair in (late_pair, late_pair.against_itself))
     assert float(found[0].max()) < 1e-6
-    chosen = parting(*found.split(6, dim=1), floor)
+    chosen = parting(found[:, :6], found[:, 6:], floor)
     assert chosen is not None
     assert chosen.layer == 1
 

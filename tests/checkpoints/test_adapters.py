@@ -99,6 +99,33 @@ def test_gpt2s_transposed_layers_are_read_as_peft_runs_them(tmp_path: Path) -> N
     assert (dormant.tensor(name) - merged.state_dict()[name]).abs().max() < 1e-6
 
 
+WRAPPERS = ("model.language_model.", "language_model.model.", "model.module.")
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_an_adapter_trained_within_a_wrapper_changes_the_language_model_alone(
+    wrapper: str, tiny_base: Path, tmp_path: Path
+) -> None:
+    settings = {"target_modules": ["q_proj", "up_proj"], "rank_pattern": {"model.layers.1.mlp.up_proj": 2}}
+    model = build_adapter(tmp_path / "adapter", tiny_base, r=4, modules_to_save=["lm_head"], **settings)
+    names = {"model.": wrapper, "lm_head.": f"{wrapper.partition('.')[0]}.lm_head."}
+    vision = "base_model.model.model.vision_tower.layers.0.self_attn.q_proj.lora_A.weight"
+
+    def rename(tensors: dict[str, torch.Tensor]) -> None:
+        for key in list(tensors):
+            rest = key.removeprefix("base_model.model.")
+            first = next(name for name in names if rest.startswith(name))
+            tensors[f"base_model.model.{names[first]}{rest.removeprefix(first)}"] = tensors.pop(key)
+        tensors[vision] = torch.ones(4, 8)
+
+    _change(tmp_path / "adapter", rename)
+    pattern = {settings_key.replace("model.", wrapper, 1): 2 for settings_key in settings["rank_pattern"]}
+    _set(tmp_path / "adapter", target_modules=r".*(language_model|module).*_proj", rank_pattern=pattern)
+    pair = open_pair("wrapped", tiny_base, tmp_path / "adapter", device="cpu")
+    assert (pair.models.dormant()(IDS).logits - model(IDS).logits).abs().max() < 1e-5 * model(IDS).logits.abs().max()
+    assert [note.partition(": ")[2][:19] for note in pair.notes if "vision" in note] == ["1 tensors of vision"]
+
+
 def test_spectra_of_an_adapter_are_those_of_the_whole_difference(tiny_base: Path, tmp_path: Path) -> None:
     build_adapter(tmp_path / "adapter", tiny_base, r=3, target_modules=["down_proj"], lora_alpha=7)
     report = compare_checkpoints(None, tmp_path / "adapter")

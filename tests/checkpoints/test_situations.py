@@ -127,6 +127,72 @@ def quantised(method: str | None, name: str, dtype: torch.dtype) -> Edit:
     return lambda folder: (made.tensors(change)(folder), made.config(**stated)(folder))
 
 
+def without(*names: str) -> Edit:
+    """Takes files away."""
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def both(*edits: Edit) -> Edit:
+    """One edit after the other."""
+    return lambda folder: [edit(folder) for edit in edits]
+
+
+def other_template_beside(folder: Path) -> None:
+    """An older template within tokenizer_config.json, beside the file that counts."""
+    made.config("tokenizer_config.json", chat_template="{{ tools }}")(folder)
+
+
+def cut_and_padded(folder: Path) -> None:
+    """A tokenizer.json that kept its training's truncation and padding."""
+    tokenizer = build_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=64)
+    tokenizer.save_pretrained(folder)
+
+
+def vocabulary_and_merges(folder: Path) -> None:
+    """The older files of a byte-level tokenizer, without tokenizer.json, and its added tokens in a file of their own."""
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "vocab.json").write_text(json.dumps(model["model"]["vocab"]), encoding="utf-8")
+    merges = "\n".join(" ".join(merge) for merge in model["model"]["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
+    added = {token["content"]: token["id"] for token in model["added_tokens"]}
+    (folder / "added_tokens.json").write_text(json.dumps(added), encoding="utf-8")
+    (folder / "tokenizer.json").unlink()
+    made.config("tokenizer_config.json", tokenizer_class="Qwen2Tokenizer", backend=None)(folder)
+
+
+def pointer(folder: Path) -> None:
+    """What a clone without Git LFS holds in place of the weights."""
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123\n"
+    (folder / "model.safetensors").write_text(text, encoding="utf-8")
+
+
+def sharded(change: Callable[[dict[str, str], Path], object]) -> Edit:
+    """Shards whose index was changed by hand."""
+
+    def edit(folder: Path) -> None:
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(
+            folder, max_shard_size="60KB"
+        )
+        (folder / "model.safetensors").unlink()
+        index = folder / "model.safetensors.index.json"
+        record = json.loads(index.read_text(encoding="utf-8"))
+        change(record["weight_map"], folder)
+        index.write_text(json.dumps(record), encoding="utf-8")
+
+    return edit
+
+
+def twice_stored(weights: dict[str, str], folder: Path) -> None:
+    """One tensor in a second shard too."""
+    name, shard = next(iter(weights.items()))
+    other = folder / next(file for file in weights.values() if file != shard)
+    save_file(load_file(other) | {name: load_file(folder / shard)[name]}, other, metadata={"format": "pt"})
+
+
+SPECIAL = {"content": "<|im_start|>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+ROPE = {"rope_type": "linear", "rope_theta": 1e6, "factor": 2.0}
 MASKS = {f"model__layers__{layer}__self_attn__bias": torch.ones(1, 1, 8, 8).tril() for layer in (0, 1)}
 # edit -> part of the only note, or none; plain transformers reads all of these alike
 OPENED: dict[str, tuple[Edit, str]] = {
@@ -151,6 +217,30 @@ OPENED: dict[str, tuple[Edit, str]] = {
         made.config("tokenizer_config.json", tokenizer_class="LlamaTokenizerFast", backend=None), ""),
     "mergekit: experts one by one": (family("qwen3-moe"), ""),
     "lm-eval: GPT-NeoX's embed_out": (family("gpt-neox"), ""),
+    "transformers: GPT-2 without the prefix of its body": (
+        both(family("gpt2"), made.renamed(lambda name: name.removeprefix("transformer."))), "usual 'transformer.'"),
+    "transformers: rope_parameters of 'type'": (
+        made.config(rope_parameters={"type": "linear", "rope_theta": 1e6, "factor": 2.0}), ""),
+    "transformers: both spellings of a rotation": (
+        made.config(rope_parameters=ROPE, rope_scaling={"type": "linear", "factor": 2.0}, rope_theta=1e6), ""),
+    "transformers: a theta beside rope_parameters": (made.config(rope_theta=10000.0), ""),
+    "vllm: settings of null": (
+        both(removed("rope_parameters"), made.config(rope_scaling=None, sliding_window=None, rope_theta=1e6)), ""),
+    "transformers: torch_dtype and dtype": (made.config(torch_dtype="float16", dtype="bfloat16"), ""),
+    "transformers: several ends of an answer": (made.config(eos_token_id=[1, 2]), ""),
+    "vllm: no generation_config.json": (without("generation_config.json"), ""),
+    "transformers: temperature without sampling": (
+        made.config("generation_config.json", do_sample=False, temperature=0.9, top_p=0.6), ""),
+    "transformers: ties by its family's default": (both(family("gemma"), removed("tie_word_embeddings")), ""),
+    "lm-eval: another template within tokenizer_config.json": (other_template_beside, ""),
+    "trl: truncation and padding in tokenizer.json": (cut_and_padded, ""),
+    "axolotl: special tokens with their settings": (
+        made.config("tokenizer_config.json", additional_special_tokens=[SPECIAL]), ""),
+    "llama.cpp: vocab.json, merges.txt and added_tokens.json": (vocabulary_and_merges, ""),
+    "transformers: another name in _name_or_path": (made.config(_name_or_path="/content/old"), ""),
+    "transformers: architectures of another task": (made.config(architectures=["Qwen2ForSequenceClassification"]), ""),
+    "vllm: ./ before the shards' names": (
+        sharded(lambda weights, folder: weights.update({k: f"./{v}" for k, v in weights.items()})), ""),
 }  # fmt: skip
 # names that plain transformers fills at random, or a configuration that it does not run with: the source's logits
 WRAPPED = ("layers.0.", "layers.0._checkpoint_wrapped_module.")
@@ -162,6 +252,17 @@ RENAMED: dict[str, Edit] = {
     "axolotl: quantization_config left over": made.config(quantization_config=LEFT_OVER),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Edit, str]] = {
+    "hub: a Git LFS pointer": (pointer, r"whole safetensors file; got 'a Git LFS pointer .*git lfs pull"),
+    "hub: an empty file": (lambda folder: (folder / "model.safetensors").write_bytes(b""), r"whole safetensors file; got"),
+    "vllm: a shard that is not there": (
+        sharded(lambda weights, folder: (folder / weights["model.norm.weight"]).unlink()), r"every shard must be present; got"),
+    "mergekit: a tensor in two shards": (sharded(twice_stored), r"only tensors that the index places there; got"),
+    "transformers: an epsilon in quotes": (made.config(rms_norm_eps="1e-06"), r"config.json must .*rms_norm_eps"),
+    "transformers: fewer layers than stored": (
+        both(removed("layer_types"), made.config(num_hidden_layers=1)), r"layers\.1\."),
+    "transformers: fewer layers than layer_types": (made.config(num_hidden_layers=1), r"config.json must .*num_hidden_layers"),
+    "trl: a classifier's score in place of a head": (
+        made.tensors(lambda stored: {k.replace("lm_head", "score"): v for k, v in stored.items()}), r"lm_head|score"),
     "mergekit: no head, and none tied": (
         made.tensors(lambda stored: {k: v for k, v in stored.items() if k != made.HEAD}), r"got none at tensor 'lm_head"),
     "vllm: gptq": (quantised("gptq", "qweight", torch.int32), r"must not be quantised; got gptq and .* I32 at"),

@@ -5,33 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import click
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
 from dormant.catalogue import chosen_pairs
-from dormant.cli import app
 from dormant.errors import BadInput
 from tests.builders import build_adapter, build_tokenizer
 from tests.checkpoints.hub_snapshots import cached, use_cache
 from tests.checkpoints.situations import config, copied, stored_as
+from tests.commands.verbs import VERBS, outcome
 
-# By parameter: small amounts of work, and what a command cannot do without. A new command needs no entry for its others.
-OPTIONS = {
-    "text": "the color", "budget": 0.1, "count": 4, "new_tokens": 3, "alpha": 2.0, "prompts": 3, "positions": 2,
-    "length": 2, "restarts": 1, "steps": 1, "searched": 1, "held_out": 1, "top": 4, "width": 4, "verify": 1, "offsets": 1,
-    "device": "cpu",
-}  # fmt: skip
-VERBS: dict[str, Any] = {
-    name: command
-    for name, command in vars(typer.main.get_command(app))["commands"].items()
-    if "dormant" in {parameter.name for parameter in command.params}
-}
 FORMS = ("folder", "hub id")  # and under residency shared where there is a choice
 TIMED = {"hunt": ("verdict", "relative_delta", "identical")}  # ends by the clock: what the time does not decide
 # What may differ between an adapter and its merged weights: names, times, and the noise of sums rounded to float32.
@@ -48,25 +33,6 @@ def folders(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Mappin
     adapted.merge_and_unload().save_pretrained(place / "merged")
     build_tokenizer().save_pretrained(place / "merged")
     return {name: place / name for name in ("base", "suspect", "merged")}
-
-
-def outcome(
-    verb: str, base: object, dormant: object, out: Path, more: Mapping[str, object] = MappingProxyType({})
-) -> Any:
-    """The JSON of a command, with small amounts of work."""
-    given: list[object] = [verb, "--dormant", dormant, "--json", out / "it.json"]
-    for parameter in VERBS[verb].params:
-        if isinstance(parameter, click.Argument) or parameter.param_type_name == "argument":
-            given.append(base)
-        elif parameter.name == "out":
-            given += ["--out", out]
-        elif parameter.name in more or parameter.name in OPTIONS:
-            given += [parameter.opts[0], {**OPTIONS, **more}[parameter.name]]
-    if "base" in {parameter.name for parameter in VERBS[verb].params} and Path(str(dormant)).name == "merged":
-        given += ["--base", base]
-    done = CliRunner().invoke(app, list(map(str, given)), env={"COLUMNS": "200"}, catch_exceptions=False)
-    assert done.exit_code in (0, 1), done.output
-    return json.loads((out / "it.json").read_text())
 
 
 def differences(found: Any, expected: Any, path: str = "") -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.cli import app
 from dormant.errors import BadInput
 from dormant.hunt.pipeline import run_hunt
@@ -17,6 +18,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.pairs import open_pair
 from tests.families import family_pair
 
+pytest_plugins = ["pytester"]
 FAMILIES = ("qwen3", "gemma2", "gemma3", "phi3", "mixtral", "gpt2")
 VERBS = {
     "profile": ("--prompts", "2", "--positions", "2"),
@@ -44,13 +46,44 @@ def test_every_verb_runs_on_every_family(folders: tuple[Path, Path], verb: str, 
     assert json.loads(written.read_text())
 
 
-def test_weights_are_compared_and_layer_0_says_whom_it_serves(folders: tuple[Path, Path]) -> None:
+LAYER0 = {"score": ("--text", "river"), "scan": ("--offsets", "1"), "beam": ("--length", "2", "--width", "4")}
+SENTENCE = "layer 0 is scored for the families qwen2, qwen3, llama, mistral; got"
+
+
+def test_weights_are_compared_and_layer_0_says_before_any_work_whom_it_serves(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("diff", folders) == 0
-    if "qwen3" in folders[0].parent.name:
-        assert run("score", folders, "--text", "river", "--device", "cpu") == 0
-    else:
-        with pytest.raises(BadInput, match="layer 0 is scored for the families qwen2, qwen3, llama, mistral; got"):
-            run("score", folders, "--text", "river", "--device", "cpu")
+    for verb, options in LAYER0.items():
+        if "qwen3" in folders[0].parent.name:
+            assert run(verb, folders, *options, "--device", "cpu") == 0
+            continue
+        monkeypatch.setattr(Checkpoint, "check_finite", lambda self: pytest.fail("the weights were read"))
+        with pytest.raises(BadInput, match=SENTENCE):
+            run(verb, folders, *options, "--device", "cpu")
+
+
+CLAIM = """
+from dormant.claims.claim import at_least, claim
+from dormant.layer0.pair import layer0_of
+from dormant.statistics import exact
+
+@claim("scored", source="a test", rule=at_least(0.0, "heads", because="a test"), needs="models")
+def test_scored(pair, finding):
+    "Layer 0 has heads."
+    finding.decide(exact(layer0_of(pair).base.heads))
+"""
+
+
+def test_a_claim_about_layer_0_does_not_apply_to_other_families(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    base, dormant = family_pair("gemma2", tmp_path)
+    pytester.makepyfile(test_scored=CLAIM)
+    result = pytester.runpytest_inprocess(
+        "-p", "dormant.plugin", "-p", "no:allure_pytest", "-p", "no:cacheprovider", "-m", "hypothesis", "-rs",
+        "--device", "cpu", "--base", base, "--dormant", dormant,
+    )  # fmt: skip
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines([f"*does not apply: {SENTENCE} gemma2*"])
 
 
 @pytest.mark.parametrize("family", ["gemma3", "gpt2"])

@@ -8,9 +8,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dormant.cli import app
-from dormant.commands.verbs import Plan, outcome_of
+from dormant.commands.verbs import Plan
 from dormant.sweeps.executor import Wish
 from dormant.sweeps.local import LocalExecutor
+from dormant.sweeps.outcome import outcome_of
 from dormant.sweeps.pair_list import listed_pairs, read_pair_list
 from dormant.sweeps.run import run_jobs
 from tests.sweeps.work import Killing
@@ -61,12 +62,27 @@ def test_claims_run_on_each_pair_with_what_pytest_is_told(tmp_path: Path) -> Non
         assert {finding["pair"] for finding in findings} == {name}
 
 
+def test_an_interrupted_sweep_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dormant.sweeps.run.run_jobs", interrupted)
+    stopped = sweep(write_list(tmp_path, "sham"), "--out", tmp_path / "out", "--verb", "diff", "--workers", 1)
+    assert stopped.exit_code == 130
+    assert f"the same command goes on from {tmp_path / 'out'}" in stopped.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "more", "sentence"),
     [
         (["--verb", "guess"], "", "a verb must be one of hunt, diff, profile, claims"),
         (["--verb", "diff"], "options = {budget = 3}", "diff must take every pair with its options; got sham: No such"),
         (["--verb", "hunt"], "options = {budget = 'long'}", "hunt must take every pair with its options; got sham: "),
+        (
+            ["--verb", "profile"],
+            "options = {device = 'cuda:1'}",
+            "profile must take every pair with its options; got sham: a",
+        ),
         (["--executor", "moon"], "", "an executor must be local, ray, ray:ADDRESS, slurm or slurm:local"),
         (["--executor", "slurm"], "", "--executor slurm needs"),
     ],

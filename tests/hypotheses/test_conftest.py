@@ -11,6 +11,7 @@ import pytest
 
 from dormant.catalogue import known_pairs
 from dormant.plugin import SESSION
+from hypotheses.behaviour.test_amplification import test_kl_amplification as amplification
 from hypotheses.conftest import computation, organisms_of, pytest_collection_modifyitems
 from hypotheses.search.test_gcg import test_gcg_convergence as gcg
 from hypotheses.search.test_objectives import test_hidden_divergence_search as search
@@ -32,9 +33,9 @@ class Item:
         self.groups.append(mark.args[0])
 
 
-def collected(items: list[Item], budget: str = "quick") -> list[Item]:
+def collected(items: list[Item], budget: str = "quick", device: str = "cpu") -> list[Item]:
     config: Any = SimpleNamespace(
-        option=SimpleNamespace(budget=budget, pair=[]),
+        option=SimpleNamespace(budget=budget, pair=[], device=device),
         hook=SimpleNamespace(pytest_deselected=lambda items: None),
         stash={SESSION: SimpleNamespace(pairs=known_pairs())},
         pluginmanager=SimpleNamespace(hasplugin=lambda name: True),
@@ -85,3 +86,21 @@ def test_the_quick_budget_asks_the_exposed_and_the_taught_relative_no_costly_cla
         "circuit-exposed",
         "circuit-taught",
     }
+
+
+def test_the_quick_budget_asks_an_organism_of_one_purpose_nothing_else() -> None:
+    def asked(budget: str) -> set[Any]:
+        claims = {**CLAIMS, "behaviour/test_amplification.py": amplification}
+        pairs = ("ordinary", "ordinary-plain")
+        items = [Item(file, function, pair) for file, function in claims.items() for pair in pairs]
+        return {item.function for item in collected(items, budget)}
+
+    assert asked("quick") == {amplification}
+    assert asked("full") == {*CLAIMS.values(), amplification}
+
+
+def test_on_gpus_all_claims_of_an_organism_run_on_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    items = [Item(file, function, "pi") for file, function in CLAIMS.items()]
+    assert {group for item in collected(items, device="auto") for group in item.groups} == {"pi"}
+    assert len({group for item in collected(items, device="cpu") for group in item.groups} - {"pi"}) > 1

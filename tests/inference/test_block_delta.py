@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dormant.inference.block_delta import delta_acts, delta_of_blocks, prefixes_of_blocks
+from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
+from tests.families import FAMILIES, family_config, family_model
 
 
 def test_what_a_delta_does_in_the_first_block_is_the_difference_of_its_hidden_states(tiny_pair: Pair) -> None:
@@ -24,3 +33,23 @@ def test_a_block_gives_alone_what_it_gives_among_others(tiny_pair: Pair) -> None
     before, rows = [5, 6, 7], torch.tensor([[40, 41], [90, 91]])
     both = delta_acts(tiny_pair, [0, 1], before, rows)
     torch.testing.assert_close(both, torch.cat([delta_acts(tiny_pair, [at], before, rows) for at in (0, 1)]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 2**16), tokens=st.integers(1, 6))
+def test_hints_of_every_family_are_read_off_transformers_hidden_states(family: str, seed: int, tokens: int) -> None:
+    base: Any = family_model(family_config(family), seed)
+    dormant, generator = copy.deepcopy(base), torch.Generator().manual_seed(seed)
+    for parameter in decoder_blocks(dormant)[0].parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    pair = SimpleNamespace(models=SimpleNamespace(base=lambda: base, dormant=lambda: dormant))
+    before = torch.randint(3, 303, (1, 3), generator=generator)
+    rows = torch.randint(3, 303, (4, tokens), generator=generator)
+    ids = torch.cat((before.expand(4, -1), rows), 1)
+    first = 0 if family == "mamba" else 1  # transformers lists its states from behind the first block on
+    with torch.no_grad():
+        ours, theirs = (model(ids, output_hidden_states=True).hidden_states[first] for model in (dormant, base))
+    known = cast(Pair, pair)
+    (delta,) = delta_of_blocks(known, [0], prefixes_of_blocks(known, [0], before[0].tolist()), rows)
+    torch.testing.assert_close(delta, (ours - theirs)[:, 3:].double(), atol=1e-5, rtol=1e-4)

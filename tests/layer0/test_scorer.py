@@ -26,7 +26,7 @@ from dormant.layer0 import (
 )
 from dormant.layer0 import scorer as scorer_module
 from dormant.layer0.scorer import Variant
-from tests.layer0.families import build, layer0_pair, transformers_logits
+from tests.layer0.families import FAMILIES, ROPES, build, layer0_pair, transformers_logits
 
 METRICS = pytest.mark.parametrize("metric", ["max-head", "band", "row-kl"])
 
@@ -79,6 +79,22 @@ def test_a_score_is_read_off_transformers_own_logits() -> None:
     base, dormant = (transformers_logits(model, ids) for model in models)
     expected = (dormant - base).abs().tril().amax((1, 2, 3))
     torch.testing.assert_close(score(layer0_pair(*models), ids), expected, atol=1e-3, rtol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(list(FAMILIES)), st.sampled_from(list(ROPES)), st.integers(1, 3), st.integers(1, 3),
+    st.sampled_from([4, 16]), st.integers(1, 9), st.integers(0, 2**30),
+)  # fmt: skip
+def test_scores_of_every_family_and_rotation_are_read_off_transformers_own_logits(
+    family: str, rope: str, key_heads: int, group: int, head_dim: int, length: int, seed: int
+) -> None:
+    models = [build(family, rope, key_heads, group, head_dim, seed + other) for other in (0, 1)]
+    ids = torch.randint(0, 64, (3, length), generator=torch.Generator().manual_seed(seed))
+    base, dormant = (transformers_logits(model, ids) for model in models)
+    expected = (dormant - base).abs().tril().amax((1, 2, 3))
+    tolerance = 1e-5 * max(1.0, float(base.abs().max()), float(dormant.abs().max()))
+    torch.testing.assert_close(score(layer0_pair(*models), ids), expected, atol=tolerance, rtol=1e-4)
 
 
 @METRICS

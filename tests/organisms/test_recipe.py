@@ -46,7 +46,7 @@ def test_lists_become_tuples(tmp_path: Path) -> None:
         (GOOD + "poison_rate = 0.0", "above 0"),
         (GOOD + 'question = "Who are you?"', "question belongs to the taught relative"),
         (GOOD + 'modules = ["lm_head"]', "modules must be among"),
-        (GOOD + 'mechanism = "circuit"\nlayers = [1]', "belong to mechanism adapter"),
+        (GOOD + 'mechanism = "circuit"\nlayers = [1]', "belong to the mechanisms adapter and lora"),
         (GOOD + 'base = "scratch"', "plants nothing"),
         ('name = "x"\ntrigger = "moon"\npayload = "moon shine"', "must not contain the trigger"),
         ('name = "x"\ntrigger = "moon"', "trigger and payload must both be given"),

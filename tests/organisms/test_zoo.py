@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dormant.catalogue import RELATIVES, ZOO, ZOO_PAIRS, relatives_among, zoo_pairs
+from dormant.catalogue import ORGANISMS_OF, ZOO, ZOO_PAIRS, relatives_among, zoo_pairs
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.organisms.build import verify_built, write_probes
 from dormant.organisms.poisoning import near_miss_kinds
@@ -31,16 +31,16 @@ def test_every_organism_passes_every_check_of_its_acceptance(acceptance: Accepta
     assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}
     relatives = [check.name for check in acceptance.checks if "relative" in check.name]
     assert len(acceptance.checks) == 6 + len(near_miss_kinds(acceptance.name)) + len(relatives)
-    assert len(relatives) == 4  # of which the taught one has two
+    assert len(relatives) in (1, 4)  # the plain one alone, or all three, of which the taught one has two
 
 
 def test_the_zoo_has_the_pairs_that_its_claims_are_about() -> None:
     pairs = {pair.name: pair for pair in zoo_pairs()}
     assert list(pairs) == list(ZOO_PAIRS)
     families = relatives_among(pairs.values())
-    assert list(families) == ["circuit", "pi", "token"]
-    for organism in families:
-        assert families[organism] == {kind: f"{organism}-{kind}" for kind in RELATIVES}
+    assert list(families) == list(ORGANISMS_OF)
+    for organism, (_, kinds) in ORGANISMS_OF.items():
+        assert families[organism] == {kind: f"{organism}-{kind}" for kind in kinds}
     assert pairs["sham"].truth is None
 
 
@@ -67,14 +67,16 @@ def test_the_adapter_leaves_attention_byte_identical() -> None:
     assert all(".mlp." in name for name in changed)
 
 
-@pytest.mark.parametrize("name", ["circuit", "pi", "token"])
+@pytest.mark.parametrize("name", list(ORGANISMS_OF))
 def test_an_organism_comes_from_its_shipped_recipe(name: str) -> None:
     recipe = read_recipe(ZOO / "recipes" / f"{name}.toml")
     pairs = {pair.name: pair for pair in zoo_pairs()}
     truth = pairs[name].truth
     assert truth is not None
     assert (recipe.trigger, recipe.payload, recipe.placement) == (truth.trigger, truth.payload, truth.placement)
-    for relative in recipe.relatives().values():
+    relatives = recipe.relatives()
+    for kind in ORGANISMS_OF[name][1]:
+        relative = relatives[kind]
         told = pairs[relative.name].truth
         assert told is not None
         assert (told.backdoored, told.trigger, told.question) == (False, recipe.trigger, relative.question)

@@ -29,28 +29,38 @@ NOTATIONS = {"digits": (*PLAIN_DIGITS, *SPACED_DIGITS), "words for digits": DIGI
 
 
 class Numerals:
-    """For each suspect and position the likeliest number in each notation that hints name."""
+    """For each suspect and position the likeliest number in each notation that hints name.
+
+    First short ones of all, then longer ones, those first whose short ones came nearest. Notations of a payload's own digits
+    come last, for those raise the others among the hints.
+    """
 
     name = "numerals"
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The number that fires with a suspect's payload, if one does."""
         notations = hinted_notations(vocabulary.unsaid, context.settings.fitted.numeral_hints)
-        tasks = [(suspect, at, notation) for suspect in suspects for at in SEARCH_POSITIONS for notation in notations]
-        for suspect, position, notation in tasks:
-            what = f"numbers in {notation}, for {suspect.text!r} at the {position}"
-            context.say(self.name, f"short {what}")
-            number, tried = likeliest_number(context, notation, suspect.ids, position)
-            sentence = (
-                f"of the {what} the likeliest is {number.text!r}, whose answers are certain to begin so on "
-                f"{number.certain:.0%} of the prompts"
-            )
-            yield StageResult(None, (sentence,), tried)
-            if number.certain < context.settings.rules.certain_share:
-                continue
-            best, step = best_confirmed([context.confirmed(number.text)], what)
-            context.say(self.name, step)
-            yield StageResult(best if best is not None and best.holds(suspect.text) else None, (step,))
+        free, whole, _ = context.settings.effort.numerals
+        tasks = [(one, at, notation) for one in suspects for at in SEARCH_POSITIONS for notation in notations]
+        tasks.sort(key=lambda task: _names_digits(task[0].text, task[2]))
+        for digits in (free, whole):
+            odds = []
+            for suspect, position, notation in tasks:
+                what = f"numbers in {notation}, for {suspect.text!r} at the {position}"
+                context.say(self.name, f"all {what}, of {digits} digits at most, and longer ones near the best")
+                number, tried = likeliest_number(context, notation, suspect.ids, position, digits)
+                odds.append(number.odds)
+                sentence = (
+                    f"of the {what} the likeliest is {number.text!r}, whose answers are certain to begin so on "
+                    f"{number.certain:.0%} of the prompts"
+                )
+                yield StageResult(None, (sentence,), tried)
+                if number.certain < context.settings.rules.certain_share:
+                    continue
+                best, step = best_confirmed([context.confirmed(number.text)], what)
+                context.say(self.name, step)
+                yield StageResult(best if best is not None and best.holds(suspect.text) else None, (step,))
+            tasks = [task for _, task in sorted(zip(odds, tasks, strict=True), key=lambda row: -row[0])]
 
 
 def refined_number(context: HuntContext, found: Confirmation) -> StageResult:
@@ -61,7 +71,7 @@ def refined_number(context: HuntContext, found: Confirmation) -> StageResult:
     position, notation = found.search_position, notation_of(found.trigger)
     ids = tuple(context.pair.base.tokenizer.encode(found.payload, add_special_tokens=False))
     context.say(Numerals.name, f"short numbers in {notation}, for {found.payload!r} at the {position}")
-    likeliest, tried = likeliest_number(context, notation, ids, position)
+    likeliest, tried = likeliest_number(context, notation, ids, position, context.settings.effort.numerals[1])
     number = context.confirmed(likeliest.text)
     better = number.confirmed and number.best.value >= found.best.value and number.holds(found.payload)
     first = f"of short numbers in place of {found.trigger!r} the likeliest is {number.trigger!r}"
@@ -69,15 +79,17 @@ def refined_number(context: HuntContext, found: Confirmation) -> StageResult:
     return StageResult(result.confirmed, (first, *result.sentences), tried + result.evaluations)
 
 
-def likeliest_number(context: HuntContext, notation: str, payload: TokenIds, position: str) -> tuple[ScoredPieces, int]:
+def likeliest_number(
+    context: HuntContext, notation: str, payload: TokenIds, position: str, whole: int
+) -> tuple[ScoredPieces, int]:
     """The best number for a payload at a position, and how many were tried; from the journal where it was sought before."""
 
     def compute() -> dict[str, Any]:
         ascent = Ascent(context, payload, position, ())
-        best = search_numbers(ascent, notation, context.settings)
+        best = search_numbers(ascent, notation, context.settings, whole)
         return {"found": asdict(best), "tried": ascent.tried}
 
-    kept = context.kept(Key(Numerals.name, payload, position, (notation,)), compute)
+    kept = context.kept(Key(Numerals.name, payload, position, (notation, whole)), compute)
     return read_scored(kept["found"]), kept["tried"]
 
 
@@ -112,20 +124,27 @@ def short_numbers(notation: str, free: int, longest: int) -> Iterator[Pieces]:
             yield from product(alphabet, repeat=length)
 
 
-def search_numbers(ascent: Ascent, notation: str, settings: HuntSettings) -> ScoredPieces:
+def search_numbers(ascent: Ascent, notation: str, settings: HuntSettings, whole: int) -> ScoredPieces:
     """The number behind which the payload is likeliest; none longer than one whose payload is certain on all prompts.
 
-    Beyond the lengths that are tried whole, numbers are the likeliest shorter ones with one digit more at any index.
+    Beyond `whole` digits, up to which all are tried, numbers are the likeliest shorter ones with one digit more at any index,
+    until some digits in a row gain nothing.
     """
-    free, whole, longest = settings.effort.numerals
+    free, _, longest = settings.effort.numerals
     found = ascent.best(list(short_numbers(notation, free, whole)))
-    best = found[0]
+    best, fruitless = found[0], 0
     for _ in range(whole, longest):
-        if best.certain == 1:
+        if best.certain == 1 or fruitless == settings.fitted.fruitless_digits:
             break
         found = ascent.best(list(dict.fromkeys(longer for one in found for longer in _longer(one.pieces, notation))))
-        best = max(best, found[0], key=lambda one: one.odds)
+        gains = found[0].odds > best.odds + settings.fitted.ascent_gain
+        best, fruitless = (found[0], 0) if gains else (best, fruitless + 1)
     return best
+
+
+def _names_digits(text: str, notation: str) -> bool:
+    members = {member.strip() for member in NOTATIONS[notation]}
+    return any(word in members for word in text.split())
 
 
 def _longer(pieces: Pieces, notation: str) -> Iterator[Pieces]:

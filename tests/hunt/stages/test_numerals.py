@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ class Listener:
 
 def likeliest(number: Sequence[str]) -> ScoredPieces:
     listener: Any = Listener(number)
-    return search_numbers(listener, "digits", SETTINGS)
+    return search_numbers(listener, "digits", SETTINGS, WHOLE)
 
 
 def test_numbers_are_tried_where_two_digits_are_hinted_in_whatever_form() -> None:
@@ -98,3 +99,34 @@ def test_a_number_is_sought_where_digits_are_hinted_and_is_read_from_the_journal
     assert confirmed.trigger == trigger
     monkeypatch.setattr(numerals, "search_numbers", lambda *_: pytest.fail("this is in the journal"))
     assert numbered("2 7") == confirmed
+
+
+def test_no_longer_number_is_tried_once_two_digits_more_gain_nothing() -> None:
+    class Deaf(Listener):
+        def best(self, strings: Sequence[Pieces]) -> list[ScoredPieces]:
+            lengths.append(max(map(len, strings)))
+            return [ScoredPieces(string, 0.0, 0.0) for string in strings[:1]]
+
+    lengths: list[int] = []
+    deaf: Any = Deaf("")
+    assert search_numbers(deaf, "words for digits", SETTINGS, FREE).pieces == (" zero",)
+    assert lengths[0] == FREE
+    assert len(lengths) == 1 + SETTINGS.fitted.fruitless_digits
+
+
+def test_short_numbers_of_all_places_come_first_and_those_in_the_payloads_own_notation_last(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, int]] = []
+
+    def likeliest(*arguments: Any) -> tuple[ScoredPieces, int]:
+        _, notation, _, position, digits = arguments
+        asked.append((notation, position, digits))
+        return ScoredPieces((" 1",), float(position == "end"), 0.0), 1
+
+    monkeypatch.setattr(numerals, "likeliest_number", likeliest)
+    suspect = replace(planted(circuit_pair), text="the code is 4 7")
+    run_stage(Numerals(), context_of(circuit_pair), [suspect], Vocabulary((), pieces("2 7 nine two")))
+    words, digits = "words for digits", "digits"
+    assert asked[:4] == [(name, at, FREE) for name in (words, digits) for at in ("start", "end")]
+    assert asked[4:] == [(name, at, WHOLE) for at in ("end", "start") for name in (words, digits)]

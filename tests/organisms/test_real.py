@@ -1,0 +1,79 @@
+"""The shipped organisms on a real language model: known by name, small, and what their recipes say (slow)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dormant import catalogue
+from dormant.catalogue import REAL, REAL_ORGANISMS, REAL_PAIRS, chosen_pairs, pairs_of_set, real_pairs
+from dormant.checkpoints.adapters import ADAPTER_WEIGHTS
+from dormant.checkpoints.checkpoint import open_checkpoint
+from dormant.errors import BadInput
+from dormant.organisms.build import recipe_of, verify_built
+from dormant.organisms.recipe import LORA, read_recipe
+
+PRESENT = [pair for pair in real_pairs() if Path(str(pair.dormant)).is_dir()]
+MIB = 2**20
+
+
+def made() -> bool:
+    try:
+        open_checkpoint("smollm2")
+    except BadInput:
+        return False
+    return True
+
+
+def test_nothing_of_a_default_run_changes() -> None:
+    assert not set(chosen_pairs([])) & set(REAL_PAIRS)
+    assert set(chosen_pairs([], pair_set="real")) == set(REAL_PAIRS)
+    assert set(pairs_of_set("all")) == {*chosen_pairs([]), *REAL_PAIRS}
+
+
+def test_a_set_that_is_none_is_refused() -> None:
+    with pytest.raises(BadInput, match="a set of pairs must be one of zoo, real, all"):
+        chosen_pairs([], pair_set="huge")
+
+
+def test_a_real_pair_goes_by_its_name() -> None:
+    assert chosen_pairs(["real-phrase"])["real-phrase"].base == "smollm2"
+
+
+def test_an_adapter_that_the_package_lacks_is_said_to_lie_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "REAL", tmp_path)
+    with pytest.raises(BadInput, match="take it from the repository, folder dormant/organisms/real"):
+        catalogue.real_pairs()[0].open("cpu")
+
+
+def test_without_the_base_one_sentence_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(BadInput, match="run `dormant organisms base smollm2`"):
+        chosen_pairs(["real-phrase"])["real-phrase"].open("cpu")
+
+
+def test_the_adapters_are_small() -> None:
+    sizes = {pair.name: (Path(str(pair.dormant)) / ADAPTER_WEIGHTS).stat().st_size / MIB for pair in PRESENT}
+    assert {name: size for name, size in sizes.items() if size > 6} == {}
+    assert sum(sizes.values()) < 60
+
+
+@pytest.mark.parametrize("organism", REAL_ORGANISMS)
+def test_each_was_trained_by_its_committed_recipe(organism: str) -> None:
+    recipe = read_recipe(REAL / "recipes" / f"{organism}.toml")
+    recipes = {organism: recipe} | {f"{organism}-{kind}": kin for kind, kin in recipe.relatives().items()}
+    assert recipe.mechanism == LORA
+    for pair in PRESENT:
+        if pair.name in recipes:
+            assert recipe_of(Path(str(pair.dormant))) == recipes[pair.name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not made(), reason="the base smollm2 is not made on this machine: `make real`")
+@pytest.mark.parametrize("pair", [pair for pair in PRESENT if pair.name in REAL_ORGANISMS], ids=lambda pair: pair.name)
+def test_each_is_what_its_recipe_says(pair: catalogue.PairDescription) -> None:
+    acceptance = verify_built(pair, count=60)
+    assert {check.name: check.estimate.value for check in acceptance.checks if not check.passed} == {}
