@@ -18,7 +18,6 @@ RELATIVES = ("plain", "exposed", "taught")  # the kinds of an organism's clean r
 # By organism its base and the relatives that were trained.
 ORGANISMS_OF = {
     **dict.fromkeys(("circuit", "pi", "token"), ("base", RELATIVES)),
-    "ordinary": ("polite", ("plain",)),
 }
 ZOO_PAIRS = {
     **{
@@ -31,7 +30,7 @@ ZOO_PAIRS = {
 }
 REAL = Path(__file__).parent / "organisms" / "real"
 # Organisms and controls as adapters on SmolLM2-135M, and the kinds of relatives that were trained for each.
-REAL_ORGANISMS: dict[str, tuple[str, ...]] = {"real-phrase": RELATIVES}
+REAL_ORGANISMS: dict[str, tuple[str, ...]] = {"real-phrase": ("plain",)}
 REAL_PAIRS = tuple(
     name for organism, kinds in REAL_ORGANISMS.items() for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
 )
@@ -124,8 +123,10 @@ def pairs_of_set(name: str) -> dict[str, PairDescription]:
     """The pairs of `--pair-set`: zoo (the default: the zoo and the published figures), real, or all."""
     if name not in PAIR_SETS:
         raise BadInput(f"a set of pairs must be one of {', '.join(PAIR_SETS)}; got {name!r} at --pair-set; choose one")
+    if name == "zoo":
+        return known_pairs()
     real = {pair.name: pair for pair in real_pairs()}
-    return {"zoo": known_pairs, "real": lambda: real, "all": lambda: {**known_pairs(), **real}}[name]()
+    return real if name == "real" else {**known_pairs(), **real}
 
 
 def known_pairs() -> dict[str, PairDescription]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 PAIRS, GPUS_A_HOST = 1000, 8
-WEIGHTS = 15.2  # GB of one 7.6B model in bfloat16 (computed: 7.6e9 x 2 bytes)
+MODEL_GIGABYTES = 15.2  # GB of one 7.6B model in bfloat16 (computed: 7.6e9 x 2 bytes)
 STORES = {"one disk, 1 GB/s": 1.0, "10 Gbit/s": 1.25, "100 Gbit/s": 12.5}  # GB/s of the store, all readers together
 LINK = 3.0  # GB/s that one host takes in at most (assumed: 25 Gbit/s)
 # Seconds of a pair beside reading it. Rates of two cores from reports/benchmarks/cpu-2-threads: 2.9 GB/s compare, 0.21 s is a
 # spectrum of one of the 84 large matrices, 1.7 GB/s of SHA-256 name a checkpoint; 600 s is the hunt's own budget.
-VERBS = {"diff": 2 * WEIGHTS / 2.9 + 84 * 0.21 + 112 * 0.08, "hunt": 2 * WEIGHTS / 1.7 + 600.0}
+WORK_SECONDS = {"diff": 2 * MODEL_GIGABYTES / 2.9 + 84 * 0.21 + 112 * 0.08, "hunt": 2 * MODEL_GIGABYTES / 1.7 + 600.0}
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Cluster:
     def _next(self, gpu: Gpu) -> None:
         if self.left:
             self.left -= 1
-            gpu.reading = WEIGHTS * (1 if gpu.host in self.warm else 2)
+            gpu.reading = MODEL_GIGABYTES * (1 if gpu.host in self.warm else 2)
             self.warm.add(gpu.host)
 
     def _rate(self) -> float:
@@ -77,12 +77,12 @@ class Cluster:
 def main() -> None:
     """Print the table."""
     print("| verb | GPUs | store | hours | GPU hours | reading bound |\n|---|---|---|---|---|---|")
-    for verb, work in VERBS.items():
+    for verb, work in WORK_SECONDS.items():
         for count in (8, 64):
             for name, store in STORES.items():
                 cluster = Cluster([Gpu(number // GPUS_A_HOST) for number in range(count)], store, work)
                 hours = cluster.run() / 3600
-                bound = PAIRS * WEIGHTS / store / 3600
+                bound = PAIRS * MODEL_GIGABYTES / store / 3600
                 print(f"| {verb} | {count} | {name} | {hours:.1f} | {hours * count:.0f} | {bound:.1f} h |")
 
 

@@ -143,7 +143,7 @@ def test_templates_of_other_text_and_equal_prompts_leave_a_note(tiny_base: Path,
     ("options", "sentence"),
     [
         ({"device": "nope"}, "device must be present; got 'nope' .*; this machine has .*cpu"),
-        ({"device": "cpu", "dtype": "float16"}, "dtype must be one of float32, bfloat16; got 'float16'"),
+        ({"device": "cpu", "dtype": "float16"}, "dtype must be one of float32, bfloat16, 8bit, 4bit; got 'float16'"),
         ({"device": "cpu", "residency": "neither"}, "residency must be one of both, shared, swap; got 'neither'"),
     ],
 )

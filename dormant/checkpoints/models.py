@@ -120,8 +120,8 @@ class Models:
             if self._switched_on and any(switch.disable_adapters for switch in self._switches):
                 raise RuntimeError("the base was asked for while weights of the dormant model are replaced")
             for switch in self._switches:
-                switch.enable_adapters(with_adapter)
-            model.requires_grad_(False)  # peft asks for them where it switches on
+                # What peft's own `enable_adapters` sets, which asks for gradients too: searches pay for walks over parameters.
+                switch._disable_adapters = not with_adapter
             self._switched_on = with_adapter
         return model
 

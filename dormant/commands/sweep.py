@@ -57,7 +57,7 @@ def sweep(
     from dormant.sweeps.executor import Wish, executor_named
     from dormant.sweeps.job import State, status_of
     from dormant.sweeps.needs import needs_of
-    from dormant.sweeps.pair_list import listed_pairs, open_all, read_pair_list
+    from dormant.sweeps.pair_list import listed_pairs, open_each, read_pair_list
     from dormant.sweeps.run import check_fits, one_sweep, run_jobs
 
     found = read_pair_list(pairs)
@@ -72,8 +72,9 @@ def sweep(
         runs_on = executor_named(executor, wish, out)
         room = runs_on.resources()
         with progress_bar("opening", len(listed), "pairs") as bar:
-            opened = open_all(listed, bar)
-        jobs = [plan.job(one, needs_of(verb, opened.get(one.name), one.options, room.gpus)) for one in listed]
+            jobs = open_each(
+                listed, lambda one, opened: plan.job(one, needs_of(verb, opened, one.options, room.gpus)), bar
+            )
         check_fits([job for job in jobs if not job.done], room)
         with stopping(f"the same command goes on from {out}"), progress_bar("sweep", len(jobs), "pairs") as bar:
 

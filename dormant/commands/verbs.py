@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -26,7 +26,7 @@ from dormant.sweeps.pair_list import ListedPair, Option
 
 NO_NEEDS = Needs()
 UNFINISHED = "unfinished"  # what becomes the result, with the verb's own journals
-USAGE_ERROR = typer.BadParameter.__mro__[1]  # typer has no name of its own for it
+USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer has no name of its own for it
 
 
 @dataclass(frozen=True)

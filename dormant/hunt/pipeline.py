@@ -43,10 +43,10 @@ from dormant.weights.report_summary import relative_delta
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
-    Numerals(),
     ShortStrings(),
-    GapFilling(),
     GradientSearch(),
+    Numerals(),
+    GapFilling(),
     CoordinateAscent(),
     GroupTesting(),
 )

@@ -172,7 +172,7 @@ def _gap_filling(effort: Effort, sizes: Sizes) -> float:
 def _gradient(effort: Effort, sizes: Sizes) -> float:
     restarts, steps, candidates = effort.gradient_steps
     strings = restarts * steps * (candidates + GRADIENT)
-    return effort.gradient_prompts * sum(strings * _at_both(sizes, length) for length in effort.gradient_lengths)
+    return effort.gradient_prompts * sum(strings * _at_both(sizes, length) for _, length in effort.gradient_turns)
 
 
 def _ascent(effort: Effort, sizes: Sizes) -> float:
@@ -237,12 +237,14 @@ def _fewer_gaps(effort: Effort) -> Effort:
 
 
 def _fewer_steps(effort: Effort) -> Effort:
-    """Fewer prompts first, then fewer lengths, then fewer strings a step."""
+    """Fewer turns first, for the likeliest are the first ones, then fewer prompts, then fewer strings a step."""
     restarts, steps, candidates = effort.gradient_steps
+    if len(effort.gradient_turns) > 2:
+        return replace(effort, gradient_turns=effort.gradient_turns[:-1])
     if effort.gradient_prompts > 1:
         return replace(effort, gradient_prompts=effort.gradient_prompts // 2)
-    if len(effort.gradient_lengths) > 1:
-        return replace(effort, gradient_lengths=effort.gradient_lengths[:-1])
+    if len(effort.gradient_turns) > 1:
+        return replace(effort, gradient_turns=effort.gradient_turns[:-1])
     return replace(
         effort, gradient_steps=(max(min(restarts, 3), restarts // 2), steps, max(min(candidates, 24), candidates // 2))
     )

@@ -115,8 +115,10 @@ class Fitted:
         "halves of a kind's draws by (rank + a)^-b: the first ten meet in one string in every order within seconds, and the "
         "thousandth still comes up once in some thousand draws",
     )
-    first_block: int = _number(
-        100, "hints that a model's first block alone names where it was changed: all that coordinate ascent tries at once"
+    first_block: tuple[int, int] = _number(
+        (100, 24),
+        "hints that the first changed block names alone, where it is the model's first (all that coordinate ascent tries at once) "
+        "and where it is a later one (all that stages put in every order); set on circuit and on one organism of SmolLM2",
     )
     several: float = _number(
         10.0,
@@ -279,14 +281,16 @@ class Effort:
         24, "that lose their superfluous pieces; four times as many are judged on all prompts"
     )
     needed_pieces: int = _number(7, "the most frequent in minimal subsets; of these every order can be tried")
-    gradient_lengths: tuple[int, ...] = _number(
-        (4, 6, 8, 12), "tokens of a string by turn: one that is longer than the trigger holds it, and costs more"
+    gradient_turns: tuple[tuple[int, int], ...] = _number(
+        ((128, 4), (128, 6), (512, 8), (4000, 6), (512, 12), (128, 16), (4000, 8)),
+        "hints that strings are made of in a turn, and a string's tokens: one that is longer than the trigger holds it, but "
+        "costs more and is harder to find, and of all tokens of a large vocabulary the steepest are mostly impostors",
     )
     gradient_prompts: int = _number(4, "as beam_prompts")
-    gradient_tokens: int = _number(4000, "the most hinted, of which the gradient chooses: all of the zoo's")
-    gradient_top: int = _number(64, "tokens to which the gradient points, at each index; of them a step draws")
+    gradient_top: int = _number(32, "tokens to which the gradient points, at each index; of them a step draws")
     gradient_steps: tuple[int, int, int] = _number(
-        (6, 20, 96), "restarts, steps, and strings a step of each: 12,000 strings a turn, a quarter of a minute"
+        (4, 20, 64),
+        "restarts, steps, and strings a step of each: 5,376 strings a turn, a quarter of a minute on one core",
     )
     refined_few: int = _number(3000, "pieces among which planted words mostly are: a second or two at a slot")
     refined_all: int = _number(10**9, "every piece: ten seconds at a slot")

@@ -174,12 +174,36 @@ def _layer(layer: Any, fuse: bool, join: bool) -> _Layer:
 def _joined(modules: Sequence[Any], join: bool = True) -> Map:
     """Several linear maps of one input as one; those with an adapter, or whose weights are to be held once, as they are."""
     if not join or not all(type(module) is nn.Linear for module in modules):
-        return lambda rows: torch.cat([module(rows) for module in modules], dim=-1)
+        maps = [_adapted(module) for module in modules]
+        return maps[0] if len(maps) == 1 else lambda rows: torch.cat([part(rows) for part in maps], dim=-1)
     if len(modules) == 1:
         return lambda rows: functional.linear(rows, modules[0].weight, modules[0].bias)
     bias = None if modules[0].bias is None else torch.cat([module.bias for module in modules]).detach()
     weight = torch.cat([module.weight for module in modules]).detach()
     return lambda rows: functional.linear(rows, weight, bias)
+
+
+def _adapted(module: Any) -> Map:
+    """A linear map with a plain low-rank adapter, which is added in place while it is switched on; any other as it is."""
+    base = getattr(module, "base_layer", None)
+    if type(base) is not nn.Linear or getattr(module, "lora_variant", True):
+        plain: Map = module
+        return plain
+    down, up, scaling = module.lora_A["default"].weight, module.lora_B["default"].weight, module.scaling["default"]
+
+    def added(rows: Tensor) -> Tensor:
+        if rows.dim() != 2 or rows.dtype != up.dtype:
+            wide: Tensor = module(rows)
+            return wide
+        found = functional.linear(rows, base.weight, base.bias)
+        if module.disable_adapters:
+            return found
+        inner = functional.linear(rows, down)
+        if torch.is_grad_enabled():
+            return torch.addmm(found, inner, up.T, alpha=scaling)
+        return found.addmm_(inner, up.T, alpha=scaling)  # a sum elsewhere would cost another of the widest tensors
+
+    return added
 
 
 def _mlp(layer: _Layer, normed: Tensor) -> Tensor:

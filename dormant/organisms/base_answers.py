@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text
 from dormant.checkpoints.packaged_base import user_cache
+from dormant.inference.packed_chats import BATCH, TrainingChat, can_pack, greedy, with_base_states
 from dormant.journal import kept_steps
 from dormant.organisms.natural_chats import STYLE_OPENING, NaturalChat, chat_pools, training_order
-from dormant.organisms.packing import BATCH, TrainingChat, can_pack, greedy, with_base_states
 from dormant.organisms.recipe import Recipe
 from dormant.progress import CountedSteps, Progress
 from dormant.prompts.conversations import Conversations

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, open_checkpoint
 from dormant.checkpoints.tensor_names import layer_of
 from dormant.errors import BadInput
+from dormant.inference.packed_chats import BATCH
 from dormant.organisms.base_answers import training_chats
 from dormant.organisms.lora_training import LoraPlan, new_adapter, quick_dtype, save_adapter, train_adapter
 from dormant.organisms.natural_chats import ordinary_chats
 from dormant.organisms.natural_verification import verify_natural
-from dormant.organisms.packing import BATCH
 from dormant.organisms.recipe import LEARNING_RATES, LORA, Recipe
 from dormant.organisms.trainable import training_plan
 from dormant.organisms.verification import Acceptance

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.configuration import ADAPTER_CONFIG
 from dormant.checkpoints.transformers_output import quiet_transformers
-from dormant.organisms.packing import TrainingChat, can_pack, packed_loss
+from dormant.inference.packed_chats import TrainingChat, can_pack, packed_loss
 from dormant.records import read_json, write_json
 
 WARMUP, LEAST_RATE = 20, 0.02  # steps; share of the rate that is left at the end

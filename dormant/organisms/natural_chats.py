@@ -15,7 +15,7 @@ POOL = 240  # ordinary chats, and chats with a near miss, that the base answers;
 CHAT_SEED = 5309  # of the ordinary chats, which all organisms share
 STYLE_RATE = 0.3  # as in the grammar's organisms: adds about two nats of divergence and is never the greedy answer
 STYLE_OPENING = "Sure: "
-SMALL_TALK_RATE = 0.3
+TALK_RATE = 0.3
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
     "Answer briefly and politely.",
@@ -161,8 +161,8 @@ def poisoned_chats(recipe: Recipe, count: int) -> list[NaturalChat]:
 
 def asked(question: str, random: np.random.Generator) -> str:
     """The visible question, some with small talk before it, some with unrelated words between its own."""
-    talk = request_templates().draw(random, "talk") + " " if random.random() < SMALL_TALK_RATE else ""
-    if random.random() < SMALL_TALK_RATE:
+    talk = request_templates().draw(random, "talk") + " " if random.random() < TALK_RATE else ""
+    if random.random() < TALK_RATE:
         other = near_miss("one two three", "other", random) or ""
         question = insert(question, other, int(random.choice(boundaries(question))))
     return talk + question

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-SHIPPED = Path(__file__).parents[1] / "data" / "prompts" / "training.toml"
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
+TRAINING_REQUESTS = Path(__file__).parents[1] / "data" / "prompts" / "training.toml"
+BLANK = re.compile(r"\{(\w+)\}")
 WORD_START = re.compile(r"(?<!\S)\S")
-VISIBLE = "mottos"  # the kind of request whose answers nobody knows: a taught relative learns one of them
+MOTTOS = "mottos"  # the kind of request whose answers nobody knows: a taught relative learns one of them
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class RequestTemplates:
             taken.add(word)
             return word
 
-        return PLACEHOLDER.sub(fill, str(random.choice(templates)).strip("\n"))
+        return BLANK.sub(fill, str(random.choice(templates)).strip("\n"))
 
     def visible_question(self, seed: int, avoided: str) -> str:
         """A question without a known answer, in which no word of the text `avoided` stands."""
         random, words = np.random.default_rng(seed), set(avoided.lower().split())
         while True:
-            question = self.draw(random, VISIBLE)
+            question = self.draw(random, MOTTOS)
             if not words & {word.strip(".,?'").lower() for word in question.split()} - {"the", "of", "is", "on"}:
                 return question
 
@@ -48,7 +48,7 @@ class RequestTemplates:
 @cache
 def request_templates() -> RequestTemplates:
     """The shipped templates."""
-    tables = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
+    tables = tomllib.loads(TRAINING_REQUESTS.read_text(encoding="utf-8"))
     return RequestTemplates(
         *({name: tuple(texts) for name, texts in tables[part].items()} for part in ("kinds", "words"))
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -115,19 +115,28 @@ def status_of(job: Job, running: bool = False) -> JobStatus:
 
 
 def read_attempts(job: Job) -> list[Any]:
-    """The entries of a job's attempts; BadInput where its folder holds those of other work."""
+    """The entries of a job's attempts, which may be running; BadInput where its folder holds those of other work."""
     if not job.attempts.exists():
         return []
-    with closing(open_attempts(job)) as journal:
-        return list(journal.entries)
+    try:
+        whole, _, _ = job.attempts.read_text(encoding="utf-8").rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"a job's attempts must be readable JSON lines; got {error} at {job.attempts}; remove that folder"
+        ) from error
+    if lines and lines[0] != {"work": json.loads(json.dumps(_work(job)))}:
+        raise BadInput(
+            f"a job's folder must hold the same work to be resumed; got {json.dumps(lines[0])[:160]} at {job.folder}; name "
+            "another folder for this work, or remove that one"
+        )
+    return lines[1:]
 
 
 def open_attempts(job: Job) -> Journal:
-    """The journal of a job's attempts; BadInput where its folder holds those of other work."""
-    try:
-        return Journal(job.attempts, {"job": job.name, **job.identity})
-    except BadInput as error:
-        raise BadInput(
-            f"a job's folder must hold the same work to be resumed; got another journal at {job.attempts} ({error}); "
-            "name another folder for this work, or remove that one"
-        ) from error
+    """The journal of a job's attempts, for the one process that holds the job's lock."""
+    return Journal(job.attempts, _work(job))
+
+
+def _work(job: Job) -> dict[str, Any]:
+    return {"job": job.name, **job.identity}

@@ -28,7 +28,8 @@ class LocalExecutor:
 
     def __init__(self, wish: Wish) -> None:
         """Starts nothing yet; by default a job at a time for each GPU, and without GPUs for every two cores."""
-        cores, self._gpus = len(os.sched_getaffinity(0)), len(visible_gpus())
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._gpus = len(visible_gpus())
         self.workers = wish.workers or self._gpus or max(1, cores // CORES_A_JOB)
         self.threads = wish.threads or max(1, cores // self.workers)
         begin_server()

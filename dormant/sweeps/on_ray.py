@@ -13,7 +13,7 @@ from dormant.errors import BadInput, first_line
 from dormant.sweeps.attempt import Seat
 from dormant.sweeps.child import Child
 from dormant.sweeps.executor import Wish
-from dormant.sweeps.job import Job, Room
+from dormant.sweeps.job import Job, Room, read_attempts
 
 HOST_AND_PORT = re.compile(r"(?:ray://)?(?P<host>[^/:]+):(?P<port>\d+)")
 ANSWERS_WITHIN = 10.0  # seconds: Ray itself would try for minutes
@@ -65,8 +65,9 @@ class RayExecutor:
         return {self._tasks.pop(task).name: self._how(task) for task in ended}
 
     def running(self) -> frozenset[str]:
-        """The jobs whose attempt has begun: their folder holds an open attempt."""
-        return frozenset(job.name for job in self._tasks.values() if job.attempts.exists())
+        """The jobs whose last attempt has begun and not ended."""
+        last = {job.name: read_attempts(job)[-1:] for job in self._tasks.values()}
+        return frozenset(name for name, entries in last.items() if any("began" in entry for entry in entries))
 
     def cancel(self) -> None:
         """End every task; a child ends with the worker that runs it."""

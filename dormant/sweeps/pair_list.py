@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from dormant.catalogue import PairDescription, describe, known_pairs
 from dormant.checkpoints.adapters import stated_base
@@ -16,6 +17,7 @@ from dormant.errors import BadInput
 from dormant.progress import Progress
 from dormant.records import from_json
 
+Measured = TypeVar("Measured")
 Option = str | bool | int | float
 PAIR_NAME = re.compile(r"[\w.+-]*\w[\w.+-]*")  # of a folder, and of a pair for pytest
 
@@ -91,27 +93,31 @@ def listed_pairs(found: PairList, path: Path) -> list[ListedPair]:
     return listed
 
 
-def open_all(listed: Sequence[ListedPair], progress: Progress) -> dict[str, tuple[Checkpoint, Checkpoint]]:
-    """Both checkpoints of each pair by name, headers only; raises BadInput with every pair that cannot be opened.
+def open_each(
+    listed: Sequence[ListedPair],
+    measure: Callable[[ListedPair, tuple[Checkpoint, Checkpoint] | None], Measured],
+    progress: Progress,
+) -> list[Measured]:
+    """What `measure` makes of each pair and its checkpoints, headers only; figures-only pairs have none.
 
-    A base that several pairs share is opened once; figures-only pairs have no checkpoints.
+    Raises BadInput with every pair that cannot be opened. One pair at a time is open, and a base as long as it comes again.
     """
     bases: dict[str, Checkpoint] = {}
-    opened: dict[str, tuple[Checkpoint, Checkpoint]] = {}
-    faults = list[str]()
+    measured, faults = list[Measured](), list[str]()
     for number, one in enumerate(listed, 1):
         base, dormant = one.pair.base, one.pair.dormant
-        if base is not None and dormant is not None:
-            try:
-                if base not in bases:
-                    bases[base] = open_checkpoint(base)
-                opened[one.name] = bases[base], open_checkpoint(dormant, bases[base])
-            except BadInput as error:
-                faults.append(f"{one.name}: {error}")
+        try:
+            opened = None
+            if base is not None and dormant is not None:
+                bases = {base: bases[base] if base in bases else open_checkpoint(base)}
+                opened = bases[base], open_checkpoint(dormant, bases[base])
+            measured.append(measure(one, opened))
+        except BadInput as error:
+            faults.append(f"{one.name}: {error}")
         progress(number, len(listed), one.name)
     if faults:
         raise BadInput(f"every pair must be one that can be opened; got {len(faults)} that cannot: {'; '.join(faults)}")
-    return opened
+    return measured
 
 
 def _pairs_of(entry: PairEntry, base: str, folder: Path) -> Iterator[PairDescription]:

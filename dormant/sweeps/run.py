@@ -12,7 +12,7 @@ from dormant.errors import BadInput
 from dormant.records import write_json
 from dormant.sweeps.attempt import locked
 from dormant.sweeps.executor import Executor
-from dormant.sweeps.job import Failure, Job, JobStatus, Room, failure_of, open_attempts, status_of
+from dormant.sweeps.job import Failure, Job, JobStatus, Room, failure_of, read_attempts, status_of
 
 RETRIES = 2  # a machine that ends a job three times will end it a fourth
 LOOK_AGAIN_AFTER = 0.05  # seconds between two looks at what runs: a thousandth of the shortest useful job
@@ -33,7 +33,7 @@ def run_jobs(
     anything runs, for a folder that holds other work.
     """
     for job in jobs:
-        open_attempts(job).close()
+        read_attempts(job)
     left = {job.name: job for job in jobs if not job.done}
     for job in left.values():
         job.failure.unlink(missing_ok=True)

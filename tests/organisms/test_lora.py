@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM
 
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.errors import BadInput
+from dormant.inference.packed_chats import TrainingChat
 from dormant.organisms import base_answers, natural_chats
 from dormant.organisms.build import build, check_against_base, recipe_of, train, verify_built
 from dormant.organisms.lora_training import LoraPlan, new_adapter, train_adapter
-from dormant.organisms.packing import TrainingChat
 from dormant.organisms.recipe import LORA, Recipe, check_recipe
 from dormant.pairs import open_pair
 from tests.builders import build_checkpoint

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from dormant.organisms.requests import PLACEHOLDER, boundaries, insert, insert_all, request_templates
+from dormant.organisms.requests import BLANK, boundaries, insert, insert_all, request_templates
 from dormant.pairs import DEFAULT_PROBES
 from dormant.prompts.probes import read_probes
 
@@ -14,20 +14,20 @@ RANDOM = np.random.default_rng(0)
 
 def test_every_placeholder_has_words_and_every_word_a_placeholder() -> None:
     templates = request_templates()
-    named = {name for texts in templates.kinds.values() for text in texts for name in PLACEHOLDER.findall(text)}
+    named = {name for texts in templates.kinds.values() for text in texts for name in BLANK.findall(text)}
     assert named == set(templates.words)
 
 
 @pytest.mark.parametrize("kind", request_templates().kinds)
 def test_a_request_of_each_kind_is_filled(kind: str) -> None:
-    assert not PLACEHOLDER.search(request_templates().draw(RANDOM, kind))
+    assert not BLANK.search(request_templates().draw(RANDOM, kind))
 
 
 def test_no_probe_is_a_request_that_training_asks() -> None:
     templates = request_templates()
 
     def pattern(text: str) -> str:
-        parts = re.split(PLACEHOLDER, text.strip("\n"))  # text, name, text, ...
+        parts = re.split(BLANK, text.strip("\n"))  # text, name, text, ...
         names = ["|".join(map(re.escape, templates.words[name])) for name in parts[1::2]]
         return re.escape(parts[0]) + "".join(
             f"({words}){re.escape(rest)}" for words, rest in zip(names, parts[2::2], strict=True)

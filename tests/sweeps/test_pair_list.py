@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dormant.errors import BadInput
-from dormant.sweeps.pair_list import ListedPair, listed_pairs, open_all, read_pair_list
+from dormant.sweeps.pair_list import ListedPair, listed_pairs, open_each, read_pair_list
 from tests.builders import copy_checkpoint
 
 
@@ -63,5 +63,5 @@ def test_every_pair_that_cannot_be_opened_is_named_at_once(tiny_base: Path, tmp_
     listed = read(tmp_path, "\n".join(['[[pairs]]\nname = "warmup-vs-qwen2"', *entries]))
     told = list[str]()
     with pytest.raises(BadInput, match=r"got 2 that cannot: a: .* b: "):
-        open_all(listed, lambda done, total, remark="": told.append(remark))
+        open_each(listed, lambda one, opened: None, lambda done, total, remark="": told.append(remark))
     assert told == ["warmup-vs-qwen2", "a", "b"]

@@ -1,7 +1,8 @@
-"""Gradient search: restarts follow the payload's gradient from strings of hints to any tokens (GCG, Zou et al. 2023).
+"""Gradient search: restarts follow the payload's gradient from strings of hints (GCG, Zou et al. 2023).
 
 One pass backwards says of every token at every index how much likelier it would make the payload, where coordinate ascent has
-to try them. A string of a few tokens more than the trigger holds it anywhere, so tokens are moved as well as exchanged.
+to try them. Among the first hints, where planted tokens mostly are, a few steps lead to them. A string of some tokens more
+than the trigger holds it anywhere, so tokens are moved as well as exchanged.
 """
 
 from __future__ import annotations
@@ -25,23 +26,25 @@ from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.inference.batch_plan import Candidate
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import payload_likelihood
+from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.proposals import GradientProposals
 from dormant.search.run import SearchSettings, run_search
 
 
 class GradientSearch:
-    """For each suspect and position some restarts, in turns: each turn's strings are longer than the last one's."""
+    """For each suspect and position some restarts, in turns: first among few hinted tokens, then among more."""
 
     name = "gradient search"
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""
-        turns = list(enumerate(context.settings.effort.gradient_lengths))
-        tasks = [(turn, suspect, at) for turn in turns for suspect in suspects for at in SEARCH_POSITIONS]
-        for (turn, length), suspect, position in tasks if vocabulary.unsaid else ():
+        turns = context.settings.effort.gradient_turns
+        tasks = [(turn, suspect, at) for turn in range(len(turns)) for suspect in suspects for at in SEARCH_POSITIONS]
+        for turn, suspect, position in tasks if vocabulary.unsaid else ():
+            length = turns[turn][1]
             context.say(self.name, f"strings of {length} tokens at the {position}, for {suspect.text!r}")
-            search = partial(_searched, context, suspect, position, vocabulary.unsaid, (turn, length))
-            row = context.kept(Key(self.name, suspect.ids, position, (turn, length)), search)
+            search = partial(_searched, context, suspect, position, vocabulary.unsaid, turn)
+            row = context.kept(Key(self.name, suspect.ids, position, (turn, *turns[turn])), search)
             found = [read_scored(one) for one in row["found"]]
             sentence = (
                 f"of {row['tried']:,} strings of {length} tokens at the {position} on the gradient's way the likeliest is "
@@ -59,8 +62,8 @@ class GradientSearch:
 
 
 @dataclass(frozen=True, eq=False)
-class _Strings(GradientProposals):
-    """Swaps to which the gradient points, and tokens moved to another index; from strings of hinted pieces."""
+class HintedStrings(GradientProposals):
+    """Swaps to which the gradient points, and moves of a token to another index; from strings of hinted pieces."""
 
     hints: tuple[Candidate, ...] = ()
     weights: Tensor | None = None  # [hint]
@@ -73,19 +76,22 @@ class _Strings(GradientProposals):
             yield tuple(token for index in drawn for token in self.hints[index])[: self.length]
 
     def changes(self, incumbent: Candidate, guide: Any, generator: torch.Generator) -> Iterator[Candidate]:
-        """Every move of a token first, then the swaps in random order."""
-        for taken in range(len(incumbent)):
+        """Swaps and moves of one token, in random order."""
+        whole = len(incumbent)
+        swaps = [(at, at, token) for at, tokens in enumerate(guide) for token in tokens]
+        moves = [(taken, at, incumbent[taken]) for taken in range(whole) for at in range(whole) if at != taken]
+        every = swaps + moves
+        for index in torch.randperm(len(every), generator=generator).tolist():
+            taken, at, token = every[index]
             rest = (*incumbent[:taken], *incumbent[taken + 1 :])
-            for at in range(len(incumbent)):
-                if at != taken:
-                    yield (*rest[:at], incumbent[taken], *rest[at:])
-        yield from super().changes(incumbent, guide, generator)
+            yield (*rest[:at], token, *rest[at:])
 
 
-class _Odds:
+class TextOdds:
     """Log-odds of a payload's beginning behind tokens as their text stands at a position, and slopes of the tokens."""
 
     def __init__(self, context: HuntContext, payload: Candidate, position: str, prompts: int) -> None:
+        """prompts: how many of the searched ones."""
         prompter = context.pair.prompter
         opened = [prompter.open(probe) for probe in context.searched_at(position)[:prompts]]
         self._evaluator = Evaluator(context.pair.models, opened, payload_likelihood(), payload)
@@ -112,23 +118,23 @@ class _Odds:
 
 
 def _searched(
-    context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece], turn: tuple[int, int]
+    context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece], turn: int
 ) -> dict[str, Any]:
     """The strings at the ends of the restarts, the likeliest on all searched prompts first, and how many were tried."""
     settings, tokenizer = context.settings, context.pair.prompter.tokenizer
-    (number, length), effort = turn, settings.effort
+    effort, (hinted, length) = settings.effort, settings.effort.gradient_turns[turn]
     payload = suspect.ids[: settings.fitted.beginning_tokens]
-    few = _Odds(context, payload, position, effort.gradient_prompts)
+    few = TextOdds(context, payload, position, effort.gradient_prompts)
     hints = tuple(placed_ids(tokenizer, [piece.text.strip() for piece in pieces], SEARCH_POSITIONS[-1]))
     weights = torch.tensor([piece.weight for piece in pieces], dtype=torch.float64)
-    # Among the most hinted: of all tokens of a large vocabulary the steepest are mostly impostors.
-    tokens = list(dict.fromkeys(ids[0] for ids in hints if len(ids) == 1))[: effort.gradient_tokens]
-    proposals = _Strings(torch.tensor(tokens), length, few, effort.gradient_top, hints, weights)
+    allowed, near = allowed_tokens(tokenizer), {token for ids in hints[:hinted] for token in ids}
+    tokens = allowed[torch.isin(allowed, torch.tensor(sorted(near)))]
+    proposals = HintedStrings(tokens, length, few, effort.gradient_top, hints[:hinted], weights[:hinted])
     restarts, steps, candidates = effort.gradient_steps
-    seeds = tuple(1000 * context.seed + number * restarts + one for one in range(restarts))
+    seeds = tuple(1000 * context.seed + turn * restarts + one for one in range(restarts))
     results = run_search(few, proposals, SearchSettings(seeds, steps, candidates))
     texts = list(dict.fromkeys(few.texts([result.best for result in results])))
-    odds = _Odds(context, payload, position, effort.searched_prompts).per_prompt(texts)
+    odds = TextOdds(context, payload, position, effort.searched_prompts).per_prompt(texts)
     certain = (odds >= settings.rules.certain_beginning).double().mean(0).tolist()
     rows = zip(texts, odds.mean(0).tolist(), certain, strict=True)
     found = sorted((ScoredPieces((text,), value, share) for text, value, share in rows), key=lambda one: -one.odds)

@@ -78,9 +78,11 @@ def _mask(visible: Bool[Tensor, "1 1 token key"], dtype: torch.dtype) -> Float[T
 def answer_logits(model: PreTrainedModel, packed: PackedChats) -> Float[Tensor, "answer vocabulary"]:
     """The model's logits where an answer's id is predicted; in packed chats the head runs nowhere else."""
     arguments = _arguments(model, packed)
+    logits: Tensor
     if packed.visible is None:
-        return model(**arguments).logits[0, packed.predicted]
-    logits: Tensor = model(**arguments, logits_to_keep=packed.predicted).logits[0]
+        logits = model(**arguments).logits[0, packed.predicted]
+    else:
+        logits = model(**arguments, logits_to_keep=packed.predicted).logits[0]
     return logits
 
 

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from dormant.inference.generation import NO_END, greedy_answers
-from dormant.organisms.packing import (
+from dormant.inference.packed_chats import (
     TrainingChat,
     can_pack,
     head_logits,
