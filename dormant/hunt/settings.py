@@ -117,7 +117,7 @@ class Fitted:
     )
     first_block: tuple[int, int] = _number(
         (100, 24),
-        "hints that the first changed block names alone, where it is the model's first (all that coordinate ascent tries at once) "
+        "hints that the first changed block names alone, where it is the model's first (as many as coordinate ascent tries) "
         "and where it is a later one (all that stages put in every order); set on circuit and on one organism of SmolLM2",
     )
     several: float = _number(

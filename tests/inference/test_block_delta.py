@@ -46,22 +46,11 @@ def test_hints_of_every_family_are_read_off_transformers_hidden_states(
     for parameter in decoder_blocks(dormant)[0].parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     pair = SimpleNamespace(models=SimpleNamespace(base=lambda: base, dormant=lambda: dormant))
-<<<<<<< HEAD
-    before = torch.randint(3, 303, (1, 3), generator=generator)
-    rows = torch.randint(3, 303, (4, tokens), generator=generator)
-    ids = torch.cat((before.expand(4, -1), rows), 1)
-=======
     ids = torch.randint(3, 303, (4, before + tokens), generator=generator)
     ids[:, :before] = ids[0, :before]
->>>>>>> integration
     first = 0 if family == "mamba" else 1  # transformers lists its states from behind the first block on
     with torch.no_grad():
         ours, theirs = (model(ids, output_hidden_states=True).hidden_states[first] for model in (dormant, base))
     known = cast(Pair, pair)
-<<<<<<< HEAD
-    (delta,) = delta_of_blocks(known, [0], prefixes_of_blocks(known, [0], before[0].tolist()), rows)
-    torch.testing.assert_close(delta, (ours - theirs)[:, 3:].double(), atol=1e-5, rtol=1e-4)
-=======
     (delta,) = delta_of_blocks(known, [0], prefixes_of_blocks(known, [0], ids[0, :before].tolist()), ids[:, before:])
     torch.testing.assert_close(delta, (ours - theirs)[:, before:].double(), atol=1e-5, rtol=1e-4)
->>>>>>> integration
