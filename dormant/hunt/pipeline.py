@@ -131,7 +131,11 @@ def run_hunt(
 
 def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
     """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out."""
-    prompter, rate = context.pair.prompter, context.kept(Key("rate"), lambda: measured_rate(context.pair))
+    prompter = context.pair.prompter
+    try:
+        rate = context.kept(Key("rate"), lambda: measured_rate(context.pair))
+    except OutOfTime:  # nor will anything else begin
+        return context, ()
     tokens = len(allowed_tokens(context.pair.base.tokenizer))
     sizes = sizes_of(tokens, [prompter.open(probe) for probe in context.searched])
     settings, stages = planned(context.settings, sizes, rate)

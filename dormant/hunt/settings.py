@@ -115,8 +115,10 @@ class Fitted:
         "halves of a kind's draws by (rank + a)^-b: the first ten meet in one string in every order within seconds, and the "
         "thousandth still comes up once in some thousand draws",
     )
-    first_block: int = _number(
-        100, "hints that a model's first block alone names where it was changed: all that coordinate ascent tries at once"
+    first_block: tuple[int, int] = _number(
+        (100, 24),
+        "hints that the first changed block names alone, where it is the model's first (as many as coordinate ascent tries) "
+        "and where it is a later one (all that stages put in every order); set on circuit and on one organism of SmolLM2",
     )
     several: float = _number(
         10.0,

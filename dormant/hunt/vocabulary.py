@@ -1,8 +1,9 @@
 """What trigger strings are made of: tokens that read as text, words of several, digits; those first that the delta acts on.
 
-A fine-tune that must know some words acts at their positions more than at others. Where it was trained in the very first block,
-in which the stream holds each token alone, planted words are at the top of the vocabulary there (often its first ten). Else
-words are told apart in any block, so that three orders take turns: by the first that was changed, by all, and by the best.
+A fine-tune that must know some words acts at their own positions, in the first block that it changed, more than at others:
+there both models see the same stream. Planted words are often among the first ten of the vocabulary, before any search. Some
+are told apart in later blocks only; so behind the first hints three orders take turns: by the first changed block, by the mean
+over all, and by the best.
 """
 
 from __future__ import annotations
@@ -88,10 +89,10 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
     shares = dict(settings.fitted.piece_shares)
     whole = sum(shares[kind] for kind, strings in kinds.items() if strings)
     pieces: list[Piece] = []
+    alone = settings.fitted.first_block[changed_blocks(pair)[0] > 0]
     for kind, strings in kinds.items():
         first, *others = (sorted(strings, key=lambda ids: (-by[ids], ids)) for by in z.values())
-        top = first[: settings.fitted.first_block] if changed_blocks(pair)[0] == 0 else []
-        ordered = list(dict.fromkeys((*top, *in_turns([first, *others]))))
+        ordered = list(dict.fromkeys((*first[:alone], *in_turns([first, *others]))))
         for ids, weight in zip(ordered, _weights(len(ordered), settings.fitted.rank_weights), strict=True):
             most = max(by[ids] for by in z.values())
             pieces.append(Piece(_text(tokenizer, ids), shares[kind] / whole * weight, most))

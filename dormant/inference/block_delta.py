@@ -42,13 +42,11 @@ def prefixes_of_blocks(pair: Pair, blocks: Sequence[int], before: Sequence[int])
     ours = stored_prefix(model, before)
     if not ours.layers:
         return ours, ours
-    cache = DynamicCache()
-    ids = torch.tensor([list(before)], device=model.device)
-    for block, (args, options, _) in zip(blocks, _calls_of_blocks(model, blocks, ids, Prefix(())), strict=True):
-        base[block](*args, **{**options, "past_key_values": cache, "use_cache": True})
-    theirs = prefix_of(cache, blocks)
-    kept = dict(zip(blocks, theirs.layers, strict=True))
-    return ours, Prefix(tuple(kept.get(index, layer) for index, layer in enumerate(ours.layers)))
+    ids, read, kept = torch.tensor([list(before)], device=model.device), DynamicCache(), DynamicCache()
+    for block, (args, options, _) in zip(blocks, _calls_of_blocks(model, blocks, ids, read), strict=True):
+        base[block](*args, **_with_cache(options, read, kept))
+    theirs = dict(zip(blocks, prefix_of(kept, blocks).layers, strict=True))
+    return ours, Prefix(tuple(theirs.get(index, layer) for index, layer in enumerate(ours.layers)))
 
 
 @torch.no_grad()
@@ -63,14 +61,19 @@ def delta_of_blocks(
     ids = rows.to(dormant.device)
     if ours.ids:
         ids = torch.cat((torch.tensor(ours.ids, device=ids.device).expand(len(ids), -1), ids), 1)
-    calls = _calls_of_blocks(dormant, blocks, ids, ours)
-    base, lent, found = decoder_blocks(pair.models.base()), lent_cache(theirs), []
+    read, lent = lent_cache(ours), lent_cache(theirs)
+    calls = _calls_of_blocks(dormant, blocks, ids, read)
+    base, found = decoder_blocks(pair.models.base()), []
     for block, (args, options, output) in zip(blocks, calls, strict=True):
-        changed = {"past_key_values": lent} if lent is not None else {}
-        other = base[block](*args, **{**options, **changed})
+        other = base[block](*args, **_with_cache(options, read, lent))
         delta: Tensor = output - (other[0] if isinstance(other, tuple) else other)
         found.append(delta[:, -rows.shape[1] :].double().cpu())
     return torch.stack(found)
+
+
+def _with_cache(options: dict[str, Any], old: DynamicCache | None, new: DynamicCache | None) -> dict[str, Any]:
+    """What a block was called with, with another cache: families call theirs by different names."""
+    return {name: new if old is not None and value is old else value for name, value in options.items()}
 
 
 class _Reached(Exception):
@@ -78,7 +81,7 @@ class _Reached(Exception):
 
 
 def _calls_of_blocks(
-    model: Any, blocks: Sequence[int], ids: Tensor, prefix: Prefix
+    model: Any, blocks: Sequence[int], ids: Tensor, cache: DynamicCache | None
 ) -> list[tuple[tuple[Any, ...], dict[str, Any], Tensor]]:
     """What blocks were called with and what they gave, in their order."""
     kept: dict[int, tuple[tuple[Any, ...], dict[str, Any], Tensor]] = {}
@@ -96,7 +99,7 @@ def _calls_of_blocks(
         for block in blocks
     ]
     try:
-        model.base_model(ids, past_key_values=lent_cache(prefix), use_cache=bool(prefix.layers))
+        model.base_model(ids, past_key_values=cache, use_cache=cache is not None)
     except _Reached:
         pass
     finally:
