@@ -116,7 +116,8 @@ class Fitted:
         "thousandth still comes up once in some thousand draws",
     )
     first_block: int = _number(
-        100, "hints that a model's first block alone names where it was changed: all that coordinate ascent tries at once"
+        100,
+        "hints that a model's first block alone names where it was changed: all that coordinate ascent tries at once",
     )
     several: float = _number(
         10.0,
