@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dormant.catalogue import PairDescription, known_pairs, relatives_among
+from dormant.catalogue import PairDescription, pairs_of_set, relatives_among
 from dormant.claims.finding import Finding
 from dormant.claims.ledger import Ledger
 from dormant.errors import BadInput
@@ -54,7 +54,7 @@ def read_merged(folders: Iterable[Path]) -> Merged:
 
     Raises BadInput for a folder that holds none of these, and for one finding or page that two places give differently.
     """
-    results, holders, pairs = list[PairResult](), list[Path](), known_pairs()
+    results, holders, pairs = list[PairResult](), list[Path](), pairs_of_set("all")
     for folder in folders:
         jobs = list(_jobs_in(folder))
         if not jobs and not (folder / FINDINGS).exists():

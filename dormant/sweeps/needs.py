@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
+from dormant.checkpoints.bits import RUN_BITS
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.memory import needed_bytes
-from dormant.checkpoints.models import resolve_dtype, resolve_residency
+from dormant.checkpoints.models import resolve_dtype, resolve_residency, search_dtype
 from dormant.sweeps.job import Needs
 
 # Bytes of memory beside the weights: what torch and its imports take, and what the verb computes with. Measured on the zoo, as
@@ -28,11 +31,18 @@ def needs_of(
     memory = int(BESIDE[verb])
     if verb == "diff" or checkpoints is None:
         return Needs(memory)
-    dtype = resolve_dtype(str(options.get("dtype", "float32")))
-    residency = resolve_residency(str(options.get("residency", "both")))
-    weights = int(needed_bytes(*checkpoints, dtype, residency) * (1 + OF_WEIGHTS))
     device = str(options.get("device", "auto"))
-    if not device.startswith("cuda") and not (device == "auto" and gpus):
+    on_gpu = device.startswith("cuda") or (device == "auto" and gpus)
+    dtype = str(options.get("dtype", "auto" if verb == "hunt" else "float32"))
+    if dtype == "auto":
+        dtype = search_dtype(checkpoints[0], torch.device("cuda" if on_gpu else "cpu"))
+    residency = resolve_residency(str(options.get("residency", "both")))
+
+    def loaded(residency: str) -> int:
+        return needed_bytes(*checkpoints, resolve_dtype(dtype), residency, RUN_BITS.get(dtype, 0))
+
+    weights = int(loaded(residency) * (1 + OF_WEIGHTS))
+    if not on_gpu:
         return Needs(memory + weights)
-    passing = needed_bytes(*checkpoints, dtype, "both" if residency == "swap" else "swap")
+    passing = loaded("both" if residency == "swap" else "swap")
     return Needs(memory + passing, weights + memory)
