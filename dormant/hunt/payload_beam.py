@@ -80,8 +80,10 @@ def _next_tokens(
     prefixes = [stored_prefix(model, prompt) for prompt in prompts]
     for at in range(0, len(rows), at_once):
         some = rows[at : at + at_once]
-        means = sum(logits_behind(model, prefix, some)[:, -1].float().log_softmax(-1) for prefix in prefixes)
-        mean = means / len(prefixes)
+        mean = torch.zeros(())
+        for prefix in prefixes:
+            mean = mean.to(model.device) + logits_behind(model, prefix, some)[:, -1].float().log_softmax(-1)
+        mean = mean / len(prefixes)
         if wanted is not None:
             mean = mean.gather(1, wanted[at : at + at_once].to(mean.device))
         found.append(mean.cpu())

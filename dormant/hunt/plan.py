@@ -153,7 +153,7 @@ def _single_tokens(effort: Effort, sizes: Sizes) -> float:
 
 def _numerals(effort: Effort, sizes: Sizes) -> float:
     free, whole, _ = effort.numerals
-    strings = sum(20**length if length <= free else 2 * 10**length for length in range(1, whole + 1))
+    strings: int = sum(20**length if length <= free else 2 * 10**length for length in range(1, whole + 1))
     return strings * _at_both(sizes, whole)
 
 
@@ -177,8 +177,8 @@ def _gradient(effort: Effort, sizes: Sizes) -> float:
 
 def _ascent(effort: Effort, sizes: Sizes) -> float:
     hints, width, longest = effort.beam
-    beam = effort.beam_prompts * sum(min(width, hints**length) * hints * (length + 1) for length in range(longest))
-    return (beam + 3 * longest * effort.far_pieces) * _at_both(sizes, longest / 2)
+    beam: int = sum(min(width, hints**length) * hints * (length + 1) for length in range(longest))
+    return (effort.beam_prompts * beam + 3 * longest * effort.far_pieces) * _at_both(sizes, longest / 2)
 
 
 def _group_testing(effort: Effort, sizes: Sizes) -> float:
@@ -202,7 +202,11 @@ def _chain(*changes: Change) -> Change:
 
 
 def _least(name: str, least: int) -> Change:
-    return lambda effort: replace(effort, **{name: max(min(getattr(effort, name), least), getattr(effort, name) // 2)})
+    return lambda effort: _with(effort, name, max(min(getattr(effort, name), least), getattr(effort, name) // 2))
+
+
+def _with(effort: Effort, name: str, value: Any) -> Effort:
+    return replace(effort, **{name: value})
 
 
 def _least_of(name: str, at: int, least: int) -> Change:
@@ -212,7 +216,7 @@ def _least_of(name: str, at: int, least: int) -> Change:
         values = list(getattr(effort, name))
         known = values[at] if values[at] < 10**9 else 1 << 17  # more than any vocabulary of today has
         values[at] = max(min(values[at], least), known // 2)
-        return replace(effort, **{name: tuple(values)})
+        return _with(effort, name, tuple(values))
 
     return change
 
@@ -224,7 +228,7 @@ def _fewer_hints(name: str, least: int) -> Change:
         rows: tuple[tuple[int, int], ...] = getattr(effort, name)
         most = max(count for _, count in rows)
         fewer = tuple((length, min(count, max(least, most - 1))) for length, count in rows)
-        return replace(effort, **{name: tuple(row for row in fewer if row[0] <= row[1])})
+        return _with(effort, name, tuple(row for row in fewer if row[0] <= row[1]))
 
     return change
 

@@ -30,7 +30,8 @@ def delta_acts(
     model = pair.models.dormant()
     prefixes, at_once = prefixes_of_blocks(pair, blocks, before), rows_a_pass(model, rows.shape[1], most=STRINGS_A_PASS)
     some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
-    usual = sum(delta_of_blocks(pair, blocks, prefixes, part).sum(1) for part in some.split(at_once)) / len(some)
+    sums = [delta_of_blocks(pair, blocks, prefixes, part).sum(1) for part in some.split(at_once)]
+    usual = torch.stack(sums).sum(0) / len(some)
     parts = (delta_of_blocks(pair, blocks, prefixes, part) for part in rows.split(at_once))
     return torch.cat([(delta - usual[:, None]).norm(dim=-1) for delta in parts], dim=1)
 
