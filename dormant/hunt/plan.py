@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from math import perm
 from typing import Any
 
-import torch
-
 from dormant.hunt.settings import Effort, Fitted, HuntSettings
-from dormant.inference.batching import tokens_a_pass
-from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt
 
 Change = Callable[[Effort], Effort]
@@ -21,7 +15,6 @@ BOTH = 2  # models that a pass of divergence runs
 PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
 WORD_TOKENS = 2.3  # tokens of a word that the tokenizer splits, about
 GRADIENT = 3  # strings whose values cost what one gradient does
-MOST_TOKENS = 2048  # ids of the pass that is timed
 
 
 @dataclass(frozen=True)
@@ -56,20 +49,6 @@ class _Part:
     name: str
     cost: Callable[[Effort, Sizes], float]
     shrink: Change
-
-
-def measured_rate(pair: Pair) -> float:
-    """Ids a second that one model runs, of a pass that fills the device; a power of two, so that noise plans no other hunt."""
-    model = pair.models.base()
-    ids = torch.arange(min(MOST_TOKENS, tokens_a_pass(model)), device=model.device) % 1000
-    rows = ids[: len(ids) // 8 * 8].view(-1, 8) if len(ids) >= 8 else ids[None]
-    seconds = []
-    for _ in range(2):  # the first also sets up
-        began = time.perf_counter()
-        with torch.no_grad():
-            model(input_ids=rows, use_cache=False, logits_to_keep=1).logits.float().sum().item()
-        seconds.append(time.perf_counter() - began)
-    return 2.0 ** math.floor(math.log2(rows.numel() / min(seconds)))
 
 
 def sizes_of(tokens: int, prompts: Sequence[OpenPrompt]) -> Sizes:
