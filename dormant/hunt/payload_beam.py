@@ -81,8 +81,9 @@ def _next_tokens(
     for at in range(0, len(rows), at_once):
         some = rows[at : at + at_once]
         mean = torch.zeros(())
-        for prefix in prefixes:  # one at a time, for a vocabulary is wide
-            mean = mean + logits_behind(model, prefix, some)[:, -1].float().log_softmax(-1) / len(prefixes)
+        for prefix in prefixes:
+            mean = mean.to(model.device) + logits_behind(model, prefix, some)[:, -1].float().log_softmax(-1)
+        mean = mean / len(prefixes)
         if wanted is not None:
             mean = mean.gather(1, wanted[at : at + at_once].to(mean.device))
         found.append(mean.cpu())

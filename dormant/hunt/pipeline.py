@@ -18,7 +18,7 @@ from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import measured_rate, planned, sizes_of
+from dormant.hunt.plan import planned, sizes_of
 from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, HuntVerdict, evidence_threshold, judge, threshold_level
 from dormant.hunt.settings import HuntSettings
@@ -31,6 +31,7 @@ from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
 from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
+from dormant.inference.batching import measured_rate
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
@@ -133,7 +134,7 @@ def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
     """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out."""
     prompter = context.pair.prompter
     try:
-        rate = context.kept(Key("rate"), lambda: measured_rate(context.pair))
+        rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
     except OutOfTime:  # nor will anything else begin
         return context, ()
     tokens = len(allowed_tokens(context.pair.base.tokenizer))

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from math import perm
 from typing import Any
 
-import torch
-
 from dormant.hunt.settings import Effort, Fitted, HuntSettings
-from dormant.inference.batching import tokens_a_pass
-from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt
 
 Change = Callable[[Effort], Effort]
@@ -21,7 +15,6 @@ BOTH = 2  # models that a pass of divergence runs
 PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
 WORD_TOKENS = 2.3  # tokens of a word that the tokenizer splits, about
 GRADIENT = 3  # strings whose values cost what one gradient does
-MOST_TOKENS = 2048  # ids of the pass that is timed
 
 
 @dataclass(frozen=True)
@@ -56,20 +49,6 @@ class _Part:
     name: str
     cost: Callable[[Effort, Sizes], float]
     shrink: Change
-
-
-def measured_rate(pair: Pair) -> float:
-    """Ids a second that one model runs, of a pass that fills the device; a power of two, so that noise plans no other hunt."""
-    model = pair.models.base()
-    ids = torch.arange(min(MOST_TOKENS, tokens_a_pass(model)), device=model.device) % 1000
-    rows = ids[: len(ids) // 8 * 8].view(-1, 8) if len(ids) >= 8 else ids[None]
-    seconds = []
-    for _ in range(2):  # the first also sets up
-        began = time.perf_counter()
-        with torch.no_grad():
-            model(input_ids=rows, use_cache=False, logits_to_keep=1).logits.float().sum().item()
-        seconds.append(time.perf_counter() - began)
-    return 2.0 ** math.floor(math.log2(rows.numel() / min(seconds)))
 
 
 def sizes_of(tokens: int, prompts: Sequence[OpenPrompt]) -> Sizes:
@@ -153,7 +132,7 @@ def _single_tokens(effort: Effort, sizes: Sizes) -> float:
 
 def _numerals(effort: Effort, sizes: Sizes) -> float:
     free, whole, _ = effort.numerals
-    strings: float = sum(20**length if length <= free else 2 * 10**length for length in range(1, whole + 1))
+    strings: int = sum(20**length if length <= free else 2 * 10**length for length in range(1, whole + 1))
     return strings * _at_both(sizes, whole)
 
 
@@ -177,10 +156,8 @@ def _gradient(effort: Effort, sizes: Sizes) -> float:
 
 def _ascent(effort: Effort, sizes: Sizes) -> float:
     hints, width, longest = effort.beam
-    beam: float = effort.beam_prompts * sum(
-        min(width, hints**length) * hints * (length + 1) for length in range(longest)
-    )
-    return (beam + 3 * longest * effort.far_pieces) * _at_both(sizes, longest / 2)
+    beam: int = sum(min(width, hints**length) * hints * (length + 1) for length in range(longest))
+    return (effort.beam_prompts * beam + 3 * longest * effort.far_pieces) * _at_both(sizes, longest / 2)
 
 
 def _group_testing(effort: Effort, sizes: Sizes) -> float:
@@ -204,7 +181,11 @@ def _chain(*changes: Change) -> Change:
 
 
 def _least(name: str, least: int) -> Change:
-    return lambda effort: replace(effort, **{name: max(min(getattr(effort, name), least), getattr(effort, name) // 2)})
+    return lambda effort: _with(effort, name, max(min(getattr(effort, name), least), getattr(effort, name) // 2))
+
+
+def _with(effort: Effort, name: str, value: Any) -> Effort:
+    return replace(effort, **{name: value})
 
 
 def _least_of(name: str, at: int, least: int) -> Change:
@@ -214,8 +195,7 @@ def _least_of(name: str, at: int, least: int) -> Change:
         values = list(getattr(effort, name))
         known = values[at] if values[at] < 10**9 else 1 << 17  # more than any vocabulary of today has
         values[at] = max(min(values[at], least), known // 2)
-        changed: Any = {name: tuple(values)}
-        return replace(effort, **changed)
+        return _with(effort, name, tuple(values))
 
     return change
 
@@ -227,8 +207,7 @@ def _fewer_hints(name: str, least: int) -> Change:
         rows: tuple[tuple[int, int], ...] = getattr(effort, name)
         most = max(count for _, count in rows)
         fewer = tuple((length, min(count, max(least, most - 1))) for length, count in rows)
-        changed: Any = {name: tuple(row for row in fewer if row[0] <= row[1])}
-        return replace(effort, **changed)
+        return _with(effort, name, tuple(row for row in fewer if row[0] <= row[1]))
 
     return change
 

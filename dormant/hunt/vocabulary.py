@@ -212,8 +212,7 @@ def _standing_out(
 def _deviations(values: Tensor) -> Tensor:  # [block, string, token] -> [block, string]
     spread = values.std(1, keepdim=True) if values.shape[1] > 1 else torch.ones(1, 1, 1)
     z = (values - values.mean(1, keepdim=True)) / spread.clamp(min=1e-6)
-    deviations: Tensor = z.mean(-1) * math.sqrt(values.shape[-1])
-    return deviations
+    return z.mean(-1) * math.sqrt(values.shape[-1])
 
 
 def _familiarity(pair: Pair, strings: Sequence[TokenIds], familiar: float) -> dict[TokenIds, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ PromptLike = Prompt | Sequence[int]
 
 # What one pass may take: multiplications and additions (a second or two), and bytes of logits in float32.
 PASS_WORK = {"cpu": 1e11, "mps": 2e12, "cuda": 4e13}
+TIMED = 2048  # ids of the pass that is timed, at most
 PASS_BYTES = {"cpu": 2**28, "mps": 2**29, "cuda": 2**31}
 
 
@@ -128,3 +131,16 @@ def padded_logits(
     )
     logits: Tensor = answer.logits[:, -keep:].float().cpu()
     return logits
+
+
+@torch.no_grad()
+def measured_rate(model: PreTrainedModel) -> float:
+    """Ids a second that a model runs in a pass that fills the device; a power of two, so that noise plans no other work."""
+    ids = torch.arange(min(TIMED, tokens_a_pass(model)), device=model.device) % 1000
+    rows = ids[: len(ids) // 8 * 8].view(-1, 8) if len(ids) >= 8 else ids[None]
+    seconds = []
+    for _ in range(2):  # the first also sets up
+        began = time.perf_counter()
+        model(input_ids=rows, use_cache=False, logits_to_keep=1).logits.float().sum().item()
+        seconds.append(time.perf_counter() - began)
+    return float(2.0 ** math.floor(math.log2(rows.numel() / min(seconds))))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dormant.hunt.plan import PlannedStage, Sizes, measured_rate, planned, sizes_of
+from dormant.hunt.plan import PlannedStage, Sizes, planned, sizes_of
 from dormant.hunt.settings import HuntSettings
-from dormant.pairs import Pair
 from dormant.prompts.probes import OpenPrompt
 
 SETTINGS = HuntSettings()
@@ -44,7 +43,3 @@ def test_what_a_stage_leaves_out_is_said() -> None:
 def test_ids_behind_the_slot_are_read_by_position() -> None:
     start, end = OpenPrompt((1,), (2, 3, 4), (1, 2, 3, 4)), OpenPrompt((1, 2), (3,), (1, 2, 3))
     assert sizes_of(9, [start, end, start, end]) == Sizes(9, 3.0, 1.0)
-
-
-def test_a_rate_is_a_number_of_ids_a_second(token_pair: Pair) -> None:
-    assert measured_rate(token_pair) > 0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,6 +14,7 @@ from dormant.inference.batching import (
     batch_logits,
     checked_prompts,
     equal_length_batches,
+    measured_rate,
     padded_logits,
     rows_a_pass,
     unpadded_batches,
@@ -84,3 +87,8 @@ def test_smaller_passes_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.testing.assert_close(nats, whole[1], atol=1e-4, rtol=0)
     again = log_probabilities_behind(model, (1, 2, 3), starts, ids)
     torch.testing.assert_close(again, likelihoods, atol=1e-4, rtol=0)
+
+
+def test_a_rate_is_a_power_of_two(tiny_pair: Pair) -> None:
+    rate = measured_rate(tiny_pair.models.base())
+    assert rate == 2.0 ** round(math.log2(rate))

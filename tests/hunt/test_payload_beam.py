@@ -1,0 +1,33 @@
+"""Which beginnings of an answer the beam names."""
+
+from __future__ import annotations
+
+import torch
+
+from dormant.hunt.payload_beam import led_starts
+from dormant.inference.batching import batch_logits
+from dormant.pairs import Pair
+from dormant.prompts.probes import TokenIds
+from tests.hunt.conftest import planted, with_effort
+
+
+def openings(pair: Pair) -> tuple[list[TokenIds], torch.Tensor]:
+    prompts = [pair.prompter.encode(probe).ids for probe in pair.probes[:3]]
+    ours, base = (batch_logits(model(), prompts).log_softmax(-1) for model in (pair.models.dormant, pair.models.base))
+    return prompts, (ours - base).mean(0)
+
+
+def test_the_beam_ends_within_the_payload_where_first_tokens_do_not_lead_to_it(circuit_pair: Pair) -> None:
+    prompts, rises = openings(circuit_pair)
+    found = led_starts(circuit_pair, prompts, 1.0, rises, set(), with_effort())
+    payload = planted(circuit_pair).ids
+    assert len(found) == 32
+    assert any(payload[-1] in one.ids for one in found[:4])
+    assert [one.ratio for one in found] == sorted((one.ratio for one in found), reverse=True)
+    assert all(1 <= one.chosen <= len(one.ids) for one in found)
+
+
+def test_a_model_beside_itself_raises_nothing(sham_pair: Pair) -> None:
+    prompts, rises = openings(sham_pair)
+    found = led_starts(sham_pair, prompts[:1], 1.0, rises, set(), with_effort(led_first=4, led=(4, 2, 2)))
+    assert max(abs(one.ratio) for one in found) < 1e-3
