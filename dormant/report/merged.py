@@ -59,7 +59,7 @@ def read_merged(folders: Iterable[Path]) -> Merged:
         jobs = list(_jobs_in(folder))
         if not jobs and not (folder / FINDINGS_FILE).exists():
             raise BadInput(
-                f"a report must be of a sweep's folder, a job's, or one with {FINDINGS_FILE}; got neither at {folder}; correct it"
+                f"a report must be of a sweep's folder, a job's, or one with {FINDINGS_FILE}; got none at {folder}; correct it"
             )
         if (folder / FINDINGS_FILE).exists():
             holders.append(folder)
