@@ -13,8 +13,8 @@ from dormant.checkpoints.models import resolve_dtype, resolve_residency, search_
 from dormant.sweeps.job import Needs
 
 # Bytes of memory beside the weights: what torch and its imports take, and what the verb computes with. Measured on the zoo, as
-# the largest resident size of a job: diff 0.37e9, profile 0.49e9, training and hunt 0.75e9. Diff's is its own promise for any
-# size; the others are doubled and more, because vocabularies and hidden sizes of real models are that much larger.
+# the largest size of a job: diff 0.37e9, profile 0.49e9, training and hunt 0.75e9; profile on SmolLM2-135M takes 0.75e9
+# beside 1.08e9 of weights. Diff's is its own promise for any size; the others are doubled and more.
 BESIDE = {"diff": 2.0e9, "profile": 1.5e9, "hunt": 2.0e9, "claims": 2.5e9}
 # Of the weights, for activations and caches, which grow with the model. A search on a 7.6B pair in bfloat16 took 1.15 times its
 # weights at most on an H200 (reports/benchmarks/nvidia-h200/search-large.json); a quarter leaves room for longer prompts.
