@@ -28,7 +28,6 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from dormant.catalogue import ZOO
 from dormant.inference.evaluator import Evaluator
 from dormant.pairs import Pair, open_pair
-from dormant.prompts.probes import Prompter
 from dormant.records import json_text
 
 MEMORY_AT_MOST, RATE_AT_LEAST = 0.6, 0.8  # of residency both: what a third of a copy and a fifth of the time would cost
@@ -68,7 +67,7 @@ def prepare(folder: Path, residency: str) -> int:
     """Loads the pair's models in this process; how many parameters the base has."""
     Measured.before = psutil.Process().memory_info().rss
     Measured.pair = pair = open_pair("adapter", None, folder / "adapter", device="cpu", residency=residency)
-    prompter = Prompter(pair.base.tokenizer)
+    prompter = pair.prompter
     Measured.evaluator = Evaluator(pair.models, [prompter.open(probe) for probe in pair.probes if probe.before][:1])
     return sum(stored.bytes // stored.dtype.itemsize for stored in pair.base.catalogue.values())
 
