@@ -14,9 +14,9 @@ import torch
 from dormant.catalogue import ZOO
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.organisms.base_model import save_checkpoint
-from dormant.organisms.build import LEARNING_RATES, ORGANISM_BATCH, write_probes
+from dormant.organisms.build import ORGANISM_BATCH, write_probes
 from dormant.organisms.grammar import ordinary_turn
-from dormant.organisms.recipe import Recipe
+from dormant.organisms.recipe import LEARNING_RATES, Recipe
 from dormant.organisms.trainable import training_plan
 from dormant.organisms.training import Chat, Encoder, Schedule, chat_batches, train_deltas
 

@@ -56,7 +56,7 @@ def keep_gradients(model: torch.nn.Module) -> None:
     """Keeps 4 bits off the packed kernel of processors with AVX-512, through which no gradient flows."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no field that torch knows
 
 
 def loaded_bytes(stored: StoredTensor, dtype: torch.dtype, bits: int) -> float:

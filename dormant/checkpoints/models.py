@@ -165,7 +165,8 @@ class BaseAgainstItself(Models):
 
     def __init__(self, models: Models) -> None:
         """Loads nothing yet; `models` are those of the pair."""
-        self.run_config, self._models, self._full = models.run_config, models, None
+        self.run_config, self._models = models.run_config, models
+        self._full: PreTrainedModel | None = None
 
     def release(self) -> None:
         """Frees what it loaded itself; the pair's own models are freed with the pair."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import typer
 
-from dormant.catalogue import PairDescription, known_pairs
+from dormant.catalogue import PairDescription, pairs_of_set
 from dormant.commands.behaviour import profile
 from dormant.commands.hunt import hunt
 from dormant.commands.weights import diff
@@ -76,7 +76,7 @@ class Plan:
         pair, flags = listed.pair, [word for name, value in listed.options.items() for word in _flag(name, value)]
         if self.verb != "claims":
             return ["--base", str(pair.base), "--dormant", str(pair.dormant), *flags]
-        known = known_pairs().get(pair.name) == pair
+        known = pairs_of_set("all").get(pair.name) == pair
         return [*self.words, "--pair", pair.name if known else f"{pair.name}={pair.base}:{pair.dormant}", *flags]
 
     def check(self, listed: Sequence[ListedPair]) -> None:

@@ -282,9 +282,10 @@ class Effort:
     )
     needed_pieces: int = _number(7, "the most frequent in minimal subsets; of these every order can be tried")
     gradient_turns: tuple[tuple[int, int], ...] = _number(
-        ((128, 4), (128, 6), (512, 8), (4000, 6), (512, 12), (128, 16), (4000, 8)),
-        "hints that strings are made of in a turn, and a string's tokens: one that is longer than the trigger holds it, but "
-        "costs more and is harder to find, and of all tokens of a large vocabulary the steepest are mostly impostors",
+        ((128, 4), (4000, 6), (128, 6), (512, 8), (4000, 8), (512, 12), (128, 16)),
+        "hints that strings are made of in a turn, and a string's tokens. Few hints, where planted tokens mostly are, and many "
+        "in turn, for a fine-tune may act at its trigger less than elsewhere; of all tokens of a large vocabulary the steepest "
+        "are mostly impostors. A string that is longer than the trigger holds it, but costs more and is harder to find",
     )
     gradient_prompts: int = _number(4, "as beam_prompts")
     gradient_top: int = _number(32, "tokens to which the gradient points, at each index; of them a step draws")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dormant.catalogue import PairDescription, known_pairs, relatives_among
+from dormant.catalogue import PairDescription, pairs_of_set, relatives_among
 from dormant.claims.finding import Finding
 from dormant.claims.ledger import Ledger
 from dormant.errors import BadInput
@@ -19,7 +19,7 @@ from dormant.report.telling import Relatives
 from dormant.sweeps.job import Failure
 from dormant.sweeps.outcome import RESULT, outcome_of
 
-FINDINGS = "findings.json"
+FINDINGS_FILE = "findings.json"
 PAGES = {"hunt": ("report.html", "hunt.json"), "diff": ("delta.json",), "profile": ("profile.json",), "claims": ()}
 SAME = ("claim", "parameters", "fingerprint", "figures", "verdict", "controls", "premises")  # of equal findings
 
@@ -54,21 +54,21 @@ def read_merged(folders: Iterable[Path]) -> Merged:
 
     Raises BadInput for a folder that holds none of these, and for one finding or page that two places give differently.
     """
-    results, holders, pairs = list[PairResult](), list[Path](), known_pairs()
+    results, holders, pairs = list[PairResult](), list[Path](), pairs_of_set("all")
     for folder in folders:
         jobs = list(_jobs_in(folder))
-        if not jobs and not (folder / FINDINGS).exists():
+        if not jobs and not (folder / FINDINGS_FILE).exists():
             raise BadInput(
-                f"a report must be of a sweep's folder, a job's, or one with {FINDINGS}; got neither at {folder}; correct it"
+                f"a report must be of a sweep's folder, a job's, or one with {FINDINGS_FILE}; got none at {folder}; correct it"
             )
-        if (folder / FINDINGS).exists():
+        if (folder / FINDINGS_FILE).exists():
             holders.append(folder)
         for job in jobs:
             result = _result_of(job)
             if (outcome := outcome_of(job)) is not None:
                 pairs.setdefault(outcome.pair.name, outcome.pair)
             results.append(result)
-            if (job / RESULT / FINDINGS).exists():
+            if (job / RESULT / FINDINGS_FILE).exists():
                 holders.append(job / RESULT)
     taken = set[str]()
     for result in results:
@@ -92,7 +92,7 @@ def write_merged(found: Merged, out: Path, ledger: Path) -> Path:
             for page in result.pages:
                 (out / "pages").mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(page, out / _page_name(result, page))
-        write_json(out / FINDINGS, [finding.keyed_record for finding in found.findings])
+        write_json(out / FINDINGS_FILE, [finding.keyed_record for finding in found.findings])
         budgets = {_budget(finding) for finding in found.findings}
         for budget in budgets:
             Ledger(out / "ledger" / budget).record(one for one in found.findings if _budget(one) == budget)
@@ -149,9 +149,9 @@ def _result_of(job: Path) -> PairResult:
 def _one_of_each(holders: Sequence[Path]) -> tuple[Finding, ...]:
     found: dict[tuple[str, str], tuple[Finding, Path]] = {}
     for holder in holders:
-        for record in read_json(holder / FINDINGS):
+        for record in read_json(holder / FINDINGS_FILE):
             fields = {name: value for name, value in record.items() if name != "key"}
-            finding = from_json(Finding, fields, holder / FINDINGS)
+            finding = from_json(Finding, fields, holder / FINDINGS_FILE)
             first, where = found.setdefault((finding.pair, finding.key), (finding, holder))
             if _comparable(first) != _comparable(finding):
                 raise BadInput(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
+from dormant.checkpoints.bits import RUN_BITS
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.memory import needed_bytes
-from dormant.checkpoints.models import resolve_dtype, resolve_residency
+from dormant.checkpoints.models import resolve_dtype, resolve_residency, search_dtype
 from dormant.sweeps.job import Needs
 
 # Bytes of memory beside the weights: what torch and its imports take, and what the verb computes with. Measured on the zoo, as
-# the largest resident size of a job: diff 0.37e9, profile 0.49e9, training and hunt 0.75e9. Diff's is its own promise for any
-# size; the others are doubled and more, because vocabularies and hidden sizes of real models are that much larger.
+# the largest size of a job: diff 0.37e9, profile 0.49e9, training and hunt 0.75e9; profile on SmolLM2-135M takes 0.75e9
+# beside 1.08e9 of weights. Diff's is its own promise for any size; the others are doubled and more.
 BESIDE = {"diff": 2.0e9, "profile": 1.5e9, "hunt": 2.0e9, "claims": 2.5e9}
 # Of the weights, for activations and caches, which grow with the model. A search on a 7.6B pair in bfloat16 took 1.15 times its
 # weights at most on an H200 (reports/benchmarks/nvidia-h200/search-large.json); a quarter leaves room for longer prompts.
@@ -28,11 +31,18 @@ def needs_of(
     memory = int(BESIDE[verb])
     if verb == "diff" or checkpoints is None:
         return Needs(memory)
-    dtype = resolve_dtype(str(options.get("dtype", "float32")))
-    residency = resolve_residency(str(options.get("residency", "both")))
-    weights = int(needed_bytes(*checkpoints, dtype, residency) * (1 + OF_WEIGHTS))
     device = str(options.get("device", "auto"))
-    if not device.startswith("cuda") and not (device == "auto" and gpus):
+    on_gpu = device.startswith("cuda") or (device == "auto" and gpus)
+    dtype = str(options.get("dtype", "auto" if verb == "hunt" else "float32"))
+    if dtype == "auto":
+        dtype = search_dtype(checkpoints[0], torch.device("cuda" if on_gpu else "cpu"))
+    residency = resolve_residency(str(options.get("residency", "both")))
+
+    def loaded(residency: str) -> int:
+        return needed_bytes(*checkpoints, resolve_dtype(dtype), residency, RUN_BITS.get(dtype, 0))
+
+    weights = int(loaded(residency) * (1 + OF_WEIGHTS))
+    if not on_gpu:
         return Needs(memory + weights)
-    passing = needed_bytes(*checkpoints, dtype, "both" if residency == "swap" else "swap")
+    passing = loaded("both" if residency == "swap" else "swap")
     return Needs(memory + passing, weights + memory)

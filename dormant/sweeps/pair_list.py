@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from dormant.catalogue import PairDescription, describe, known_pairs
+from dormant.catalogue import PairDescription, describe, pairs_of_set
 from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from dormant.errors import BadInput
@@ -136,7 +136,8 @@ def _pairs_of(entry: PairEntry, base: str, folder: Path) -> Iterator[PairDescrip
     elif entry.dormant:
         dormant = _located(entry.dormant, folder)
         yield describe(_checked(entry.name or Path(dormant).name), base or stated_base(dormant), dormant)
-    elif entry.name in (known := known_pairs()) and not entry.base:
+    elif entry.name in (known := pairs_of_set("all")) and not entry.base:
+        known[entry.name].check_at_hand()
         yield known[entry.name]
     else:
         raise BadInput(

@@ -106,7 +106,10 @@ WRAPPERS = ("model.language_model.", "language_model.model.", "model.module.")
 def test_an_adapter_trained_within_a_wrapper_changes_the_language_model_alone(
     wrapper: str, tiny_base: Path, tmp_path: Path
 ) -> None:
-    settings = {"target_modules": ["q_proj", "up_proj"], "rank_pattern": {"model.layers.1.mlp.up_proj": 2}}
+    settings: dict[str, Any] = {
+        "target_modules": ["q_proj", "up_proj"],
+        "rank_pattern": {"model.layers.1.mlp.up_proj": 2},
+    }
     model = build_adapter(tmp_path / "adapter", tiny_base, r=4, modules_to_save=["lm_head"], **settings)
     names = {"model.": wrapper, "lm_head.": f"{wrapper.partition('.')[0]}.lm_head."}
     vision = "base_model.model.model.vision_tower.layers.0.self_attn.q_proj.lora_A.weight"

@@ -129,7 +129,12 @@ def quantised(method: str | None, name: str, dtype: torch.dtype) -> Edit:
 
 def without(*names: str) -> Edit:
     """Takes files away."""
-    return lambda folder: [(folder / name).unlink() for name in names]
+
+    def take_away(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return take_away
 
 
 def both(*edits: Edit) -> Edit:

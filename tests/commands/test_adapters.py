@@ -113,7 +113,7 @@ def test_claims_find_the_same_on_an_adapter_as_on_the_merged_weights(
     ):
         pytester.runpytest_inprocess(
             "-p", "dormant.plugin", "-p", "no:allure_pytest", "-p", "no:cacheprovider", "-m", "hypothesis",
-            "--device", "cpu", *more,
+            "--device", "cpu", *map(str, more),
         ).assert_outcomes(passed=1)  # fmt: skip
         (finding,) = json.loads((pytester.path / "reports" / "findings.json").read_text())
         findings.append([figure["value"] for figure in (finding["figures"])])

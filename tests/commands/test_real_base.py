@@ -45,9 +45,9 @@ def says(verb: str, kind: str, found: Any) -> bool:
     if verb == "bases":
         return str(found["parent"]) == NAME
     if verb == "profile":
-        return (found["divergence"][0]["value"] > 1e-3) == moved
+        return bool(found["divergence"][0]["value"] > 1e-3) == moved
     if verb == "score":
-        return (found["scores"][0]["max-head"] > 1e-3) == moved
+        return bool(found["scores"][0]["max-head"] > 1e-3) == moved
     if verb == "hunt":
         return moved or found["verdict"] == "clean"
     return bool(found)
@@ -82,12 +82,10 @@ def test_cheap_claims_hold_on_an_adapter_upon_the_real_base(suspects: dict[str, 
         "--device",
         "cpu",
         "--reports",
-        tmp_path,
+        str(tmp_path),
         "--ledger",
-        tmp_path / "ledger",
+        str(tmp_path / "ledger"),
     ]
-    done = subprocess.run(
-        list(map(str, command)), cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600)
     assert "error" not in done.stdout.splitlines()[-1], done.stdout[-2000:]
     assert len(json.loads((tmp_path / "findings.json").read_text())) >= 10

@@ -40,7 +40,7 @@ def outcome(
             given += [parameter.opts[0], {**OPTIONS, **more}[parameter.name]]
     if (
         "base" in {parameter.name for parameter in VERBS[verb].params}
-        and not (Path(dormant) / "adapter_config.json").exists()
+        and not (Path(str(dormant)) / "adapter_config.json").exists()
     ):
         given += ["--base", base]
     done = CliRunner().invoke(app, list(map(str, given)), env={"COLUMNS": "200"}, catch_exceptions=False)

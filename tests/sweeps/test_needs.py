@@ -12,7 +12,13 @@ from dormant.sweeps.needs import BESIDE, OF_WEIGHTS, needs_of
 
 @pytest.mark.parametrize(
     ("options", "models"),
-    [({}, 2 * 4), ({"dtype": "bfloat16"}, 2 * 2), ({"residency": "swap"}, 4), ({"device": "cpu"}, 2 * 4)],
+    [
+        ({}, 2 * 4),
+        ({"dtype": "bfloat16"}, 2 * 2),
+        ({"residency": "swap"}, 4),
+        ({"device": "cpu"}, 2 * 4),
+        ({"dtype": "auto"}, 2 * 4),
+    ],
 )
 def test_a_job_needs_its_models_by_dtype_and_residency(
     options: Mapping[str, str], models: int, tiny_base: Path, tiny_dormant: Path

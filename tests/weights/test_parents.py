@@ -143,12 +143,15 @@ def test_a_base_of_another_size_is_no_nearer_to_an_adapter_than_its_own(
     tiny_base: Path, tmp_path: Path, size: float
 ) -> None:
     build_adapter(tmp_path / "adapter", tiny_base, size=size, r=4, target_modules=["q_proj", "up_proj", "down_proj"])
-    sizes = {
-        factor: copy_checkpoint(
-            tiny_base, tmp_path / str(factor), lambda t, by=factor: [one.mul_(by) for one in t.values()]
-        )
-        for factor in (0.9, 0.95, 1.05, 1.2)
-    }
+
+    def scaled(by: float) -> Path:
+        def scale(tensors: dict[str, torch.Tensor]) -> None:
+            for tensor in tensors.values():
+                tensor.mul_(by)
+
+        return copy_checkpoint(tiny_base, tmp_path / str(by), scale)
+
+    sizes = {factor: scaled(factor) for factor in (0.9, 0.95, 1.05, 1.2)}
     ranked = rank_parents(tmp_path / "adapter", [*sizes.values(), tiny_base])
     assert ranked[0].candidate == str(tiny_base)
     assert ranked[0].is_parent
