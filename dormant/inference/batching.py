@@ -136,7 +136,8 @@ def padded_logits(
 @torch.no_grad()
 def measured_rate(model: PreTrainedModel) -> float:
     """Ids a second that a model runs in a pass that fills the device; a power of two, so that noise plans no other work."""
-    ids = torch.arange(min(TIMED, tokens_a_pass(model)), device=model.device) % 1000
+    embeddings: Any = model.get_input_embeddings()
+    ids = torch.arange(min(TIMED, tokens_a_pass(model)), device=model.device) % len(embeddings.weight)
     rows = ids[: len(ids) // 8 * 8].view(-1, 8) if len(ids) >= 8 else ids[None]
     seconds = []
     for _ in range(2):  # the first also sets up
