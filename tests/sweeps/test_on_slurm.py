@@ -16,7 +16,7 @@ SUBMITIT = "submitit is not installed: pip install 'dormant[slurm]'"
 
 def test_jobs_that_submitit_runs_here_go_on_where_they_were_killed(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason=SUBMITIT)
-    jobs = [counted_job(f"job-{n}", tmp_path, seconds=2.0) for n in range(2)]
+    jobs = [counted_job(f"job-{n}", tmp_path, seconds=5.0) for n in range(2)]
     every = [*jobs, failing_job("refuse", tmp_path)]
     executor = Killing(executor_named("slurm:local", Wish(), tmp_path), jobs, in_the_middle)
     found = run_jobs(every, executor)
