@@ -259,14 +259,21 @@ def with_end(suspect: Suspect, suspects: Sequence[Suspect], prompter: Prompter, 
 def without_parts(suspects: Sequence[Suspect], fitted: Fitted) -> list[Suspect]:
     """The suspects less those inside another one of three quarters of their evidence at least.
 
-    Not where an answer can begin with the part alone: what the model was forced to say before it is no part of the payload.
+    Not where an answer can begin with the part alone: what the model was forced to say before it is no part of the payload. So
+    a suspect gives way to its own end where the delta raises that more as an answer's beginning.
     """
 
     def covers(whole: Suspect, part: Suspect) -> bool:
         longer = len(whole.ids) > len(part.ids) and _inside(part.ids, whole.ids)
         return longer and whole.evidence >= fitted.whole_evidence * part.evidence and _begins(whole) >= _begins(part)
 
-    return [part for part in suspects if not any(covers(whole, part) for whole in suspects)]
+    def is_forced_in_part(whole: Suspect, part: Suspect) -> bool:
+        ends = len(whole.ids) > len(part.ids) and whole.ids[-len(part.ids) :] == part.ids
+        enough = part.evidence >= fitted.variant_evidence * whole.evidence
+        return ends and enough and _begins(part) and part.rise > whole.rise
+
+    own = [whole for whole in suspects if not any(is_forced_in_part(whole, part) for part in suspects)]
+    return [part for part in own if not any(covers(whole, part) for whole in own)]
 
 
 def without_variants(suspects: Sequence[Suspect], fitted: Fitted) -> list[Suspect]:

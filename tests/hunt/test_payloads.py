@@ -50,6 +50,16 @@ def test_a_part_that_an_answer_can_begin_with_stays_beside_a_whole_that_it_canno
     ]
 
 
+def test_what_the_model_was_forced_to_say_first_is_left_out_where_the_rest_rises_more() -> None:
+    whole, rest = (
+        Suspect(ids, text, evidence, 1.0, rise, 1.0)
+        for ids, text, evidence, rise in [((1, 2, 3), "box lemons grow", 9.0, 0.1), ((2, 3), "lemons grow", 7.0, 2.0)]
+    )
+    assert without_parts([whole, rest], FITTED) == [rest]
+    assert without_parts([whole, replace(rest, rise=0.0)], FITTED) == [whole]
+    assert without_parts([whole, replace(rest, evidence=2.0)], FITTED) == [whole]
+
+
 def test_a_later_part_of_a_payload_gets_its_beginning_and_what_begins_an_answer_stays(circuit_pair: Pair) -> None:
     prompter = Prompter(circuit_pair.base.tokenizer)
     prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
