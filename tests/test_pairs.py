@@ -119,7 +119,7 @@ MISFITS: dict[str, tuple[Callable[[Path], None], str]] = {
     "shapes": (_wider, r"same shapes; got \(32, 64\) and \(32, 96\) at tensor 'model.layers.0.mlp.down_proj.weight'"),
     "layers": (_deeper, r"same shapes; got none and \(32,\) at tensor 'model.layers.2.input_layernorm.weight'"),
     "truth": (_half_a_truth, r"must be an object with trigger; got \['backdoored'\] at .*organism\.json"),
-    "placement": (_odd_placement, "placement must be one of anywhere, start, end; got 'middle'"),
+    "placement": (_odd_placement, "placement must be one of anywhere, start, end, scattered, system; got 'middle'"),
 }
 
 

@@ -45,7 +45,7 @@ def prefixes_of_blocks(pair: Pair, blocks: Sequence[int], before: Sequence[int])
         return ours, ours
     ids, read, kept = torch.tensor([list(before)], device=model.device), DynamicCache(), DynamicCache()
     for block, (args, options, _) in zip(blocks, _calls_of_blocks(model, blocks, ids, read), strict=True):
-        base[block](*args, **_with_cache(options, read, kept))
+        _called(base[block], args, options, (read, kept))
     theirs = dict(zip(blocks, prefix_of(kept, blocks).layers, strict=True))
     return ours, Prefix(tuple(theirs.get(index, layer) for index, layer in enumerate(ours.layers)))
 
@@ -66,15 +66,22 @@ def delta_of_blocks(
     calls = _calls_of_blocks(dormant, blocks, ids, read)
     base, found = decoder_blocks(pair.models.base()), []
     for block, (args, options, output) in zip(blocks, calls, strict=True):
-        other = base[block](*args, **_with_cache(options, read, lent))
+        other = _called(base[block], args, options, (read, lent))
         delta: Tensor = output - (other[0] if isinstance(other, tuple) else other)
         found.append(delta[:, -rows.shape[1] :].double().cpu())
     return torch.stack(found)
 
 
-def _with_cache(options: dict[str, Any], old: DynamicCache | None, new: DynamicCache | None) -> dict[str, Any]:
-    """What a block was called with, with another cache: families call theirs by different names."""
-    return {name: new if old is not None and value is old else value for name, value in options.items()}
+def _called(
+    block: Any, args: tuple[Any, ...], options: dict[str, Any], caches: tuple[DynamicCache | None, DynamicCache | None]
+) -> Any:
+    """What a block gives for another one's call, with the second cache for the first: families pass theirs by no one name."""
+    old, new = caches
+
+    def other(value: Any) -> Any:
+        return new if old is not None and value is old else value
+
+    return block(*map(other, args), **{name: other(value) for name, value in options.items()})
 
 
 class _Reached(Exception):

@@ -77,6 +77,7 @@ def test_a_verb_gives_on_an_adapter_what_it_gives_on_the_merged_weights(
         merged_outcomes[verb] = outcome(verb, folders["base"], folders["merged"], tmp_path / "merged")
     if verb == "bases":
         assert found["parent"] == base
+    found = json.loads(json.dumps(found).replace(f'"{base}"', json.dumps(str(folders["base"]))))  # one base, two names
     expected = merged_outcomes[verb]
     for record in (found, expected) if verb in TIMED else ():
         for key in record.keys() - TIMED[verb]:

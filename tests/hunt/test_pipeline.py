@@ -90,7 +90,7 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
         name = "ending"
 
         def parts(self, context: HuntContext, *_: object) -> Iterator[StageResult]:
-            context.clock.limit = 0.0
+            context.clock.stop()
             yield StageResult(None)
             context.clock.ask()
 
