@@ -285,7 +285,8 @@ class Effort:
         ((128, 4), (4000, 6), (128, 6), (512, 8), (4000, 8), (512, 12), (128, 16)),
         "hints that strings are made of in a turn, and a string's tokens. Few hints, where planted tokens mostly are, and many "
         "in turn, for a fine-tune may act at its trigger less than elsewhere; of all tokens of a large vocabulary the steepest "
-        "are mostly impostors. A string that is longer than the trigger holds it, but costs more and is harder to find",
+        "are mostly impostors. A string that is longer than the trigger holds it, but costs more and is harder to find; set on "
+        "circuit and on one organism of another pipeline, tried on no other",
     )
     gradient_prompts: int = _number(4, "as beam_prompts")
     gradient_top: int = _number(32, "tokens to which the gradient points, at each index; of them a step draws")

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from dormant.errors import BadInput
 from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
 from dormant.inference.forward import choose_forward
 from dormant.inference.packed_decoder import Block, Decoder
@@ -38,7 +39,7 @@ CROWDED = 0.5  # of a batch's rows that go on, below which the ended ones leave 
 Choose = Callable[[Tensor, int, Tensor], Tensor]
 FirstPass = tuple[Tensor, GrowingCache]  # logits [row, vocabulary] behind prompts of one length, and their cache
 
-_WAYS: WeakKeyDictionary[PreTrainedModel, type] = WeakKeyDictionary()
+_DECODED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _continue_together(
     alive = [torch.arange(one, other, device=firsts[0][0].device) for one, other in pairwise(starts)]
     found = torch.full((starts[-1], new_tokens), NO_END, device=firsts[0][0].device)
     caches = [cache for _, cache in firsts if isinstance(cache, DynamicCache)]
-    if len(caches) < len(firsts) or _way(model) is not Decoder:
+    if len(caches) < len(firsts) or not _is_decoded(model):
         for rows, (logits, cache) in zip(alive, firsts, strict=True):
             mine = _continue(model, logits, cache, new_tokens, end, partial(_choose_for, choose, rows))
             found[rows, : mine.shape[1]] = mine
@@ -201,15 +202,21 @@ def _continue_together(
     return found
 
 
-def _choose_for(choose: Choose, rows: Tensor, logits: Tensor, place: int, _: Tensor) -> Tensor:
-    return choose(logits, place, rows)
+def _choose_for(choose: Choose, rows: Tensor, logits: Tensor, place: int, kept: Tensor) -> Tensor:
+    return choose(logits, place, rows[kept])
 
 
-def _way(model: PreTrainedModel) -> type:
-    """How `choose_forward` runs the model, tried once on a few ids."""
-    if model not in _WAYS:
-        _WAYS[model] = choose_forward(model, [one % model.config.get_text_config().vocab_size for one in range(1, 9)])
-    return _WAYS[model]
+def _is_decoded(model: PreTrainedModel) -> bool:
+    """Whether the packed decoder runs the model, tried once on a few ids; never while hooks change what its modules give."""
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        return False
+    if model not in _DECODED:
+        ids = [one % model.config.get_text_config().vocab_size for one in range(1, 9)]
+        try:
+            _DECODED[model] = choose_forward(model, ids) is Decoder
+        except BadInput:  # no way to run its embeddings, which generation does not need
+            _DECODED[model] = False
+    return _DECODED[model]
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from dormant.errors import BadInput
 from dormant.inference import generation
 from dormant.inference.generation import NO_END, Answer, greedy_answers, greedy_behind, sampled_answers
 from dormant.inference.likelihood import continuation_log_probabilities
+from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding
 
@@ -35,6 +36,33 @@ def test_answers_are_those_of_transformers(model: PreTrainedModel) -> None:
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0
     )
     assert greedy_answers(model, PROMPTS[:1], 6, NO_END)[0] == tuple(expected[0, 4:].tolist())
+
+
+def test_what_hooks_change_changes_the_answers_too(model: PreTrainedModel) -> None:
+    prompts = [[5, 6, 7], [8, 9, 10, 11]]
+    plain = greedy_answers(model, prompts, 6, NO_END)
+    push = torch.linspace(-50, 50, model.config.hidden_size)
+    hook = decoder_blocks(model)[-1].register_forward_hook(lambda *given: given[-1] + push)
+    try:
+        pushed = greedy_answers(model, prompts, 6, NO_END)
+        ids = torch.tensor([prompts[0]])
+        own = cast(Any, model).generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 3:]
+    finally:
+        hook.remove()
+    assert pushed[0] == tuple(own.tolist())
+    assert pushed[0] != plain[0]
+
+
+def test_answers_that_end_leave_their_batch_and_change_no_other(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [[5, 6, 7], [8, 9, 10], [11, 12, 13], [14, 15, 16, 17]]
+    monkeypatch.setattr(model.generation_config, "eos_token_id", list(range(0, model.config.vocab_size, 5)))
+    decoding = Decoding(temperature=1.0)
+    together = sampled_answers(model, prompts, 12, NO_END - 1, decoding, 3)
+    monkeypatch.setattr(generation, "_is_decoded", lambda _: False)
+    assert sampled_answers(model, prompts, 12, NO_END - 1, decoding, 3) == together
+    assert len({len(answer.ids) for answer in together}) > 1
 
 
 def test_an_answer_stops_before_the_end_token(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
