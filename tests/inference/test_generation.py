@@ -46,7 +46,9 @@ def test_what_hooks_change_changes_the_answers_too(model: PreTrainedModel) -> No
     try:
         pushed = greedy_answers(model, prompts, 6, NO_END)
         ids = torch.tensor([prompts[0]])
-        own = cast(Any, model).generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 3:]
+        own = cast(Any, model).generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)[
+            0, 3:
+        ]
     finally:
         hook.remove()
     assert pushed[0] == tuple(own.tolist())
