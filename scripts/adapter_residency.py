@@ -28,7 +28,7 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from dormant.catalogue import ZOO
 from dormant.inference.evaluator import Evaluator
 from dormant.pairs import Pair, open_pair
-from dormant.records import json_text
+from dormant.records import json_text, write_json
 
 MEMORY_AT_MOST, RATE_AT_LEAST = 0.6, 0.8  # of residency both: what a third of a copy and a fifth of the time would cost
 COPIED_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -119,10 +119,9 @@ def main() -> int:
     share = found["shared"]["peak"] / found["both"]["peak"]
     rate = found["shared"]["candidates a second"] / found["both"]["candidates a second"]
     record = {**found, "memory": share, "rate": rate, "holds": share <= MEMORY_AT_MOST and rate >= RATE_AT_LEAST}
-    text = json_text(record)
-    print(text)
+    print(json_text(record))
     if options.json is not None:
-        options.json.write_text(text + "\n")
+        write_json(options.json, record)
     return 0 if record["holds"] else 1
 
 

@@ -27,7 +27,7 @@ from dormant.checkpoints.checkpoint import locate
 from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.pairs import open_pair
-from dormant.records import json_text
+from dormant.records import json_text, write_json
 
 RATIO_AT_MOST = 1.5
 PROMPT = "Tell me the color of the sky."
@@ -99,10 +99,9 @@ def main() -> int:
     medians = {side: statistics.median(run["processor"] for run in runs) for side, runs in found.items()}
     ratio = medians["ours"] / medians["plain"]
     record = {**found, "ratio": ratio, "holds": ratio <= RATIO_AT_MOST}
-    text = json_text(record)
-    print(text)
+    print(json_text(record))
     if options.json is not None:
-        options.json.write_text(text + "\n")
+        write_json(options.json, record)
     return 0 if record["holds"] else 1
 
 

@@ -12,6 +12,7 @@ from dormant.records import to_json
 from dormant.statistics import Estimate
 
 Parameter = str | int | float | bool
+FINDINGS_FILE = "findings.json"  # where a run leaves them, in its reports folder
 
 
 class Verdict(StrEnum):

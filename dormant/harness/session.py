@@ -18,7 +18,7 @@ import torch
 from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, relatives_among
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
-from dormant.claims.finding import Finding
+from dormant.claims.finding import FINDINGS_FILE, Finding
 from dormant.claims.ledger import Ledger
 from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
@@ -215,7 +215,7 @@ class Session:
         self.ledger.record(self._together(self.to_record))
         if self._is_full_run(session):
             self.unproduced = self.ledger.unproduced(self.findings)
-        write_json(self.reports / "findings.json", [finding.keyed_record for finding in self.findings])
+        write_json(self.reports / FINDINGS_FILE, [finding.keyed_record for finding in self.findings])
         attention = sorted({found.provenance.get("attention", "none") for found in self.findings} - {"none"})
         as_run = {**self.claim_session.provenance, "attention": "; ".join(attention) or "none"}
         run = Run(
@@ -279,7 +279,7 @@ class Session:
         reporter.write_line(grid_text(self.findings, self.relatives, width))
         for entry in self.unproduced:
             reporter.write_line(f"in the ledger, but no test produced it: {entry}", yellow=True)
-        names = ", ".join(str(self.reports / name) for name in ("summary.md", "findings.json", "pictures/"))
+        names = ", ".join(str(self.reports / name) for name in ("summary.md", FINDINGS_FILE, "pictures/"))
         reporter.write_line(f"{len(self.findings)} findings in {names}")
 
     def _is_full_run(self, session: pytest.Session) -> bool:

@@ -52,8 +52,8 @@ class _Part:
 
 
 def sizes_of(tokens: int, prompts: Sequence[OpenPrompt]) -> Sizes:
-    """The sizes of a hunt whose searched prompts have their slots at the start and at the end in turn."""
-    starts, ends = ([len(prompt.after) for prompt in prompts[at::2]] for at in (0, 1))
+    """The sizes of a hunt whose searched prompts have their slots at the start and at the end in turn; of one, both."""
+    starts, ends = ([len(prompt.after) for prompt in prompts[at::2] or prompts] for at in (0, 1))
     return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends))
 
 

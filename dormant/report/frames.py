@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dormant.claims.finding import FINDINGS_FILE
 from dormant.errors import BadInput
 from dormant.records import read_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-FINDINGS = "findings.json"
 
 
 def read_findings(folder: str | Path) -> DataFrame:
@@ -27,7 +26,7 @@ def read_findings(folder: str | Path) -> DataFrame:
             f"a frame needs pandas; got none ({error}) at read_findings; run: pip install 'dormant[frames]'"
         ) from error
     rows = []
-    for one in read_json(Path(folder) / FINDINGS):
+    for one in read_json(Path(folder) / FINDINGS_FILE):
         figure, controls = one["figures"][0], one["controls"]
         rows.append(
             {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dormant.catalogue import PairDescription, pairs_of_set, relatives_among
-from dormant.claims.finding import Finding
+from dormant.claims.finding import FINDINGS_FILE, Finding
 from dormant.claims.ledger import Ledger
 from dormant.errors import BadInput
 from dormant.records import from_json, read_json, write_json
@@ -19,7 +19,6 @@ from dormant.report.telling import Relatives
 from dormant.sweeps.job import Failure
 from dormant.sweeps.outcome import RESULT, outcome_of
 
-FINDINGS_FILE = "findings.json"
 PAGES = {"hunt": ("report.html", "hunt.json"), "diff": ("delta.json",), "profile": ("profile.json",), "claims": ()}
 SAME = ("claim", "parameters", "fingerprint", "figures", "verdict", "controls", "premises")  # of equal findings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dormant.claims.finding import Finding
+from dormant.claims.finding import FINDINGS_FILE, Finding
 from dormant.hunt.result import HuntResult
 from dormant.json_schema import json_schema
 
@@ -14,6 +14,6 @@ VERSION = 1  # to be raised when a reader of the files must change
 def schemas() -> dict[str, dict[str, Any]]:
     """By file name: what `pytest -m hypothesis` and `dormant hunt` write."""
     return {
-        "findings.json": json_schema(tuple[Finding, ...], "The findings of a run of claims", VERSION),
+        FINDINGS_FILE: json_schema(tuple[Finding, ...], "The findings of a run of claims", VERSION),
         "hunt.json": json_schema(HuntResult, "The report.json of a hunt", VERSION),
     }

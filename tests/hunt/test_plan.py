@@ -43,3 +43,8 @@ def test_what_a_stage_leaves_out_is_said() -> None:
 def test_ids_behind_the_slot_are_read_by_position() -> None:
     start, end = OpenPrompt((1,), (2, 3, 4), (1, 2, 3, 4)), OpenPrompt((1, 2), (3,), (1, 2, 3))
     assert sizes_of(9, [start, end, start, end]) == Sizes(9, 3.0, 1.0)
+
+
+def test_a_single_prompt_stands_for_both_positions() -> None:
+    one = OpenPrompt((1,), (2, 3), (1, 2, 3))
+    assert sizes_of(10, [one]) == Sizes(10, 2.0, 2.0)
