@@ -266,7 +266,13 @@ def load_model(
         move_model(model, device)
     model.eval()
     model.requires_grad_(False)
+    model.get_output_embeddings().register_forward_pre_hook(_in_one_block)
     return model
+
+
+def _in_one_block(head: object, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A head's input without gaps: the last positions of a batch are strided, and for such torch copies the weights a row."""
+    return inputs[0].contiguous(), *inputs[1:]
 
 
 def move_model(model: PreTrainedModel, device: torch.device | str) -> None:

@@ -47,7 +47,7 @@ class PlainForward:
             table = cast(Tensor, self.model.get_input_embeddings().weight)
             ids = torch.tensor(before, device=table.device)
             rows = torch.cat((table[ids].to(rows.dtype).expand(len(rows), -1, -1), rows), dim=1)
-        with _tapped(self.model, self.last) as captured:
+        with _tapped(self.last) as captured:
             logits = self.model(
                 inputs_embeds=rows * self.factor if self.factor is not None else rows,
                 past_key_values=lent_cache(block.prefix),
@@ -97,23 +97,15 @@ def _embedding_factor(model: PreTrainedModel) -> Tensor | None:
 
 
 @contextmanager
-def _tapped(model: PreTrainedModel, last: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Collects what the last block gives, and lets the head see one block of memory.
-
-    The slice of kept positions is strided, and a strided input costs the head one product for each candidate.
-    """
+def _tapped(last: torch.nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what the last block gives."""
     captured: list[Tensor] = []
 
     def keep(module: object, inputs: object, output: Any) -> None:
         captured.append(output[0] if isinstance(output, tuple) else output)
 
-    head = model.get_output_embeddings()
-    hooks = [
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:])),
-        last.register_forward_hook(keep),
-    ]
+    hook = last.register_forward_hook(keep)
     try:
         yield captured
     finally:
-        for hook in hooks:
-            hook.remove()
+        hook.remove()

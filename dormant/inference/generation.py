@@ -207,8 +207,11 @@ def _choose_for(choose: Choose, rows: Tensor, logits: Tensor, place: int, kept: 
 
 
 def _is_decoded(model: PreTrainedModel) -> bool:
-    """Whether the packed decoder runs the model, tried once on a few ids; never while hooks change what its modules give."""
-    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+    """Whether the packed decoder runs the model, tried once on a few ids; never while hooks change what its layers give.
+
+    The head it calls as it is, with its hooks.
+    """
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.base_model.modules()):
         return False
     if model not in _DECODED:
         ids = [one % model.config.get_text_config().vocab_size for one in range(1, 9)]

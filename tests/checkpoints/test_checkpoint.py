@@ -36,6 +36,15 @@ def test_tensors_are_those_that_transformers_loads(tiny_base: Path) -> None:
         assert checkpoint.dtype(name) == torch.bfloat16
 
 
+def test_the_head_of_a_loaded_model_sees_rows_without_gaps(tiny_base: Path) -> None:
+    model = load_model(open_checkpoint(tiny_base), "cpu", torch.float32)
+    seen: list[bool] = []
+    head = model.get_output_embeddings()
+    head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    model(input_ids=torch.arange(12).view(3, 4), use_cache=False, logits_to_keep=1)
+    assert seen == [True]
+
+
 def test_sharding_changes_no_digest_and_no_fingerprint(tiny_base: Path, sharded: Path) -> None:
     single, several = open_checkpoint(tiny_base), open_checkpoint(sharded)
     assert len({stored.file for stored in several.catalogue.values()}) > 1
