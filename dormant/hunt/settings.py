@@ -288,7 +288,7 @@ class Effort:
         "are mostly impostors. A string that is longer than the trigger holds it, but costs more and is harder to find; set on "
         "circuit and on one organism of another pipeline, tried on no other",
     )
-    gradient_prompts: int = _number(4, "as beam_prompts")
+    gradient_prompts: int = _number(4, "as beam_prompts: one prompt alone is brought to say anything by many a string")
     gradient_top: int = _number(32, "tokens to which the gradient points, at each index; of them a step draws")
     gradient_steps: tuple[int, int, int] = _number(
         (4, 20, 64),
