@@ -13,6 +13,8 @@ from rich.progress import Progress as Bars
 
 from dormant.terminal import console
 
+LINE_EVERY = 60.0  # seconds between two lines in a log
+
 
 @runtime_checkable
 class Progress(Protocol):
@@ -25,17 +27,23 @@ class Progress(Protocol):
 
 @contextmanager
 def progress_bar(title: str, total: int, unit: str, file: IO[str] | None = None) -> Iterator[Progress]:
-    """A bar on stderr, or in `file`, with rate and time left; silent if there is no terminal."""
+    """A bar on stderr, or in `file`, with rate and time left; without a terminal, as in a log, a line a minute."""
     screen = console(file, stderr=True)
     named, state = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[state]}", markup=False)
     columns = named, BarColumn(), TaskProgressColumn(), state, TimeRemainingColumn()
     with Bars(*columns, console=screen, disable=not screen.is_terminal) as bars:
         task = bars.add_task(title, total=total, state="")
-        started = time.perf_counter()
+        started = written = time.perf_counter()
 
         def update(done: int, total: int, remark: str = "", /) -> None:
-            rate = done / max(time.perf_counter() - started, 1e-9)
-            bars.update(task, completed=done, total=total, state=f"{rate:.3g} {unit}/s{', ' * bool(remark)}{remark}")
+            nonlocal written
+            now = time.perf_counter()
+            rate = done / max(now - started, 1e-9)
+            state = f"{rate:.3g} {unit}/s{', ' * bool(remark)}{remark}"
+            bars.update(task, completed=done, total=total, state=state)
+            if not screen.is_terminal and now - written >= LINE_EVERY and done:
+                written, left = now, (total - done) / rate / 60
+                screen.print(f"{title}: {done:,} of {total:,}, {state}, {left:.0f} minutes left")
 
         yield update
 
