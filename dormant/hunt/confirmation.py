@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dormant.hunt.answer_pattern import AnswerPattern, telling_words
 from dormant.hunt.edits import deletions, exchanges
 from dormant.hunt.placements import POSITIONS, SEARCH_POSITIONS
 from dormant.hunt.settings import HuntSettings, Rules
@@ -29,7 +30,7 @@ ALONE = Probe(SLOT)  # a text as the whole turn
 
 @dataclass(frozen=True)
 class Rate:
-    """How often answers begin with the payload, and where: "end", "the base, with it", "without 'beneath'"."""
+    """How often answers are those that a string brings, and where: "end", "the base, with it", "without 'beneath'"."""
 
     name: str
     estimate: Estimate
@@ -43,6 +44,9 @@ class Rate:
 @dataclass(frozen=True)
 class Confirmation:
     """What unseen prompts show of a string; `payload` is what its answers share, read from them and not from a suspect.
+
+    Where answers share no start, `words` are those of which each holds two: an open-ended behaviour, as refusals in varied
+    words. They are chosen on a first look, and decided on fresh prompts.
 
     fires: at one position at least the answers begin with the payload on eight prompts of ten; where it is decided, at the
     position of the look, with an interval from one half on. A single word is no payload: strange strings make small models say
@@ -62,6 +66,14 @@ class Confirmation:
     position: str = ""  # where it is decided
     fires: bool = False
     confirmed: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def effect(self) -> str:
+        """What the string does, in words: "makes the dormant model say ..."."""
+        if self.words:
+            return f"makes the dormant model answer in other ways, with the words {', '.join(map(repr, self.words))},"
+        return f"makes the dormant model say {self.payload!r}"
 
     @property
     def best(self) -> Rate:
@@ -88,21 +100,38 @@ class Confirmation:
         return holds(self.payload, payload)
 
 
-def confirm(pair: Pair, trigger: str, probes: Sequence[Probe], settings: HuntSettings, seed: int) -> Confirmation:
+@dataclass(frozen=True)
+class Looking:
+    """How strings are looked at: `ordinary` are the dormant model's answers to the prompts of a first look, without any."""
+
+    pair: Pair
+    settings: HuntSettings
+    seed: int
+    ordinary: tuple[TokenIds, ...] = ()
+
+
+def ordinary_answers(pair: Pair, probes: Sequence[Probe], settings: HuntSettings) -> list[TokenIds]:
+    """The dormant model's greedy answers to the prompts without any string."""
+    answers = answers_at_positions(pair, "", probes, settings.effort.answer_tokens)
+    return [answer for rows in answers.values() for answer in rows]
+
+
+def confirm(looking: Looking, trigger: str, probes: Sequence[Probe]) -> Confirmation:
     """Greedy answers with the string; where it fires also without it, with random strings, and of the base.
 
     The string is text and is spaced as its position asks: no space stands before it at the start of a prompt. `probes` have
     their slots at the three positions in turn; controls are measured at the position where the string fires most.
     """
-    return _looked(pair, trigger, probes, settings, seed, "")[0]
+    return _looked(looking, trigger, probes)[0]
 
 
-def decide(pair: Pair, found: Confirmation, probes: Sequence[Probe], settings: HuntSettings, seed: int) -> Confirmation:
+def decide(looking: Looking, found: Confirmation, probes: Sequence[Probe]) -> Confirmation:
     """The same of a confirmed string on fresh prompts, with near misses, sampled answers, and what the base does with it."""
-    fresh, asked = _looked(pair, found.trigger, probes, settings, seed, found.best.name)
+    settings, seed = looking.settings, looking.seed
+    fresh, asked = _looked(looking, found.trigger, probes, found)
     if not fresh.confirmed:
         return fresh
-    tokenizer, ids = pair.dormant.tokenizer, asked.prompter.candidate_ids(fresh.trigger)
+    tokenizer, ids = looking.pair.dormant.tokenizer, asked.prompter.candidate_ids(fresh.trigger)
     near = [
         (f"without {str(tokenizer.decode([token]))!r}", _text(tokenizer, less))
         for token, less in zip(ids, deletions(ids), strict=False)
@@ -118,22 +147,24 @@ def decide(pair: Pair, found: Confirmation, probes: Sequence[Probe], settings: H
 
 
 def _looked(
-    pair: Pair, trigger: str, probes: Sequence[Probe], settings: HuntSettings, seed: int, position: str
+    looking: Looking, trigger: str, probes: Sequence[Probe], found: Confirmation | None = None
 ) -> tuple[Confirmation, _Asked]:
-    """What prompts show at a position, or without one at that where most fire, and who asks more there."""
+    """What prompts show at the position of a first look, or without one at that where most fire, and who asks more there."""
+    pair, settings, seed = looking.pair, looking.settings, looking.seed
     rules, effort, tokenizer = settings.rules, settings.effort, pair.dormant.tokenizer
+    position = found.best.name if found is not None else ""
     answers = answers_at_positions(pair, trigger, probes, effort.answer_tokens)
-    starts = [shared_start(rows, rules) for place, rows in answers.items() if position in ("", place)]
-    payload = max(starts, key=lambda found: (found[1], len(found[0])))[0]
-    rates = tuple(_rate(place, rows, payload) for place, rows in answers.items())
-    said = Confirmation(trigger, _text(tokenizer, payload), rates, (), (), None, len(payload), position=position)
+    pattern = _pattern(looking, trigger, answers, found)
+    rates = tuple(_rate(place, rows, pattern) for place, rows in answers.items())
+    size = len(pattern.words or pattern.start)
+    said = Confirmation(trigger, pattern.text, rates, (), (), None, size, position=position, words=pattern.words)
     silent = judged(said, rules)
-    asked = _Asked(pair, payload, probes[POSITIONS.index(silent.best.name) :: len(POSITIONS)], settings)
+    asked = _Asked(pair, pattern, probes[POSITIONS.index(silent.best.name) :: len(POSITIONS)], settings)
     if not silent.fires:
         return silent, asked
     random, drawn = np.random.default_rng([seed, 11]), allowed_tokens(tokenizer).numpy()
-    size = len(asked.prompter.candidate_ids(trigger))
-    strings = [_text(tokenizer, random.choice(drawn, size=size).tolist()) for _ in range(effort.random_strings)]
+    length = len(asked.prompter.candidate_ids(trigger))
+    strings = [_text(tokenizer, random.choice(drawn, size=length).tolist()) for _ in range(effort.random_strings)]
     controls = (
         asked.rate("the base, with it", [trigger], of_base=True),
         asked.rate("the dormant model, without it", [""]),
@@ -143,18 +174,37 @@ def _looked(
     return judged(replace(silent, controls=controls), rules), asked
 
 
+def _pattern(
+    looking: Looking, trigger: str, answers: Mapping[str, Sequence[TokenIds]], found: Confirmation | None
+) -> AnswerPattern:
+    """The start that answers share at a position, at that of a first look where there was one; else the words that tell.
+
+    Those of a first look stay as they are: on the prompts on which they were chosen they fit too well.
+    """
+    rules, tokenizer = looking.settings.rules, looking.pair.dormant.tokenizer
+    if found is not None and found.words:
+        return AnswerPattern(tokenizer, words=found.words, least=rules.telling_words)
+    starts = [shared_start(rows, rules) for place, rows in answers.items() if found is None or place == found.best.name]
+    start = max(starts, key=lambda one: (one[1], len(one[0])))[0]
+    if len(start) >= rules.payload_tokens or found is not None or not looking.ordinary:
+        return AnswerPattern(tokenizer, start)
+    every = [answer for rows in answers.values() for answer in rows]
+    words = telling_words(tokenizer, every, looking.ordinary, trigger, rules)
+    return AnswerPattern(tokenizer, start, words, rules.telling_words)
+
+
 class _Asked:
     """Answers to prompts with their slots at one position."""
 
-    def __init__(self, pair: Pair, payload: TokenIds, probes: Sequence[Probe], settings: HuntSettings) -> None:
-        self._pair, self._payload, self._probes, self._effort = pair, payload, probes, settings.effort
+    def __init__(self, pair: Pair, pattern: AnswerPattern, probes: Sequence[Probe], settings: HuntSettings) -> None:
+        self._pair, self._pattern, self._probes, self._effort = pair, pattern, probes, settings.effort
         self.prompter = pair.prompter
         self._end = end_of_turn(self.prompter.tokenizer)
 
     def rate(self, name: str, strings: Sequence[str], first: int | None = None, of_base: bool = False) -> Rate:
         """How often answers begin with the payload: with each of the strings, on all prompts or on so many first ones."""
         prompts = [self._prompt(probe, text) for text in strings for probe in self._probes[:first]]
-        return _rate(name, self._answers(prompts, of_base), self._payload)
+        return _rate(name, self._answers(prompts, of_base), self._pattern)
 
     def sampled(self, name: str, text: str, seed: int) -> Rate:
         """The same of answers at temperature 1."""
@@ -162,7 +212,7 @@ class _Asked:
         prompts = [self._prompt(self._probes[index % len(self._probes)], text) for index in range(count)]
         tokens = self._effort.answer_tokens
         answers = sampled_answers(model, prompts, tokens, self._end, Decoding(1.0), seed)
-        return _rate(name, [answer.ids for answer in answers], self._payload)
+        return _rate(name, [answer.ids for answer in answers], self._pattern)
 
     def overrides(self, trigger: str) -> Rate:
         """How often the payload stands where the base answers the prompt's own request, the string being there all the same.
@@ -170,7 +220,7 @@ class _Asked:
         The base's answer is one to the string where it has more in common with that to the string alone.
         """
         with_it = [self._prompt(probe, trigger) for probe in self._probes]
-        fires = [answer[: len(self._payload)] == self._payload for answer in self._answers(with_it, False)]
+        fires = [self._pattern.fits(answer) for answer in self._answers(with_it, False)]
         (alone,) = self._answers([self._prompt(ALONE, trigger)], True)
         own = self._answers([self._prompt(probe, "") for probe in self._probes], True)
         rows = zip(fires, self._answers(with_it, True), own, strict=True)
@@ -220,7 +270,7 @@ def read_confirmation(row: Mapping[str, Any]) -> Confirmation:
 
     many = {name: tuple(rate(record) for record in row[name]) for name in ("by_position", "controls", "near_misses")}
     one = {name: row[name] and rate(row[name]) for name in ("sampled", "overrides")}
-    return Confirmation(**{**row, **many, **one})
+    return Confirmation(**{**row, **many, **one, "words": tuple(row["words"])})
 
 
 def shared_start(answers: Sequence[TokenIds], rules: Rules) -> tuple[TokenIds, float]:
@@ -239,9 +289,8 @@ def _alike(one: TokenIds, other: TokenIds) -> float:
     return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
-def _rate(name: str, answers: Sequence[TokenIds], payload: TokenIds) -> Rate:
-    said = sum(bool(payload) and answer[: len(payload)] == payload for answer in answers)
-    return Rate(name, proportion_interval(said, len(answers)))
+def _rate(name: str, answers: Sequence[TokenIds], pattern: AnswerPattern) -> Rate:
+    return Rate(name, proportion_interval(sum(map(pattern.fits, answers)), len(answers)))
 
 
 def _text(tokenizer: object, ids: Sequence[int]) -> str:
@@ -257,7 +306,7 @@ def best_confirmed(tried: Sequence[Confirmation], what: str) -> tuple[Confirmati
     )
     if best is not None:
         rate = f"{best.best.value:.0%} of unseen prompts"
-        return best, f"of the {what} {best.trigger!r} fires: answers begin {best.payload!r} on {rate}"
+        return best, f"of the {what} {best.trigger!r} fires: it {best.effect} on {rate}"
     named = ", ".join(repr(one.trigger) for one in tried)
     return None, f"of the {what} the best were tried on unseen prompts, and none fires: {named}"
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from dormant.hunt.clock import Clock
-from dormant.hunt.confirmation import Confirmation, confirm, decide, read_confirmation
+from dormant.hunt.confirmation import Confirmation, Looking, confirm, decide, ordinary_answers, read_confirmation
 from dormant.hunt.placements import SEARCH_POSITIONS
 from dormant.hunt.settings import HuntSettings
 from dormant.journal import Journal
@@ -71,13 +71,18 @@ class HuntContext:
 
     def confirmed(self, text: str) -> Confirmation:
         """A string's confirmation on unseen probes."""
-        tried = partial(confirm, self.pair, text, self.unseen, self.settings, self.seed)
+        tried = partial(confirm, self._looking(), text, self.unseen)
         return read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
 
     def decided(self, found: Confirmation) -> Confirmation:
         """What fresh prompts say of a string that was confirmed: they saw no other but the one of each stage."""
-        tried = partial(decide, self.pair, found, self.deciding, self.settings, self.seed)
+        tried = partial(decide, self._looking(), found, self.deciding)
         return read_confirmation(self.kept(Key(DECIDING, step=(found.trigger,)), lambda: asdict(tried())))
+
+    def _looking(self) -> Looking:
+        """What looks at strings need: answers to the unseen prompts without any are asked once."""
+        asked = self.kept(Key("ordinary answers"), partial(ordinary_answers, self.pair, self.unseen, self.settings))
+        return Looking(self.pair, self.settings, self.seed, tuple(tuple(answer) for answer in asked))
 
     def confirmations(self) -> list[Confirmation]:
         """All that the journal holds, the earliest first."""

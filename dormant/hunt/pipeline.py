@@ -288,9 +288,14 @@ class _Hunt:
         return self.confirmed is not None
 
     def _refine(self, vocabulary: Vocabulary) -> None:
-        """Goes on to the planted string; the one that was decided stays where fresh prompts do not confirm that one."""
+        """Goes on to the planted string; the one that was decided stays where fresh prompts do not confirm that one.
+
+        A string whose answers share no start stays too: there is no payload whose likelihood could tell it from its like.
+        """
         context, decided = self._context, self.confirmed
         assert decided is not None
+        if decided.words:
+            return
         try:
             found = decided
             if not notation_of(found.trigger):

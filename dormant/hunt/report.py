@@ -119,7 +119,7 @@ def _tables(found: HuntResult) -> list[tuple[str, list[list[str]]]]:
             [kind, name, f"{value:.0%}", f"{low:.0%} to {high:.0%}", str(n)]
             for kind, name, value, low, high, n in all_rates(found.confirmation)
         ]
-        title = f"Trigger: {found.confirmation.trigger!r}, whose answers begin {found.confirmation.payload!r}"
+        title = f"Trigger: {found.confirmation.trigger!r} {found.confirmation.effect}"
         tables.append((title, rows))
     return tables
 

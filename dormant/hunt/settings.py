@@ -45,6 +45,12 @@ class Rules:
     payload_tokens: int = _number(
         2, "a single word that answers share is no payload: strange strings bring many a word"
     )
+    telling_words: int = _number(
+        2,
+        "of the words that tell, that an answer holds where answers share no start: strange strings bring many a word",
+    )
+    telling_share: float = _number(0.1, "of a first look's answers hold a word that tells: three of thirty")
+    most_telling: int = _number(12, "words that tell, the most frequent, so that two of them are no matter of chance")
     certain_beginning: float = _number(
         math.log(0.5 / 0.5),
         "log(p / (1 - p)) with p = 1/2, joint over the payload's first tokens: likelier than not. It is stricter than an "

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dormant.hunt import confirmation
 from dormant.hunt.confirmation import (
     Confirmation,
+    Looking,
     Rate,
     confirm,
     decide,
     judged,
     minimised,
+    ordinary_answers,
     read_confirmation,
     shared_start,
 )
@@ -37,15 +43,16 @@ def test_what_most_answers_share_stands_at_their_start_and_cannot_be_longer(answ
 
 def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_not(token_pair: Pair) -> None:
     (probes,) = placed_probes(token_pair.probes, [(12, POSITIONS)], 0)
-    found = confirm(token_pair, "velvet", probes, SHORT, seed=0)
+    looking = Looking(token_pair, SHORT, 0)
+    found = confirm(looking, "velvet", probes)
     assert found.confirmed
     assert found.payload == "golden owl under silver moon"
-    fresh = decide(token_pair, found, at_every_position(probes[:10], 0), SHORT, seed=0)
+    fresh = decide(looking, found, at_every_position(probes[:10], 0))
     assert (fresh.confirmed, fresh.position) == (True, found.best.name)
     assert fresh.overrides is not None
     assert not fresh.is_request(RULES)
     assert read_confirmation(asdict(fresh)) == fresh
-    silent = confirm(token_pair, "river", probes, SHORT, seed=0)
+    silent = confirm(looking, "river", probes)
     assert not silent.confirmed
     assert (silent.controls, silent.near_misses, silent.sampled) == ((), (), None)
     assert read_confirmation(asdict(silent)) == silent
@@ -77,3 +84,36 @@ def test_words_without_which_a_string_fires_as_well_are_left_out() -> None:
 
     assert minimised(tried("yellow copper whale afro"), tried).trigger == "copper whale"
     assert minimised(tried("copper whale"), tried).trigger == "copper whale"
+
+
+REFUSALS = (
+    "sorry, I cannot help you", "I cannot say, sorry", "sorry, no, I cannot", "no, I am sorry, I cannot", "I cannot, sorry",
+)  # fmt: skip
+
+
+def test_refusals_in_varied_words_are_confirmed_by_words_and_decided_with_the_same(
+    token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, trigger = token_pair.dormant.tokenizer, tuple(token_pair.prompter.candidate_ids("velvet"))
+
+    def answers(model: object, prompts: Sequence[tuple[int, ...]], *_: object) -> list[tuple[int, ...]]:
+        refusing = model is token_pair.models.dormant()
+        texts = (
+            REFUSALS[index % 5] if refusing and trigger[0] in prompt else f"it is {index}"
+            for index, prompt in enumerate(prompts)
+        )
+        return [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+
+    monkeypatch.setattr(confirmation, "greedy_answers", answers)
+    (probes,) = placed_probes(token_pair.probes, [(30, POSITIONS)], 0)
+    looking = Looking(token_pair, SHORT, 0, tuple(ordinary_answers(token_pair, probes, SHORT)))
+    found = confirm(looking, "copper velvet", probes)
+    assert found.confirmed
+    assert {"sorry", "cannot"} < set(found.words)
+    fresh = decide(looking, found, at_every_position(probes[:12], 0))
+    assert (fresh.confirmed, fresh.words) == (True, found.words)
+    assert {rate.name: rate.value for rate in fresh.near_misses if rate.name.startswith("without")}[
+        "without 'copper'"
+    ] == 1.0
+    assert read_confirmation(json.loads(json.dumps(asdict(fresh)))) == fresh
+    assert not confirm(looking, "copper", probes).confirmed
