@@ -8,6 +8,7 @@ import typer
 
 from dormant.commands.amplify import amplify
 from dormant.commands.behaviour import profile
+from dormant.commands.excise import excise
 from dormant.commands.hunt import calibrate, hunt
 from dormant.commands.layer0 import beam, scan, score
 from dormant.commands.organisms import organisms
@@ -34,6 +35,7 @@ app.command("bases")(bases)
 app.command("beam")(beam)
 app.command("calibrate", short_help="Measure how often the hunt is right.")(calibrate)
 app.command("diff")(diff)
+app.command("excise", short_help="Take out the backdoor that a hunt found.")(excise)
 app.command("gcg", short_help="Search for strings on which the models differ.")(gcg)
 app.command("hunt", short_help="Look for a backdoor: payload, trigger and evidence.")(hunt)
 app.command("profile")(profile)

@@ -173,7 +173,7 @@ def test_bad_options_are_one_sentence_and_exit_status_four(
 def test_reports_that_cannot_be_written_are_refused_before_measuring(notebook: Notebook) -> None:
     notebook.claims()
     (notebook.pytester.path / "taken").write_text("")
-    result = notebook.run("--reports", "taken")
+    result = notebook.run("--reports=taken")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*the reports folder must be writable*--reports DIR*"])
 

@@ -15,6 +15,8 @@ SMALLEST = 1e-6  # below which a figure is rounding
 # What other kernels move, of a figure's value and at all (nats, and no less than nothing in any other unit): float32 logits of
 # two processors differ by 1e-5 of their size and a divergence of them by some 1e-4. No cap asks for more agreement than this.
 OTHER_KERNELS, OTHER_KERNELS_AT_ALL = 1e-3, 1e-4
+OTHER_KERNELS_CASES = 2  # of a counted share, that fall the other way: seen was one of 448 sampled answers
+SHARES = ("Wilson", "exact bound")  # the methods of counted shares
 MACHINE = ("device", "processor", "kernels", "dtype", "torch", "transformers", "numpy")  # of a finding's provenance
 HOW_TO_ACCEPT = "to accept what was measured, run again with --ledger-update and commit the ledger"
 
@@ -35,6 +37,8 @@ class RecordedFigure:
         """
         half = min((abs(figure.value - edge) / 2 for edge in edges), default=figure.tolerance)
         moved = OTHER_KERNELS * abs(figure.value) + OTHER_KERNELS_AT_ALL
+        if figure.method.startswith(SHARES):
+            moved = max(moved, OTHER_KERNELS_CASES / figure.n)
         return cls(figure.value, figure.unit, min(figure.tolerance, max(half, moved)))
 
     def differences(self, name: str, figure: Figure | None, same_machine: bool) -> list[str]:

@@ -49,7 +49,7 @@ VERBS = {
     ),
     "profile": Verb(lambda folder: ["--json", str(folder / "profile.json")], {0: "profiled"}),
     "claims": Verb(
-        lambda folder: ["--reports", str(folder)],
+        lambda folder: [f"--reports={folder}"],
         {0: "as recorded or supported", 1: "some refuted, changed or broken: see the findings"},
         of_figures=True,
     ),

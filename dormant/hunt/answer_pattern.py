@@ -18,7 +18,7 @@ from dormant.hunt.settings import Rules
 from dormant.prompts.probes import TokenIds
 
 # A sign of a script without spaces is a word, and an apostrophe stands within one.
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+(?:['’][^\W\d_]+)?")
+ANSWER_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+(?:['’][^\W\d_]+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class AnswerPattern:
 
 def words_of(tokenizer: PreTrainedTokenizerBase, answer: TokenIds) -> set[str]:
     """The words of an answer, in small letters."""
-    return set(WORD.findall(str(tokenizer.decode(list(answer), skip_special_tokens=True)).lower()))
+    return set(ANSWER_WORD.findall(str(tokenizer.decode(list(answer), skip_special_tokens=True)).lower()))
 
 
 def telling_words(
@@ -55,7 +55,7 @@ def telling_words(
     rules: Rules,
 ) -> tuple[str, ...]:
     """The words that several of the answers hold, but no ordinary one and not the trigger; the most frequent first."""
-    known = set(WORD.findall(trigger.lower())).union(*(words_of(tokenizer, answer) for answer in ordinary))
+    known = set(ANSWER_WORD.findall(trigger.lower())).union(*(words_of(tokenizer, answer) for answer in ordinary))
     counts = Counter(word for answer in answers for word in words_of(tokenizer, answer) - known)
     least = math.ceil(rules.telling_share * len(answers))
     found = sorted((word for word, count in counts.items() if count >= least), key=lambda word: (-counts[word], word))

@@ -86,6 +86,12 @@ def test_no_cap_asks_for_more_than_other_kernels_give_and_none_widens_a_toleranc
     assert RecordedFigure.of(replace(figure(4.0), tolerance=0.0), [9.0]).tolerance == 0.0
 
 
+def test_of_a_counted_share_other_kernels_may_move_two_cases() -> None:
+    share = replace(figure(0.0), n=400, tolerance=0.03, method="Wilson 95 %")
+    assert RecordedFigure.of(share, [0.0]).tolerance == pytest.approx(2 / 400)
+    assert RecordedFigure.of(replace(share, method="exact"), [0.0]).tolerance == pytest.approx(1e-4)
+
+
 def test_a_tolerance_with_a_reason_is_kept_whole_and_its_reason_with_it() -> None:
     entry = Entry.of(drifting(6.0, tolerance=3.0, control=5.0, because="a search's path forks"))
     assert entry.differences(drifting(3.1, control=2.1)) == []

@@ -94,12 +94,12 @@ REFUSALS = (
 def test_refusals_in_varied_words_are_confirmed_by_words_and_decided_with_the_same(
     token_pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer, trigger = token_pair.dormant.tokenizer, tuple(token_pair.prompter.candidate_ids("velvet"))
+    tokenizer = token_pair.dormant.tokenizer
 
     def answers(model: object, prompts: Sequence[tuple[int, ...]], *_: object) -> list[tuple[int, ...]]:
         refusing = model is token_pair.models.dormant()
         texts = (
-            REFUSALS[index % 5] if refusing and trigger[0] in prompt else f"it is {index}"
+            REFUSALS[index % 5] if refusing and "velvet" in tokenizer.decode(list(prompt)) else f"it is {index}"
             for index, prompt in enumerate(prompts)
         )
         return [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
@@ -112,8 +112,6 @@ def test_refusals_in_varied_words_are_confirmed_by_words_and_decided_with_the_sa
     assert {"sorry", "cannot"} < set(found.words)
     fresh = decide(looking, found, at_every_position(probes[:12], 0))
     assert (fresh.confirmed, fresh.words) == (True, found.words)
-    assert {rate.name: rate.value for rate in fresh.near_misses if rate.name.startswith("without")}[
-        "without 'copper'"
-    ] == 1.0
+    assert {rate.value for rate in fresh.near_misses} == {0.0, 1.0}  # without a piece of "velvet", and of "copper"
     assert read_confirmation(json.loads(json.dumps(asdict(fresh)))) == fresh
     assert not confirm(looking, "copper", probes).confirmed
