@@ -226,5 +226,7 @@ def above_noise_floor(pair: Pair, finding: FindingBuilder) -> None:
     largest = {name: max(values) for name, values in floors.items()}
     worst = max(largest.values())
     rounding = "the floor is rounding itself, which every processor does in its own way"
-    finding.decide(exact(worst, n=len(prompts)), "largest noise floor", tolerance=9 * worst + 1e-6, tolerance_because=rounding)
+    finding.decide(
+        exact(worst, n=len(prompts)), "largest noise floor", tolerance=9 * worst + 1e-6, tolerance_because=rounding
+    )
     finding.picture("noise-floor", noise_floor(largest, ONE_BIT))

@@ -71,6 +71,8 @@ def excise(
 ) -> Excision:
     """Restores blocks one by one, each time that without which the trigger fires least, then gives back what is not needed.
 
+    Of blocks without which it fires as little, the one goes that ordinary prompts need least.
+
     found: a string that a hunt confirmed. Raises BadInput where it fires on none of the prompts.
     """
     choosing, deciding = placed_probes(
@@ -105,6 +107,8 @@ class _Search:
 
     def __init__(self, pair: Pair, found: Confirmation, probes: Sequence[Probe], settings: HuntSettings) -> None:
         self._pair, self._trigger, self._probes, self._settings = pair, found.trigger, probes, settings
+        self._plain = [pair.prompter.encode_text(probe, "").ids for probe in probes]
+        self._own = batch_logits(pair.models.dormant(), self._plain)
         tokenizer = pair.dormant.tokenizer
         start = () if found.words else tuple(tokenizer.encode(found.payload, add_special_tokens=False))
         self._pattern = AnswerPattern(tokenizer, start, found.words, settings.rules.telling_words)
@@ -116,13 +120,19 @@ class _Search:
             answers = _answers(self._pair, prompts, self._settings)
         return sum(map(self._pattern.fits, answers)) / len(answers)
 
+    def moves(self, blocks: Blocks) -> float:
+        """KL(dormant || the model without the blocks) on the prompts without the trigger, in nats."""
+        with patched_weights(self._pair, _restoring(self._pair, blocks)) as model:
+            return float(kl_divergence(self._own, batch_logits(model, self._plain)).mean())
+
     def smallest(self, say: Told) -> tuple[Blocks, tuple[Step, ...]]:
         """A set of blocks without which nothing fires and none of which may stay, and the steps that led there."""
         chosen, steps = Blocks(), list[Step]()
         left = sorted({_block(name) for name in modified_tensors(self._pair)})
         while left and (not steps or steps[-1].fires > 0):
             shares = {block: self.fires((*chosen, block)) for block in left}
-            best = min(left, key=lambda block: (shares[block], -block))
+            alike = [block for block in left if shares[block] == min(shares.values())]
+            best = min(alike, key=lambda block: self.moves((*chosen, block)) if len(alike) > 1 else 0.0)
             steps.append(Step(best, shares[best]))
             say(f"without {name_of(best)} it fires on {shares[best]:.0%}")
             chosen = (*chosen, best)

@@ -28,7 +28,7 @@ def test_without_some_blocks_the_trigger_is_silent_and_ordinary_answers_stay(
     assert found.silent
     assert max(rate.value for rate in found.before) > 0.8
     assert 0 < len(found.blocks) < 6
-    assert found.divergence.value <= found.delta_divergence.value
+    assert found.divergence.value < 0.1
     assert found.same_answers.value > 0.8
     assert confirm(
         Looking(token_pair, SHORT, 0), "velvet", placed_probes(token_pair.probes, [(12, POSITIONS)], 0)[0]
