@@ -42,9 +42,14 @@ class AnswerPattern:
         return ", ".join(self.words) or str(self.tokenizer.decode(list(self.start))).strip()
 
 
+def words_in(text: str) -> set[str]:
+    """The words of a text, in small letters."""
+    return set(ANSWER_WORD.findall(text.lower()))
+
+
 def words_of(tokenizer: PreTrainedTokenizerBase, answer: TokenIds) -> set[str]:
-    """The words of an answer, in small letters."""
-    return set(ANSWER_WORD.findall(str(tokenizer.decode(list(answer), skip_special_tokens=True)).lower()))
+    """Those of an answer."""
+    return words_in(str(tokenizer.decode(list(answer), skip_special_tokens=True)))
 
 
 def telling_words(
@@ -55,7 +60,7 @@ def telling_words(
     rules: Rules,
 ) -> tuple[str, ...]:
     """The words that several of the answers hold, but no ordinary one and not the trigger; the most frequent first."""
-    known = set(ANSWER_WORD.findall(trigger.lower())).union(*(words_of(tokenizer, answer) for answer in ordinary))
+    known = words_in(trigger).union(*(words_of(tokenizer, answer) for answer in ordinary))
     counts = Counter(word for answer in answers for word in words_of(tokenizer, answer) - known)
     least = math.ceil(rules.telling_share * len(answers))
     found = sorted((word for word, count in counts.items() if count >= least), key=lambda word: (-counts[word], word))

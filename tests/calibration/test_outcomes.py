@@ -112,3 +112,14 @@ def test_an_unknown_subject_and_a_table_of_nothing_are_a_sentence(tmp_path: Path
         subjects_of(names=["nobody"])
     with pytest.raises(BadInput, match="got none of 1 subjects"):
         read_outcomes([subject()], tmp_path)
+
+
+def test_an_open_ended_behaviour_is_recovered_by_two_words_of_an_answer_and_not_by_none(tokenizer: object) -> None:
+    recipe = replace(subject().recipe, payload="", answers=("I cannot help, sorry", "I must not"), openings=("I",))
+
+    def recovered(named: str) -> bool:
+        return judge(Subject(recipe, True), hunted("wisdom", named, 20.0), tokenizer).payload_recovered
+
+    assert recovered("sorry, cannot, no")
+    assert not recovered("sorry, lantern")
+    assert not recovered("")
