@@ -8,6 +8,7 @@ first token alone does not bring it, the beam names beginnings of several (`payl
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from difflib import SequenceMatcher
@@ -74,14 +75,17 @@ def rank_payloads(
     seed: int,
     progress: Progress,
     kept: Kept = lambda _, compute: compute(),
+    threshold: float = math.inf,
 ) -> list[Suspect]:
     """Strings to suspect as payload, the most suspicious first; empty where no start opens one.
 
     prompts: ids of ordinary prompts up to the generation position. Forced are the beginnings that the beam and amplified
     answers name, then every first token of the vocabulary (of a large one those that rose most), in the model as it is and
-    with a larger delta: one list, one evidence. Raises PayloadsUnfinished.
+    with a larger delta: one list, one evidence. Where a named beginning leads to `threshold` nats, first tokens are forced by
+    successive halving: the time goes to its trigger. Raises PayloadsUnfinished.
     """
-    return _Ranking(pair, prompts, settings, seed, progress, kept).ranked()
+    ranking = _Ranking(pair, prompts, settings, seed, progress, kept)
+    return ranking.ranked(threshold)
 
 
 class _Ranking:
@@ -105,15 +109,17 @@ class _Ranking:
         self._found: dict[TokenIds, Suspect] = {}
         self._coverage = "payloads: no first token was forced"
 
-    def ranked(self) -> list[Suspect]:
+    def ranked(self, threshold: float) -> list[Suspect]:
         fitted, effort, prompter = self._settings.fitted, self._settings.effort, self._pair.prompter
         try:
             self._read_openings()
             for alpha in fitted.alphas:
                 self._force_named(alpha)
             first = {alpha: self._first_tokens(alpha) for alpha in fitted.alphas}
+            named = any(one.evidence >= threshold for one in self._found.values())
+            rounds = effort.forced_rounds or (effort.halving if named else ())
             for alpha in fitted.alphas:
-                self._force(alpha, [(token,) for token in first[alpha]], effort.forced_rounds)
+                self._force(alpha, [(token,) for token in first[alpha]], rounds)
             self._coverage = "payloads: what stands before the suspected ones was not sought"
             suspects = self._suspects()
             count, on_prompts = effort.begun

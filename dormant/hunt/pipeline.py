@@ -18,9 +18,9 @@ from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import planned, sizes_of
+from dormant.hunt.plan import LEAST_WORDS, planned, sizes_of
 from dormant.hunt.refinement import refined
-from dormant.hunt.result import Found, HuntResult, HuntVerdict, evidence_threshold, judge, threshold_level
+from dormant.hunt.result import Found, HuntResult, HuntVerdict, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
@@ -30,7 +30,13 @@ from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
-from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
+from dormant.hunt.vocabulary import (
+    Vocabulary,
+    expected_pieces,
+    hinted_vocabulary,
+    ranked_pieces,
+    split_words,
+)
 from dormant.inference.batching import measured_rate
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -138,7 +144,8 @@ def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
     except OutOfTime:  # nor will anything else begin
         return context, ()
     tokens = len(allowed_tokens(context.pair.base.tokenizer))
-    sizes = sizes_of(tokens, [prompter.open(probe) for probe in context.searched])
+    split = split_words(prompter.tokenizer, context.settings.effort.common_words, context.settings.fitted.word_tokens)
+    sizes = sizes_of(tokens, [prompter.open(probe) for probe in context.searched], sum(map(len, split)))
     settings, stages = planned(context.settings, sizes, rate)
     for stage in stages:
         context.say("plan", stage.sentence)
@@ -188,7 +195,7 @@ class _Hunt:
             return context.kept(Key("payload", step=step), compute)
 
         def compute() -> list[dict[str, Any]]:
-            found = rank_payloads(context.pair, prompts, settings, context.seed, context.progress, kept)
+            found = rank_payloads(context.pair, prompts, settings, context.seed, context.progress, kept, self.threshold)
             return [asdict(one) for one in found[: settings.effort.ranked_payloads]]
 
         try:
@@ -202,7 +209,7 @@ class _Hunt:
             self.unfinished.append("payloads: no first token was forced")
         suspects = without_variants([one for one in self.ranked if one.evidence >= self.threshold], settings.fitted)
         self.suspects = tuple(suspects)
-        self._say("payload", _payload_step(self.ranked, suspects, self.threshold))
+        self._say("payload", payload_sentence(self.ranked, suspects, self.threshold))
         try:
             tokens = settings.effort.answer_tokens
             asked = context.kept(
@@ -221,31 +228,50 @@ class _Hunt:
         A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
         was once all had theirs.
         """
-        context, clock = self._context, self._context.clock
-        waiting, vocabulary = list(HUNT_STAGES), Vocabulary()
-        try:
-            with clock.turn(context.settings.effort.hint_share):
-                vocabulary = _vocabulary(context, self.suspects[: context.settings.effort.suspects])
-        except OutOfTime:
-            self.unfinished.append(f"hints, and with them {', '.join(one.name for one in waiting[1:])}")
-            waiting = waiting[:1]
-        while waiting:
-            again: list[Stage] = []
-            for number, stage in enumerate(waiting):
-                if clock.late():
-                    self.unfinished.append(f"not begun: {', '.join(one.name for one in waiting[number:])}")
-                    break
-                weights = [context.settings.effort.turn(one.name) for one in waiting[number:]]
-                with clock.turn(weights[0] / sum(weights)):
-                    if not self._finished(stage, vocabulary):
-                        again.append(stage)
-                if self.confirmed is not None and self._decided(self.confirmed):
-                    self._refine(vocabulary)
-                    return
-            if clock.late():
-                self.unfinished += [f"{one.name}: the time ran out within it" for one in again]
+        waiting: list[Stage] | None = list(HUNT_STAGES)
+        without = f"hints, and with them {', '.join(one.name for one in HUNT_STAGES[1:])}"
+        vocabulary = self._hints(self._context)
+        if vocabulary is None:  # all stages but the first stand on hints: fewer of them are better than none
+            first = self._round(HUNT_STAGES[:1], Vocabulary())
+            if first is None:
+                self.unfinished += [] if self.confirmed else [without]
                 return
-            waiting = again
+            waiting, vocabulary = [*first, *HUNT_STAGES[1:]], self._hints(_with_fewer_hints(self._context))
+        if vocabulary is None:
+            self.unfinished.append(without)
+            return
+        while waiting:
+            waiting = self._round(waiting, vocabulary)
+
+    def _round(self, waiting: Sequence[Stage], vocabulary: Vocabulary) -> list[Stage] | None:
+        """The stages for which a turn did not suffice; None where a string was decided or the time ran out."""
+        clock, again = self._context.clock, list[Stage]()
+        for number, stage in enumerate(waiting):
+            if clock.late():
+                self.unfinished.append(f"not begun: {', '.join(one.name for one in waiting[number:])}")
+                break
+            weights = [self._context.settings.effort.turn(one.name) for one in waiting[number:]]
+            with clock.turn(
+                weights[0] / sum(weights) if vocabulary.pieces else self._context.settings.effort.hint_share
+            ):
+                if not self._finished(stage, vocabulary):
+                    again.append(stage)
+            if self.confirmed is not None and self._decided(self.confirmed):
+                self._refine(vocabulary)
+                return None
+        if clock.late():
+            self.unfinished += [f"{one.name}: the time ran out within it" for one in again]
+            return None
+        return again
+
+    def _hints(self, context: HuntContext) -> Vocabulary | None:
+        """What strings are made of, or None where a turn did not suffice."""
+        effort = context.settings.effort
+        try:
+            with context.clock.turn(effort.hint_share):
+                return hinted_vocabulary(context, self.suspects[: effort.suspects])
+        except OutOfTime:
+            return None
 
     def _finished(self, stage: Stage, vocabulary: Vocabulary) -> bool:
         """Whether a turn sufficed for the stage; what it found takes the place of what its earlier turn had found."""
@@ -319,16 +345,7 @@ class _Hunt:
         self._context.say(stage, sentence)
 
 
-def _vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vocabulary:
-    pieces, letters = ranked_pieces(context), context.settings.rules.piece_letters
-    prompter = context.pair.prompter
-    return Vocabulary(tuple(pieces), tuple(excluding_payload_words(suspects, pieces, prompter, letters)))
-
-
-def _payload_step(ranked: Sequence[Suspect], suspects: Sequence[Suspect], threshold: float) -> str:
-    level = threshold_level(threshold)
-    if suspects:
-        listed = ", ".join(f"{one.text!r} ({one.evidence:.0f} nats)" for one in suspects[:3])
-        return f"the dormant model alone finishes {listed}; {level}"
-    most = f"; the most is {ranked[0].text!r} with {ranked[0].evidence:.1f}" if ranked else ""
-    return f"no string reaches the {threshold:.1f} nats that make it suspect{most}; {level}"
+def _with_fewer_hints(context: HuntContext) -> HuntContext:
+    """The same for hints of the least effort: all other stages stand on some."""
+    effort = replace(context.settings.effort, hint_prompts=1, common_words=LEAST_WORDS)
+    return replace(context, settings=replace(context.settings, effort=effort))

@@ -13,17 +13,22 @@ from dormant.prompts.probes import OpenPrompt
 Change = Callable[[Effort], Effort]
 BOTH = 2  # models that a pass of divergence runs
 PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
-WORD_TOKENS = 2.3  # tokens of a word that the tokenizer splits, about
+LEAST_WORDS = 2500  # of English that hints are looked for among
+ALL_WORDS = Effort().common_words  # of which `Sizes.word_ids` counts the ids
 GRADIENT = 3  # strings whose values cost what one gradient does
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What costs depend on: allowed tokens, and the ids behind a slot at the start and at the end of a prompt."""
+    """What costs depend on: allowed tokens, and the ids behind a slot at the start and at the end of a prompt.
+
+    word_ids: of the common words that the tokenizer splits, all together.
+    """
 
     tokens: int
     start_tail: float
     end_tail: float
+    word_ids: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,10 @@ class _Part:
     shrink: Change
 
 
-def sizes_of(tokens: int, prompts: Sequence[OpenPrompt]) -> Sizes:
+def sizes_of(tokens: int, prompts: Sequence[OpenPrompt], word_ids: int = 0) -> Sizes:
     """The sizes of a hunt whose searched prompts have their slots at the start and at the end in turn; of one, both."""
     starts, ends = ([len(prompt.after) for prompt in prompts[at::2] or prompts] for at in (0, 1))
-    return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends))
+    return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends), word_ids)
 
 
 def planned(settings: HuntSettings, sizes: Sizes, rate: float) -> tuple[HuntSettings, tuple[PlannedStage, ...]]:
@@ -92,7 +97,7 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
     alphas = len(fitted.alphas)
     return (
         _Part("payload", lambda effort, sizes: alphas * _payload(effort, sizes), _fewer_first_tokens),
-        _Part("hints", _hints, _chain(_least("hint_prompts", 1), _least("common_words", 2500))),
+        _Part("hints", _hints, _chain(_least("hint_prompts", 1), _least("common_words", LEAST_WORDS))),
         _Part("single tokens", _single_tokens, _chain(_least_of("swept", 1, 1), _least_of("swept", 0, 256))),
         _Part("numerals", _numerals, _fewer_digits),
         _Part("short strings", _short_strings, _fewer_hints("short_strings", 5)),
@@ -121,7 +126,7 @@ def _payload(effort: Effort, sizes: Sizes) -> float:
 
 
 def _hints(effort: Effort, sizes: Sizes) -> float:
-    return BOTH * effort.hint_prompts * (sizes.tokens + WORD_TOKENS * effort.common_words / 3)
+    return BOTH * effort.hint_prompts * (sizes.tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
 
 
 def _single_tokens(effort: Effort, sizes: Sizes) -> float:

@@ -163,6 +163,16 @@ def threshold_level(threshold: float, clean: Sequence[float] | None = None) -> s
     )
 
 
+def payload_sentence(ranked: Sequence[Suspect], suspects: Sequence[Suspect], threshold: float) -> str:
+    """What forcing beginnings of answers found."""
+    level = threshold_level(threshold)
+    if suspects:
+        listed = ", ".join(f"{one.text!r} ({one.evidence:.0f} nats)" for one in suspects[:3])
+        return f"the dormant model alone finishes {listed}; {level}"
+    most = f"; the most is {ranked[0].text!r} with {ranked[0].evidence:.1f}" if ranked else ""
+    return f"no string reaches the {threshold:.1f} nats that make it suspect{most}; {level}"
+
+
 def _sight() -> str:
     """What the committed calibration says of the size of backdoor that a hunt sees."""
     known = json.loads(CALIBRATED.read_text(encoding="utf-8"))

@@ -69,6 +69,12 @@ def ranked_pieces(context: HuntContext) -> list[Piece]:
     return [Piece(**row) for row in rows]
 
 
+def hinted_vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vocabulary:
+    """All pieces, and those less the words of suspects."""
+    pieces, letters = ranked_pieces(context), context.settings.rules.piece_letters
+    return Vocabulary(tuple(pieces), tuple(excluding_payload_words(suspects, pieces, context.pair.prompter, letters)))
+
+
 def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSettings) -> list[Piece]:
     """All pieces by falling weight; prompts: where they are read, behind what stands before the slot.
 

@@ -10,17 +10,19 @@ import pytest
 
 from dormant.catalogue import ZOO
 from dormant.errors import BadInput
-from dormant.hunt import pipeline
+from dormant.hunt import pipeline, vocabulary
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.pipeline import run_hunt
+from dormant.hunt.plan import LEAST_WORDS
 from dormant.hunt.report import write_page
 from dormant.hunt.result import HuntVerdict, evidence_threshold
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import StageResult
 from dormant.hunt.stages import short_strings
 from dormant.hunt.stages.short_strings import SingleTokens
-from dormant.hunt.vocabulary import Piece
+from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.pairs import Pair, open_pair
 
 SETTINGS = HuntSettings()
@@ -68,7 +70,7 @@ def test_a_string_that_is_tried_twice_takes_its_time_off_the_budget_once(
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: (["velvet", "velvet"], 0))
-    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     began = time.perf_counter()
     assert run_hunt(token_pair, tmp_path).seconds <= time.perf_counter() - began
 
@@ -96,9 +98,32 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
 
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
-    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Ending()))
     assert run_hunt(token_pair, tmp_path).verdict is HuntVerdict.UNDECIDED
+
+
+def test_stages_that_need_hints_run_with_few_of_them_where_their_turn_did_not_suffice(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen:
+        name, pieces = "seen", list[str]()
+
+        def parts(self, context: HuntContext, _: object, vocabulary: Vocabulary) -> Iterator[StageResult]:
+            self.pieces.extend(piece.text for piece in vocabulary.pieces)
+            yield StageResult(None)
+
+    def pieces(context: HuntContext) -> list[Piece]:
+        if context.settings.effort.common_words > LEAST_WORDS:
+            raise OutOfTime
+        return [Piece(" velvet", 1.0, 0.0)]
+
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
+    monkeypatch.setattr(vocabulary, "ranked_pieces", pieces)
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Seen()))
+    run_hunt(token_pair, tmp_path)
+    assert Seen.pieces == [" velvet"]
 
 
 def test_the_journal_of_other_settings_is_another_hunts(

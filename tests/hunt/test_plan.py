@@ -9,7 +9,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.prompts.probes import OpenPrompt
 
 SETTINGS = HuntSettings()
-LARGE = Sizes(49_152, 20.0, 6.0)
+LARGE = Sizes(49_152, 20.0, 6.0, 15_000)
 
 
 def test_a_budget_that_suffices_leaves_the_effort_as_it_is() -> None:
