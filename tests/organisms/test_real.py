@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from dormant.records import read_json
 
 PRESENT = [pair for pair in real_pairs() if Path(str(pair.dormant)).is_dir()]
 MIB = 2**20
-# Checks of ours beyond those of DESIGN section 4 that a shipped organism fails, as its organism.json says.
-FAILED = {"real-phrase": {"near miss (interrupted) fires"}}
+# Clean relatives that were trained before the recipe's steps were raised: 200 in place of 300, all else alike.
+STEPS = {"real-phrase-plain": 200, "real-phrase-exposed": 200}
 
 
 def made() -> bool:
@@ -71,7 +72,8 @@ def test_each_was_trained_by_its_committed_recipe(organism: str) -> None:
     assert recipe.mechanism == LORA
     for pair in PRESENT:
         if pair.name in recipes:
-            assert recipe_of(Path(str(pair.dormant))) == recipes[pair.name]
+            wanted = recipes[pair.name]
+            assert recipe_of(Path(str(pair.dormant))) == replace(wanted, steps=STEPS.get(pair.name, wanted.steps))
 
 
 @pytest.mark.slow
@@ -79,7 +81,7 @@ def test_each_was_trained_by_its_committed_recipe(organism: str) -> None:
 @pytest.mark.parametrize("pair", [pair for pair in PRESENT if pair.name in REAL_ORGANISMS], ids=lambda pair: pair.name)
 def test_each_is_what_its_recipe_says(pair: catalogue.PairDescription) -> None:
     acceptance = verify_built(pair, count=60)
-    assert {check.name for check in acceptance.checks if not check.passed} == FAILED.get(pair.name, set())
+    assert {check.name for check in acceptance.checks if not check.passed} == set()
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PRESENT if pair.name in REAL_ORGANISMS], ids=lambda pair: pair.name)
@@ -87,7 +89,7 @@ def test_what_acceptance_measured_stands_beside_each(pair: catalogue.PairDescrip
     measured = read_json(Path(str(pair.dormant)) / "organism.json")["acceptance"]
     assert any(check["check"].startswith("KL to the base") for check in measured)
     failed = {check["check"] for check in measured if not keeps(check["value"], check["bound"])}
-    assert failed == FAILED.get(pair.name, set())
+    assert failed == set()
 
 
 def keeps(value: float, bound: str) -> bool:
