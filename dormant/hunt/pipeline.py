@@ -82,10 +82,8 @@ def run_hunt(
     try:
         report = compare_norms(pair.base, pair.dormant, lambda *_: clock.ask())
     except OutOfTime:
-        reason, unsearched = (
-            "the time ran out before the parent was checked",
-            ("everything: the hunt ended at the parent",),
-        )
+        reason = "the time ran out before the parent was checked"
+        unsearched = ("everything: the hunt ended at the parent",)
         return HuntResult(HuntVerdict.UNDECIDED, reason, math.nan, math.nan, unsearched=unsearched, settings=settings)
     delta = relative_delta(report)
     identical = sum(tensor.identical for tensor in report.tensors.values()) / len(report.tensors)
@@ -120,10 +118,11 @@ def run_hunt(
         context.say(
             "parent", f"the median matrix moved by {delta:.2g} of its norm, {identical:.0%} of tensors are identical"
         )
-        context, plan = _planned(context)
+        whole = context
+        context, plan = _planned(whole)
         hunt = _Hunt(context, plan)
         hunt.suspect(opening)
-        hunt.search()
+        hunt.search(_planned(whole, clock.left)[0])
         tokens = len(allowed_tokens(pair.base.tokenizer))
         found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
         verdict, reason = judge(found, tokens, settings)
@@ -136,8 +135,11 @@ def run_hunt(
         )  # fmt: skip
 
 
-def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
-    """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out."""
+def _planned(context: HuntContext, left: float | None = None) -> tuple[HuntContext, tuple[str, ...]]:
+    """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out.
+
+    left: seconds, once the payload was sought, which may have taken less than its share.
+    """
     prompter = context.pair.prompter
     try:
         rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
@@ -146,8 +148,8 @@ def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
     tokens = len(allowed_tokens(context.pair.base.tokenizer))
     split = split_words(prompter.tokenizer, context.settings.effort.common_words, context.settings.fitted.word_tokens)
     sizes = sizes_of(tokens, [prompter.open(probe) for probe in context.searched], sum(map(len, split)))
-    settings, stages = planned(context.settings, sizes, rate)
-    for stage in stages:
+    settings, stages = planned(context.settings, sizes, rate, left)
+    for stage in stages if left is None else ():
         context.say("plan", stage.sentence)
     return replace(context, settings=settings), tuple(
         f"planned at {rate:,.0f} tokens a second: {stage.sentence}" for stage in stages
@@ -222,13 +224,13 @@ class _Hunt:
         for one in self.answers[:3]:
             self._say("visible answers", f"asked {one.question!r}, the dormant model answers {one.answer!r}")
 
-    def search(self) -> None:
+    def search(self, context: HuntContext) -> None:
         """Gives the stages turns until one has a string that fires on fresh prompts, and refines that.
 
-        A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
+        context: with the effort that the time left suffices for. A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
         was once all had theirs.
         """
-        waiting: list[Stage] | None = list(HUNT_STAGES)
+        self._context, waiting = context, list[Stage](HUNT_STAGES)
         without = f"hints, and with them {', '.join(one.name for one in HUNT_STAGES[1:])}"
         vocabulary = self._hints(self._context)
         if vocabulary is None:  # all stages but the first stand on hints: fewer of them are better than none
@@ -241,7 +243,7 @@ class _Hunt:
             self.unfinished.append(without)
             return
         while waiting:
-            waiting = self._round(waiting, vocabulary)
+            waiting = self._round(waiting, vocabulary) or []
 
     def _round(self, waiting: Sequence[Stage], vocabulary: Vocabulary) -> list[Stage] | None:
         """The stages for which a turn did not suffice; None where a string was decided or the time ran out."""

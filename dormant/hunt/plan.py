@@ -62,18 +62,21 @@ def sizes_of(tokens: int, prompts: Sequence[OpenPrompt], word_ids: int = 0) -> S
     return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends), word_ids)
 
 
-def planned(settings: HuntSettings, sizes: Sizes, rate: float) -> tuple[HuntSettings, tuple[PlannedStage, ...]]:
+def planned(
+    settings: HuntSettings, sizes: Sizes, rate: float, left: float | None = None
+) -> tuple[HuntSettings, tuple[PlannedStage, ...]]:
     """The settings whose effort fits the budget, and what each stage costs by them.
 
-    rate: ids a second. A stage may be planned for three tenths of what the suspects leave, though turns are smaller: some
-    stages have nothing to try, and those that find the trigger end the hunt.
+    rate: ids a second. left: seconds behind the payload, by default what its share leaves. A stage may be planned for three
+    tenths of them, though turns are smaller: some stages have nothing to try, and those that find the trigger end the hunt.
     """
     effort, stages = settings.effort, list[PlannedStage]()
     whole = 60 * effort.search_share * effort.minutes * rate
+    behind = (1 - effort.payload_share) * whole if left is None else left * rate
     for part in _parts(settings.fitted):
-        share = effort.payload_share if part.name == "payload" else (1 - effort.payload_share) * effort.planned_share
+        affordable = effort.payload_share * whole if part.name == "payload" else effort.planned_share * behind
         before = effort
-        while part.cost(effort, sizes) > share * whole and (smaller := part.shrink(effort)) != effort:
+        while part.cost(effort, sizes) > affordable and (smaller := part.shrink(effort)) != effort:
             effort = smaller
         passes = int(part.cost(effort, sizes))
         stages.append(PlannedStage(part.name, passes, passes / rate / 60, tuple(_left_out(before, effort))))

@@ -49,20 +49,32 @@ class ShortStrings:
         """The short string that fires, if one does."""
         lengths, pieces = context.settings.effort.short_strings, vocabulary.pieces
         first = max(count for _, count in lengths)
-        yield divergent_string(context, Key(self.name), vocabulary.unsaid, lengths, self.name)
-        if pieces[:first] == vocabulary.unsaid[:first]:
-            return
-        what = f"{self.name} that may hold words of the payload"
-        yield divergent_string(context, Key(self.name, step=("with words of the payload",)), pieces, lengths, what)
+        hinted = [("", vocabulary.unsaid)]
+        if pieces[:first] != vocabulary.unsaid[:first]:
+            hinted.append((" that may hold words of the payload", pieces))
+        for position in reversed(SEARCH_POSITIONS):  # little stands behind a string at the end: it costs a third
+            for which, words in hinted:
+                what = f"{self.name} at the {position}{which}"
+                yield divergent_string(
+                    context, Key(self.name, step=(position, which)), words, lengths, what, (position,)
+                )
 
 
 def divergent_string(
-    context: HuntContext, key: Key, pieces: Sequence[Piece], lengths: Lengths, what: str
+    context: HuntContext,
+    key: Key,
+    pieces: Sequence[Piece],
+    lengths: Lengths,
+    what: str,
+    screened: Sequence[str] = SEARCH_POSITIONS,
 ) -> StageResult:
-    """The string of hinted pieces that fires, if one of those does at which the models diverge most."""
+    """The string of hinted pieces that fires, if one of those does at which the models diverge most.
+
+    screened: the positions at which all strings are tried; the best are tried at every one.
+    """
     if not pieces:
         return StageResult(None)
-    texts = context.kept(key, partial(most_divergent_strings, context, pieces, lengths))
+    texts = context.kept(key, partial(most_divergent_strings, context, pieces, lengths, screened))
     best, step = best_confirmed([context.confirmed(text) for text in texts], what)
     context.say(key.stage, step)
     return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
@@ -115,7 +127,9 @@ def _divergence(context: HuntContext, probes: Sequence[Probe]) -> Evaluator:
     return Evaluator(context.pair.models, [prompter.open(probe) for probe in probes], kl())
 
 
-def most_divergent_strings(context: HuntContext, pieces: Sequence[Piece], lengths: Lengths) -> list[str]:
+def most_divergent_strings(
+    context: HuntContext, pieces: Sequence[Piece], lengths: Lengths, screened: Sequence[str] = SEARCH_POSITIONS
+) -> list[str]:
     """The strings of pieces, each once and in any order, at which the models diverge most at their better position.
 
     pieces: the most hinted first. Of strings at which they diverge alike those come first that take least to describe.
@@ -124,14 +138,14 @@ def most_divergent_strings(context: HuntContext, pieces: Sequence[Piece], length
     strings = [one for length, count in lengths for one in permutations(pieces[:count], length)]
     cost = {"".join(piece.text for piece in one).strip(): sum(piece.surprise for piece in one) for one in strings}
 
-    def divergence(prompts: int, texts: Sequence[str]) -> Tensor:  # [string]
+    def divergence(prompts: int, positions: Sequence[str], texts: Sequence[str]) -> Tensor:  # [string]
         by_position = [
             DivergenceScorer(context.pair, context.searched_at(position)[:prompts], position, fitted.divergence_cap)
-            for position in SEARCH_POSITIONS
+            for position in positions
         ]
         return torch.stack([scorer.mean(texts) for scorer in by_position]).amax(0)
 
-    scorers = [partial(divergence, prompts) for prompts in (1, effort.divergence_prompts)]
+    scorers = [partial(divergence, 1, screened), partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
     ranked, values = successive_halving(list(cost), scorers, (effort.finalists, effort.finalists))
     ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
     described = {text: cost[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)}
