@@ -227,8 +227,8 @@ class _Hunt:
     def search(self, context: HuntContext) -> None:
         """Gives the stages turns until one has a string that fires on fresh prompts, and refines that.
 
-        context: with the effort that the time left suffices for. A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
-        was once all had theirs.
+        context: with the effort that the time left suffices for. A turn is a share of that time, so that no stage starves those
+        behind it; one that did not finish goes on where it was once all had theirs.
         """
         self._context, waiting = context, list[Stage](HUNT_STAGES)
         without = f"hints, and with them {', '.join(one.name for one in HUNT_STAGES[1:])}"
