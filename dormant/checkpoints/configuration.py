@@ -64,7 +64,12 @@ def read_config(location: Path) -> Any:
     Remote code is never run.
     """
     if not (location / "config.json").is_file():
-        raise BadInput(f"a checkpoint must hold config.json; got none at {location}; pass a transformers model folder")
+        below = sorted(
+            file.parent.name for name in ("config.json", ADAPTER_CONFIG) for file in location.glob(f"*/{name}")
+        )
+        found = f"none at {location}" + f", only in its subfolders ({', '.join(below[:3])})" * bool(below)
+        advice = "one of these" if below else "a transformers model folder"
+        raise BadInput(f"a checkpoint must hold config.json; got {found}; pass {advice}")
     try:
         with without_marks(location) as folder, quiet_transformers():
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
