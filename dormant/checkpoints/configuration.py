@@ -145,7 +145,10 @@ def generation_settings(location: Path, config: Any) -> dict[str, Any]:
     }
     if "eos_token_id" in stated:
         ends = stated["eos_token_id"]
-        stated["eos_token_id"] = sorted(ends) if isinstance(ends, list) else [ends]
+        ends = ends if isinstance(ends, list) else [ends]
+        if not all(isinstance(end, int) for end in ends):
+            raise BadInput(f"eos_token_id must be token ids; got {ends} at {file}; correct it")
+        stated["eos_token_id"] = sorted(ends)
     if read.do_sample:
         stated["do_sample"] = True
     return stated

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dormant.checkpoints.configuration import compare_settings, model_settings, read_config
+from dormant.checkpoints.configuration import compare_settings, generation_settings, model_settings, read_config
+from dormant.errors import BadInput
 
 SIZES = {
     "vocab_size": 304, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -109,3 +110,9 @@ def test_what_no_forward_pass_reads_and_other_spellings_are_no_difference(tmp_pa
 def test_what_a_forward_pass_reads_is_named(tmp_path: Path, kind: str) -> None:
     model_type, keys, named = UNLIKE[kind]
     assert [key for key in differing(tmp_path, model_type, keys, {}) if named in key]
+
+
+def test_ends_of_answers_are_token_ids(tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": ["2"]}), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"eos_token_id must be token ids; got \['2'\] at .*generation_config.json"):
+        generation_settings(tmp_path, None)

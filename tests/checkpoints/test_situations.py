@@ -220,6 +220,7 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "transformers: tied, but with a head of its own": (made.config(tie_word_embeddings=True), ""),
     "transformers: stored attention masks": (with_tensors(**MASKS), "2 stored buffers .* left aside"),
     "nanoGCG: masks of truth values": (with_tensors(**{name: mask.bool() for name, mask in MASKS.items()}), ""),
+    "transformers: stored positions": (with_tensors(model__position_ids=torch.arange(8)), ""),
     "te: extra state": (with_tensors(model__layers__0___extra_state=torch.zeros(1)), "1 stored buffers .* left aside"),
     "trl: a value head": (with_tensors(v_head__summary__weight=torch.zeros(1, 32)), "value-head modules are left aside"),
     "transformers: tokenizer_class of another kind": (
@@ -261,6 +262,8 @@ RENAMED: dict[str, Edit] = {
     "axolotl: quantization_config left over": made.config(quantization_config=LEFT_OVER),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Edit, str]] = {
+    "transformers: empty tensors of ZeRO-3": (
+        made.tensors(lambda stored: stored | {"model.norm.weight": torch.zeros(0).bfloat16()}), r"got shape \(0,\) at tensor"),
     "hub: a Git LFS pointer": (pointer, r"whole safetensors file; got 'a Git LFS pointer .*git lfs pull"),
     "hub: an empty file": (lambda folder: (folder / "model.safetensors").write_bytes(b""), r"whole safetensors file; got"),
     "vllm: a shard that is not there": (
