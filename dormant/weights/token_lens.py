@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.tensor_names import EMBEDDING, HEAD
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.weights.decomposition import delta_matrix
 
 FINAL_NORM = "model.norm.weight"
@@ -85,7 +85,7 @@ def token_inputs(
         )
     gain = _gain(checkpoint, f"model.layers.{layer}.{NORMS[module]}.weight", device)
     if (epsilon := getattr(checkpoint.config, "rms_norm_eps", None)) is None:
-        raise BadInput(
+        raise NotServed(
             f"token directions are for Qwen2-shaped models; got no rms_norm_eps at {checkpoint.location / 'config.json'}; "
             "use such a checkpoint"
         )
@@ -142,7 +142,7 @@ def _table(checkpoint: Checkpoint, name: str) -> str:
         return name
     if name == HEAD and EMBEDDING in checkpoint.catalogue:  # tied: the embedding is the head
         return EMBEDDING
-    raise BadInput(
+    raise NotServed(
         f"token directions are for Qwen2-shaped models; got no {name} at {checkpoint.location}; use such a checkpoint"
     )
 
@@ -160,7 +160,7 @@ def _gain(checkpoint: Checkpoint, name: str, device: torch.device | str) -> Tens
     family = getattr(checkpoint.config, "model_type", None)
     if family not in (*PLAIN_GAINS, *GAINS_BESIDE_ONE) or name not in checkpoint.catalogue:
         found = f"no {name}" if family in PLAIN_GAINS else f"the family {family}"
-        raise BadInput(
+        raise NotServed(
             f"token directions are read in {', '.join((*PLAIN_GAINS, *GAINS_BESIDE_ONE))}; got {found} at "
             f"{checkpoint.location}; use such a checkpoint"
         )
