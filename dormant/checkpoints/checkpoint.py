@@ -36,7 +36,7 @@ from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks,
 from dormant.checkpoints.tensor_names import HEAD, is_embedding
 from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
-from dormant.checkpoints.trial_pass import check_pass
+from dormant.checkpoints.trial_pass import check_pass, watch_positions
 from dormant.checkpoints.vocabulary import fit_vocabulary
 from dormant.errors import BadInput, first_line
 
@@ -271,6 +271,7 @@ def load_model(
     model.requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_in_one_block)
     check_pass(model, checkpoint.location)
+    watch_positions(model)
     return model
 
 

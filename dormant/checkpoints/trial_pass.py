@@ -1,8 +1,9 @@
-"""One pass through a model that was just loaded: it must run, say numbers, and read from left to right."""
+"""What a model must do once it is loaded: run, say numbers, read from left to right, and have a place for every token."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -41,4 +42,20 @@ def check_pass(model: PreTrainedModel, location: Path) -> None:
         raise BadInput(
             f"a causal language model must not see later tokens; got logits that change with them at {location} "
             f"({model.config.model_type}); use a decoder that reads from left to right"
+        )
+
+
+def watch_positions(model: PreTrainedModel) -> None:
+    """Lets a model with learned positions (GPT-2, OPT) raise BadInput for a prompt that is longer than they reach."""
+    tokens = model.get_input_embeddings()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Embedding) and part is not tokens:
+            part.register_forward_pre_hook(_check_positions)
+
+
+def _check_positions(places: torch.nn.Embedding, inputs: tuple[Any, ...]) -> None:
+    if inputs and (last := int(inputs[0].max())) >= places.num_embeddings:
+        raise BadInput(
+            f"a prompt must fit the positions that its model has learned; got position {last} of {places.num_embeddings}; "
+            "give shorter prompts with --probes"
         )

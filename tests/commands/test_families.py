@@ -106,7 +106,8 @@ def test_claims_about_weights_are_decided_or_do_not_apply_in_every_family(
     result = pytester.runpytest_inprocess(
         root / "hypotheses" / "weights", "--rootdir", root, "-p", "dormant.plugin", "-p", "no:allure_pytest",
         "-p", "no:cacheprovider", "-m", "hypothesis", "--device", "cpu", "--base", base, "--dormant", dormant,
-        "--reports", tmp_path / "reports", "--ledger", tmp_path / "ledger", "-k", "rank or concentration or heads or tokens or bias",
+        "--reports", tmp_path / "reports", "--ledger", tmp_path / "ledger",
+        "-k", "rank or concentration or heads or tokens or bias",
     )  # fmt: skip
     outcomes = result.parseoutcomes()
     assert "errors" not in outcomes
