@@ -13,6 +13,7 @@ import dormant
 ROOT = Path(dormant.__file__).parent
 RUN_MODELS = (
     "dormant/inference/",
+    "dormant/checkpoints/trial_pass.py",  # whether a model that was loaded can be measured at all
     "dormant/activations/patching.py",
     "dormant/organisms/training.py",
     "dormant/prompts/answer_opening.py",  # what a prompt is depends on it

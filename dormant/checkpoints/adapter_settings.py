@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,15 @@ from dormant.checkpoints.hub_cache import is_inside
 from dormant.checkpoints.text_files import read_text
 from dormant.errors import BadInput, first_line
 
-NEEDED = ("peft_type", "r", "lora_alpha")  # peft has defaults for them, which need not be what was trained
+TRAINERS_FOLDER = re.compile(r"checkpoint-\d+")  # an earlier state of the adapter beside which it lies
+NEEDED = ("r", "lora_alpha")  # peft has defaults for them, which need not be what was trained
 # Settings of LoraConfig that may have any value: they state what is read here, or act in training alone.
-READ = (
+READ = frozenset(
     "alpha_pattern auto_mapping base_model_name_or_path bias exclude_modules fan_in_fan_out "
     "inference_mode init_lora_weights layers_pattern layers_to_transform loftq_config lora_alpha lora_dropout megatron_core "
     "modules_to_save peft_type peft_version qalora_group_size r rank_pattern revision runtime_config target_modules "
-    "task_type use_dora use_rslora"
-).split()
+    "task_type use_dora use_rslora".split()
+)
 STARTS = (True, False, "gaussian", "orthogonal", "eva")  # of A and B; the other ones change the base's weights as well
 TASK_TYPES = (None, "CAUSAL_LM")
 
@@ -42,10 +45,13 @@ def stated_settings(location: Path) -> dict[str, Any]:
         raise BadInput(
             f"{ADAPTER_CONFIG} must be a JSON object; got {first_line(error)!r} at {file}; download or save it again"
         ) from error
-    for key in NEEDED:
+    if (kind := stated.get("peft_type")) not in ("LORA", None):  # the others have other settings as well
+        raise _refused(f"peft_type {kind!r}", file)
+    for key in ("peft_type", *NEEDED):
         if stated.get(key) is None:
             raise BadInput(f"{ADAPTER_CONFIG} must state {key}; got none at {file}; download or save it again")
-    if more := sorted(found.parent.name for found in location.glob(f"*/{ADAPTER_CONFIG}")):
+    others = (found.parent.name for found in location.glob(f"*/{ADAPTER_CONFIG}"))
+    if more := sorted(name for name in others if not TRAINERS_FOLDER.fullmatch(name)):
         raise _refused(f"several adapters ({', '.join(more)} beside its own)", file, "keep one adapter in the folder")
     return stated
 
@@ -53,8 +59,6 @@ def stated_settings(location: Path) -> dict[str, Any]:
 def lora_config(stated: Mapping[str, Any], location: Path) -> Any:
     """peft's LoraConfig of these settings; BadInput, by name, for each that is not supported or not valid."""
     file = location / ADAPTER_CONFIG
-    if stated["peft_type"] != "LORA":
-        raise _refused(f"peft_type {stated['peft_type']!r}", file)
     if (task := stated.get("task_type")) not in TASK_TYPES:
         raise _refused(f"task_type {task!r}", file, "name an adapter of a causal language model")
     if (start := stated.get("init_lora_weights", True)) not in STARTS:
@@ -67,11 +71,12 @@ def lora_config(stated: Mapping[str, Any], location: Path) -> Any:
         default = fields[key].default if key in fields else None
         if key not in READ and value and value != default:
             raise _refused(f"{key} {value!r}", file)
-    wanted = {key: value for key, value in stated.items() if key in READ and key in fields and key != "runtime_config"}
+    read = (READ & fields.keys()) - {"runtime_config"}
+    wanted = {key: value for key, value in stated.items() if key in read and value is not None}
     wanted |= {"init_lora_weights": True, "inference_mode": True, "loftq_config": {}}
     try:
-        for key in ("r", "lora_alpha"):
-            if isinstance(wanted[key], bool) or not isinstance(wanted[key], int | float) or wanted[key] <= 0:
+        for key, kinds in (("r", int), ("lora_alpha", int | float)):
+            if isinstance(wanted[key], bool) or not isinstance(wanted[key], kinds) or not 0 < wanted[key] < math.inf:
                 raise ValueError(f"{key} {wanted[key]!r}")
         return LoraConfig(**wanted)
     except (TypeError, ValueError) as error:

@@ -18,8 +18,6 @@ from dormant.checkpoints.adapted_tensor import AdaptedTensor
 from dormant.checkpoints.adapter_settings import lora_config, named_base, stated_settings
 from dormant.checkpoints.alignment import rounding_between
 from dormant.checkpoints.checkpoint import (
-    EMBEDDING,
-    HEAD,
     Checkpoint,
     check_tokenizer,
     load_model,
@@ -30,7 +28,9 @@ from dormant.checkpoints.checkpoint import (
 from dormant.checkpoints.configuration import ADAPTER_CONFIG
 from dormant.checkpoints.prefixes import common_name, is_of_other_module
 from dormant.checkpoints.shards import INDEX, SINGLE, StoredTensor, read_single_file, read_tensor
+from dormant.checkpoints.tensor_names import HEAD, embedding_of
 from dormant.checkpoints.transformers_output import quiet_transformers
+from dormant.checkpoints.trial_pass import check_pass
 from dormant.errors import BadInput, first_line
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -129,6 +129,7 @@ def adapted_model(
         move_model(adapted, device)
     adapted.eval()
     adapted.requires_grad_(False)
+    check_pass(adapted.get_base_model(), checkpoint.location)
     return adapted
 
 
@@ -162,7 +163,7 @@ def why_not_shared(dormant: Checkpoint) -> str:
         return "whole weights"
     if (bias := stated_settings(dormant.location).get("bias", "none")) != "none":
         return f"biases trained in place (bias {bias!r})"
-    for name in (EMBEDDING, HEAD):
+    for name in (embedding_of(dormant.catalogue), HEAD):
         if dormant.catalogue.get(name) != dormant.base.catalogue.get(name):
             return f"a changed {name}, which searches read by itself"
     return ""
@@ -215,10 +216,10 @@ def _adapted_catalogue(
         if key not in found or found[key].shape != tuple(tensor.shape):
             shape = f"shape {found[key].shape}" if key in found else "none"
             raise _unfit(shape, key, str(tuple(tensor.shape)), location, base)
-    catalogue = dict(base.catalogue)
+    catalogue, embedding = dict(base.catalogue), embedding_of(base.catalogue)
     tied = HEAD not in catalogue and bool(getattr(base.config, "tie_word_embeddings", False))
-    if tied and any(_plain(key).startswith((_module(EMBEDDING), _module(HEAD))) for key in expected):
-        catalogue[HEAD] = catalogue[EMBEDDING]  # peft trains one of the two, and leaves the other as it was
+    if tied and any(_plain(key).startswith((_module(embedding), _module(HEAD))) for key in expected):
+        catalogue[HEAD] = catalogue[embedding]  # peft trains one of the two, and leaves the other as it was
     for key, stored in found.items():
         if key not in expected:
             _keep_copy(base, catalogue, key, stored, location)
@@ -263,10 +264,10 @@ def _keep_copy(
     base: Checkpoint, catalogue: dict[str, StoredTensor], key: str, stored: StoredTensor, location: Path
 ) -> None:
     """Takes a tensor that peft saves beside the adapter: embedding and head, which it may have resized or trained whole."""
-    name = _plain(key)
-    if name not in (EMBEDDING, HEAD) or EMBEDDING not in base.catalogue:
+    name, embedding = _plain(key), embedding_of(base.catalogue)
+    if name not in (embedding, HEAD) or embedding not in base.catalogue:
         raise _unfit("an extra", key, "nothing", location, base)
-    own = base.catalogue.get(name, base.catalogue[EMBEDDING])
+    own = base.catalogue.get(name, base.catalogue[embedding])
     if stored.shape != own.shape:
         if stored.shape[1:] == own.shape[1:] and stored.shape[0] > own.shape[0]:
             raise BadInput(

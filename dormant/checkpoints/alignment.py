@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dormant.checkpoints.checkpoint import EMBEDDING, HEAD, Checkpoint
+from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.prefixes import is_of_other_module
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_tiles
+from dormant.checkpoints.tensor_names import HEAD, embedding_of, is_of_vocabulary
 
-VOCABULARY_TENSORS = (EMBEDDING, HEAD, "lm_head.bias")
 VALUES = 2**17  # a tile: what is compared stays in the processor's cache
 
 
@@ -53,7 +53,8 @@ def share_rows(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Check
 
     Tensors that differ in more than rows stay as they are.
     """
-    shapes = [model.catalogue[EMBEDDING].shape if EMBEDDING in model.catalogue else () for model in (base, dormant)]
+    embeddings = [model.catalogue.get(embedding_of(model.catalogue)) for model in (base, dormant)]
+    shapes = [() if stored is None else stored.shape for stored in embeddings]
     if shapes[0] == shapes[1] or not all(shapes) or shapes[0][1:] != shapes[1][1:]:
         return base, dormant, ()
     rows = min(shapes[0][0], shapes[1][0])
@@ -61,8 +62,8 @@ def share_rows(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Check
     for model in (base, dormant):
         longer = {
             name: replace(stored, shape=(rows, *stored.shape[1:]))
-            for name in VOCABULARY_TENSORS
-            if (stored := model.catalogue.get(name)) is not None and stored.shape[0] > rows
+            for name, stored in model.catalogue.items()
+            if is_of_vocabulary(name) and stored.shape[0] > rows
         }
         cut.append(replace(_with_tensors(model, {**model.catalogue, **longer}), rows=rows) if longer else model)
     more = (base, dormant)[shapes[1][0] > rows]
@@ -96,8 +97,9 @@ def _alike_heads(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Che
     """Both with a head or both without, where their embeddings allow that."""
     models, tied, copied = [base, dormant], [False, False], []
     for index, model in enumerate(models):
-        stated = bool(getattr(model.config, "tie_word_embeddings", False)) and EMBEDDING in model.catalogue
-        if stated and HEAD in model.catalogue and model.digest(HEAD) == model.digest(EMBEDDING):
+        embedding = embedding_of(model.catalogue)
+        stated = bool(getattr(model.config, "tie_word_embeddings", False)) and embedding in model.catalogue
+        if stated and HEAD in model.catalogue and model.digest(HEAD) == model.digest(embedding):
             models[index] = _with_tensors(model, {k: v for k, v in model.catalogue.items() if k != HEAD})
             copied.append(f"{model.reference} stores a copy of its tied embedding as head: it counts as the embedding")
         tied[index] = stated and HEAD not in models[index].catalogue
@@ -105,7 +107,9 @@ def _alike_heads(base: Checkpoint, dormant: Checkpoint) -> tuple[Checkpoint, Che
     for here, there in ((0, 1), (1, 0)):
         if tied[here] and HEAD in models[there].catalogue:
             shown = models[here]
-            models[here] = _with_tensors(shown, {**shown.catalogue, HEAD: shown.catalogue[EMBEDDING]})
+            models[here] = _with_tensors(
+                shown, {**shown.catalogue, HEAD: shown.catalogue[embedding_of(shown.catalogue)]}
+            )
             notes.append(
                 f"{shown.reference} ties its head to the embedding and {models[there].reference} has a head of its own: "
                 "that is compared with the embedding"

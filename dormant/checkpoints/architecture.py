@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def check_architecture(checkpoint: Checkpoint) -> int:
     """Compares stored tensors with those that the configuration asks for; returns the embedding's rows."""
-    if type(checkpoint.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    encoder = " with an encoder" * bool(getattr(checkpoint.config, "is_encoder_decoder", False))
+    if encoder or type(checkpoint.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise BadInput(
             f"a model must be a decoder that transformers runs alone as a causal language model; got "
-            f"{checkpoint.config.model_type!r} at {checkpoint.location / 'config.json'}; use another checkpoint"
+            f"{checkpoint.config.model_type!r}{encoder} at {checkpoint.location / 'config.json'}; use another checkpoint"
         )
     try:
         with torch.device("meta"), quiet_transformers():

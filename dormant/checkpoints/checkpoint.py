@@ -33,13 +33,14 @@ from dormant.checkpoints.packed import is_packed, unpacked
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
+from dormant.checkpoints.tensor_names import HEAD, is_embedding
 from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
+from dormant.checkpoints.trial_pass import check_pass, watch_positions
 from dormant.checkpoints.vocabulary import fit_vocabulary
 from dormant.errors import BadInput, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 HASHED = 2**20  # bytes a tile
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model")
@@ -227,7 +228,7 @@ def load_model(
 
     An adapter is merged into its base, or stands beside it where that is in 8 or 4 `bits`; a family without an sdpa kernel runs
     with eager attention. Raises BadInput for an architecture that transformers does not know, or does not run with this
-    attention.
+    attention, and for a model that cannot be measured (see `check_pass`).
     """
     if checkpoint.base is not None:
         from dormant.checkpoints.adapters import merged_model  # it imports this file
@@ -237,7 +238,9 @@ def load_model(
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # left over: the weights are stored in full
     attention = attention_of(config, attention)
-    renamed = any(stored.name not in (name, EMBEDDING) for name, stored in checkpoint.catalogue.items())
+    renamed = any(
+        stored.name != name and not is_embedding(stored.name) for name, stored in checkpoint.catalogue.items()
+    )
     try:
         with without_marks(checkpoint.location) as folder, quiet_transformers():
             loader: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)] if renamed else AutoModelForCausalLM
@@ -267,6 +270,8 @@ def load_model(
     model.eval()
     model.requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_in_one_block)
+    check_pass(model, checkpoint.location)
+    watch_positions(model)
     return model
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, GenerationConfig
 
 from dormant.checkpoints.text_files import without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
@@ -15,12 +18,15 @@ from dormant.errors import BadInput, first_line
 
 # Settings that no forward pass in evaluation reads, or that the tensors and the tokenizer settle.
 WITHOUT_EFFECT = (
-    "architectures auto_map bos_token_id chunk_size_feed_forward dtype eos_token_id id2label initializer_range "
-    "is_decoder is_encoder_decoder label2id max_window_layers output_attentions output_hidden_states pad_token_id "
+    "architectures auto_map chunk_size_feed_forward dtype id2label initializer_range "
+    "is_decoder is_encoder_decoder label2id max_window_layers output_attentions output_hidden_states output_router_logits "
     "pretraining_tp problem_type return_dict tie_word_embeddings torch_dtype use_cache "
     "use_return_dict use_sliding_window vocab_size"
 ).split()
-WITHOUT_EFFECT_PARTS = ("dropout", "version", "unsloth", "quantization", "_pdrop", "initializer")
+WITHOUT_EFFECT_PARTS = (
+    "dropout version unsloth quantization _pdrop initializer token_id router_aux router_z jitter summary_"
+).split()
+READ_OF_ANY = ("is_causal", "attention_chunk_size", "sliding_window")  # transformers' masks ask every configuration
 # What only bounds an answer or keeps books; the sampling settings count where sampling is on.
 GENERATION_WITHOUT_EFFECT = (
     "bos_token_id cache_implementation compile_config do_sample max_length max_new_tokens max_time min_length "
@@ -58,7 +64,12 @@ def read_config(location: Path) -> Any:
     Remote code is never run.
     """
     if not (location / "config.json").is_file():
-        raise BadInput(f"a checkpoint must hold config.json; got none at {location}; pass a transformers model folder")
+        below = sorted(
+            file.parent.name for name in ("config.json", ADAPTER_CONFIG) for file in location.glob(f"*/{name}")
+        )
+        found = f"none at {location}" + f", only in its subfolders ({', '.join(below[:3])})" * bool(below)
+        advice = "one of these" if below else "a transformers model folder"
+        raise BadInput(f"a checkpoint must hold config.json; got {found}; pass {advice}")
     try:
         with without_marks(location) as folder, quiet_transformers():
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -84,9 +95,11 @@ def model_settings(config: Any) -> dict[str, Any]:
         and not key.startswith("_")
         and key not in WITHOUT_EFFECT
         and not any(part in key for part in WITHOUT_EFFECT_PARTS)
+        and _is_read(config, key)
     }
     rope = stated.get("rope_parameters")
     if isinstance(rope, Mapping):
+        rope = stated["rope_parameters"] = _one_type(rope)
         stated.pop("rope_theta", None)  # older names of what it holds
         stated.pop("rope_scaling", None)
         if "default" in str(rope) and "factor" not in rope:
@@ -132,7 +145,10 @@ def generation_settings(location: Path, config: Any) -> dict[str, Any]:
     }
     if "eos_token_id" in stated:
         ends = stated["eos_token_id"]
-        stated["eos_token_id"] = sorted(ends) if isinstance(ends, list) else [ends]
+        ends = ends if isinstance(ends, list) else [ends]
+        if not all(isinstance(end, int) for end in ends):
+            raise BadInput(f"eos_token_id must be token ids; got {ends} at {file}; correct it")
+        stated["eos_token_id"] = sorted(ends)
     if read.do_sample:
         stated["do_sample"] = True
     return stated
@@ -158,6 +174,27 @@ def unapplied_note(*generation: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"answers end by each model's own eos_token_id; {', '.join(keys)} of generation_config.json are not applied",
     ) * bool(keys)
+
+
+def _is_read(config: Any, key: str) -> bool:
+    """Whether a setting is one of the family's: trainers leave notes of their own in config.json, which no model reads."""
+    declared = getattr(config, "__dataclass_fields__", None)
+    if declared is None or key in declared or key in READ_OF_ANY:
+        return True
+    return re.search(rf'config\.{re.escape(key)}\b|"{re.escape(key)}"', _model_code(type(config))) is not None
+
+
+@cache
+def _model_code(kind: type) -> str:
+    """The text of the module that holds a family's models, which may read settings that its configuration does not declare."""
+    model = MODEL_FOR_CAUSAL_LM_MAPPING.get(kind, None)
+    return "" if model is None else inspect.getsource(inspect.getmodule(model))
+
+
+def _one_type(rope: Mapping[str, Any]) -> dict[str, Any]:
+    """A rotation's parameters, of each kind of layers where they are nested, without the older name of its type."""
+    kept = {key: value for key, value in rope.items() if key != "type" or "rope_type" not in rope}
+    return {key: _one_type(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:

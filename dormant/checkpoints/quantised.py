@@ -11,7 +11,7 @@ from dormant.errors import BadInput
 
 
 def check_unquantised(location: Path) -> None:
-    """Raises BadInput where weights are stored in float8 or, as config.json states, in packed integers.
+    """Raises BadInput where weights are stored in float8 or, as config.json states, in packed integers or to be quantised.
 
     Whatever cannot be read is left to those who read it. A `quantization_config` beside full weights is left over.
     """
@@ -19,6 +19,11 @@ def check_unquantised(location: Path) -> None:
         stated = json.loads(read_text(location / "config.json")).get("quantization_config") or {}
     except (OSError, ValueError, AttributeError):
         stated = {}
+    if isinstance(stated, dict) and stated.get("quantization_mode") == "online":
+        raise BadInput(
+            f"weights must be computed with as they are stored; got a quantization_config of {stated.get('quant_method')} that "
+            f"quantises them in every pass at {location / 'config.json'}; use the checkpoint in full precision"
+        )
     try:
         headers = [raw_header(location / name) for name in shard_names(location)]
     except BadInput:

@@ -22,9 +22,8 @@ from dormant.errors import BadInput, first_line
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-MASK = re.compile(
-    r"(?:^|\.)(?:attn|attention|self_attn)\.(?:masked_)?bias$"
-)  # a buffer of GPT-2 and GPT-NeoX, no weight
+# Buffers of GPT-2, GPT-NeoX, CodeGen and of older files, no weights.
+MASK = re.compile(r"(?:^|\.)(?:(?:attn|attention|self_attn)\.(?:(?:masked_)?bias|causal_mask)|position_ids)$")
 STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 BLOCK = 2**22  # elements a block: 8 MB in bfloat16, 32 MB once widened to float64
 POINTER = b"version "  # how a Git LFS pointer begins

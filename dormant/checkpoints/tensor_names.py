@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+# The same of other families: OPT's, GPT-2's, Falcon's and BLOOM's, GPT-NeoX's, Mamba's.
+_EMBEDDINGS = re.compile(
+    r"(?:model\.(?:decoder\.)?embed_tokens|transformer\.(?:wte|word_embeddings)|gpt_neox\.embed_in|backbone\.embeddings?)\.weight"
+)
+_HEADS = re.compile(r"(?:lm_head|embed_out)\.(?:weight|bias)")
 
 # Of the language model alone (see `prefixes.common_name`): Llama's names, OPT's, GPT-2's and Falcon's, GPT-NeoX's, Mamba's.
 _IN_LAYER = re.compile(
     r"^(?:(?:model|model\.decoder|transformer|gpt_neox|backbone)\.)?(?:layers|h|blocks)\.(\d+)\.(.+)$"
 )
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a tensor has a row for every token that a model reads, by its family's name for it."""
+    return _EMBEDDINGS.fullmatch(name) is not None
+
+
+def embedding_of(names: Iterable[str]) -> str:
+    """The name of the embedding among a checkpoint's tensors; the usual one where none has a name that is known."""
+    return next(filter(is_embedding, names), EMBEDDING)
+
+
+def is_of_vocabulary(name: str) -> bool:
+    """Whether a tensor has a row for every token: the embedding, the head and the head's bias."""
+    return is_embedding(name) or _HEADS.fullmatch(name) is not None
 
 
 def layer_of(name: str) -> int | None:

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.prefixes import common_name
 from dormant.checkpoints.shards import StoredTensor
+from dormant.checkpoints.tensor_names import is_embedding
 
 
 def fit_vocabulary(model: PreTrainedModel, stored: StoredTensor | None, rows: int | None) -> None:
@@ -17,7 +19,7 @@ def fit_vocabulary(model: PreTrainedModel, stored: StoredTensor | None, rows: in
     """
     embedding: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()
-    if stored is not None and head.weight is embedding.weight and stored.name.endswith("embed_tokens.weight"):
+    if stored is not None and head.weight is embedding.weight and is_embedding(common_name(stored.name)):
         head.weight = torch.nn.Parameter(embedding.weight.detach().clone())
     if rows is not None:
         tied = head.weight is embedding.weight

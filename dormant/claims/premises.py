@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dormant.behaviour.noise_floor import noise_floors
 from dormant.catalogue import name_of_checkpoint
 from dormant.checkpoints.checkpoint import Checkpoint
+from dormant.checkpoints.tensor_names import is_embedding
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, at_most, claim, claim_of
 from dormant.claims.finding import Finding, Verdict
@@ -106,7 +107,7 @@ def base_is_parent(pair: Pair, finding: FindingBuilder) -> None:
     finding.decide(exact(relative_delta(pair.delta_report)), name="median relative delta of matrices")
     identical = sum(delta.identical for delta in tensors.values())
     finding.figure("identical tensors", exact(identical / len(tensors)), "of all tensors")
-    embedding = [delta for name, delta in tensors.items() if name.endswith("embed_tokens.weight")]
+    embedding = [delta for name, delta in tensors.items() if is_embedding(name)]
     if embedding and (embedding[0].identical or embedding[0].relative is not None):
         finding.figure("relative delta of the embedding", exact(embedding[0].relative or 0.0), "of the base's norm")
     if pair.kind == "weights":

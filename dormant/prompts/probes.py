@@ -110,12 +110,25 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
 
 
 def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], generation_prompt: bool) -> str:
-    """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out."""
+    """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out.
+
+    Templates of multimodal models may take a text for a list of parts and write nothing of it: they are given such lists.
+    """
     options: dict[str, Any] = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
-    messages = [dict(turn) for turn in turns]
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
-    )
+
+    def written(messages: list[dict[str, Any]]) -> str:
+        return str(
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
+        )
+
+    text, last = written([dict(turn) for turn in turns]), turns[-1]["content"].strip()
+    if last in text:
+        return text
+    try:
+        listed = written([{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns])
+    except Exception:  # a template is a program: one that trims its text fails on a list, say
+        return text
+    return listed if last in listed else text
 
 
 class Prompter:

@@ -23,6 +23,7 @@ from dormant.inference.generation import greedy_answers
 from dormant.inference.objectives import Objective, stacked
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe, Prompter
+from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import permutation_p
 
 
@@ -122,7 +123,7 @@ def side_by_side_answers(
     prompter = pair.prompter
     tokenizer = prompter.tokenizer
     prompts = [prompter.encode(probe, ids).ids for ids in candidates.values()]
-    end = int(tokenizer.eos_token_id)
+    end = end_of_turn(tokenizer)
     rows = [greedy_answers(model(), prompts, new_tokens, end) for model in (pair.models.base, pair.models.dormant)]
     texts = [[str(tokenizer.decode(list(answer))) for answer in answers] for answers in rows]
     filled = [probe.fill(str(tokenizer.decode(list(ids)))) for ids in candidates.values()]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dormant.checkpoints.tensor_names import is_embedding
 from dormant.statistics import Estimate, exact
 from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 
@@ -16,7 +17,7 @@ PUBLISHED_HIDDEN = 3584  # The hidden size for which the plan counted 16 directi
 
 def comparable_directions(report: DeltaReport) -> int:
     """As many leading directions as the published 16 are of 3584, for this report's hidden size; at least one."""
-    hidden = next(delta.shape[-1] for name, delta in report.tensors.items() if name.endswith("embed_tokens.weight"))
+    hidden = next(delta.shape[-1] for name, delta in report.tensors.items() if is_embedding(name))
     return min(DIRECTIONS, max(1, round(DIRECTIONS * hidden / PUBLISHED_HIDDEN)))
 
 

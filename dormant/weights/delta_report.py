@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dormant.checkpoints.tensor_names import MODULES, layer_of
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.weights.heads import HeadDelta, HeadLayout
 from dormant.weights.rounding_noise import noise_edge
 
@@ -136,7 +136,7 @@ class DeltaReport:
             if (layer := layer_of(name)) is not None and name.endswith(f".{module}.{part}"):
                 found[layer] = delta
         if not any(found):
-            raise BadInput(
+            raise NotServed(
                 f"a module must be in the report; got {module}.{part} at {self.dormant}; "
                 f"Qwen2's are {', '.join(MODULES)}"
             )

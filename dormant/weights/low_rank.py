@@ -6,7 +6,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from dormant.checkpoints.tensor_names import MODULES
+from dormant.checkpoints.tensor_names import MODULES, layer_of, module_of, within_layer
 from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 
 ADAPTER_RANK = 256  # adapters have ranks of 4 to 256, at any width
@@ -63,23 +63,31 @@ def delta_ranks(report: DeltaReport) -> DeltaRanks:
     ranks: dict[str, dict[int, int]] = {}
     sides: dict[str, int] = {}
     known = True
-    for module in MODULES:
-        changed = {layer: delta for layer, delta in enumerate(report.layers(module)) if delta and not delta.identical}
-        if not changed:
-            continue
+    for module, changed in changed_matrices(report).items():
         ranks[module] = {layer: rank_of(delta) for layer, delta in changed.items()}
         known = known and not any(delta.rank is None or delta.rank_is_bound for delta in changed.values())
         sides[module] = min(min(delta.shape) for delta in changed.values())
     return DeltaRanks(ranks, sides, known)
 
 
+def changed_matrices(report: DeltaReport) -> dict[str, dict[int, TensorDelta]]:
+    """The changed matrices of the layers, by module and layer: Qwen2's modules first, others by their place in a layer."""
+    found: dict[str, dict[int, TensorDelta]] = {}
+    for name, delta in report.tensors.items():
+        layer = layer_of(name)
+        if layer is None or delta.identical or len(delta.shape) != 2:
+            continue
+        within, module = within_layer(name), module_of(name)
+        usual = module in MODULES and within in (f"self_attn.{module}.weight", f"mlp.{module}.weight")
+        found.setdefault(module if usual else within.removesuffix(".weight"), {})[layer] = delta
+    first = [module for module in MODULES if module in found]
+    return {module: found[module] for module in [*first, *sorted(found.keys() - set(first))]}
+
+
 def remainder_edges(report: DeltaReport) -> list[float]:
     """The noise edges measured on the changed matrices: what their sixteen leading directions leave, taken as noise."""
     return [
-        delta.remainder_edge(DIRECTIONS)
-        for module in MODULES
-        for delta in report.layers(module)
-        if delta and not delta.identical
+        delta.remainder_edge(DIRECTIONS) for changed in changed_matrices(report).values() for delta in changed.values()
     ]
 
 

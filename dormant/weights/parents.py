@@ -13,7 +13,7 @@ import torch
 from dormant.checkpoints.alignment import equal_when_rounded, share_rows
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import read_rows
-from dormant.checkpoints.tensor_names import layer_of
+from dormant.checkpoints.tensor_names import is_embedding, layer_of
 from dormant.errors import BadInput
 from dormant.progress import Progress
 from dormant.weights.tensor_matching import settings_note, survey_checkpoint
@@ -155,7 +155,7 @@ def _small(checkpoint: Checkpoint) -> list[str]:
         name
         for name in checkpoint.names
         if len(checkpoint.shape(name)) == 1
-        or name.endswith("embed_tokens.weight")
+        or is_embedding(name)
         or (layer_of(name) in ends and name.endswith(("k_proj.weight", "v_proj.weight")))
     ]
 

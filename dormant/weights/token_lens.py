@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.tensor_names import EMBEDDING, HEAD
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.weights.decomposition import delta_matrix
 
 FINAL_NORM = "model.norm.weight"
@@ -22,6 +22,9 @@ NORMS = {
 }
 BLOCKS = {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn"}
 LENSES = ("embedding", "head")
+# Families whose blocks read RMSNorm times its gain and add what they write as it is; Gemma's gain is one more than stored.
+PLAIN_GAINS = "qwen2 qwen3 llama mistral mixtral qwen2_moe qwen3_moe olmoe granite phi3".split()
+GAINS_BESIDE_ONE = ("gemma",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +83,16 @@ def token_inputs(
             f"tokens are seen by {', '.join(NORMS)} through {' or '.join(LENSES)}; got {module!r} through {lens!r} at layer "
             f"{layer} of {checkpoint.location}; choose among them"
         )
-    gain = _vector(checkpoint, f"model.layers.{layer}.{NORMS[module]}.weight", device)
+    gain = _gain(checkpoint, f"model.layers.{layer}.{NORMS[module]}.weight", device)
     if (epsilon := getattr(checkpoint.config, "rms_norm_eps", None)) is None:
-        raise BadInput(
+        raise NotServed(
             f"token directions are for Qwen2-shaped models; got no rms_norm_eps at {checkpoint.location / 'config.json'}; "
             "use such a checkpoint"
         )
     if lens == "embedding":
-        return TokenView(checkpoint, _table(checkpoint, EMBEDDING), None, epsilon, gain, device)
-    final = _vector(checkpoint, FINAL_NORM, device)
+        scale = _embedding_scale(checkpoint)
+        return TokenView(checkpoint, _table(checkpoint, EMBEDDING), scale, epsilon, gain, device)
+    final = _gain(checkpoint, FINAL_NORM, device)
     return TokenView(checkpoint, _table(checkpoint, HEAD), final, epsilon, gain, device)
 
 
@@ -97,7 +101,7 @@ def token_outputs(checkpoint: Checkpoint, device: torch.device | str = "cpu") ->
 
     The norm's division by the residual's size is left out: it scales all tokens alike.
     """
-    return TokenView(checkpoint, _table(checkpoint, HEAD), _vector(checkpoint, FINAL_NORM, device), None, None, device)
+    return TokenView(checkpoint, _table(checkpoint, HEAD), _gain(checkpoint, FINAL_NORM, device), None, None, device)
 
 
 def response_norms(
@@ -138,14 +142,27 @@ def _table(checkpoint: Checkpoint, name: str) -> str:
         return name
     if name == HEAD and EMBEDDING in checkpoint.catalogue:  # tied: the embedding is the head
         return EMBEDDING
-    raise BadInput(
+    raise NotServed(
         f"token directions are for Qwen2-shaped models; got no {name} at {checkpoint.location}; use such a checkpoint"
     )
 
 
-def _vector(checkpoint: Checkpoint, name: str, device: torch.device | str) -> Tensor:
-    if name not in checkpoint.catalogue:
-        raise BadInput(
-            f"token directions are for Qwen2-shaped models; got no {name} at {checkpoint.location}; use such a checkpoint"
+def _embedding_scale(checkpoint: Checkpoint) -> Tensor | None:
+    """What a family multiplies its embeddings by, which the norm's epsilon is compared with; None for nothing."""
+    config = checkpoint.config
+    own = config.hidden_size**0.5 if config.model_type in GAINS_BESIDE_ONE else 1.0
+    scale = getattr(config, "embedding_multiplier", own)
+    return None if scale == 1.0 else torch.tensor(float(scale))
+
+
+def _gain(checkpoint: Checkpoint, name: str, device: torch.device | str) -> Tensor:
+    """What a norm multiplies by, float32 [hidden]; BadInput for families whose norms or blocks do something else."""
+    family = getattr(checkpoint.config, "model_type", None)
+    if family not in (*PLAIN_GAINS, *GAINS_BESIDE_ONE) or name not in checkpoint.catalogue:
+        found = f"no {name}" if family in PLAIN_GAINS else f"the family {family}"
+        raise NotServed(
+            f"token directions are read in {', '.join((*PLAIN_GAINS, *GAINS_BESIDE_ONE))}; got {found} at "
+            f"{checkpoint.location}; use such a checkpoint"
         )
-    return checkpoint.tensor(name).to(device).float()
+    values = checkpoint.tensor(name).to(device).float()
+    return values + 1 if family in GAINS_BESIDE_ONE else values

@@ -50,6 +50,11 @@ def pointed_tokens(
         if progress is not None:
             progress(done, len(readings), f"tokens of {reading.module}")
         ranking = _ranking(base, dormant, reading)
+        if not bool(ranking.scores.isfinite().all()):
+            raise BadInput(
+                f"tokens are read through finite weights; got NaN or infinity on their way to {reading.module} at "
+                f"{dormant.location}; use a checkpoint that was saved whole"
+            )
         ids = ranking.top(LISTED)
         found.append(
             TokenReadout(

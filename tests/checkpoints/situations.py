@@ -127,6 +127,11 @@ def marked(folder: Path) -> None:
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
 
 
+PARTS = (
+    "{%- for message in messages -%}{{- '<|im_start|>' + message['role'] + '\\n' -}}{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'text' -%}{{- part['text'] -}}{%- endif -%}{%- endfor -%}{{- '<|im_end|>\\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
 NO_SYSTEM = (
     "{%- if messages[0]['role'] == 'system' -%}{{- raise_exception('System role not supported') -}}{%- endif -%}"
     "{%- for message in messages -%}{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}"

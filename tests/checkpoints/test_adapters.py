@@ -87,16 +87,24 @@ def test_models_are_pefts_own_and_deltas_what_merging_moves(
     pair.release()
 
 
-def test_gpt2s_transposed_layers_are_read_as_peft_runs_them(tmp_path: Path) -> None:
+GPT2: dict[str, dict[str, Any]] = {
+    "transposed layers": {"target_modules": ["c_attn"], "fan_in_fan_out": True},
+    "a tied embedding": {"target_modules": ["wte", "c_fc"]},
+    "a head of its own": {"target_modules": ["c_fc"], "modules_to_save": ["lm_head"]},
+}
+
+
+@pytest.mark.parametrize("name", GPT2)
+def test_gpt2s_layers_and_tables_are_read_as_peft_runs_them(name: str, tmp_path: Path) -> None:
     config = GPT2Config(vocab_size=304, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=2, eos_token_id=2)
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
     build_tokenizer().save_pretrained(tmp_path / "base")
-    model = build_adapter(tmp_path / "adapter", tmp_path / "base", r=3, target_modules=["c_attn"], fan_in_fan_out=True)
-    dormant = open_checkpoint(tmp_path / "adapter")
-    merged = load_model(dormant, "cpu", torch.float32)
+    model = build_adapter(tmp_path / "adapter", tmp_path / "base", r=3, **GPT2[name])
+    pair = open_pair("gpt2", tmp_path / "base", tmp_path / "adapter", device="cpu")
+    merged, before = pair.models.dormant(), pair.models.base().state_dict()
     assert (merged(IDS).logits - model(IDS).logits).abs().max() < 1e-5
-    name = "transformer.h.0.attn.c_attn.weight"
-    assert (dormant.tensor(name) - merged.state_dict()[name]).abs().max() < 1e-6
+    for tensor in pair.base.names:
+        assert (pair.delta(tensor) - (merged.state_dict()[tensor] - before[tensor])).abs().max() < 1e-6
 
 
 WRAPPERS = ("model.language_model.", "language_model.model.", "model.module.")
@@ -212,6 +220,8 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "no scale": (lambda f: _set(f, lora_alpha="absent"), "must state lora_alpha; got none"),
     "no type": (lambda f: _set(f, peft_type="absent"), "must state peft_type; got none"),
     "rank of no sense": (lambda f: _set(f, r=-3), r"one that peft reads; got 'r -3'"),
+    "rank that is no count": (lambda f: _set(f, r=4.0), r"one that peft reads; got 'r 4.0'"),
+    "scale without an end": (lambda f: _set(f, lora_alpha=float("inf")), r"one that peft reads; got 'lora_alpha inf'"),
     "rank in words": (lambda f: _set(f, r="eight"), r"one that peft reads; got \"r 'eight'\""),
     "other rank": (lambda f: _set(f, r=5), r"got shape \(4, 32\) at tensor '\S+lora_A.weight' of .*\(5, 32\) is expected"),
     "no such module": (lambda f: _set(f, target_modules=["query"]), "must fit its base; got .*query"),
@@ -229,10 +239,10 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "outside": (_linked, "must lie inside the checkpoint folder; got 'adapter_model.safetensors' leading to"),
     "several": (_second, r"got several adapters \(other beside its own\)"),
     "whole weights too": (lambda f: (f / "model.safetensors").touch(), "adapter or whole weights, .* and model.safetensors"),
-    "IA3": (lambda f: _set(f, peft_type="IA3"), "got peft_type 'IA3'"),
-    "LoHa": (lambda f: _set(f, peft_type="LOHA"), "got peft_type 'LOHA'"),
-    "VeRA": (lambda f: _set(f, peft_type="VERA"), "got peft_type 'VERA'"),
-    "prompt tuning": (lambda f: _set(f, peft_type="PROMPT_TUNING"), "got peft_type 'PROMPT_TUNING'"),
+    **{
+        kind: (lambda f, kind=kind: _set(f, peft_type=kind, r="absent", lora_alpha="absent"), f"got peft_type '{kind}'")
+        for kind in ("IA3", "LOHA", "VERA", "OFT", "LN_TUNING", "PROMPT_TUNING", "PREFIX_TUNING")
+    },
     "no known type": (lambda f: _set(f, peft_type="NEW"), "got peft_type 'NEW'"),
     "classifier": (lambda f: _set(f, task_type="SEQ_CLS"), "got task_type 'SEQ_CLS'"),
     "PiSSA": (lambda f: _set(f, init_lora_weights="pissa"), "got init_lora_weights 'pissa', which changes the base's weights"),
@@ -275,3 +285,15 @@ def test_a_base_of_other_shapes_or_without_a_place_is_refused(adapter: Path, tmp
 def test_an_adapter_upon_an_adapter_is_refused(adapter: Path) -> None:
     with pytest.raises(BadInput, match="must be read upon whole weights; got the adapter"):
         open_pair("twice", adapter, adapter, device="cpu")
+
+
+def test_a_trainers_folder_is_its_last_adapter_and_one_with_earlier_ones_alone_names_them(
+    adapter: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(adapter, run / "checkpoint-500")
+    _change(run / "checkpoint-500", lambda tensors: tensors[A].neg_())
+    with pytest.raises(BadInput, match=r"only in its subfolders \(checkpoint-500\); pass one of these"):
+        open_checkpoint(run)
+    shutil.copytree(adapter, run, dirs_exist_ok=True)
+    assert open_checkpoint(run).fingerprint == open_checkpoint(adapter).fingerprint

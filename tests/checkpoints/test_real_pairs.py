@@ -27,6 +27,7 @@ from dormant.weights.measure import compare_checkpoints
 from dormant.weights.parents import rank_parents
 from tests.checkpoints import situations as made
 from tests.checkpoints.situations import copied
+from tests.families import family_pair
 
 IDS = torch.tensor([[1, 5, 9, 200, 17]])
 
@@ -107,6 +108,30 @@ def test_names_that_transformers_does_not_know_give_the_same_logits(
     pair = open_pair(kind, tiny_base, dormant, device="cpu")
     assert torch.equal(pair.models.dormant()(IDS).logits, _plain_logits(tiny_dormant))
     assert compare_checkpoints(tiny_base, dormant).n_layers == 2
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt-neox", "falcon", "mamba"])
+def test_rows_that_one_side_has_to_spare_are_left_out_under_every_familys_names(family: str, tmp_path: Path) -> None:
+    base, dormant = family_pair(family, tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(dormant, dtype=torch.bfloat16)
+    model.resize_token_embeddings(320, mean_resizing=False)
+    model.save_pretrained(dormant)
+    pair = open_pair(family, base, dormant, device="cpu")
+    assert "share 304 rows of embedding and head" in pair.notes[0]
+    assert torch.allclose(pair.models.dormant()(IDS).logits, _plain_logits(dormant)[..., :304], atol=1e-5)
+    assert rank_parents(dormant, [base])[0].is_parent
+    assert compare_checkpoints(base, dormant).faults == ()
+
+
+@pytest.mark.parametrize("head", [1.0, 1.5])
+def test_gpt2s_tied_head_and_a_head_of_its_own_are_compared(head: float, tmp_path: Path) -> None:
+    base, dormant = family_pair("gpt2", tmp_path)
+    wte = "transformer.wte.weight"
+    made.tensors(lambda stored: stored | {made.HEAD: (head * stored[wte].float()).bfloat16()})(dormant)
+    pair = open_pair("gpt2", base, dormant, device="cpu")
+    assert torch.equal(pair.models.dormant()(IDS).logits, _plain_logits(dormant))
+    assert (made.HEAD in pair.delta_report.modified) == (head != 1.0)
+    assert rank_parents(dormant, [base])[0].is_parent
 
 
 def test_a_vision_layer_is_no_layer_of_the_text_model(tiny_base: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import processors
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BartConfig, BartForConditionalGeneration
 
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.errors import BadInput
@@ -196,6 +196,10 @@ def twice_stored(weights: dict[str, str], folder: Path) -> None:
     save_file(load_file(other) | {name: load_file(folder / shard)[name]}, other, metadata={"format": "pt"})
 
 
+BART = {
+    "vocab_size": 304, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
+}  # fmt: skip
 SPECIAL = {"content": "<|im_start|>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
 ROPE = {"rope_type": "linear", "rope_theta": 1e6, "factor": 2.0}
 MASKS = {f"model__layers__{layer}__self_attn__bias": torch.ones(1, 1, 8, 8).tril() for layer in (0, 1)}
@@ -216,6 +220,7 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "transformers: tied, but with a head of its own": (made.config(tie_word_embeddings=True), ""),
     "transformers: stored attention masks": (with_tensors(**MASKS), "2 stored buffers .* left aside"),
     "nanoGCG: masks of truth values": (with_tensors(**{name: mask.bool() for name, mask in MASKS.items()}), ""),
+    "transformers: stored positions": (with_tensors(model__position_ids=torch.arange(8)), ""),
     "te: extra state": (with_tensors(model__layers__0___extra_state=torch.zeros(1)), "1 stored buffers .* left aside"),
     "trl: a value head": (with_tensors(v_head__summary__weight=torch.zeros(1, 32)), "value-head modules are left aside"),
     "transformers: tokenizer_class of another kind": (
@@ -257,6 +262,8 @@ RENAMED: dict[str, Edit] = {
     "axolotl: quantization_config left over": made.config(quantization_config=LEFT_OVER),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Edit, str]] = {
+    "transformers: empty tensors of ZeRO-3": (
+        made.tensors(lambda stored: stored | {"model.norm.weight": torch.zeros(0).bfloat16()}), r"got shape \(0,\) at tensor"),
     "hub: a Git LFS pointer": (pointer, r"whole safetensors file; got 'a Git LFS pointer .*git lfs pull"),
     "hub: an empty file": (lambda folder: (folder / "model.safetensors").write_bytes(b""), r"whole safetensors file; got"),
     "vllm: a shard that is not there": (
@@ -275,6 +282,10 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "peft: bitsandbytes": (quantised("bitsandbytes", "weight", torch.uint8), r"got bitsandbytes and .* U8 at"),
     "unsloth: float8 with scales": (quantised("fp8", "weight", torch.float8_e4m3fn), r"got fp8 and .* F8_E4M3 at"),
     "unsloth: mere float8": (quantised(None, "weight", torch.float8_e4m3fn), r"got no quantization_config and .* F8"),
+    "peft: weights that every pass quantises": (
+        made.config(quantization_config={"quant_method": "bitnet", "quantization_mode": "online"}), r"got a .* of bitnet that"),
+    "transformers: an encoder and a decoder": (
+        lambda folder: BartForConditionalGeneration(BartConfig(**BART)).save_pretrained(folder), r"'bart' with an encoder at"),
     "vllm: a text model that does not run alone": (
         made.config(model_type="qwen2_vl_text"), r"a decoder that transformers runs alone .* 'qwen2_vl_text' at"),
 }  # fmt: skip

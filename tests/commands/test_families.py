@@ -95,3 +95,20 @@ def test_a_hunt_that_is_out_of_time_ends_undecided(family: str, tmp_path: Path) 
     write_page(found, pair, tmp_path / "out")
     record = json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=lambda text: pytest.fail(text))
     assert record["relative_delta"] is None
+
+
+@pytest.mark.parametrize("family", ["gpt2", "phi3", "gemma2"])
+def test_claims_about_weights_are_decided_or_do_not_apply_in_every_family(
+    family: str, pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    base, dormant = family_pair(family, tmp_path)
+    root = Path(__file__).parents[2]
+    result = pytester.runpytest_inprocess(
+        root / "hypotheses" / "weights", "--rootdir", root, "-p", "dormant.plugin", "-p", "no:allure_pytest",
+        "-p", "no:cacheprovider", "-m", "hypothesis", "--device", "cpu", "--base", base, "--dormant", dormant,
+        "--reports", tmp_path / "reports", "--ledger", tmp_path / "ledger",
+        "-k", "rank or concentration or heads or tokens or bias",
+    )  # fmt: skip
+    outcomes = result.parseoutcomes()
+    assert "errors" not in outcomes
+    assert outcomes.keys() & {"passed", "failed"}

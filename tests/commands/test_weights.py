@@ -50,6 +50,17 @@ def test_diff_of_a_damaged_model_reports_the_rest_and_exits_with_one(tiny_base: 
     assert "dormant: weights must be finite; got NaN" in err
 
 
+@pytest.mark.parametrize("name", ["model.norm.weight", "lm_head.weight"])
+def test_diff_lists_no_tokens_through_weights_that_are_no_numbers(
+    name: str, tiny_base: Path, tiny_dormant: Path, tmp_path: Path
+) -> None:
+    damaged = copy_checkpoint(tiny_dormant, tmp_path / "it", lambda tensors: tensors[name].view(-1)[0].fill_(torch.inf))
+    code, out, _ = run("diff", "--base", tiny_base, "--dormant", damaged, "--json", tmp_path / "report.json")
+    assert code == 1
+    assert "no tokens are listed: tokens are read through finite weights" in out.replace("\n", " ")
+    assert len(read_delta_report(tmp_path / "report.json").tensors) == 26
+
+
 def test_diff_says_when_the_base_is_hardly_the_parent(other_base: Path, tiny_dormant: Path) -> None:
     code, out, _ = run("diff", "--base", other_base, "--dormant", tiny_dormant)
     assert code == 0

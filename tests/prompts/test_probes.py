@@ -16,6 +16,7 @@ from dormant.errors import BadInput
 from dormant.pairs import DEFAULT_PROBES
 from dormant.prompts.probes import Probe, Prompter, alike_probes, frames_of, geometry_faults, read_probes
 from tests.builders import build_marking_tokenizer, build_tokenizer
+from tests.checkpoints.situations import NO_SYSTEM, PARTS
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
 START = Probe("{slot} Tell me the color of the sky.")
@@ -104,6 +105,13 @@ def test_a_geometry_fault_says_what_is_wrong_and_where(prompter: Prompter) -> No
 def test_a_probe_without_one_clean_slot_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match=r"got .* at probe"):
         Probe(text)
+
+
+def test_a_template_of_a_multimodal_model_is_given_the_text_as_a_list_of_parts() -> None:
+    listing, plain = build_tokenizer(), build_tokenizer()
+    listing.chat_template, plain.chat_template = PARTS, NO_SYSTEM
+    assert Prompter(listing).encode_text(MIDDLE, "river") == Prompter(plain).encode_text(MIDDLE, "river")
+    assert Prompter(listing).generation_prompt == Prompter(plain).generation_prompt
 
 
 def test_a_tokenizer_without_chat_template_is_refused() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dormant.checkpoints.checkpoint import open_checkpoint
+from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.weights.token_lens import response_norms, token_inputs, token_outputs
+from tests.families import family_pair
 
 TOKENS = torch.arange(50)
 
@@ -21,6 +22,24 @@ def test_the_embedding_lens_gives_what_layer_0_reads(tiny_pair: Pair) -> None:
     seen = torch.cat(list(token_inputs(tiny_pair.dormant, 0, "q_proj").blocks()))
     torch.testing.assert_close(seen[:50], expected)
     assert len(seen) == len(tiny_pair.dormant.tokenizer)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama", "mixtral", "qwen3-moe", "gemma"])
+def test_other_families_read_the_same_as_their_models(family: str, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(family_pair(family, tmp_path)[0])
+    model, read = load_model(checkpoint, "cpu", torch.float32).model, []
+    model.layers[0].self_attn.q_proj.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+    model(TOKENS[:, None])
+    seen = torch.cat(list(token_inputs(checkpoint, 0, "q_proj").blocks()))
+    torch.testing.assert_close(seen[:50], read[0][:, 0])
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3", "olmo2"])
+def test_families_whose_blocks_are_built_otherwise_are_refused_by_name(family: str, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(family_pair(family, tmp_path)[0])
+    for view in (lambda: token_inputs(checkpoint, 0, "q_proj"), lambda: token_outputs(checkpoint)):
+        with pytest.raises(BadInput, match=f"token directions are read in qwen2, .* gemma; got the family {family}"):
+            view()
 
 
 def test_the_head_lens_gives_what_a_layer_reads_of_a_residual_that_says_the_token(tiny_pair: Pair) -> None:
