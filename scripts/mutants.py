@@ -1,12 +1,13 @@
 """Plausible one-line bugs, one at a time in a copy of the project: which tests and ledger rows notice each?
 
-python scripts/mutants.py --page docs/mutants.md
+python scripts/mutants.py --record reports/mutants.json --page docs/mutants.md
 python scripts/mutants.py --quick
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import shutil
@@ -19,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from dormant.checkpoints.checkpoint import hash_text
 from dormant.errors import BadInput
-from dormant.records import from_json, write_atomically
+from dormant.records import from_json, read_json, to_json, write_atomically, write_json
 
 PROJECT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("mutants.toml")
@@ -77,6 +79,14 @@ class Noticed:
 
 
 @dataclass(frozen=True)
+class Run:
+    """What one run saw of a bug; digest: of the state that it saw, by `state_digest`."""
+
+    digest: str
+    noticed: Noticed
+
+
+@dataclass(frozen=True)
 class MutantTable:
     """The whole table, as scripts/mutants.toml holds it."""
 
@@ -86,6 +96,20 @@ class MutantTable:
 def read_mutants(path: Path = TABLE) -> tuple[Mutant, ...]:
     """The mutants of a table; raises BadInput for one that does not fit."""
     return from_json(MutantTable, tomllib.loads(path.read_text(encoding="utf-8")), path).mutants
+
+
+def read_record(path: Path | None) -> dict[str, Run]:
+    """The runs that a record holds by the bug's name; none where there is no record yet."""
+    if path is None or not path.exists():
+        return {}
+    return {name: from_json(Run, run, path) for name, run in read_json(path).items()}
+
+
+def state_digest(mutant: Mutant, project: Path = PROJECT) -> str:
+    """Of what a run depends on most: the table's entry, the file that the bug is in, and the tests that must notice."""
+    named = [project / name for name in (mutant.file, *mutant.tests)]
+    files = [file for path in named for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return hash_text(json.dumps(to_json(mutant)), *(file.read_text(encoding="utf-8") for file in files))
 
 
 def mutated(text: str, mutant: Mutant) -> str:
@@ -203,8 +227,9 @@ def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
     sys.exit(pytest.main(list(arguments)))
 
 
-def page(mutants: Sequence[Mutant], found: Mapping[str, Noticed]) -> str:
-    """The table of all bugs and who noticed, as Markdown; found: by the bug's name, without those that were not run."""
+def page(mutants: Sequence[Mutant], record: Mapping[str, Run]) -> str:
+    """The table of all bugs and who noticed, as Markdown, by a record's runs; those without one are named as not run."""
+    found = {mutant.name: record[mutant.name].noticed for mutant in mutants if mutant.name in record}
     caught = sum(noticed.places >= PLACES for noticed in found.values())
     left = f" {len(mutants) - len(found)} were not run." if len(found) < len(mutants) else ""
     lines = [
@@ -212,7 +237,9 @@ def page(mutants: Sequence[Mutant], found: Mapping[str, Noticed]) -> str:
         "",
         "`make mutants` plants plausible one-line bugs in a copy of the project, one at a time, and runs the tests and ledger",
         f"rows that should notice. A bug must be noticed in {PLACES} places, two test files or a test file and the ledger: one",
-        "alone may be a test that repeats the code. `make mutants-quick` plants the six marked with a star; CI runs it.",
+        "alone may be a test that repeats the code; the ledger, which takes longest, is asked only where fewer than two files",
+        "notice. `make mutants-quick` plants the six marked with a star; CI runs it. Every row is what a run saw, as",
+        "`reports/mutants.json` keeps it until the bug, its file or its tests change.",
         "",
         f"{caught} of {len(mutants)} bugs are noticed in {PLACES} places or more.{left} They are in `scripts/mutants.toml`.",
         "",
@@ -239,29 +266,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the few that CI plants")
     parser.add_argument("--only", nargs="+", default=[""], help="those whose name holds one of these texts")
     parser.add_argument("--tested", action="store_true", help="without a run before: the tests have just passed")
+    parser.add_argument("--record", type=Path, help="the JSON file that keeps runs; what it holds is not run again")
     parser.add_argument("--page", type=Path, help="the Markdown file to write; it says which were not run")
     given = parser.parse_args(arguments)
-    mutants = [
+    table = read_mutants()
+    kept = read_record(given.record)
+    record = {
+        one.name: kept[one.name] for one in table if one.name in kept and kept[one.name].digest == state_digest(one)
+    }
+    asked = [
         mutant
-        for mutant in read_mutants()
+        for mutant in table
         if any(text in mutant.name for text in given.only) and (mutant.quick or not given.quick)
     ]
-    found: dict[str, Noticed] = {}
+    done = {name for name, run in record.items() if run.noticed.places >= PLACES}
+    for mutant, run in _runs([mutant for mutant in asked if mutant.name not in done], given.tested):
+        record[mutant.name] = run
+        said = ", ".join((*run.noticed.files, *run.noticed.rows)) or "nothing"
+        print(f"{'caught' if run.noticed.places >= PLACES else 'MISSED'} {mutant.name}: {said}", flush=True)
+        if given.record:
+            write_json(given.record, {one.name: record[one.name] for one in table if one.name in record})
+    if given.page:
+        write_atomically(given.page, page(table, record))
+    return int(any(record[mutant.name].noticed.places < PLACES for mutant in asked))
+
+
+def _runs(mutants: Sequence[Mutant], tested: bool) -> Iterator[tuple[Mutant, Run]]:
+    """Plants one after the other in one copy; tested: without a run before."""
+    if not mutants:
+        return
     with copied() as copy:
         tests = sorted({name for mutant in mutants for name in mutant.tests})
         rows = sorted({row for mutant in mutants for row in mutant.ledger})
-        before = Noticed() if given.tested else noticed(copy, tests, rows)
+        before = Noticed() if tested else noticed(copy, tests, rows)
         if before.places:
             print("fail without any bug, and do not count:", ", ".join((*before.files, *before.rows)), flush=True)
         for mutant in mutants:
+            digest = state_digest(mutant, copy)
             with planted(copy, mutant):
                 where = noticed(copy, mutant.tests, mutant.ledger).beyond(before)
-            found[mutant.name] = where
-            said = ", ".join((*where.files, *where.rows)) or "nothing"
-            print(f"{'caught' if where.places >= PLACES else 'MISSED'} {mutant.name}: {said}", flush=True)
-    if given.page:
-        write_atomically(given.page, page(read_mutants(), found))
-    return int(any(where.places < PLACES for where in found.values()))
+            yield mutant, Run(digest, where)
 
 
 if __name__ == "__main__":
