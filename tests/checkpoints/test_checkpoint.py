@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
-from dormant.checkpoints.shards import read_blocks
+from dormant.checkpoints.shards import read_blocks, read_rows
 from dormant.errors import BadInput
 from tests.builders import build_checkpoint, build_tokenizer, copy_checkpoint, shard_checkpoint, tiny_config
 
@@ -58,6 +58,13 @@ def test_blocks_join_into_the_tensor(tiny_base: Path, axis: int) -> None:
     blocks = list(read_blocks(checkpoint.catalogue[Q], axis, elements=300))
     assert len(blocks) > 1
     assert torch.equal(torch.cat(blocks, axis), checkpoint.tensor(Q))
+
+
+def test_few_rows_are_spread_over_the_whole_tensor(tiny_base: Path) -> None:
+    checkpoint = open_checkpoint(tiny_base)
+    whole = checkpoint.tensor(Q)
+    assert torch.equal(read_rows(checkpoint.catalogue[Q], 4), whole[:: len(whole) // 4])
+    assert torch.equal(read_rows(checkpoint.catalogue[Q], 999), whole)
 
 
 def test_fingerprint_changes_with_one_value_and_with_the_template(tiny_base: Path, tmp_path: Path) -> None:
