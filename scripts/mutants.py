@@ -10,7 +10,9 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 import tomllib
@@ -18,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from dormant.checkpoints.checkpoint import hash_text
@@ -30,7 +33,7 @@ COPIED = ("dormant", "hypotheses", "tests", "scripts", "docs", "reports/ledger",
           "README.md", "CONTRIBUTING.md", "Makefile", "mkdocs.yml")  # fmt: skip
 OWN = ("dormant", "hypotheses", "tests", "conftest")  # modules that a child must read from the copy
 PLACES = 2  # in which a bug must be noticed: one alone may be a test that repeats the code
-SECONDS = 900  # of one run: a bug may also make a program run for ever
+SECONDS = 900  # of work in one run: a bug may also make a program run for ever
 # Imported once for all runs, since they take longer than most of the tests. None of them is a plugin of pytest.
 PRELOADED = (
     "torch",
@@ -38,6 +41,7 @@ PRELOADED = (
     "scipy.stats",
     "sklearn.linear_model",
     "matplotlib.figure",
+    "peft",
 )
 
 
@@ -156,11 +160,14 @@ def _rewrite(path: Path, text: str) -> None:
         compiled.unlink()
 
 
-def noticed(copy: Path, tests: Iterable[str], ledger: Iterable[str]) -> Noticed:
-    """Who fails in the copy as it stands; the ledger, which takes longest, is asked where the tests alone are too few."""
-    files = {_file_of(name) for name, _ in _failures(copy, ["-m", "not benchmark and not slow", *tests])}
+def noticed(copy: Path, tests: Iterable[str], ledger: Iterable[str], enough: int = PLACES) -> Noticed:
+    """Who fails in the copy as it stands: no more test files than are enough.
+
+    The ledger, which takes longest, is asked where the tests alone are too few.
+    """
+    files = {_file_of(name) for name, _ in _failures(copy, ["-m", "not benchmark and not slow", *tests], enough)}
     rows = list[str]()
-    for row in ledger if len(files) < PLACES else ():
+    for row in ledger if len(files) < enough else ():
         pair, _, expression = row.partition(": ")
         rows += [name for _, name in _failures(copy, ["-m", "hypothesis", "--pair", pair, "-k", expression])]
     return Noticed(tuple(sorted(files)), tuple(sorted(rows)))
@@ -170,8 +177,28 @@ def _file_of(classname: str) -> str:
     return classname.replace(".", "/") + ".py"
 
 
-def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """The module and the name of every test that failed or broke in one run of pytest."""
+class _Enough:
+    """A plugin of pytest: behind its first failure a file says nothing more, and behind so many of them no file does."""
+
+    def __init__(self, files: int) -> None:
+        self._files, self._failed = files, set[Path]()
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
+        if call.excinfo is not None and not call.excinfo.errisinstance(self._skipped()):
+            self._failed.add(item.path)
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        if item.path in self._failed or len(self._failed) >= self._files:
+            raise self._skipped()("enough is known")
+
+    def _skipped(self) -> type[BaseException]:
+        import pytest
+
+        return pytest.skip.Exception
+
+
+def _failures(copy: Path, arguments: Sequence[str], enough: int = 1 << 30) -> list[tuple[str, str]]:
+    """The module and the name of the tests that failed or broke in one run of pytest, the first of each file."""
     report, log = copy / "report.xml", copy / "report.log"
     report.unlink(missing_ok=True)
     context = multiprocessing.get_context("forkserver")
@@ -187,12 +214,12 @@ def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
         "no:cacheprovider",
         f"--junitxml={report}",
     ]
-    child = context.Process(target=_run, args=(copy, log, [*options, f"--reports={copy / 'reports'}", *arguments]))
+    child = context.Process(
+        target=_run, args=(copy, log, [*options, f"--reports={copy / 'reports'}", *arguments], enough)
+    )
     child.start()
-    child.join(SECONDS)
-    if child.is_alive():
-        child.kill()
-        child.join()
+    child.join()
+    if child.exitcode == -signal.SIGXCPU:
         return [("", f"not finished in {SECONDS} seconds")]
     if not report.exists():
         raise BadInput(
@@ -207,8 +234,9 @@ def _failures(copy: Path, arguments: Sequence[str]) -> list[tuple[str, str]]:
     return [(str(case.get("classname") or case.get("name")), str(case.get("name"))) for case in failed]
 
 
-def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
+def _run(copy: Path, log: Path, arguments: Sequence[str], enough: int) -> None:
     """What a child process does: pytest in the copy, with the copy's own modules."""
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 60))
     with log.open("w", encoding="utf-8") as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
@@ -224,7 +252,7 @@ def _run(copy: Path, log: Path, arguments: Sequence[str]) -> None:
     # A bug is to be noticed; its smallest example would take most of the time.
     hypothesis.settings.register_profile("mutants", phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate))
     hypothesis.settings.load_profile("mutants")
-    sys.exit(pytest.main(list(arguments)))
+    sys.exit(pytest.main(list(arguments), plugins=[_Enough(enough)]))
 
 
 def page(mutants: Sequence[Mutant], record: Mapping[str, Run]) -> str:
@@ -237,9 +265,10 @@ def page(mutants: Sequence[Mutant], record: Mapping[str, Run]) -> str:
         "",
         "`make mutants` plants plausible one-line bugs in a copy of the project, one at a time, and runs the tests and ledger",
         f"rows that should notice. A bug must be noticed in {PLACES} places, two test files or a test file and the ledger: one",
-        "alone may be a test that repeats the code; the ledger, which takes longest, is asked only where fewer than two files",
-        "notice. `make mutants-quick` plants the six marked with a star; CI runs it. Every row is what a run saw, as",
-        "`reports/mutants.json` keeps it until the bug, its file or its tests change.",
+        f"alone may be a test that repeats the code. No more than {PLACES} test files are asked for, and the ledger, which",
+        "takes longest, only where fewer notice. `make mutants-quick` plants the six marked with a star; CI runs it.",
+        "",
+        "Every row is what a run saw, as `reports/mutants.json` keeps it until the bug, its file or its tests change.",
         "",
         f"{caught} of {len(mutants)} bugs are noticed in {PLACES} places or more.{left} They are in `scripts/mutants.toml`.",
         "",
@@ -298,7 +327,7 @@ def _runs(mutants: Sequence[Mutant], tested: bool) -> Iterator[tuple[Mutant, Run
     with copied() as copy:
         tests = sorted({name for mutant in mutants for name in mutant.tests})
         rows = sorted({row for mutant in mutants for row in mutant.ledger})
-        before = Noticed() if tested else noticed(copy, tests, rows)
+        before = Noticed() if tested else noticed(copy, tests, rows, enough=1 << 30)
         if before.places:
             print("fail without any bug, and do not count:", ", ".join((*before.files, *before.rows)), flush=True)
         for mutant in mutants:
