@@ -36,7 +36,7 @@ def test_what_strings_are_changes_of_moves_no_value(circuit_pair: Pair) -> None:
     (probes,) = placed_probes(circuit_pair.probes, [(2, ["start"])], 0)
     scorer = PayloadScorer(circuit_pair, open_shortest_first(circuit_pair, probes), payload, "start")
     words = "river velvet color silver marble owl thunder winter spoon honey lion feather".split()
-    for incumbent in ("silver lantern beneath winter", "paper candle violin stone"):  # the second takes the first's place
+    for incumbent in ("silver lantern beneath winter", "paper candle violin stone"):
         changed = [f"{incumbent.rpartition(' ')[0]} {word}" for word in words]
         found = scorer.log_likelihood(changed, incumbent)
         torch.testing.assert_close(found, scorer.log_likelihood(changed), atol=1e-4, rtol=1e-4)
