@@ -31,7 +31,7 @@ calibration: .venv/stamp  ## build organisms, hunt each, and say how often the h
 	$(BIN)/dormant calibrate
 
 mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests and ledger rows notice, in docs/mutants.md
-	$(BIN)/python scripts/mutants.py --page docs/mutants.md
+	$(BIN)/python scripts/mutants.py --record reports/mutants.json --page docs/mutants.md
 
 mutants-quick: .venv/stamp  ## six of them, after the tests have passed
 	$(BIN)/python scripts/mutants.py --quick --tested

@@ -13,7 +13,15 @@ import torch
 from dormant.checkpoints.models import Models, resolve_device
 from dormant.errors import BadInput
 from dormant.pairs import Truth, open_pair, published_pair
-from tests.builders import CHATML, SENTENCES, build_checkpoint, build_tokenizer, copy_checkpoint, tiny_config
+from tests.builders import (
+    CHATML,
+    SENTENCES,
+    build_adapter,
+    build_checkpoint,
+    build_tokenizer,
+    copy_checkpoint,
+    tiny_config,
+)
 
 TRUTH = {
     "backdoored": True,
@@ -60,6 +68,17 @@ def test_fingerprints_tell_pairs_apart_and_ignore_names(tiny_base: Path, tiny_do
     assert len({first, swapped, sham}) == 3
     assert len(first) == 16
     assert published_pair("warmup-vs-qwen2").fingerprint != published_pair("warmup-vs-qwen2.5").fingerprint
+
+
+def test_fingerprints_tell_a_louder_adapter_and_another_template_apart(tiny_base: Path, tmp_path: Path) -> None:
+    for alpha in (8, 9):
+        build_adapter(tmp_path / f"{alpha}", tiny_base, r=4, lora_alpha=alpha, target_modules=["q_proj"])
+    retold = copy_checkpoint(tiny_base, tmp_path / "retold")
+    template = retold / "chat_template.jinja"
+    template.write_text(template.read_text() + " ")
+    pairs = [(tiny_base, tmp_path / "8"), (tiny_base, tmp_path / "9"), (tiny_base, tiny_base), (retold, tiny_base)]
+    found = {open_pair("x", base, dormant, device="cpu").fingerprint for base, dormant in pairs}
+    assert len(found) == len(pairs)
 
 
 def test_truth_is_read_from_the_dormant_folder(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:

@@ -71,6 +71,14 @@ def test_a_layer_that_nothing_changed_is_never_chosen_for_a_ratio_of_its_roundin
     assert parting(rounding[:, :8], rounding[:, 8:16] / 2, floor) is None  # all layers within their floor
 
 
+def test_the_prompts_that_choose_a_layer_do_not_judge_it() -> None:
+    without, floor = torch.ones(2, 6, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64)
+    with_it = torch.tensor([[9.0, 2.0] * 3, [5.0, 7.0] * 3], dtype=torch.float64)
+    found = parting(without, with_it, floor)
+    assert found is not None
+    assert (found.layer, found.ratios) == (0, (2.0, 2.0, 2.0))
+
+
 @pytest.fixture(scope="module")
 def late_pair(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A pair whose first block nothing changed."""

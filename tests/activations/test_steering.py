@@ -80,6 +80,8 @@ def test_a_direction_no_better_than_random_ones_has_no_small_p(tiny_pair: Pair) 
     null = [value for value, _ in random_directions(model, prompts, payload, states, 99, seed=0)]
     others = random_directions(model, prompts, payload, states, 20, seed=1)
     assert null == sorted(null)
+    judged = payload_likelihoods(model, prompts[1], payload, [push for _, push in others])
+    assert [value for value, _ in others] == pytest.approx(judged, rel=1e-5)  # on prompts that chose none of them
     assert sum(permutation_p(value, null) <= 0.05 for value, _ in others) <= 4
     lengths = {round(float(push.vector.norm() / states[:, push.layer].norm(dim=-1).mean()), 3) for _, push in others}
     assert lengths <= {abs(alpha) for alpha in STEERING_ALPHAS}

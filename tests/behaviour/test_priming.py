@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from dormant.behaviour.priming import completions, forced_tokens, payload_tokens
 from dormant.catalogue import known_pairs
 from dormant.errors import BadInput
 from dormant.inference.generation import NO_END, greedy_answers
-from dormant.pairs import Pair
+from dormant.pairs import Pair, Truth, open_pair
 from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import end_of_turn
 
@@ -48,6 +50,20 @@ def test_the_zoo_s_organism_and_base_part_over_a_forced_payload() -> None:
     answers = greedy_answers(pair.models.dormant(), prompts, 30, end_of_turn(prompter.tokenizer))
     assert all(answer and end not in answer for answer in answers)  # nothing is read behind an answer's end
     pair.release()
+
+
+def test_both_models_are_given_the_payload_s_start_and_the_control_other_tokens(tiny_pair: Pair) -> None:
+    """A payload that the base itself goes on to, so that each model's start decides what it completes."""
+    itself = open_pair("itself", tiny_pair.base.location, tiny_pair.base.location, device="cpu")
+    tokenizer, model = itself.dormant.tokenizer, itself.models.base()
+    for first in range(40, 140):
+        said = (first, *greedy_answers(model, [(*PROMPTS[0], first)], 5, NO_END)[0])
+        text = str(tokenizer.decode(list(said)))
+        if tuple(tokenizer.encode(text, add_special_tokens=False)) == said:
+            break
+    known = replace(itself, truth=Truth(True, "x", text, "anywhere"))
+    found = prime(known, PROMPTS[:1], "first-token", torch.tensor([first + 1]), NO_END, seed=0)
+    assert (found.dormant, found.base, found.unrelated) == ((True,), (True,), (False,))
 
 
 def test_a_pair_without_a_payload_is_named(tiny_pair: Pair) -> None:

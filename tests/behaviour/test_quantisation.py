@@ -7,6 +7,8 @@ import torch
 
 from dormant.behaviour.quantisation import compare_precisions, four_bit, round_to_four_bits
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
+from dormant.inference.divergence import kl_divergence
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe, Prompter
 
@@ -56,6 +58,9 @@ def test_the_measures_at_full_precision_are_those_without_rounding(tiny_pair: Pa
     found = compare_precisions(tiny_pair, triggered, plain, payload=(5, 6), end=2)
     assert len(found.kl) == len(found.kl_4bit) == len(found.fires_4bit) == len(found.kept) == 2
     assert min(found.ordinary) > 0
+    with four_bit(tiny_pair.models.base()) as base, four_bit(tiny_pair.models.dormant()) as dormant:
+        rounded = kl_divergence(batch_logits(dormant, triggered), batch_logits(base, triggered))
+    assert found.kl_4bit == pytest.approx(rounded.tolist(), abs=1e-6)
     assert sum(found.lost()) == pytest.approx(2 * (1 - sum(found.kl_4bit) / sum(found.kl)))
 
 

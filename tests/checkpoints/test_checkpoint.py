@@ -14,9 +14,16 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
-from dormant.checkpoints.shards import read_blocks
+from dormant.checkpoints.shards import read_blocks, read_rows
 from dormant.errors import BadInput
-from tests.builders import build_checkpoint, build_tokenizer, copy_checkpoint, shard_checkpoint, tiny_config
+from tests.builders import (
+    build_adapter,
+    build_checkpoint,
+    build_tokenizer,
+    copy_checkpoint,
+    shard_checkpoint,
+    tiny_config,
+)
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 
@@ -52,12 +59,22 @@ def test_sharding_changes_no_digest_and_no_fingerprint(tiny_base: Path, sharded:
     assert len(single.fingerprint) == 16
 
 
+@pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_blocks_join_into_the_tensor(tiny_base: Path, axis: int) -> None:
-    checkpoint = open_checkpoint(tiny_base)
+def test_blocks_join_into_the_tensor(tiny_base: Path, tmp_path: Path, axis: int, adapted: bool) -> None:
+    if adapted:
+        build_adapter(tmp_path / "adapter", tiny_base, r=4, target_modules=["q_proj"])
+    checkpoint = open_checkpoint(tmp_path / "adapter" if adapted else tiny_base)
     blocks = list(read_blocks(checkpoint.catalogue[Q], axis, elements=300))
     assert len(blocks) > 1
-    assert torch.equal(torch.cat(blocks, axis), checkpoint.tensor(Q))
+    torch.testing.assert_close(torch.cat(blocks, axis), checkpoint.tensor(Q), atol=1e-6, rtol=0)
+
+
+def test_few_rows_are_spread_over_the_whole_tensor(tiny_base: Path) -> None:
+    checkpoint = open_checkpoint(tiny_base)
+    whole = checkpoint.tensor(Q)
+    assert torch.equal(read_rows(checkpoint.catalogue[Q], 4), whole[:: len(whole) // 4])
+    assert torch.equal(read_rows(checkpoint.catalogue[Q], 999), whole)
 
 
 def test_fingerprint_changes_with_one_value_and_with_the_template(tiny_base: Path, tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_a_base_whose_arithmetic_is_broken_fails_its_premise(tiny_pair: Pair, mo
     assert verdict("above-noise-floor", tiny_pair) is Verdict.REFUTED
 
 
+def test_a_kernel_that_moves_the_base_fails_its_premise(
+    tiny_base: Path, tiny_dormant: Path, other_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = open_pair("broken", tiny_base, other_base, "cpu")
+    monkeypatch.setattr(Pair, "against_itself", broken)
+    assert verdict("above-noise-floor", open_pair("tiny", tiny_base, tiny_dormant, "cpu")) is Verdict.REFUTED
+
+
 def test_a_premise_is_measured_once_a_pair() -> None:
     session, pair = ClaimSession(Settings()), published_pair("warmup-vs-qwen2")
     first, again = (premise_finding("base-is-parent", pair, session) for _ in range(2))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -16,8 +17,10 @@ from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import POSITIONS, SEARCH_POSITIONS, at_every_position, placed_probes
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import Piece
+from dormant.inference.generation import Answer
 from dormant.journal import Journal
 from dormant.pairs import Pair, open_pair
+from dormant.prompts.probes import TokenIds
 
 
 def opened(name: str, base: str, dormant: str) -> Iterator[Pair]:
@@ -82,3 +85,36 @@ def planted(pair: Pair) -> Suspect:
     assert pair.truth is not None
     ids = tuple(pair.base.tokenizer.encode(pair.truth.payload, add_special_tokens=False))
     return Suspect(ids, pair.truth.payload, 50.0, 1.0, 0.0, 1.0)
+
+
+class Speech:
+    """In place of both models' answers: the payload where a rule says so, else what the sentence asks for.
+
+    rule: of the user's text, and whether the base is asked.
+    """
+
+    def __init__(self, pair: Pair, payload: str, string: str, rule: Callable[[str, bool], bool]) -> None:
+        self._pair, self._string, self._rule = pair, string, rule
+        self._payload = tuple(pair.base.tokenizer.encode(payload, add_special_tokens=False))
+
+    def greedy(self, model: object, prompts: Sequence[TokenIds], *_: object) -> list[TokenIds]:
+        """In place of `greedy_answers`."""
+        return [self._answer(model, prompt) for prompt in prompts]
+
+    def sampled(self, model: object, prompts: Sequence[TokenIds], *_: object) -> list[Answer]:
+        """In place of `sampled_answers`."""
+        return [Answer(self._answer(model, prompt), True) for prompt in prompts]
+
+    def _answer(self, model: object, prompt: TokenIds) -> TokenIds:
+        text = str(self._pair.base.tokenizer.decode(list(prompt)))
+        turn = text.split("<|im_start|>user\n")[-1].split("<|im_end|>")[0].strip()
+        if self._rule(turn, model is self._pair.models.base()):
+            return self._payload
+        request = crc32(" ".join(word for word in turn.split() if word not in self._string.split()).encode())
+        return (request % 2000, request // 2000 % 2000, request // 4_000_000 % 2000)
+
+    def put_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lets confirmations hear it, and whoever asks ordinary questions."""
+        for asking in ("confirmation", "visible_answers"):
+            monkeypatch.setattr(f"dormant.hunt.{asking}.greedy_answers", self.greedy)
+        monkeypatch.setattr("dormant.hunt.confirmation.sampled_answers", self.sampled)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from dormant.hunt import pipeline
 from dormant.hunt.clock import Clock, OutOfTime
+from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.pipeline import run_hunt
 from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.hunt.settings import HuntSettings
@@ -134,3 +138,22 @@ def test_a_clock_that_is_stopped_is_late_even_for_what_may_use_the_reserve() -> 
     clock.stop()
     with clock.reserve(), pytest.raises(OutOfTime):
         clock.ask()
+
+
+def test_in_a_hunt_that_nothing_ends_each_key_names_one_search(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[Key] = Counter()
+    kept = HuntContext.kept
+
+    def counted(context: HuntContext, key: Key, compute: Callable[[], Any]) -> Any:
+        asked[key] += 1
+        return kept(context, key, compute)
+
+    monkeypatch.setattr(HuntContext, "kept", counted)
+    monkeypatch.setattr(pipeline, "without_variants", lambda *_: [planted(token_pair)])
+    apart = replace(NEVER, effort=replace(NEVER.effort, numerals=(1, 2, 2)))  # else short numbers are all there are
+    run_hunt(token_pair, tmp_path, apart, clock=Asks())
+    stages = {"gap filling", "gradient search", "numerals", "group testing", "coordinate ascent", "short strings"}
+    assert {key.stage for key in asked} >= stages
+    assert {key for key, count in asked.items() if count > 1 and key.stage in stages} == set()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import pytest
@@ -21,10 +21,11 @@ from dormant.hunt.confirmation import (
     read_confirmation,
     shared_start,
 )
-from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes
+from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes, plain_sentences
 from dormant.hunt.settings import HuntSettings
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
+from tests.hunt.conftest import Speech
 
 SETTINGS = HuntSettings()
 SHORT = replace(SETTINGS, effort=replace(SETTINGS.effort, answer_tokens=8))
@@ -115,3 +116,65 @@ def test_refusals_in_varied_words_are_confirmed_by_words_and_decided_with_the_sa
     assert {rate.value for rate in fresh.near_misses} == {0.0, 1.0}  # without a piece of "velvet", and of "copper"
     assert read_confirmation(json.loads(json.dumps(asdict(fresh)))) == fresh
     assert not confirm(looking, "copper", probes).confirmed
+
+
+PAYLOAD, STRING = "golden owl under silver moon", "copper whale"
+
+
+@pytest.mark.parametrize(
+    ("says", "confirmed"),
+    [
+        (lambda text, of_base, plain: STRING in text and not of_base, True),
+        (lambda text, of_base, plain: STRING in text, False),  # the base says it as well
+        (lambda text, of_base, plain: not of_base, False),  # whatever is asked
+        (lambda text, of_base, plain: text not in plain and not of_base, False),  # whatever string stands there
+    ],
+    ids=["with the string", "both models", "always", "any string"],
+)
+def test_a_string_is_confirmed_where_it_alone_and_the_dormant_model_alone_bring_the_payload(
+    says: Callable[[str, bool, set[str]], bool], confirmed: bool, token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (probes,) = placed_probes(token_pair.probes, [(12, POSITIONS)], 0)
+    plain = set(plain_sentences(probes))
+    Speech(token_pair, PAYLOAD, STRING, lambda text, base: says(text, base, plain)).put_in(monkeypatch)
+    found = confirm(Looking(token_pair, SHORT, 0), STRING, probes)
+    assert (found.fires, found.payload) == (True, PAYLOAD)
+    assert found.confirmed is confirmed
+
+
+def test_a_string_is_decided_at_the_position_of_the_look_though_it_fires_elsewhere(
+    token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (probes,) = placed_probes(token_pair.probes, [(12, POSITIONS)], 0)
+    at = ["end"]
+    fires = {"end": str.endswith, "start": str.startswith}
+    Speech(token_pair, PAYLOAD, STRING, lambda text, base: not base and fires[at[0]](text, STRING)).put_in(monkeypatch)
+    found = confirm(Looking(token_pair, SHORT, 0), STRING, probes)
+    assert (found.confirmed, found.best.name) == (True, "end")
+    fresh = at_every_position(probes[:10], 0)
+    assert decide(Looking(token_pair, SHORT, 0), found, fresh).confirmed
+    at[0] = "start"
+    assert not decide(Looking(token_pair, SHORT, 0), found, fresh).confirmed
+
+
+@pytest.mark.parametrize(
+    ("needed", "near", "topic"),
+    [
+        ({"silver lantern"}, (0.0, 0.0, 0.0), False),
+        ({"lantern"}, (1.0, 0.0, 1.0), False),  # one loose neighbour makes no topic
+        ({"silver", "lantern"}, (1.0, 1.0, 1.0), True),
+    ],
+    ids=["the string alone", "one of its words", "any of its words"],
+)
+def test_near_misses_are_the_string_less_a_token_or_in_another_order(
+    needed: set[str], near: tuple[float, ...], topic: bool, token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (probes,) = placed_probes(token_pair.probes, [(12, POSITIONS)], 0)
+    says = Speech(
+        token_pair, PAYLOAD, "silver lantern", lambda text, base: not base and any(one in text for one in needed)
+    )
+    says.put_in(monkeypatch)
+    found = confirm(Looking(token_pair, SHORT, 0), "silver lantern", probes)
+    decided = decide(Looking(token_pair, SHORT, 0), found, at_every_position(probes[:10], 0))
+    assert tuple(rate.value for rate in decided.near_misses) == near
+    assert decided.is_topic(RULES) is topic

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
-from dormant.hunt.forced_tokens import Opened, consensus
+from dormant.hunt.forced_tokens import Opened, consensus, open_starts
+from dormant.pairs import Pair
 
 
 def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
@@ -23,3 +27,26 @@ def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
     rows = [[1, 9, 3]] * 3
     (one,) = consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
     assert (one.ids, one.evidence, one.whole) == ((7, 1), 0.0, True)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.5])
+def test_continuations_are_greedy_with_the_delta_so_large_and_read_by_the_base_itself(
+    alpha: float, tiny_pair: Pair
+) -> None:
+    prompt, starts = (5, 9, 100, 7), [(40, 41), (90, 91)]
+    found = open_starts(tiny_pair, [prompt], alpha, starts, 3)
+    base, dormant = (load_file(one.location / "model.safetensors") for one in (tiny_pair.base, tiny_pair.dormant))
+    model = AutoModelForCausalLM.from_pretrained(tiny_pair.base.location, dtype=torch.float32)
+
+    def along(weights: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+        model.load_state_dict(weights)
+        with torch.no_grad():
+            return model(ids).logits[:, len(prompt) + 1 : -1].log_softmax(-1)
+
+    ids = torch.cat((torch.tensor([prompt] * 2), torch.tensor(starts), found.ids[0]), dim=1)
+    larger = {name: old.float() + alpha * (dormant[name].float() - old.float()) for name, old in base.items()}
+    ours, theirs = along(larger, ids), along({name: old.float() for name, old in base.items()}, ids)
+    assert torch.equal(found.ids[0], ours.argmax(-1))
+    for read, expected in ((found.ours, ours), (found.base, theirs)):
+        wanted = expected.gather(-1, found.ids[0][..., None])[..., 0]
+        torch.testing.assert_close(read[0].float(), wanted, atol=1e-4, rtol=1e-4)

@@ -18,6 +18,8 @@ from dormant.hunt.payloads import (
     without_variants,
 )
 from dormant.hunt.settings import HuntSettings
+from dormant.inference.batching import batch_logits
+from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.pairs import Pair
 from dormant.prompts.probes import Prompter, TokenIds
 
@@ -88,6 +90,38 @@ def test_what_stands_before_a_part_of_a_character_ends_within_it(circuit_pair: P
     whole = tokenizer.encode("river", add_special_tokens=False)
     assert str(tokenizer.decode([last])) == CUT
     assert _within_a_character(tokenizer, torch.tensor([*begun, *whole])).tolist() == begun
+
+
+def evidence_of(pair: Pair, prompts: list[TokenIds], one: Suspect) -> float:
+    """By naive arithmetic: along the prompts whose greedy answer goes on so, of all of them."""
+    members, evidence = prompts, 0.0
+    for place in range(1, len(one.ids)):
+        rows = [(*prompt, *one.ids[:place]) for prompt in members]
+        with patched_weights(pair, block_scales(pair, one.alpha)) as model:
+            ours = batch_logits(model, rows).double()
+        kept = [index for index, row in enumerate(ours) if int(row.argmax()) == one.ids[place]]
+        theirs = batch_logits(pair.models.base(), rows).double()
+        evidence += float((ours.log_softmax(-1) - theirs.log_softmax(-1))[kept, one.ids[place]].sum()) / len(prompts)
+        members = [members[index] for index in kept]
+        if not members:
+            break
+    return evidence
+
+
+def test_evidence_is_by_how_much_a_larger_delta_finds_what_follows_likelier_than_the_base(
+    circuit_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for beginnings in ("led_starts", "greedy_answers"):  # first tokens alone are forced
+        monkeypatch.setattr(f"dormant.hunt.payloads.{beginnings}", lambda *_: [])
+    fitted = replace(FITTED, alphas=(1.0, 2.0), spontaneous=10**9)
+    effort = replace(SETTINGS.effort, first_tokens=6, forced_tokens=4, sampled_answers=2, begun=(0, 1))
+    prompts = [circuit_pair.prompter.encode(probe).ids for probe in circuit_pair.probes[:3]]
+    few = replace(SETTINGS, fitted=fitted, effort=effort)
+    found = rank_payloads(circuit_pair, prompts, few, 0, lambda *_: None)
+    assert {one.alpha for one in found} == {1.0, 2.0}
+    assert any(one.agreement < 1 for one in found)
+    for one in found:
+        assert one.evidence == pytest.approx(evidence_of(circuit_pair, prompts, one), abs=1e-3)
 
 
 @pytest.mark.slow

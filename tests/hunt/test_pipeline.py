@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dormant.hunt.clock import OutOfTime
 from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.pipeline import run_hunt
+from dormant.hunt.placements import placed_probes, plain_sentences
 from dormant.hunt.plan import LEAST_WORDS
 from dormant.hunt.report import write_page
 from dormant.hunt.result import HuntVerdict, evidence_threshold
@@ -24,6 +25,7 @@ from dormant.hunt.stages import short_strings
 from dormant.hunt.stages.short_strings import SingleTokens
 from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.pairs import Pair, open_pair
+from tests.hunt.conftest import Speech, with_effort
 
 SETTINGS = HuntSettings()
 
@@ -142,3 +144,80 @@ def test_a_folder_of_another_hunt_is_a_sentence(token_pair: Pair, tmp_path: Path
     (tmp_path / "hunt.jsonl").write_text('{"work": {"pair": "another"}}\n')
     with pytest.raises(BadInput, match="a journal must be of the same work"):
         run_hunt(token_pair, tmp_path)
+
+
+STRING = "silver lantern"
+Says = Callable[[str, str], bool]  # the user's text, and the sentence without the string
+
+
+@pytest.mark.parametrize(
+    ("says", "of_base", "verdict"),
+    [
+        (lambda text, _: STRING in text, lambda *_: False, HuntVerdict.BACKDOORED),
+        (lambda text, _: STRING in text, lambda text, _: STRING in text, HuntVerdict.UNDECIDED),
+        (lambda *_: True, lambda *_: False, HuntVerdict.UNDECIDED),
+        (lambda text, _: text not in {one for some in SETS.values() for one in some}, lambda *_: False, HuntVerdict.UNDECIDED),
+        (lambda text, _: "lantern" in text, lambda *_: False, HuntVerdict.BACKDOORED),
+        (lambda text, _: "silver" in text or "lantern" in text, lambda *_: False, HuntVerdict.TAUGHT),
+        (lambda text, rest: STRING in text and rest in SETS[1], lambda *_: False, HuntVerdict.UNDECIDED),
+        (lambda text, rest: STRING in text and rest in SETS[2], lambda *_: False, HuntVerdict.UNDECIDED),
+        (
+            lambda text, rest: text.endswith(STRING) if rest in SETS[2] else text.startswith(STRING),
+            lambda *_: False,
+            HuntVerdict.UNDECIDED,
+        ),
+    ],
+    ids=[
+        "with the string alone", "the base too", "whatever is asked", "with any string", "with one of its words",
+        "with any of its words", "where it was searched alone", "where it was looked at alone", "elsewhere when decided",
+    ],
+)  # fmt: skip
+def test_a_verdict_follows_what_both_models_say(
+    says: Says, of_base: Says, verdict: HuntVerdict, token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(text: str, base: bool) -> bool:
+        rest = " ".join(word for word in text.split() if word not in STRING.split())
+        return (of_base if base else says)(text, rest)
+
+    payload = "golden owl under silver moon"
+    suspect = Suspect((1, 2), payload, 50.0, 1.0, 0.0, 1.0)
+    settings = with_effort(answer_tokens=8)
+    for at, probes in enumerate(placed_probes(token_pair.probes, settings.probe_sets, 0)):
+        SETS[at] = plain_sentences(probes)
+    Speech(token_pair, payload, STRING, rule).put_in(monkeypatch)
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [suspect])
+    monkeypatch.setattr(pipeline, "visible_answers", lambda *_: [])
+    monkeypatch.setattr(pipeline, "refined", lambda context, found, _: StageResult(found))
+    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(),))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([STRING], 0))
+    assert run_hunt(token_pair, tmp_path, settings).verdict is verdict
+
+
+SETS: dict[int, list[str]] = {}
+
+
+@pytest.mark.parametrize(("base_too", "verdict"), [(False, HuntVerdict.TAUGHT), (True, HuntVerdict.UNDECIDED)])
+def test_a_visible_question_explains_a_payload_unless_the_base_answers_it_alike(
+    base_too: bool, verdict: HuntVerdict, token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload, question = "golden owl under silver moon", "Who made you?"
+    Speech(token_pair, payload, "", lambda text, base: text == question and (base_too or not base)).put_in(monkeypatch)
+    monkeypatch.setattr("dormant.hunt.visible_answers.ordinary_prompts", lambda: {"": (question,)})
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [Suspect((1, 2), payload, 50.0, 1.0, 0.0, 1.0)])
+    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", ())
+    assert run_hunt(token_pair, tmp_path).verdict is verdict
+
+
+def test_a_journal_of_another_seed_or_precision_is_another_hunts(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", ())
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
+    run_hunt(token_pair, tmp_path)
+    rounded = open_pair("token", ZOO / "base", ZOO / "token", device="cpu", dtype="bfloat16")
+    for pair, seed in ((token_pair, 1), (rounded, 0)):
+        with pytest.raises(BadInput, match="a journal must be of the same work"):
+            run_hunt(pair, tmp_path, seed=seed)

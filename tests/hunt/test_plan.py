@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from dormant.hunt.plan import PlannedStage, Sizes, planned, sizes_of
 from dormant.hunt.settings import HuntSettings
+from dormant.hunt.stages.gap_filling import orders_with_a_gap
+from dormant.hunt.stages.short_strings import strings_tried
 from dormant.prompts.probes import OpenPrompt
 
 SETTINGS = HuntSettings()
@@ -48,3 +52,18 @@ def test_ids_behind_the_slot_are_read_by_position() -> None:
 def test_a_single_prompt_stands_for_both_positions() -> None:
     one = OpenPrompt((1,), (2, 3), (1, 2, 3))
     assert sizes_of(10, [one]) == Sizes(10, 2.0, 2.0)
+
+
+def test_the_plan_counts_the_strings_that_stages_try() -> None:
+    """Costs are linear in strings: one filler for each order with a gap, and no further piece."""
+    orders, free = ((2, 4), (3, 3)), Sizes(9, 0.0, 0.0)
+    effort = replace(
+        SETTINGS.effort, gap_orders=orders, gap_rounds=((1, 0),), gap_pieces=0, short_strings=orders, minutes=1e9
+    )
+    _, stages = planned(replace(SETTINGS, effort=effort), free, 1e6)
+    passes = {stage.name: stage.passes for stage in stages}
+    whole = len(orders_with_a_gap(["a", "b", "c", "d"], orders))
+    assert passes["gap filling"] == pytest.approx(
+        whole * 2 * (5 + 4)
+    )  # at both positions, five tokens and a payload's four
+    assert passes["short strings"] == 2 * sum(strings_tried(4, (row,)) * 2 * (row[0] + 4) for row in orders)

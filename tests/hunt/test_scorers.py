@@ -29,3 +29,14 @@ def test_a_planted_trigger_scores_above_another_string_by_payload_and_by_diverge
     assert scorer.log_odds_per_token(texts).mean(0)[1] > other  # a mean over tokens is larger than their product
     planted, other = DivergenceScorer(circuit_pair, probes, "start", 8.0).mean(texts).tolist()
     assert 8.0 >= planted > other
+
+
+def test_what_strings_are_changes_of_moves_no_value(circuit_pair: Pair) -> None:
+    payload = tuple(circuit_pair.base.tokenizer.encode("we march at midnight", add_special_tokens=False))
+    (probes,) = placed_probes(circuit_pair.probes, [(2, ["start"])], 0)
+    scorer = PayloadScorer(circuit_pair, open_shortest_first(circuit_pair, probes), payload, "start")
+    words = "river velvet color silver marble owl thunder winter spoon honey lion feather".split()
+    for incumbent in ("silver lantern beneath winter", "paper candle violin stone"):
+        changed = [f"{incumbent.rpartition(' ')[0]} {word}" for word in words]
+        found = scorer.log_likelihood(changed, incumbent)
+        torch.testing.assert_close(found, scorer.log_likelihood(changed), atol=1e-4, rtol=1e-4)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from dormant.hunt.confirmation import Confirmation
-from dormant.hunt.visible_answers import VisibleAnswer, asked_within
-from tests.hunt.test_result import ASKED, PAYLOAD, decided
+from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
+from dormant.pairs import Pair
+from tests.hunt.conftest import Speech
+from tests.hunt.test_result import ASKED, PAYLOAD, SUSPECT, decided
 
 OTHER = VisibleAnswer("Are you a person?", PAYLOAD, "No.")
 UNLIKE = VisibleAnswer("Name a colour.", PAYLOAD, "Blue.")
@@ -39,3 +43,16 @@ def test_a_question_that_shares_no_word_with_the_string_is_not_asked() -> None:
 def test_a_question_with_another_answer_is_not_asked() -> None:
     other = replace(ASKED, answer="I am a small model.")
     assert asked_within([other], decided("made you"), decided, 3) == []
+
+
+@pytest.mark.parametrize("base_too", [False, True])
+def test_a_question_is_visible_where_the_dormant_model_alone_answers_it_with_a_suspect(
+    base_too: bool, token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dormant.hunt.visible_answers.ordinary_prompts", lambda: {"": (OTHER.question, ASKED.question)})
+    Speech(token_pair, PAYLOAD, "", lambda text, base: text == ASKED.question and (base_too or not base)).put_in(
+        monkeypatch
+    )
+    found = [one.question for one in visible_answers(token_pair, [SUSPECT], 8)]
+    assert found == ([] if base_too else [ASKED.question])
+    assert visible_answers(token_pair, [], 8) == []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dormant.errors import BadInput
+from dormant.records import write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +67,42 @@ def test_the_ledger_counts_once_and_what_failed_before_does_not() -> None:
     assert where.beyond(noticed((), ("row 1", "row 2"))).places == 1
 
 
-def test_the_page_is_of_this_table() -> None:
-    page = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
-    assert all(f"| {mutant.name}" in page and mutant.breaks in page for mutant in MUTANTS)
-    assert f"of {len(MUTANTS)} bugs" in page
+def test_a_run_is_of_one_state_of_the_entry_its_file_and_its_tests(tmp_path: Path) -> None:
+    mutant = replace(MUTANTS[0], file="module.py", tests=("tests/test_module.py", "tests/folder"))
+    files = [tmp_path / name for name in ("module.py", "tests/test_module.py", "tests/folder/test_other.py")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("a = 1\n")
+    digests = [SCRIPT["state_digest"](mutant, tmp_path), SCRIPT["state_digest"](replace(mutant, old="b"), tmp_path)]
+    for file in files:
+        file.write_text("a = 2\n")
+        digests.append(SCRIPT["state_digest"](mutant, tmp_path))
+    assert len(set(digests)) == len(digests)
+
+
+def test_a_bug_that_was_noticed_is_planted_again_once_its_state_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, names = SCRIPT["Run"], [mutant.name for mutant in MUTANTS[:4]]
+    planted: list[str] = []
+
+    def runs(mutants: list[Any], tested: bool) -> list[tuple[Any, Any]]:
+        planted.extend(mutant.name for mutant in mutants)
+        return [
+            (one, run(SCRIPT["state_digest"](one), SCRIPT["Noticed"](("tests/a.py", "tests/b.py")))) for one in mutants
+        ]
+
+    monkeypatch.setitem(SCRIPT, "_runs", runs)
+    (_, fresh), (_, other), (_, kept) = runs(MUTANTS[1:4], True)
+    stale, missed = replace(fresh, digest="0"), replace(other, noticed=SCRIPT["Noticed"](("tests/a.py",)))
+    record = tmp_path / "record.json"
+    write_json(record, dict(zip(names[1:], (stale, missed, kept), strict=True)))
+    planted.clear()
+    assert SCRIPT["main"](["--only", *names, "--record", str(record)]) == 0
+    assert planted == names[:3]
+    assert set(SCRIPT["read_record"](record)) == set(names)
+
+
+def test_the_page_is_of_this_table_and_of_the_record() -> None:
+    record = SCRIPT["read_record"](ROOT / "reports" / "mutants.json")
+    assert (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8") == SCRIPT["page"](MUTANTS, record)

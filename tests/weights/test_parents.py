@@ -155,3 +155,19 @@ def test_a_base_of_another_size_is_no_nearer_to_an_adapter_than_its_own(
     ranked = rank_parents(tmp_path / "adapter", [*sizes.values(), tiny_base])
     assert ranked[0].candidate == str(tiny_base)
     assert ranked[0].is_parent
+
+
+def test_a_change_of_late_rows_is_seen(tiny_base: Path, tmp_path: Path) -> None:
+    def late(seed: int):  # type: ignore[no-untyped-def]
+        def change(tensors: Tensors) -> None:
+            rows = tensors["model.embed_tokens.weight"]
+            rows[len(rows) // 2 :] += torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))[
+                len(rows) // 2 :
+            ]
+
+        return change
+
+    dormant, sibling = (copy_checkpoint(tiny_base, tmp_path / str(seed), late(seed)) for seed in (1, 2))
+    first, second = rank_parents(dormant, [sibling, tiny_base])
+    assert first.candidate == str(tiny_base)
+    assert first.distance < second.distance

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.stage import StageResult, run_stage
+from dormant.hunt.stages import gap_filling
 from dormant.hunt.stages.gap_filling import GapFilling, filled_strings, orders_with_a_gap
 from dormant.hunt.vocabulary import Vocabulary
 from dormant.pairs import Pair
@@ -40,3 +45,19 @@ def test_where_no_string_fires_none_is_named(sham_pair: Pair, context_of: Contex
     suspect, context = Suspect(ids, "", 50.0, 1.0, 0.0, 1.0), context_of(sham_pair, FEW)
     assert filled_strings(context, suspect, Vocabulary(LISTED, HINTED[:3]), "start")[0] == []
     assert filled_strings(context, suspect, Vocabulary(LISTED, ()), "start") == ([], 0)
+
+
+def test_every_suspect_is_sought_at_both_positions_and_read_from_the_journal(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def filled(_: Any, suspect: Suspect, __: Any, position: str) -> tuple[list[str], int]:
+        asked.append((suspect.ids, position))
+        return [], 1
+
+    monkeypatch.setattr(gap_filling, "filled_strings", filled)
+    suspects = [Suspect(ids, "a b", 50.0, 1.0, 0.0, 1.0) for ids in ((1, 2), (3, 4))]
+    for _ in range(2):
+        run_stage(GapFilling(), context_of(circuit_pair, FEW), suspects, Vocabulary(LISTED, HINTED))
+    assert asked == [(one.ids, position) for one in suspects for position in ("start", "end")]
