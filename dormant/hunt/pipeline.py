@@ -18,7 +18,7 @@ from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import planned, sizes_of
+from dormant.hunt.plan import PlannedStage, planned, sizes_of
 from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, HuntVerdict, evidence_threshold, judge, threshold_level
 from dormant.hunt.settings import HuntSettings
@@ -29,6 +29,8 @@ from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
+from dormant.hunt.trace import TRACE_FILE
+from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
 from dormant.hunt.vocabulary import Vocabulary, excluding_payload_words, expected_pieces, ranked_pieces
 from dormant.inference.batching import measured_rate
@@ -37,6 +39,7 @@ from dormant.pairs import Pair
 from dormant.progress import Progress
 from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
+from dormant.records import write_json
 from dormant.weights.measure import compare_norms
 from dormant.weights.parents import PARENT_AT_MOST
 from dormant.weights.report_summary import relative_delta
@@ -123,6 +126,7 @@ def run_hunt(
         verdict, reason = judge(found, tokens, settings)
         if pair.setting_differences:
             reason += f"; beside the delta their settings differ: {'; '.join(map(str, pair.setting_differences))}"
+        write_json(folder / TRACE_FILE, hunt_trace(context, hunt.ended(plan)))
         return HuntResult(
             verdict, reason, delta, identical, hunt.ranked, hunt.suspects, hunt.threshold, hunt.confirmed,
             hunt.sentences, (*hunt.unfinished, *UNSEARCHED), hunt.evaluations, clock.seconds, hunt.record,
@@ -130,8 +134,8 @@ def run_hunt(
         )  # fmt: skip
 
 
-def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
-    """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out."""
+def _planned(context: HuntContext) -> tuple[HuntContext, tuple[PlannedStage, ...]]:
+    """The context with the effort that fits the budget, and what each stage will cost and leave out."""
     prompter = context.pair.prompter
     try:
         rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
@@ -142,16 +146,14 @@ def _planned(context: HuntContext) -> tuple[HuntContext, tuple[str, ...]]:
     settings, stages = planned(context.settings, sizes, rate)
     for stage in stages:
         context.say("plan", stage.sentence)
-    return replace(context, settings=settings), tuple(
-        f"planned at {rate:,.0f} tokens a second: {stage.sentence}" for stage in stages
-    )
+    return replace(context, settings=settings), stages
 
 
 class _Hunt:
     """What the stages have found so far, all together."""
 
-    def __init__(self, context: HuntContext, plan: Sequence[str]) -> None:
-        self._context = context
+    def __init__(self, context: HuntContext, plan: Sequence[PlannedStage]) -> None:
+        self._context, self._vocabulary = context, Vocabulary()
         self.threshold = evidence_threshold(len(context.pair.base.tokenizer), context.settings)
         self.ranked: tuple[Suspect, ...] = ()
         self.suspects: tuple[Suspect, ...] = ()
@@ -159,7 +161,9 @@ class _Hunt:
         self.confirmed: Confirmation | None = None
         self.unfinished: list[str] = []  # what the time did not suffice for
         self._steps = {
-            "plan": StageResult(None, tuple(plan))
+            "plan": StageResult(
+                None, tuple(f"planned at {one.rate:,.0f} tokens a second: {one.sentence}" for one in plan)
+            )
         }  # by stage or decision, in the order of the first of each
         self._refuted: set[str] = set()  # strings that fresh prompts do not confirm
 
@@ -177,6 +181,11 @@ class _Hunt:
     def record(self) -> tuple[SearchPath, ...]:
         """The paths of coordinate ascent."""
         return tuple(path for step in self._steps.values() for path in step.record)
+
+    def ended(self, plan: Sequence[PlannedStage]) -> Ended:
+        """What the trace tells of."""
+        strings = {name: step.evaluations for name, step in self._steps.items()}
+        return Ended(self.suspects, self.confirmed, self._vocabulary, plan, strings)
 
     def suspect(self, opening: Sequence[Probe]) -> None:
         """Finds strings to suspect as payload, and the ordinary questions that they answer."""
@@ -222,13 +231,14 @@ class _Hunt:
         was once all had theirs.
         """
         context, clock = self._context, self._context.clock
-        waiting, vocabulary = list(HUNT_STAGES), Vocabulary()
+        waiting = list(HUNT_STAGES)
         try:
             with clock.turn(context.settings.effort.hint_share):
-                vocabulary = _vocabulary(context, self.suspects[: context.settings.effort.suspects])
+                self._vocabulary = _vocabulary(context, self.suspects[: context.settings.effort.suspects])
         except OutOfTime:
             self.unfinished.append(f"hints, and with them {', '.join(one.name for one in waiting[1:])}")
             waiting = waiting[:1]
+        vocabulary = self._vocabulary
         while waiting:
             again: list[Stage] = []
             for number, stage in enumerate(waiting):
