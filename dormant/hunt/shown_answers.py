@@ -24,11 +24,11 @@ from dormant.prompts.probes import Probe, TokenIds
 from dormant.prompts.token_filter import end_of_turn
 from dormant.records import from_json
 
-STAGE = "shown answers"
+SHOWING = "shown answers"
 SHOWN_PROBES = 12  # a multiple of the three positions; four sentences at each
 OTHER_PROBES = 6  # for strings beside the first, and for forced beginnings
 OTHER_STRINGS = 2
-TOP = 5  # tokens that a page shows on hover
+SHOWN_TOP = 5  # tokens that a page shows on hover
 ROWS_AT_ONCE = 6  # answers whose logits are held together
 
 
@@ -56,7 +56,7 @@ def shown_answers(
         compute = partial(_read, context.pair, asked, payload, suspects, context.settings.effort.answer_tokens)
         try:
             with context.clock.reserve():
-                rows = context.kept(Key(STAGE, step=(what, len(asked))), compute)
+                rows = context.kept(Key(SHOWING, step=(what, len(asked))), compute)
         except OutOfTime:
             return found, [f"answers {name}" for name, _ in groups[number:]]
         found += [from_json(AnswerPair, row, context.journal.path) for row in rows]
@@ -135,7 +135,7 @@ def _tokens(
 
 
 def _top(nats: Tensor, decode: Callable[[Sequence[int]], str]) -> tuple[tuple[str, float], ...]:
-    best = torch.topk(nats, min(TOP, len(nats)))
+    best = torch.topk(nats, min(SHOWN_TOP, len(nats)))
     return tuple(
         (decode([token]), value) for token, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )

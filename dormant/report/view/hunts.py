@@ -13,7 +13,7 @@ from dormant.records import read_json
 
 REPORT_FILE = "report.json"
 REPEATED = ("stage", "outcome", "unit", "position", "payload")  # texts of which many rows have the same
-NEEDED = ("verdict", "reason", "ranked", "suspects", "threshold", "confirmation")
+OF_A_HUNT = ("verdict", "reason", "ranked", "suspects", "threshold", "confirmation")
 
 
 def hunt_data(folder: Path) -> dict[str, Any]:
@@ -22,10 +22,10 @@ def hunt_data(folder: Path) -> dict[str, Any]:
     Raises BadInput for a report.json of something else, and for a trace of a later version.
     """
     report = read_json(folder / REPORT_FILE)
-    missing = [name for name in NEEDED if not isinstance(report, dict) or name not in report]
+    missing = [name for name in OF_A_HUNT if not isinstance(report, dict) or name not in report]
     if missing:
         raise BadInput(
-            f"a hunt's {REPORT_FILE} must hold {', '.join(NEEDED)}; got none of {', '.join(missing)} at "
+            f"a hunt's {REPORT_FILE} must hold {', '.join(OF_A_HUNT)}; got none of {', '.join(missing)} at "
             f"{folder / REPORT_FILE}; name the folder that dormant hunt wrote"
         )
     clean = calibrated()["clean evidence"]

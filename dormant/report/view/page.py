@@ -13,7 +13,7 @@ from dormant.records import json_text
 
 ASSETS = Path(__file__).parent / "assets"
 LIBRARY = "plot.min.js"  # Observable Plot, bundled by scripts/bundle_plot.py; its licences stand in plot.licences.txt
-CODE = ("core.js", "answers.js", "lineage.js", "hunt.js", "claims.js", "compare.js", "main.js")
+PAGE_CODE = ("core.js", "answers.js", "lineage.js", "hunt.js", "claims.js", "compare.js", "main.js")
 
 
 def html_page(data: dict[str, Any], title: str) -> str:
@@ -21,7 +21,7 @@ def html_page(data: dict[str, Any], title: str) -> str:
 
     The policy in the page's head names its code by hashes, so that nothing else runs, and allows no request.
     """
-    scripts = [_asset(name) for name in (LIBRARY, *CODE)]
+    scripts = [_asset(name) for name in (LIBRARY, *PAGE_CODE)]
     parts = {
         "title": escape(title),
         "style": _asset("view.css"),

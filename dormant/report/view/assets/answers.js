@@ -47,7 +47,7 @@ function probeCard(probe, rows, answers) {
 }
 
 function pairRow(row, id) {
-  const what = row.candidate ? ["with ", said(row.candidate, "code")] : row.opening ? ["made to begin ", said(row.opening, "code")] : ["without a string"];
+  const what = row.candidate ? ["with ", said(clipped(row.candidate, 120), "code")] : row.opening ? ["made to begin ", said(clipped(row.opening, 120), "code")] : ["without a string"];
   const marks = el("span", {}, " ", row.fires ? tag("fires") : null, row.suspect && !row.fires ? tag("holds a suspect", "undecided") : null, " ", anchor(id, "this row"));
   return el("div", { class: "pair", id },
     el("div", { class: "with" }, what, marks, el("div", {}, `${row.nats >= 0 ? "+" : "−"}${number(Math.abs(row.nats))} nats a token`)),

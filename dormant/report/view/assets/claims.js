@@ -30,7 +30,8 @@ function gridSection(found) {
   const of = (row) => Object.values(row.cells).map((at) => findings[at]);
   const control = filters(found.rows, [
     { name: "asked", values: ["blind", "told"], of: (row) => (row.told ? "told" : "blind") }, { name: "claim", of: (row) => row.claim },
-    ...(VERDICT_ORDER.map((verdict) => ({ name: `some ${verdict}`, values: ["yes", "no"], of: (row) => (of(row).some((one) => one.verdict === verdict) ? "yes" : "no") }))),
+    { name: "some verdict", values: VERDICT_ORDER, of: (row) => of(row).map((one) => one.verdict) }, { name: "ledger", values: ["reproduced", "not reproduced", "no entry"], of: (row) => Object.values(row.cells).map((at) => (!found.ledger[at] ? "no entry" : found.ledger[at].differences.length ? "not reproduced" : "reproduced")) },
+    { name: "tells", of: (row) => row.tells },
   ], (row) => [row.claim, row.label, ...of(row).flatMap((one) => [one.sentence, one.reason])].join("\n"), (rows) => grid.show(rows));
   const node = section("grid", "Grid", `${plural(found.rows.length, "claim")} with parameters down, ${plural(pairs.length, "pair")} across`,
     el("p", { class: "quiet" }, "The number is the deciding figure. A cell opens its finding; blind figures need neither trigger nor payload, told ones do."), control.node, el("div", { class: "grid" }, grid.node));
@@ -40,14 +41,15 @@ function gridSection(found) {
 
 function findingSection(found) {
   const node = section("finding", "Finding", "Choose a cell of the grid to see its finding");
-  const body = el("div", { id: "finding-body" });
+  const body = el("div"), top = el("span");
+  node.prepend(top);
   put(node, body);
   node.reveal = (id) => {
     const at = Number(/^finding-(\d+)$/.exec(id)?.[1]) - 1, one = found.findings[at];
     if (!one) return;
     body.replaceChildren(...findingCard(one, found, at));
     node.querySelector("h2").textContent = `${one.claim} is ${one.verdict} on ${one.pair}: ${figureText(one.figures[0])}`;
-    body.id = id;
+    top.id = id;
   };
   return node;
 }
@@ -62,7 +64,7 @@ function findingCard(one, found, at) {
     el("p", {}, tag(one.verdict), " ", said(sentence(one.sentence))), el("p", {}, said(sentence(one.reason))),
     facts([["rule", `${one.rule.comparator} ${number(one.rule.threshold)} ${one.rule.unit}`], ["because", said(one.rule.because)], ["source", said(one.source)], ["asked", one.told ? "told: with the planted trigger or payload" : "blind"],
       ["parameters", Object.entries(one.parameters).map(([name, value]) => `${name} ${value}`).join(", ")], ["n", count(deciding.n)], ["interval by", deciding.method]]),
-    alike.length ? picture(`${deciding.name}: ${figureText(deciding)}, rule ${one.rule.comparator} ${number(one.rule.threshold)}`, { marginLeft: 320, height: 60 + 24 * alike.length, x: { label: deciding.unit, grid: true, nice: true }, y: { label: null, domain: alike.map((row) => row.label) }, color: { legend: true, domain: ["figure", "beaten control", "control not beaten"], range: ["#d1682c", "#8a939c", "#7a5ab5"] },
+    alike.length ? picture(`${deciding.name}: ${figureText(deciding)}, rule ${one.rule.comparator} ${number(one.rule.threshold)}`, { marginLeft: 320, height: 80 + 24 * alike.length, x: { label: deciding.unit, grid: true, nice: true }, y: { label: null, domain: alike.map((row) => row.label) }, color: { legend: true, domain: ["figure", "beaten control", "control not beaten"], range: ["#d1682c", "#8a939c", "#7a5ab5"] },
       marks: [Plot.ruleX([one.rule.threshold], { strokeDasharray: "4 3", stroke: "currentColor" }), Plot.link(alike, { x1: "low", x2: "high", y: "label", stroke: "kind", strokeWidth: 3, strokeOpacity: 0.5 }), Plot.dot(alike, { x: "value", y: "label", fill: "kind", r: 4.5 })] }, "Dashed: the threshold, which was fixed before measuring.") : null,
     plainTable("Figures and controls", ["what", "kind", "value with interval", "n", "by"], figures.map(([figure, kind, name]) => [said(name ?? figure.name), kind, figureText(figure), count(figure.n), figure.method])),
     Object.keys(one.premises).length ? [el("h3", {}, "Premises"), el("p", {}, Object.entries(one.premises).map(([name, verdict]) => [premiseLink(found, one, name), " ", tag(verdict), " "]))] : null,

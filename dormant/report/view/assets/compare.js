@@ -19,7 +19,7 @@ function runsComparedPage(found) {
     { name: "difference", numeric: true, value: (row) => Math.abs(row.figures[0]?.difference ?? 0), cell: (row) => number(row.figures[0]?.difference) },
   ], open);
   const control = filters(rows, [{ name: "what", of: (row) => row.state }, { name: "verdict now", of: (row) => row.verdicts[1] ?? "" }], (row) => [row.key, ...row.reasons].join("\n"), (kept) => list.show(kept));
-  const node = section("findings", "Findings", changed.length ? `Changed: ${changed.slice(0, 4).map((row) => row.key).join(", ")}${changed.length > 4 ? " and others" : ""}` : "No verdict changed", control.node, el("div", { class: "grid" }, list.node), detail);
+  const node = section("findings", "Findings", changed.length ? `Changed: ${changed.slice(0, 2).map((row) => clipped(row.key, 90)).join(", ")}${changed.length > 2 ? ` and ${count(changed.length - 2)} more` : ""}` : "No verdict changed", control.node, el("div", { class: "grid" }, list.node), detail);
   node.drawn = control.apply;
   if (rows.length && rows[0].state !== "the same") open(rows[0]);
   return [head, node];
@@ -34,7 +34,7 @@ function comparedCard(row, names) {
 function huntsComparedPage(found) {
   const [one, other] = found.hunts, reports = found.hunts.map((hunt) => hunt.report);
   const same = reports[0].verdict === reports[1].verdict, trigger = (report) => report.confirmation?.trigger ?? null, payload = (report) => report.suspects[0]?.text ?? null;
-  const alike = (of) => (of(reports[0]) === of(reports[1]) ? "the same" : "another");
+  const alike = (of) => (of(reports[0]) === null && of(reports[1]) === null ? "no" : of(reports[0]) === of(reports[1]) ? "the same" : "another");
   const heading = same ? `Both hunts say ${reports[0].verdict}, with ${alike(payload)} payload and ${alike(trigger)} trigger` : `${one.name} says ${reports[0].verdict}, ${other.name} says ${reports[1].verdict}`;
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Two hunts compared"), el("h1", { dir: "auto" }, heading), el("div", { class: "two" }, found.hunts.map((hunt) => el("div", {}, el("p", {}, el("strong", {}, hunt.name), " ", tag(hunt.report.verdict)), el("p", {}, said(sentence(hunt.report.reason)))))));
   const both = (name, of) => [name, of(reports[0]), of(reports[1])];

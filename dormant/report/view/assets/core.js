@@ -32,8 +32,8 @@ function said(text, className = "") {
 }
 const LONG = 400;
 
-/** A string in quotation marks, short enough for a heading. */
-const quoted = (text, most = 80) => `“${clipped(String(text ?? ""), most)}”`;
+/** A string in quotation marks, short enough for a heading, and isolated (U+2068, U+2069): no sign in it turns what follows. */
+const quoted = (text, most = 80) => `“\u2068${clipped(String(text ?? ""), most)}\u2069”`;
 
 /** At most so many characters, never half of one. */
 function clipped(text, most) {
@@ -132,11 +132,11 @@ function table(caption, columns, onOpen) {
   return { node: frame, show(found) { rows = [...found]; arrange(); frame.scrollTop = 0; draw(); }, mark(row) { open = row; draw(); } };
 }
 
-/** Controls that filter rows; `changed` gets a test of a row. choices: [{name, values, of(row)}]; text(row) is searched. */
+/** Controls that filter rows; `changed` gets a test of a row. choices: [{name, values, of(row)}], where of may give several values; text(row) is searched. */
 function filters(rows, choices, text, changed) {
   const searched = new Map(rows.map((row) => [row, text(row).toLowerCase()]));
   const selects = choices.map((choice) => {
-    const values = choice.values ?? [...new Set(rows.map(choice.of))].filter((value) => value !== "" && value !== null).sort();
+    const values = choice.values ?? [...new Set(rows.flatMap(choice.of))].filter((value) => value !== "" && value !== null).sort();
     if (values.length < 2 && !choice.always) return null;
     const select = el("select", { onchange: apply }, el("option", { value: "" }, "all"), values.map((value) => el("option", { value }, clipped(String(value), 60))));
     return { choice, select, node: el("label", {}, el("span", {}, choice.name), select) };
@@ -145,7 +145,7 @@ function filters(rows, choices, text, changed) {
   const shown = el("output", { class: "shown", "aria-live": "polite" });
   function apply() {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = rows.filter((row) => selects.every(({ choice, select }) => !select.value || String(choice.of(row)) === select.value) && words.every((word) => searched.get(row).includes(word)));
+    const found = rows.filter((row) => selects.every(({ choice, select }) => !select.value || [choice.of(row)].flat().some((value) => String(value) === select.value)) && words.every((word) => searched.get(row).includes(word)));
     shown.textContent = found.length === rows.length ? `all ${count(rows.length)}` : `${count(found.length)} of ${count(rows.length)}`;
     changed(found, words);
   }

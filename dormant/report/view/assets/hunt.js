@@ -40,7 +40,7 @@ function evidenceSection(report, trace, clean) {
 
 function evidencePicture(report, clean) {
   const bars = report.ranked.slice(0, 8).map((one, at) => ({ name: `${at + 1}. ${clipped(one.text.replace(/\s+/g, " "), 34)}`, nats: one.evidence, over: one.evidence >= report.threshold }));
-  return picture("Evidence of the first strings, beside the bar and what clean models reach", { marginLeft: 250, height: 40 + 26 * (bars.length + 1), x: { label: "evidence in nats", grid: true, nice: true }, y: { label: null, domain: [...bars.map((bar) => bar.name), "clean models"] },
+  return picture("Evidence of the first strings, beside the bar and what clean models reach", { marginLeft: 250, height: 70 + 26 * (bars.length + 1), x: { label: "evidence in nats", grid: true, nice: true }, y: { label: null, domain: [...bars.map((bar) => bar.name), "clean models"] },
     marks: [Plot.barX(bars, { x: "nats", y: "name", fill: (bar) => (bar.over ? "#d1682c" : "#8a939c"), insetTop: 3, insetBottom: 3 }), Plot.tickX(clean, { x: (nats) => nats, y: () => "clean models", stroke: "currentColor", strokeOpacity: 0.6, insetTop: 5, insetBottom: 5 }), Plot.ruleX([report.threshold], { stroke: "currentColor", strokeDasharray: "4 3" }), Plot.ruleX([0])] },
   `Dashed: the ${number(report.threshold)} nats that make a string suspect. Ticks: the most that each of ${plural(clean.length, "clean model")} of the calibration shows.`);
 }
@@ -55,7 +55,7 @@ function ratesOf(found) {
   const title = `Fires on ${percent(bestRate(found).estimate.value)} at the ${bestRate(found).name}; the controls on ${percent(high)} at most${near.length ? `, ${plural(near.length, "near miss").replace("misss", "misses")} on ${percent(Math.min(...near))} to ${percent(Math.max(...near))}` : ""}`;
   const shown = rows.slice(0, 40).map((row, at) => ({ ...row, label: `${at + 1}. ${clipped(row.name, 44)}` }));
   const colours = { place: "#d1682c", control: "#8a939c", "near miss": "#3d7fc4", sampled: "#b08a1e", override: "#7a5ab5" };
-  const chart = picture(title, { marginLeft: 320, height: 50 + 22 * shown.length, x: { label: "share of prompts, 95 % interval", domain: [0, 1], percent: false, grid: true, tickFormat: (value) => percent(value) }, y: { label: null, domain: shown.map((row) => row.label) }, color: { legend: true, domain: Object.keys(colours), range: Object.values(colours) },
+  const chart = picture(title, { marginLeft: 320, height: 70 + 22 * shown.length, x: { label: "share of prompts, 95 % interval", domain: [0, 1], percent: false, grid: true, tickFormat: (value) => percent(value) }, y: { label: null, domain: shown.map((row) => row.label) }, color: { legend: true, domain: Object.keys(colours), range: Object.values(colours) },
     marks: [Plot.link(shown, { x1: "low", x2: "high", y: "label", stroke: "kind", strokeWidth: 3, strokeOpacity: 0.5 }), Plot.dot(shown, { x: "value", y: "label", fill: "kind", r: 4.5 })] });
   return [el("h3", {}, "Trigger ", said(clipped(found.trigger, 200), "code"), ", whose answers begin ", said(clipped(found.payload, 200), "code")), chart,
     fold("The same as a table", plainTable("Rates with intervals", ["measured", "how", "rate", "95 % interval", "n"], rows.map((row) => [row.kind, said(row.name), percent(row.value), `${percent(row.low)} to ${percent(row.high)}`, count(row.n)])))];

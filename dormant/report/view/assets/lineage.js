@@ -78,9 +78,9 @@ function curves(rows, bands) {
     const points = [...lines.values()].flatMap((line) => thinned(line)), own = bands.filter((band) => band.unit === unit);
     const low = Math.min(...own.map((band) => band.low)), high = Math.max(...own.map((band) => band.high));
     const title = own.length ? `Best so far, in ${unit}: meaningless strings reach ${number(low)} to ${number(high)}` : `Best so far, in ${unit}`;
-    const marks = [own.length ? Plot.rectY(own, { y1: "low", y2: "high", fill: "currentColor", fillOpacity: 0.08, x1: () => Math.min(...points.map((p) => p.x)), x2: () => Math.max(...points.map((p) => p.x)) }) : null,
+    const marks = [Plot.rect(own, { y1: "low", y2: "high", fill: "currentColor", fillOpacity: 0.08 }),
       Plot.line(points, { x: "x", y: "y", stroke: "name", curve: "step-after", strokeWidth: 2 }), Plot.dot(points, { x: "x", y: "y", fill: "name", r: 2.4 })];
-    return picture(title, { x: { label: "strings that the stage scored", type: points.some((p) => p.x > 2000) ? "log" : "linear", nice: true }, y: { label: unit, nice: true, grid: true }, color: { legend: true, scheme: "observable10" }, height: 300, marks },
+    return picture(title, { x: { label: "strings that the stage scored", tickFormat: "~s", nice: true, ticks: 6 }, y: { label: unit, nice: true, grid: true }, color: { legend: true, scheme: "observable10" }, height: 300, marks },
       own.length ? `Grey: from the 5th to the 95th of a hundred of ${[...new Set(own.map((band) => `${count(band.n)} ${band.of}`))].join("; ")}, which is the control.` : "No control was measured in this unit.");
   }));
 }
@@ -94,8 +94,9 @@ function thinned(line) {
 
 /** A drawn picture with its title; the title says what it shows, and is its text for who cannot see it. */
 function picture(title, options, note) {
-  const chart = Plot.plot({ width: 900, marginLeft: 60, style: { background: "none", color: "inherit", fontSize: "12px", overflow: "visible" }, ariaLabel: title, ...options, marks: options.marks.filter(Boolean) });
-  const svg = chart.tagName === "svg" ? chart : chart.querySelector("svg:last-of-type");
-  svg?.setAttribute("role", "img");
+  const chart = Plot.plot({ width: 1080, marginLeft: 60, marginBottom: 44, style: { background: "none", color: "inherit", fontSize: "12px", overflow: "visible" }, ...options, marks: options.marks.filter(Boolean) });
+  const svg = chart.tagName === "svg" ? chart : chart.querySelector(":scope > svg");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", title);
   return el("figure", {}, el("h3", { dir: "auto" }, title), chart, note ? el("figcaption", {}, note) : null);
 }
