@@ -26,6 +26,7 @@ from dormant.prompts.token_filter import allowed_tokens
 HINTS_SHOWN = 200  # beside those that stand in a string of the lineage
 BAND_STRINGS, BAND_TOKENS = 32, 4  # of meaningless tokens, as long as a short trigger
 BAND_QUANTILES = (0.05, 0.95)
+UNKEPT = "steps that were not finished"  # and what the hunt did beside its journal since its last entry
 # The names under which a stage's cost is planned, where they are others than those of its results in the journal.
 PLANNED = {"vocabulary": "hints"}
 
@@ -113,6 +114,7 @@ def _costs(context: HuntContext, ended: Ended) -> tuple[StageCost, ...]:
         name = PLANNED.get(entry["key"]["stage"], entry["key"]["stage"])
         seconds[name] += max(0.0, entry["seconds"] - before)
         before = max(before, entry["seconds"])
+    seconds[UNKEPT] = max(0.0, context.clock.seconds - before)
     planned = {one.name: one for one in ended.plan}
     names = dict.fromkeys([*planned, *seconds])
     return tuple(

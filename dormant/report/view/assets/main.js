@@ -17,7 +17,7 @@ function themeButton() {
 function build() {
   const main = document.querySelector("main"), parts = PAGES[data.kind](data).filter(Boolean);
   main.replaceChildren(...parts);
-  document.title = clipped(main.querySelector("h1").textContent, 150);
+  document.title = clipped(main.querySelector("h1").textContent.replace(/[\u202a-\u202e\u2066-\u2069]/g, ""), 150); // a tab's title shows marks of direction
   const sections = parts.filter((part) => part.tagName === "SECTION");
   document.querySelector("nav").replaceChildren(el("div", {}, el("strong", {}, "dormant"), sections.map((part) => el("a", { href: `#${part.id}` }, part.dataset.name)), themeButton()));
   sections.forEach((part) => part.drawn?.());
