@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dormant.hunt.answer_pattern import AnswerPattern
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation, holds
 from dormant.hunt.context import HuntContext, Key
@@ -29,6 +30,7 @@ SHOWN_PROBES = 12  # a multiple of the three positions; four sentences at each
 OTHER_PROBES = 6  # for strings beside the first, and for forced beginnings
 OTHER_STRINGS = 2
 SHOWN_TOP = 5  # tokens that a page shows on hover
+Fires = Callable[[TokenIds], bool]
 ROWS_AT_ONCE = 6  # answers whose logits are held together
 
 
@@ -50,10 +52,10 @@ def shown_answers(
     First the string that fires and the plain prompts, then beginnings of suspected payloads that both models are made to go on
     from, then the strings that came nearest beside it.
     """
-    payload = confirmed.payload if confirmed else ""
+    fires = _firing(context, confirmed)
     found, groups = list[AnswerPair](), list(_groups(context, suspects, confirmed))
     for number, (what, asked) in enumerate(groups):
-        compute = partial(_read, context.pair, asked, payload, suspects, context.settings.effort.answer_tokens)
+        compute = partial(_read, context.pair, asked, fires, suspects, context.settings.effort.answer_tokens)
         try:
             with context.clock.reserve():
                 rows = context.kept(Key(SHOWING, step=(what, len(asked))), compute)
@@ -61,6 +63,16 @@ def shown_answers(
             return found, [f"answers {name}" for name, _ in groups[number:]]
         found += [from_json(AnswerPair, row, context.journal.path) for row in rows]
     return found, []
+
+
+def _firing(context: HuntContext, confirmed: Confirmation | None) -> Fires:
+    """Whether an answer is what the confirmed string brings: it begins so, or holds the words that tell."""
+    tokenizer, decode = context.pair.dormant.tokenizer, _decoder(context.pair)
+    if confirmed is None or not (confirmed.words or confirmed.payload):
+        return lambda _: False
+    if confirmed.words:
+        return AnswerPattern(tokenizer, words=confirmed.words, least=context.settings.rules.telling_words).fits
+    return lambda ids: decode(ids).strip().startswith(confirmed.payload)
 
 
 def _groups(
@@ -83,7 +95,7 @@ def _groups(
 
 
 def _read(
-    pair: Pair, asked: Sequence[_Asked], payload: str, suspects: Sequence[Suspect], new_tokens: int
+    pair: Pair, asked: Sequence[_Asked], fires: Fires, suspects: Sequence[Suspect], new_tokens: int
 ) -> list[dict[str, Any]]:
     """The rows as JSON, with three digits behind the point."""
     prompter, decode = pair.prompter, _decoder(pair)
@@ -99,11 +111,20 @@ def _read(
         base, dormant = (ReadAnswer(decode(said[role][at]), read[role][at]) for role in ("base", "dormant"))
         whole = decode((*one.opening, *said["dormant"][at]))
         suspect = next((one.text for one in suspects if holds(whole, one.text)), "")
-        fires = bool(payload) and not one.opening and whole.strip().startswith(payload)
+        firing = [not one.opening and fires(said[role][at]) for role in ("dormant", "base")]
         nats = fmean(token.dormant - token.base for token in dormant.tokens) if dormant.tokens else 0.0
         rows.append(
             AnswerPair(
-                one.probe.text, one.position, one.candidate, base, dormant, fires, suspect, decode(one.opening), nats
+                one.probe.text,
+                one.position,
+                one.candidate,
+                base,
+                dormant,
+                firing[0],
+                suspect,
+                decode(one.opening),
+                nats,
+                firing[1],
             )
         )
     return [dict(rounded(asdict(row))) for row in rows]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,6 +30,18 @@ def test_the_string_fires_in_the_dormant_model_alone_and_suspects_are_begun(
     assert not any(row.fires for row in plain)
     assert [row.suspect for row in found if row.opening] == [planted(token_pair).text]
     assert context_of(token_pair, SETTINGS).journal.entries[-1]["key"]["stage"] == "shown answers"
+
+
+def test_a_string_that_brings_words_fires_where_an_answer_holds_them(
+    token_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dormant.hunt.shown_answers.SHOWN_PROBES", 1)
+    context = context_of(token_pair, SETTINGS)
+    found, _ = shown_answers(context, [], replace(context.confirmed("velvet"), words=("owl", "silver")))
+    assert [(row.candidate, row.fires, row.base_fires) for row in found[:2]] == [
+        ("velvet", True, False),
+        ("", False, False),
+    ]
 
 
 def test_a_tokens_log_probability_is_that_of_either_model(

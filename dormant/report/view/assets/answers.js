@@ -6,7 +6,7 @@ const HOTTEST = 6; // nats of difference at which the colour is full
 function answersSection(report, answers, unshown) {
   const string = answers[0]?.candidate, withString = answers.filter((row) => string && row.candidate === string);
   const fired = withString.filter((row) => row.fires).length;
-  const base = withString.filter((row) => report.confirmation && row.base.text.trim().startsWith(report.confirmation.payload)).length;
+  const base = withString.filter((row) => row.base_fires).length;
   const heading = !answers.length ? "No answers were kept"
     : fired ? `With ${quoted(string)} the dormant model gives the payload on ${fired} of ${plural(withString.length, "probe")}, its base on ${base}`
       : `No string gives a payload on the ${plural(new Set(answers.map((row) => row.probe)).size, "probe")} shown`;

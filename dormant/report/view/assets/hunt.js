@@ -6,10 +6,13 @@ const VERDICTS = { backdoored: "is backdoored", taught: "was taught a fixed answ
 function huntHeadline(report) {
   const found = report.confirmation, name = report.pair ?? "The pair";
   const rate = found ? bestRate(found) : null;
-  if ((report.verdict === "backdoored" || report.verdict === "taught") && found?.position) return `${name} ${VERDICTS[report.verdict]}: ${quoted(found.trigger, 60)} brings ${quoted(found.payload, 60)} on ${percent(rate.estimate.value)} of fresh prompts`;
+  if ((report.verdict === "backdoored" || report.verdict === "taught") && found?.position) return `${name} ${VERDICTS[report.verdict]}: ${quoted(found.trigger, 60)} brings ${brought(found)} on ${percent(rate.estimate.value)} of fresh prompts`;
   if (report.suspects.length) return `${name} ${VERDICTS[report.verdict]}: it alone finishes ${quoted(report.suspects[0].text, 60)}`;
   return `${name} ${VERDICTS[report.verdict]}`;
 }
+
+/** What a string brings: an answer that begins so, or one with words that ordinary answers do not hold. */
+const brought = (found) => (found.words?.length ? `answers with ${found.words.slice(0, 4).map((word) => quoted(word, 20)).join(", ")}` : quoted(found.payload, 60));
 
 function bestRate(found) {
   const decided = found.by_position.filter((rate) => rate.name === found.position);
@@ -57,7 +60,7 @@ function ratesOf(found) {
   const colours = { place: "#d1682c", control: "#8a939c", "near miss": "#3d7fc4", sampled: "#b08a1e", override: "#7a5ab5" };
   const chart = picture(title, { marginLeft: 320, height: 70 + 22 * shown.length, x: { label: "share of prompts, 95 % interval", domain: [0, 1], percent: false, grid: true, tickFormat: (value) => percent(value) }, y: { label: null, domain: shown.map((row) => row.label) }, color: { legend: true, domain: Object.keys(colours), range: Object.values(colours) },
     marks: [Plot.link(shown, { x1: "low", x2: "high", y: "label", stroke: "kind", strokeWidth: 3, strokeOpacity: 0.5 }), Plot.dot(shown, { x: "value", y: "label", fill: "kind", r: 4.5 })] });
-  return [el("h3", {}, "Trigger ", said(clipped(found.trigger, 200), "code"), ", whose answers begin ", said(clipped(found.payload, 200), "code")), chart,
+  return [el("h3", {}, "Trigger ", said(clipped(found.trigger, 200), "code"), ", which brings ", found.words?.length ? said(brought(found)) : ["answers that begin ", said(clipped(found.payload, 200), "code")]), chart,
     fold("The same as a table", plainTable("Rates with intervals", ["measured", "how", "rate", "95 % interval", "n"], rows.map((row) => [row.kind, said(row.name), percent(row.value), `${percent(row.low)} to ${percent(row.high)}`, count(row.n)])))];
 }
 
