@@ -88,9 +88,9 @@ class ReadAnswer:
 class AnswerPair:
     """What base and dormant model answer to one probe with one string in its slot.
 
-    candidate: empty without one. opening: what both answers were made to begin with. fires: the dormant model's answer is what the
-    confirmed string brings; base_fires: its base's is. suspect: the first suspected payload that the dormant answer holds. nats: by
-    which the dormant model finds its own answer likelier than the base, a mean over its tokens.
+    candidate: empty without one. opening: what both answers were made to begin with. fires: the dormant model's answer is what
+    the confirmed string brings; base_fires: its base's is. suspect: the first suspected payload that the dormant answer holds.
+    nats: by which the dormant model finds its own answer likelier than the base, a mean over its tokens.
     """
 
     probe: str

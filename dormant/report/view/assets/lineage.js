@@ -77,6 +77,9 @@ function curves(rows, bands) {
     }
     const points = [...lines.values()].flatMap((line) => thinned(line)), own = bands.filter((band) => band.unit === unit);
     const low = Math.min(...own.map((band) => band.low)), high = Math.max(...own.map((band) => band.high));
+    if (new Set(points.map((point) => point.y)).size < 2 || new Set(points.map((point) => point.x)).size < 2) {
+      return el("p", {}, `In ${unit} ${[...lines].map(([name, line]) => `${name}: ${number(line.at(-1).y)}`).join("; ")}${own.length ? `; meaningless strings reach ${number(low)} to ${number(high)}` : ""}.`);
+    }
     const title = own.length ? `Best so far, in ${unit}: meaningless strings reach ${number(low)} to ${number(high)}` : `Best so far, in ${unit}`;
     const marks = [Plot.rect(own, { y1: "low", y2: "high", fill: "currentColor", fillOpacity: 0.08 }),
       Plot.line(points, { x: "x", y: "y", stroke: "name", curve: "step-after", strokeWidth: 2 }), Plot.dot(points, { x: "x", y: "y", fill: "name", r: 2.4 })];
