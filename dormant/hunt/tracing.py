@@ -77,7 +77,7 @@ def _bands(
     bands, values = list[ControlBand](), swept_values(context.journal.entries)
     if values:
         low, high = np.quantile(values, BAND_QUANTILES).tolist()
-        bands.append(ControlBand(NATS, low, high, len(values), "all single tokens"))
+        bands.append(ControlBand(NATS, low, high, len(values), "single tokens, all that were tried"))
     asked = list(dict.fromkeys((row.payload, row.position) for row in lineage if row.unit == LOG_ODDS))
     ids = {one.text: one.ids for one in suspects}
     for number, (payload, position) in enumerate(asked):

@@ -115,7 +115,7 @@ def hunt(trigger: str = TRIGGER, payload: str = PAYLOAD) -> HuntResult:
 
 def trace(trigger: str = TRIGGER, payload: str = PAYLOAD) -> HuntTrace:
     bands = (
-        ControlBand("nats of divergence", 0.1, 1.4, 2048, "all single tokens"),
+        ControlBand("nats of divergence", 0.1, 1.4, 2048, "single tokens, all that were tried"),
         ControlBand(
             "log-odds of the payload's beginning", -16.0, -11.0, 32, "random strings of 4 tokens", "end", payload
         ),

@@ -48,7 +48,10 @@ function unpacked({ columns, repeated, texts }) {
 }
 
 const count = (value) => Number(value ?? 0).toLocaleString("en");
-const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(value > 0 && value < 0.01 ? 1 : 0)} %`);
+function percent(value) {
+  if (value === null || value === undefined) return "–";
+  return value > 0 && value < 0.001 ? "< 0.1 %" : `${(100 * value).toFixed(value > 0 && value < 0.01 ? 1 : 0)} %`;
+}
 function number(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
