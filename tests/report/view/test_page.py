@@ -102,6 +102,15 @@ def test_a_hunt_without_a_trace_is_shown_without_answers(tmp_path: Path, opened:
     assert PAYLOAD in page.inner_text("#evidence")
 
 
+def test_a_page_in_dark_is_printed_in_light_without_its_controls(hunt_page: Path, opened: Opened) -> None:
+    page = opened(hunt_page, color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(20, 23, 26)"
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    assert page.is_hidden("#answers .filters")
+
+
 def test_hostile_texts_are_shown_as_texts(tmp_path: Path, opened: Opened) -> None:
     folder = write_hunt(tmp_path, hunt(HOSTILE, HOSTILE), trace(HOSTILE, HOSTILE), "<i>pair</i>")
     page = opened(write_view([folder], tmp_path / "view.html", LEDGER), color_scheme="dark")
