@@ -14,6 +14,9 @@ function huntHeadline(report) {
 /** What a string brings: an answer that begins so, or one with words that ordinary answers do not hold. */
 const brought = (found) => (found.words?.length ? `answers with ${found.words.slice(0, 4).map((word) => quoted(word, 20)).join(", ")}` : quoted(found.payload, 60));
 
+/** What answers to a string that fires begin with, else what the dormant model alone finishes. */
+const payloadOf = (report) => (report.confirmation?.fires ? report.confirmation.payload : report.suspects[0]?.text ?? null);
+
 function bestRate(found) {
   const decided = found.by_position.filter((rate) => rate.name === found.position);
   return (decided.length ? decided : [...found.by_position]).sort((a, b) => b.estimate.value - a.estimate.value)[0];
@@ -23,7 +26,7 @@ function huntPage(data) {
   const { report } = data, trace = data.trace ?? { lineage: { columns: {}, repeated: [], texts: [] }, hints: [], bands: [], stages: [], answers: [], unshown: [] };
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Hunt"), el("h1", { dir: "auto" }, huntHeadline(report)),
     el("p", { class: "lede" }, tag(report.verdict), " ", said(sentence(report.reason))),
-    facts([["pair", said(report.pair)], ["payload", report.suspects[0] ? said(clipped(report.suspects[0].text, 200), "code") : "none is suspect"], ["trigger", report.confirmation ? said(clipped(report.confirmation.trigger, 200), "code") : "none was found"],
+    facts([["pair", said(report.pair)], ["payload", payloadOf(report) ? said(clipped(payloadOf(report), 200), "code") : "none is suspect"], ["trigger", report.confirmation ? said(clipped(report.confirmation.trigger, 200), "code") : "none was found"],
       ["strings scored", count(report.evaluations)], ["minutes", number(report.seconds / 60)], ["fingerprint", report.fingerprint ? el("code", {}, report.fingerprint.slice(0, 12)) : ""]]));
   return [head, answersSection(report, trace.answers, trace.unshown), lineageSection(report, trace), evidenceSection(report, trace, data.clean), doneSection(report, trace)];
 }
