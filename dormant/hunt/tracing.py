@@ -50,7 +50,9 @@ def hunt_trace(context: HuntContext, ended: Ended) -> HuntTrace:
     def named(ids: Sequence[int]) -> str:
         return suspects.get(tuple(ids)) or str(tokenizer.decode(list(ids)))
 
-    swept = tokenizer.batch_decode([[token] for token in swept_tokens(context, ended.vocabulary.pieces)])
+    swept = list[str]()
+    if swept_values(entries):  # a large vocabulary takes seconds to decode
+        swept = tokenizer.batch_decode([[token] for token in swept_tokens(context, ended.vocabulary.pieces)])
     lineage = tried_strings(entries, named, swept)
     answers, unshown = shown_answers(context, ended.suspects, ended.confirmed)
     bands, missing = _bands(context, ended.suspects, lineage)

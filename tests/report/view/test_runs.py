@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from dormant.claims.finding import Verdict
 from dormant.claims.ledger import Ledger
 from dormant.report.view import runs
@@ -21,14 +23,14 @@ def test_a_run_is_shown_with_its_grid_and_what_the_ledger_has(tmp_path: Path) ->
 
 
 def test_pictures_are_held_once_as_long_as_there_is_room_and_never_from_elsewhere(
-    tmp_path: Path, monkeypatch: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").mkdir()
     for name in ("run/a.png", "run/b.png", "secret.png"):
         (tmp_path / name).write_bytes(b"0123456789")
     found, left_out = embedded_pictures(tmp_path / "run", ["a.png", "a.png", "../secret.png", "gone.png", "b.png"])
     assert (list(found), left_out) == (["a.png", "b.png"], ["../secret.png", "gone.png"])
-    monkeypatch.setattr(runs, "PICTURE_BYTES", 15)  # type: ignore[attr-defined]
+    monkeypatch.setattr(runs, "PICTURE_BYTES", 15)
     assert embedded_pictures(tmp_path / "run", ["a.png", "b.png"])[1] == ["b.png"]
 
 
