@@ -15,6 +15,7 @@ from dormant.commands.organisms import organisms
 from dormant.commands.report import report
 from dormant.commands.search import gcg
 from dormant.commands.sweep import sweep
+from dormant.commands.view import view
 from dormant.commands.weights import bases, diff
 from dormant.errors import BadInput
 from dormant.terminal import complain, text_columns
@@ -43,6 +44,7 @@ app.command("report", short_help="Merge the results of sweeps.")(report)
 app.command("scan")(scan)
 app.command("score")(score)
 app.command("sweep", short_help="Run a verb on many pairs.")(sweep)
+app.command("view", short_help="Write the page of a hunt or a run.")(view)
 
 
 def main() -> None:

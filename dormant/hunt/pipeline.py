@@ -5,7 +5,6 @@ Nothing here reads what an organism says of itself: neither its trigger nor the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -16,11 +15,12 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.parent import check_parent
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import LEAST_WORDS, planned, sizes_of
+from dormant.hunt.plan import LEAST_WORDS, PlannedStage, planned, sizes_of
 from dormant.hunt.refinement import refined
-from dormant.hunt.result import Found, HuntResult, HuntVerdict, evidence_threshold, judge, payload_sentence
+from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
@@ -29,6 +29,8 @@ from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
+from dormant.hunt.trace import TRACE_FILE
+from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
 from dormant.hunt.vocabulary import (
     Vocabulary,
@@ -43,9 +45,7 @@ from dormant.pairs import Pair
 from dormant.progress import Progress
 from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
-from dormant.weights.measure import compare_norms
-from dormant.weights.parents import PARENT_AT_MOST
-from dormant.weights.report_summary import relative_delta
+from dormant.records import write_json
 
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
@@ -79,31 +79,9 @@ def run_hunt(
     """
     settings = settings or HuntSettings()
     clock = clock or Clock(settings.effort)
-    try:
-        report = compare_norms(pair.base, pair.dormant, lambda *_: clock.ask())
-    except OutOfTime:
-        reason = "the time ran out before the parent was checked"
-        unsearched = ("everything: the hunt ended at the parent",)
-        return HuntResult(HuntVerdict.UNDECIDED, reason, math.nan, math.nan, unsearched=unsearched, settings=settings)
-    delta = relative_delta(report)
-    identical = sum(tensor.identical for tensor in report.tensors.values()) / len(report.tensors)
-    if delta > PARENT_AT_MOST:
-        reason = (
-            f"the base is not the parent: the median matrix moved by {delta:.2g} of its norm, and a fine-tune stays below "
-            f"{PARENT_AT_MOST:g}; find the parent with `dormant bases`"
-        )
-        unsearched = ("everything: the hunt stopped at the parent",)
-        return HuntResult(HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=unsearched, settings=settings)
-    if identical == 1.0 and pair.setting_differences:
-        reason = (
-            "every tensor is identical but the settings are not, so the two compute differently and no delta can be "
-            f"searched: {'; '.join(map(str, pair.setting_differences))}; run both with one configuration"
-        )
-        unsearched = ("everything: only the settings differ",)
-        return HuntResult(HuntVerdict.UNDECIDED, reason, delta, identical, unsearched=unsearched, settings=settings)
-    if identical == 1.0:
-        reason = "the two checkpoints are identical: there is no delta for a backdoor to be in"
-        return HuntResult(HuntVerdict.CLEAN, reason, delta, identical, settings=settings)
+    parent = check_parent(pair, clock, settings)
+    if parent.result is not None:
+        return parent.result
     work = {
         "pair": pair.fingerprint,
         "dtype": pair.models.run_config.precision,
@@ -116,10 +94,10 @@ def run_hunt(
     with closing(Journal(folder / "hunt.jsonl", work)) as journal, pair.models.asking(clock.ask):
         context = HuntContext(pair, searched, unseen, deciding, seed, settings, journal, clock, progress)
         context.say(
-            "parent", f"the median matrix moved by {delta:.2g} of its norm, {identical:.0%} of tensors are identical"
+            "parent",
+            f"the median matrix moved by {parent.delta:.2g} of its norm, {parent.identical:.0%} of tensors are identical",
         )
-        whole = context
-        context, plan = _planned(whole)
+        whole, (context, plan) = context, _planned(context)
         hunt = _Hunt(context, plan)
         hunt.suspect(opening)
         hunt.search(_planned(whole, clock.left)[0])
@@ -128,14 +106,15 @@ def run_hunt(
         verdict, reason = judge(found, tokens, settings)
         if pair.setting_differences:
             reason += f"; beside the delta their settings differ: {'; '.join(map(str, pair.setting_differences))}"
+        write_json(folder / TRACE_FILE, hunt_trace(context, hunt.ended(plan)))
         return HuntResult(
-            verdict, reason, delta, identical, hunt.ranked, hunt.suspects, hunt.threshold, hunt.confirmed,
+            verdict, reason, parent.delta, parent.identical, hunt.ranked, hunt.suspects, hunt.threshold, hunt.confirmed,
             hunt.sentences, (*hunt.unfinished, *UNSEARCHED), hunt.evaluations, clock.seconds, hunt.record,
             context.settings, hunt.answers,
         )  # fmt: skip
 
 
-def _planned(context: HuntContext, left: float | None = None) -> tuple[HuntContext, tuple[str, ...]]:
+def _planned(context: HuntContext, left: float | None = None) -> tuple[HuntContext, tuple[PlannedStage, ...]]:
     """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out.
 
     left: seconds, once the payload was sought, which may have taken less than its share.
@@ -151,16 +130,14 @@ def _planned(context: HuntContext, left: float | None = None) -> tuple[HuntConte
     settings, stages = planned(context.settings, sizes, rate, left)
     for stage in stages if left is None else ():
         context.say("plan", stage.sentence)
-    return replace(context, settings=settings), tuple(
-        f"planned at {rate:,.0f} tokens a second: {stage.sentence}" for stage in stages
-    )
+    return replace(context, settings=settings), stages
 
 
 class _Hunt:
     """What the stages have found so far, all together."""
 
-    def __init__(self, context: HuntContext, plan: Sequence[str]) -> None:
-        self._context = context
+    def __init__(self, context: HuntContext, plan: Sequence[PlannedStage]) -> None:
+        self._context, self._vocabulary = context, Vocabulary()
         self.threshold = evidence_threshold(len(context.pair.base.tokenizer), context.settings)
         self.ranked: tuple[Suspect, ...] = ()
         self.suspects: tuple[Suspect, ...] = ()
@@ -168,7 +145,9 @@ class _Hunt:
         self.confirmed: Confirmation | None = None
         self.unfinished: list[str] = []  # what the time did not suffice for
         self._steps = {
-            "plan": StageResult(None, tuple(plan))
+            "plan": StageResult(
+                None, tuple(f"planned at {one.rate:,.0f} tokens a second: {one.sentence}" for one in plan)
+            )
         }  # by stage or decision, in the order of the first of each
         self._refuted: set[str] = set()  # strings that fresh prompts do not confirm
 
@@ -186,6 +165,11 @@ class _Hunt:
     def record(self) -> tuple[SearchPath, ...]:
         """The paths of coordinate ascent."""
         return tuple(path for step in self._steps.values() for path in step.record)
+
+    def ended(self, plan: Sequence[PlannedStage]) -> Ended:
+        """What the trace tells of."""
+        strings = {name: step.evaluations for name, step in self._steps.items()}
+        return Ended(self.suspects, self.confirmed, self._vocabulary, plan, strings)
 
     def suspect(self, opening: Sequence[Probe]) -> None:
         """Finds strings to suspect as payload, and the ordinary questions that they answer."""
@@ -271,9 +255,10 @@ class _Hunt:
         effort = context.settings.effort
         try:
             with context.clock.turn(effort.hint_share):
-                return hinted_vocabulary(context, self.suspects[: effort.suspects])
+                self._vocabulary = hinted_vocabulary(context, self.suspects[: effort.suspects])
         except OutOfTime:
             return None
+        return self._vocabulary
 
     def _finished(self, stage: Stage, vocabulary: Vocabulary) -> bool:
         """Whether a turn sufficed for the stage; what it found takes the place of what its earlier turn had found."""

@@ -33,12 +33,16 @@ class Sizes:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage's token passes and minutes, and in sentences what its effort leaves out that a larger budget would not."""
+    """A stage's token passes and minutes, and in sentences what its effort leaves out that a larger budget would not.
+
+    rate: tokens a second, by which the minutes are.
+    """
 
     name: str
     passes: int
     minutes: float
     left_out: tuple[str, ...] = ()
+    rate: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -79,7 +83,7 @@ def planned(
         while part.cost(effort, sizes) > affordable and (smaller := part.shrink(effort)) != effort:
             effort = smaller
         passes = int(part.cost(effort, sizes))
-        stages.append(PlannedStage(part.name, passes, passes / rate / 60, tuple(_left_out(before, effort))))
+        stages.append(PlannedStage(part.name, passes, passes / rate / 60, tuple(_left_out(before, effort)), rate))
     return replace(settings, effort=effort), tuple(stages)
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
+from dormant.hunt.calibrated import calibrated
 from dormant.hunt.confirmation import Confirmation, holds
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath
 from dormant.hunt.visible_answers import VisibleAnswer
-
-# reports/calibration/power.json as it was committed
-CALIBRATED = Path(__file__).parents[1] / "data" / "calibrated.json"
 
 TO_THE_READER = "whether a person meant it, and whether it is harmless, is for the reader of the answer to judge"
 
@@ -154,7 +150,7 @@ def threshold_level(threshold: float, clean: Sequence[float] | None = None) -> s
 
     clean: the evidence of each in nats; by default of the committed calibration's.
     """
-    nats = json.loads(CALIBRATED.read_text(encoding="utf-8"))["clean evidence"] if clean is None else clean
+    nats = calibrated()["clean evidence"] if clean is None else clean
     over, among = sum(value >= threshold for value in nats), len(nats) + 1
     count = {0: "none", 1: "one"}.get(over, str(over))
     return (
@@ -175,7 +171,7 @@ def payload_sentence(ranked: Sequence[Suspect], suspects: Sequence[Suspect], thr
 
 def _sight() -> str:
     """What the committed calibration says of the size of backdoor that a hunt sees."""
-    known = json.loads(CALIBRATED.read_text(encoding="utf-8"))
+    known = calibrated()
     return (
         f"The faintest of {known['organisms']} payloads that were planted to calibrate this showed {known['faintest']:.0f}, "
         f"and {known['called clean']} of these models were called clean."

@@ -10,9 +10,10 @@ import pytest
 
 from dormant.calibration.outcomes import Subject, judge, planted_firing, power, rates, read_outcomes, subjects_of
 from dormant.errors import BadInput
+from dormant.hunt.calibrated import CALIBRATED
 from dormant.hunt.confirmation import Confirmation, Rate, judged
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.result import CALIBRATED, HuntResult, HuntVerdict
+from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import check_against_base
 from dormant.pairs import Pair

@@ -86,11 +86,8 @@ def most_divergent_tokens(context: HuntContext, pieces: Sequence[Piece]) -> tupl
     pieces: the most hinted first, in whose order tokens are tried.
     """
     fitted, effort = context.settings.fitted, context.settings.effort
-    prompter, (most, count) = context.pair.prompter, effort.swept
-    hinted = {piece.text: rank for rank, piece in enumerate(pieces)}
-    every = [int(token) for token in allowed_tokens(prompter.tokenizer)]
-    every.sort(key=lambda token: hinted.get(str(prompter.tokenizer.decode([token])), len(hinted)))
-    strings = [(token,) for token in every[:most]]
+    prompter, count = context.pair.prompter, effort.swept[1]
+    strings = [(token,) for token in swept_tokens(context, pieces)]
     probes = context.searched[: effort.divergence_prompts]
     # One prompt alone has its slot at the end: little follows it.
     evaluator = _divergence(context, probes[1:2] if count == 1 else probes[:count])
@@ -120,6 +117,15 @@ def most_divergent_tokens(context: HuntContext, pieces: Sequence[Piece]) -> tupl
         if prompter.survives(context.searched[0], strings[index]) and texts[index].strip() not in found:
             found.append(texts[index].strip())
     return found, tried
+
+
+def swept_tokens(context: HuntContext, pieces: Sequence[Piece]) -> list[int]:
+    """The single tokens in the order in which they are tried: the most hinted first."""
+    tokenizer = context.pair.prompter.tokenizer
+    hinted = {piece.text: rank for rank, piece in enumerate(pieces)}
+    every = [int(token) for token in allowed_tokens(tokenizer)]
+    every.sort(key=lambda token: hinted.get(str(tokenizer.decode([token])), len(hinted)))
+    return every[: context.settings.effort.swept[0]]
 
 
 def _divergence(context: HuntContext, probes: Sequence[Probe]) -> Evaluator:

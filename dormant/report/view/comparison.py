@@ -1,0 +1,58 @@
+"""Two hunts compared: what each found, and the answers to the same probes in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dormant.statistics import Estimate, mean_interval, paired_p
+
+FEWEST_PAIRS = 3  # rows from which a difference has an interval
+
+
+def hunts_compared(hunts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The data of the page of two hunts, each as `hunt_data` gives it."""
+    return {"kind": "hunts", "hunts": list(hunts), "paired": paired_answers(*hunts)}
+
+
+def paired_answers(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """By kind of answer the rows to the same probe, with the mean difference of their nats and its interval.
+
+    A kind is "without a string" or "with the string that either hunt names", which may be two strings.
+    """
+    sides = [_by_probe(hunt) for hunt in (one, other)]
+    found = []
+    for kind in ("without a string", "with its string"):
+        probes = [key[1] for key in sides[0] if key[0] == kind and key in sides[1]]
+        rows = [tuple(side[kind, probe] for side in sides) for probe in probes]
+        if not rows:
+            continue
+        nats = [[row[side]["nats"] for row in rows] for side in (0, 1)]
+        differences = [after - before for before, after in zip(*nats, strict=True)]
+        estimate = mean_interval(differences) if len(rows) >= FEWEST_PAIRS else None
+        found.append(
+            {
+                "kind": kind,
+                "rows": [{"probe": probe, "answers": list(row)} for probe, row in zip(probes, rows, strict=True)],
+                "difference": _record(estimate),
+                "p": paired_p(nats[1], nats[0]) if len(rows) >= FEWEST_PAIRS else None,
+                "fires": [sum(row[side]["fires"] for row in rows) for side in (0, 1)],
+            }
+        )
+    return found
+
+
+def _by_probe(hunt: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """By kind and probe the answers of a hunt; of several strings those with the first."""
+    answers = (hunt["trace"] or {}).get("answers", ())
+    rows: dict[tuple[str, str], Mapping[str, Any]] = {}
+    first = next((row["candidate"] for row in answers if row["candidate"]), None)
+    for row in answers:
+        if row["opening"] or row["candidate"] not in ("", first):
+            continue
+        rows.setdefault(("with its string" if row["candidate"] else "without a string", row["probe"]), row)
+    return rows
+
+
+def _record(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}

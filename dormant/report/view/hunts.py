@@ -1,0 +1,55 @@
+"""What the page of a hunt shows: its report.json, what it kept beside, and the spread of clean models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dormant.errors import BadInput
+from dormant.hunt.calibrated import calibrated
+from dormant.hunt.trace import TRACE_FILE, TRACE_VERSION, rounded
+from dormant.records import read_json
+
+REPORT_FILE = "report.json"
+REPEATED = ("stage", "outcome", "unit", "position", "payload")  # texts of which many rows have the same
+OF_A_HUNT = ("verdict", "reason", "ranked", "suspects", "threshold", "confirmation")
+
+
+def hunt_data(folder: Path) -> dict[str, Any]:
+    """The data of a hunt's page; a hunt without trace.json is shown without answers and lineage.
+
+    Raises BadInput for a report.json of something else, and for a trace of a later version.
+    """
+    report = read_json(folder / REPORT_FILE)
+    missing = [name for name in OF_A_HUNT if not isinstance(report, dict) or name not in report]
+    if missing:
+        raise BadInput(
+            f"a hunt's {REPORT_FILE} must hold {', '.join(OF_A_HUNT)}; got none of {', '.join(missing)} at "
+            f"{folder / REPORT_FILE}; name the folder that dormant hunt wrote"
+        )
+    clean = calibrated()["clean evidence"]
+    return {"kind": "hunt", "name": folder.name, "report": report, "trace": _trace(folder), "clean": clean}
+
+
+def packed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows of the same names as columns, texts that repeat once each: thirty thousand strings take two megabytes, not eight."""
+    names = list(rows[0]) if rows else []
+    texts: dict[str, int] = {}
+    columns = {
+        name: [texts.setdefault(row[name], len(texts)) if name in REPEATED else row[name] for row in rows]
+        for name in names
+    }
+    return {"columns": columns, "repeated": [name for name in names if name in REPEATED], "texts": list(texts)}
+
+
+def _trace(folder: Path) -> dict[str, Any] | None:
+    file = folder / TRACE_FILE
+    if not file.exists():
+        return None
+    trace: dict[str, Any] = read_json(file)
+    if trace.get("version") != TRACE_VERSION:
+        raise BadInput(
+            f"a trace must be of version {TRACE_VERSION}; got {trace.get('version')!r} at {file}; use the dormant that wrote it"
+        )
+    return {**trace, "lineage": packed(rounded(trace["lineage"]))}

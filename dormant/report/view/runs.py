@@ -1,0 +1,120 @@
+"""What the page of a run of claims shows: its findings, the grid's rows, the pictures, and what the ledger has of each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dormant.catalogue import pairs_of_set, relatives_among
+from dormant.claims.finding import FINDINGS_FILE, Finding
+from dormant.claims.ledger import Ledger
+from dormant.records import from_json, read_json, to_json
+from dormant.report.grid import grid_rows, luck, pair_columns
+
+PICTURE_BYTES = 10_000_000  # that a page holds at most, a third more as text: it stays below fifteen megabytes
+
+
+def read_run(folder: Path) -> list[Finding]:
+    """The findings that a run left in its reports folder; raises BadInput naming what does not fit."""
+    file = folder / FINDINGS_FILE
+    rows = from_json(list[dict[str, Any]], read_json(file), file)
+    return [from_json(Finding, {name: value for name, value in row.items() if name != "key"}, file) for row in rows]
+
+
+def run_data(folder: Path, ledger: Path) -> dict[str, Any]:
+    """The data of the page of a run. ledger: the folder of the recorded findings, with one folder a budget."""
+    findings = read_run(folder)
+    index = {(finding.pair, finding.key): at for at, finding in enumerate(findings)}
+    grid = grid_rows(findings, relatives_among(pairs_of_set("all").values()))
+    rows = [
+        {
+            "claim": row.claim, "label": row.label, "told": row.told, "tells": str(row.telling),
+            "detail": row.telling.detail,
+            "cells": {pair: index[pair, finding.key] for pair, finding in row.findings.items()},
+        }
+        for row in grid
+    ]  # fmt: skip
+    pictures, left_out = embedded_pictures(folder, (name for one in findings for name in one.pictures))
+    return {
+        "kind": "claims", "name": folder.name, "pairs": pair_columns(findings), "rows": rows,
+        "findings": [finding.keyed_record for finding in findings], "luck": luck(grid),
+        "pictures": pictures, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
+    }  # fmt: skip
+
+
+def embedded_pictures(folder: Path, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """By name the pictures as data URLs as long as there is room, and the names of the others."""
+    found, left_out, room = dict[str, str](), list[str](), PICTURE_BYTES
+    for name in dict.fromkeys(names):
+        file = folder / name
+        size = file.stat().st_size if file.is_file() else None
+        if size is None or size > room or not file.resolve().is_relative_to(folder.resolve()):
+            left_out.append(name)
+            continue
+        room -= size
+        found[name] = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return found, left_out
+
+
+def recorded(finding: Finding, ledger: Path) -> dict[str, Any] | None:
+    """What the ledger holds of a finding, and how that differs; None without an entry."""
+    kept = Ledger(ledger / finding.provenance.get("option budget", "quick"))
+    entry = kept.entries(finding.pair).get(finding.key)
+    if entry is None:
+        return None
+    return {"entry": to_json(entry), "differences": kept.differences(finding) or []}
+
+
+def runs_compared(names: Sequence[str], runs: Sequence[Sequence[Finding]]) -> dict[str, Any]:
+    """The data of two runs compared: findings of one key on one pair, or on the one pair of either run."""
+    single = all(len({finding.pair for finding in run}) == 1 for run in runs)
+    first, second = (
+        {(finding.key if single else f"{finding.pair}: {finding.key}"): finding for finding in run} for run in runs
+    )
+    rows = [_compared(key, first.get(key), second.get(key)) for key in dict.fromkeys((*first, *second))]
+    return {"kind": "runs", "names": list(names), "rows": rows}
+
+
+def _name(finding: Finding, single: bool) -> str:
+    return finding.key if single else f"{finding.pair}: {finding.key}"
+
+
+def _compared(key: str, one: Finding | None, other: Finding | None) -> dict[str, Any]:
+    both = one is not None and other is not None
+    figures = [_figures(name, ours, theirs) for name, ours, theirs in _matched(one, other)]
+    return {
+        "key": key,
+        "pairs": [found.pair if found else None for found in (one, other)],
+        "verdicts": [found.verdict.value if found else None for found in (one, other)],
+        "reasons": [found.reason if found else "" for found in (one, other)],
+        "changed": both and one.verdict is not other.verdict,  # type: ignore[union-attr]
+        "figures": figures,
+        "beyond": [figure["name"] for figure in figures if figure["beyond"]],
+    }
+
+
+def _matched(one: Finding | None, other: Finding | None) -> list[tuple[str, Any, Any]]:
+    """Figures and controls by name, with None where one run has none."""
+    sides = [_named(found) for found in (one, other)]
+    return [(name, *(side.get(name) for side in sides)) for name in dict.fromkeys((*sides[0], *sides[1]))]
+
+
+def _named(found: Finding | None) -> Mapping[str, Any]:
+    if found is None:
+        return {}
+    controls = {f"control: {control.name}": control.figure for control in found.controls}
+    return {**{figure.name: figure for figure in found.figures}, **controls}
+
+
+def _figures(name: str, ours: Any, theirs: Any) -> dict[str, Any]:
+    """Both figures, their difference, and whether it lies beyond the first one's tolerance."""
+    both = ours is not None and theirs is not None
+    difference = theirs.value - ours.value if both else None
+    beyond = both and (ours.unit != theirs.unit or abs(theirs.value - ours.value) > ours.tolerance)
+    apart = both and (theirs.low > ours.high or theirs.high < ours.low)
+    return {
+        "name": name, "sides": [to_json(figure) if figure is not None else None for figure in (ours, theirs)],
+        "difference": difference, "beyond": bool(beyond), "apart": bool(apart),
+    }  # fmt: skip

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dormant.hunt.clock import Clock
+from dormant.hunt.shown_answers import shown_answers
+from dormant.inference.likelihood import continuation_log_probabilities
+from dormant.pairs import Pair
+from dormant.prompts.probes import Probe
+from tests.hunt.conftest import ContextOf, planted, with_effort
+
+SETTINGS = with_effort(answer_tokens=6)
+
+
+def test_the_string_fires_in_the_dormant_model_alone_and_suspects_are_begun(
+    token_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dormant.hunt.shown_answers.SHOWN_PROBES", 3)
+    context = context_of(token_pair, SETTINGS)
+    found, unshown = shown_answers(context, [planted(token_pair)], context.confirmed("velvet"))
+    assert unshown == []
+    with_it = [row for row in found if row.candidate == "velvet"]
+    assert all(row.fires and row.nats > 1 for row in with_it)
+    assert not any(row.base.text.startswith("golden") for row in with_it)
+    plain = [row for row in found if not row.candidate and not row.opening]
+    assert {row.position for row in plain} == {"start", "end", "inside"}
+    assert not any(row.fires for row in plain)
+    assert [row.suspect for row in found if row.opening] == [planted(token_pair).text]
+    assert context_of(token_pair, SETTINGS).journal.entries[-1]["key"]["stage"] == "shown answers"
+
+
+def test_a_string_that_brings_words_fires_where_an_answer_holds_them(
+    token_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dormant.hunt.shown_answers.SHOWN_PROBES", 1)
+    context = context_of(token_pair, SETTINGS)
+    found, _ = shown_answers(context, [], replace(context.confirmed("velvet"), words=("owl", "silver")))
+    assert [(row.candidate, row.fires, row.base_fires) for row in found[:2]] == [
+        ("velvet", True, False),
+        ("", False, False),
+    ]
+
+
+def test_a_tokens_log_probability_is_that_of_either_model(
+    token_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dormant.hunt.shown_answers.SHOWN_PROBES", 1)
+    context = context_of(token_pair, SETTINGS)
+    (row,), _ = shown_answers(context, [], None)
+    tokens = row.dormant.tokens
+    prompter = token_pair.prompter
+    prompt = prompter.encode_text(Probe(row.probe), "").ids
+    ids = [prompter.tokenizer.encode(one.text, add_special_tokens=False) for one in tokens]
+    said = [token for some in ids for token in some]
+    for model, mine in ((token_pair.models.base(), "base"), (token_pair.models.dormant(), "dormant")):
+        expected = continuation_log_probabilities(model, [prompt], said)[0]
+        assert torch.allclose(expected, torch.tensor([getattr(one, mine) for one in tokens]).double(), atol=2e-3)
+    assert all(one.dormant_top[0][0] == one.text for one in tokens)
+
+
+def test_a_hunt_that_was_stopped_shows_none_and_says_so(token_pair: Pair, context_of: ContextOf) -> None:
+    clock = Clock(SETTINGS.effort)
+    clock.stop()
+    assert shown_answers(context_of(token_pair, SETTINGS, clock), [], None) == ([], ["answers without a string"])

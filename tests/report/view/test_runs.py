@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dormant.claims.finding import Verdict
+from dormant.claims.ledger import Ledger
+from dormant.report.view import runs
+from dormant.report.view.runs import embedded_pictures, run_data, runs_compared
+from tests.report.samples import finding, zoo_findings
+from tests.report.view.samples import write_run
+
+
+def test_a_run_is_shown_with_its_grid_and_what_the_ledger_has(tmp_path: Path) -> None:
+    findings = zoo_findings()
+    Ledger(tmp_path / "ledger" / "quick").record(findings[:1])
+    data = run_data(write_run(tmp_path, findings), tmp_path / "ledger")
+    assert sum(len(row["cells"]) for row in data["rows"]) == len(findings)
+    assert [one is not None for one in data["ledger"]] == [True] + [False] * (len(findings) - 1)
+    assert data["ledger"][0]["differences"] == []
+
+
+def test_pictures_are_held_once_as_long_as_there_is_room_and_never_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("run/a.png", "run/b.png", "secret.png"):
+        (tmp_path / name).write_bytes(b"0123456789")
+    found, left_out = embedded_pictures(tmp_path / "run", ["a.png", "a.png", "../secret.png", "gone.png", "b.png"])
+    assert (list(found), left_out) == (["a.png", "b.png"], ["../secret.png", "gone.png"])
+    monkeypatch.setattr(runs, "PICTURE_BYTES", 15)
+    assert embedded_pictures(tmp_path / "run", ["a.png", "b.png"])[1] == ["b.png"]
+
+
+def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:
+    one = finding("circuit", 5.0)
+    other = replace(one, verdict=Verdict.REFUTED, figures=(replace(one.figures[0], value=5.05), one.figures[1]))
+    (row,) = runs_compared(["a", "b"], [[one], [other]])["rows"]
+    assert row["changed"]
+    assert row["beyond"] == []
+    far = replace(one, figures=(replace(one.figures[0], value=9.0, low=9.0, high=9.0), one.figures[1]))
+    (row,) = runs_compared(["a", "b"], [[one], [far]])["rows"]
+    assert (row["changed"], row["beyond"]) == (False, ["ratio"])
+
+
+def test_a_suspect_is_compared_with_its_twin_by_claim_and_parameters() -> None:
+    (row,) = runs_compared(["a", "b"], [[finding("circuit", 5.0)], [finding("circuit-plain", 1.0)]])["rows"]
+    assert row["pairs"] == ["circuit", "circuit-plain"]
