@@ -188,7 +188,8 @@ def _is_read(config: Any, key: str) -> bool:
 def _model_code(kind: type) -> str:
     """The text of the module that holds a family's models, which may read settings that its configuration does not declare."""
     model = MODEL_FOR_CAUSAL_LM_MAPPING.get(kind, None)
-    return "" if model is None else inspect.getsource(inspect.getmodule(model))
+    module: Any = inspect.getmodule(model)
+    return "" if model is None else inspect.getsource(module)
 
 
 def _one_type(rope: Mapping[str, Any]) -> dict[str, Any]:
