@@ -71,8 +71,9 @@ def test_fingerprints_tell_pairs_apart_and_ignore_names(tiny_base: Path, tiny_do
 
 
 def test_fingerprints_tell_a_louder_adapter_and_another_template_apart(tiny_base: Path, tmp_path: Path) -> None:
-    for alpha in (8, 9):
-        build_adapter(tmp_path / f"{alpha}", tiny_base, r=4, lora_alpha=alpha, target_modules=["q_proj"])
+    build_adapter(tmp_path / "8", tiny_base, r=4, lora_alpha=8, target_modules=["q_proj"])
+    settings = copy_checkpoint(tmp_path / "8", tmp_path / "9") / "adapter_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "lora_alpha": 9}))
     retold = copy_checkpoint(tiny_base, tmp_path / "retold")
     template = retold / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
