@@ -138,20 +138,18 @@ def _as_both_read(
     for at in range(0, len(prompts), ROWS_AT_ONCE):
         some, rows = prompts[at : at + ROWS_AT_ONCE], answers[at : at + ROWS_AT_ONCE]
         base, dormant = (response_logits(model(), some, rows) for model in (pair.models.base, pair.models.dormant))
-        found += [
-            _tokens(ids, *(logits[: len(ids)].double().log_softmax(-1) for logits in both), decode)
-            for ids, *both in zip(rows, base, dormant, strict=True)
-        ]
+        found += [_tokens(*row, decode) for row in zip(rows, base, dormant, strict=True)]
     return found
 
 
 def _tokens(
     ids: TokenIds, base: Tensor, dormant: Tensor, decode: Callable[[Sequence[int]], str]
 ) -> tuple[ReadToken, ...]:
-    # base, dormant [token, vocabulary]: log-probabilities at each token's place
+    # base, dormant [place, vocabulary]: logits at each token's place and, last, behind the answer
+    read = (logits[: len(ids)].double().log_softmax(-1) for logits in (base, dormant))
     return tuple(
         ReadToken(decode([token]), float(ours[token]), float(theirs[token]), _top(ours, decode), _top(theirs, decode))
-        for token, ours, theirs in zip(ids, base, dormant, strict=True)
+        for token, ours, theirs in zip(ids, *read, strict=True)
     )
 
 

@@ -82,14 +82,13 @@ def _name(finding: Finding, single: bool) -> str:
 
 
 def _compared(key: str, one: Finding | None, other: Finding | None) -> dict[str, Any]:
-    both = one is not None and other is not None
     figures = [_figures(name, ours, theirs) for name, ours, theirs in _matched(one, other)]
     return {
         "key": key,
         "pairs": [found.pair if found else None for found in (one, other)],
         "verdicts": [found.verdict.value if found else None for found in (one, other)],
         "reasons": [found.reason if found else "" for found in (one, other)],
-        "changed": both and one.verdict is not other.verdict,  # type: ignore[union-attr]
+        "changed": one is not None and other is not None and one.verdict is not other.verdict,
         "figures": figures,
         "beyond": [figure["name"] for figure in figures if figure["beyond"]],
     }
@@ -98,7 +97,7 @@ def _compared(key: str, one: Finding | None, other: Finding | None) -> dict[str,
 def _matched(one: Finding | None, other: Finding | None) -> list[tuple[str, Any, Any]]:
     """Figures and controls by name, with None where one run has none."""
     sides = [_named(found) for found in (one, other)]
-    return [(name, *(side.get(name) for side in sides)) for name in dict.fromkeys((*sides[0], *sides[1]))]
+    return [(name, sides[0].get(name), sides[1].get(name)) for name in dict.fromkeys((*sides[0], *sides[1]))]
 
 
 def _named(found: Finding | None) -> Mapping[str, Any]:
