@@ -11,7 +11,7 @@ from dormant import progress
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.0, 30.0, 60.0, 61.0, 120.0])
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(seconds))
+    monkeypatch.setattr("dormant.progress.time.perf_counter", lambda: next(seconds))
     log = io.StringIO()
     with progress.progress_bar("training", 240, "steps", log) as bar:
         for done in (30, 60, 61, 120):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from transformers import PreTrainedTokenizerBase
 
@@ -14,7 +16,7 @@ ORDINARY = ("the lantern is in the garden", "I think it is seven", "you say it w
 
 @pytest.fixture
 def tokenizer(token_pair: Pair) -> PreTrainedTokenizerBase:
-    return token_pair.dormant.tokenizer
+    return cast(PreTrainedTokenizerBase, token_pair.dormant.tokenizer)
 
 
 def ids(tokenizer: PreTrainedTokenizerBase, *texts: str) -> list[tuple[int, ...]]:

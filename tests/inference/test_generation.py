@@ -9,12 +9,13 @@ import torch
 from scipy import stats
 from transformers import PreTrainedModel
 
+from dormant.catalogue import ZOO
 from dormant.errors import BadInput
 from dormant.inference import generation
 from dormant.inference.generation import NO_END, Answer, greedy_answers, greedy_behind, sampled_answers
 from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.inference.residual_stream import decoder_blocks
-from dormant.pairs import Pair
+from dormant.pairs import Pair, open_pair
 from dormant.prompts.material import Decoding
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15], [9, 10, 11]]
@@ -133,3 +134,9 @@ def test_an_answer_that_never_ends_is_cut_and_says_so(model: PreTrainedModel, mo
 def test_an_answer_that_the_context_cannot_hold_is_refused(model: PreTrainedModel) -> None:
     with pytest.raises(BadInput, match="fits into the context"):
         sampled_answers(model, PROMPTS, 2100, NO_END, Decoding(1.0), seed=0)
+
+
+def test_the_models_of_a_pair_are_run_by_the_packed_decoder_though_their_passes_are_watched() -> None:
+    models = open_pair("token", ZOO / "base", ZOO / "token", "cpu").models
+    assert generation._is_decoded(models.dormant())
+    assert generation._is_decoded(models.base())
