@@ -181,11 +181,12 @@ def _is_read(config: Any, key: str) -> bool:
     declared = getattr(config, "__dataclass_fields__", None)
     if declared is None or key in declared or key in READ_OF_ANY:
         return True
-    return re.search(rf'config\.{re.escape(key)}\b|"{re.escape(key)}"', _model_code(type(config))) is not None
+    kind: Any = type(config)
+    return re.search(rf'config\.{re.escape(key)}\b|"{re.escape(key)}"', _model_code(kind)) is not None
 
 
 @cache
-def _model_code(kind: type) -> str:
+def _model_code(kind: Any) -> str:
     """The text of the module that holds a family's models, which may read settings that its configuration does not declare."""
     model = MODEL_FOR_CAUSAL_LM_MAPPING.get(kind, None)
     module: Any = inspect.getmodule(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "several": (_second, r"got several adapters \(other beside its own\)"),
     "whole weights too": (lambda f: (f / "model.safetensors").touch(), "adapter or whole weights, .* and model.safetensors"),
     **{
-        kind: (lambda f, kind=kind: _set(f, peft_type=kind, r="absent", lora_alpha="absent"), f"got peft_type '{kind}'")
+        kind: (partial(_set, peft_type=kind, r="absent", lora_alpha="absent"), f"got peft_type '{kind}'")
         for kind in ("IA3", "LOHA", "VERA", "OFT", "LN_TUNING", "PROMPT_TUNING", "PREFIX_TUNING")
     },
     "no known type": (lambda f: _set(f, peft_type="NEW"), "got peft_type 'NEW'"),

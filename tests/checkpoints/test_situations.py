@@ -196,7 +196,7 @@ def twice_stored(weights: dict[str, str], folder: Path) -> None:
     save_file(load_file(other) | {name: load_file(folder / shard)[name]}, other, metadata={"format": "pt"})
 
 
-BART = {
+BART: dict[str, Any] = {
     "vocab_size": 304, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
 }  # fmt: skip

@@ -41,7 +41,8 @@ def test_continuations_are_greedy_with_the_delta_so_large_and_read_by_the_base_i
     def along(weights: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
         model.load_state_dict(weights)
         with torch.no_grad():
-            return model(ids).logits[:, len(prompt) + 1 : -1].log_softmax(-1)
+            logits: torch.Tensor = model(ids).logits
+        return logits[:, len(prompt) + 1 : -1].log_softmax(-1)
 
     ids = torch.cat((torch.tensor([prompt] * 2), torch.tensor(starts), found.ids[0]), dim=1)
     larger = {name: old.float() + alpha * (dormant[name].float() - old.float()) for name, old in base.items()}

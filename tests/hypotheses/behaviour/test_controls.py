@@ -18,7 +18,7 @@ from hypotheses.behaviour.test_quantisation import test_quantisation_masks as qu
 
 
 def finding(claim: object, pair: Pair, *parameters: str) -> Finding:
-    declared = claim_of(claim)  # type: ignore[arg-type]
+    declared = claim_of(claim)
     assert declared is not None
     builder = FindingBuilder(declared, pair, {}, ClaimSession(Settings(candidates=("the color of",))))
     claim(pair, *parameters, builder)  # type: ignore[operator]
