@@ -188,7 +188,7 @@ def test_a_verdict_follows_what_both_models_say(
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [suspect])
     monkeypatch.setattr(pipeline, "visible_answers", lambda *_: [])
     monkeypatch.setattr(pipeline, "refined", lambda context, found, _: StageResult(found))
-    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(),))
     monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([STRING], 0))
     assert run_hunt(token_pair, tmp_path, settings).verdict is verdict
@@ -205,7 +205,7 @@ def test_a_visible_question_explains_a_payload_unless_the_base_answers_it_alike(
     Speech(token_pair, payload, "", lambda text, base: text == question and (base_too or not base)).put_in(monkeypatch)
     monkeypatch.setattr("dormant.hunt.visible_answers.ordinary_prompts", lambda: {"": (question,)})
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [Suspect((1, 2), payload, 50.0, 1.0, 0.0, 1.0)])
-    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
     monkeypatch.setattr(pipeline, "HUNT_STAGES", ())
     assert run_hunt(token_pair, tmp_path).verdict is verdict
 
@@ -215,7 +215,7 @@ def test_a_journal_of_another_seed_or_precision_is_another_hunts(
 ) -> None:
     monkeypatch.setattr(pipeline, "HUNT_STAGES", ())
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(pipeline, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
     run_hunt(token_pair, tmp_path)
     rounded = open_pair("token", ZOO / "base", ZOO / "token", device="cpu", dtype="bfloat16")
     for pair, seed in ((token_pair, 1), (rounded, 0)):
