@@ -18,16 +18,21 @@ from dormant.errors import BadInput
 FACTOR = re.compile(r"\.lora_(A|B)(\.default)?\.weight$")
 
 
+def check_new(folder: Path) -> None:
+    """Raises BadInput for a folder that is there already: what is written must not mix with it."""
+    if folder.exists():
+        raise BadInput(
+            f"a checkpoint is written to a folder of its own; got one that is there at {folder}; name another"
+        )
+
+
 def write_restored(dormant: Checkpoint, base: Checkpoint, names: Collection[str], folder: Path) -> None:
     """Write `dormant` with the named tensors of `base`, and everything else that lies in its folder.
 
     An adapter stays one: the second factor of a restored matrix is zero. Raises BadInput where the folder is there already or
     cannot be written, and for an adapter that changes a named tensor by more than two factors.
     """
-    if folder.exists():
-        raise BadInput(
-            f"a checkpoint is written to a folder of its own; got one that is there at {folder}; name another"
-        )
+    check_new(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)

@@ -31,13 +31,14 @@ def excise(
     dormant model's own. A trigger that the hunt did not find may still work: hunt the written checkpoint again. Exit status 0:
     silent, and written; 1: written, but it still fires; 2: bad input.
     """
-    from dormant.checkpoints.restored import write_restored
+    from dormant.checkpoints.restored import check_new, write_restored
     from dormant.hunt.confirmation import read_confirmation
     from dormant.hunt.excision import excise as excised
     from dormant.hunt.excision import excision_rates, name_of, restored_tensors
     from dormant.hunt.settings import HuntSettings
     from dormant.records import read_json
 
+    check_new(out)
     report = read_json(hunt / "report.json")
     pair = named_pair(base, dormant, device, dtype, residency)
     if report.get("fingerprint") != pair.fingerprint:
@@ -47,8 +48,6 @@ def excise(
         )
     if not report.get("confirmation"):
         raise BadInput(f"the hunt must have found a string that fires; got none at {hunt}; hunt with a larger budget")
-    if out.exists():
-        raise BadInput(f"a checkpoint is written to a folder of its own; got one that is there at {out}; name another")
     found = excised(pair, read_confirmation(report["confirmation"]), HuntSettings(), seed, complain)
     write_restored(pair.dormant, pair.base, restored_tensors(pair, found.blocks), out)
     write_json(json_file, {"pair": pair.name, **asdict(found), "silent": found.silent})

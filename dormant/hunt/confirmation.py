@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from dormant.hunt.answer_pattern import AnswerPattern, telling_words
 from dormant.hunt.edits import deletions, exchanges
@@ -241,6 +242,13 @@ def holds(answer: str, payload: str) -> bool:
     words, said = payload.split(), answer.split()
     half = words[: max(1, (len(words) + 1) // 2)]
     return any(said[at : at + len(half)] == half for at in range(len(said)))
+
+
+def brought_by(found: Confirmation, tokenizer: PreTrainedTokenizerBase, rules: Rules) -> Callable[[TokenIds], bool]:
+    """Tells of an answer whether it is what a confirmed string brings: it begins with the payload, or holds the words."""
+    if found.words:
+        return AnswerPattern(tokenizer, words=found.words, least=rules.telling_words).fits
+    return lambda answer: bool(found.payload) and _text(tokenizer, answer).startswith(found.payload)
 
 
 def judged(found: Confirmation, rules: Rules) -> Confirmation:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from dormant.checkpoints.tensor_names import layer_of
 from dormant.errors import BadInput
-from dormant.hunt.answer_pattern import AnswerPattern
-from dormant.hunt.confirmation import Confirmation, Rate, answers_at_positions
+from dormant.hunt.confirmation import Confirmation, Rate, answers_at_positions, brought_by
 from dormant.hunt.edits import deletions
 from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes
 from dormant.hunt.settings import HuntSettings
@@ -109,16 +108,14 @@ class _Search:
         self._pair, self._trigger, self._probes, self._settings = pair, found.trigger, probes, settings
         self._plain = [pair.prompter.encode_text(probe, "").ids for probe in probes]
         self._own = batch_logits(pair.models.dormant(), self._plain)
-        tokenizer = pair.dormant.tokenizer
-        start = () if found.words else tuple(tokenizer.encode(found.payload, add_special_tokens=False))
-        self._pattern = AnswerPattern(tokenizer, start, found.words, settings.rules.telling_words)
+        self._brought = brought_by(found, pair.dormant.tokenizer, settings.rules)
 
     def fires(self, blocks: Blocks) -> float:
         """The share of prompts on which the trigger fires without the blocks."""
         prompts = [self._pair.prompter.encode_text(probe, self._trigger).ids for probe in self._probes]
         with patched_weights(self._pair, _restoring(self._pair, blocks)):
             answers = _answers(self._pair, prompts, self._settings)
-        return sum(map(self._pattern.fits, answers)) / len(answers)
+        return sum(map(self._brought, answers)) / len(answers)
 
     def moves(self, blocks: Blocks) -> float:
         """KL(dormant || the model without the blocks) on the prompts without the trigger, in nats."""
@@ -160,7 +157,7 @@ class _Search:
         return tuple(found)
 
     def _rate(self, name: str, answers: Sequence[tuple[int, ...]]) -> Rate:
-        return Rate(name, proportion_interval(sum(map(self._pattern.fits, answers)), len(answers)))
+        return Rate(name, proportion_interval(sum(map(self._brought, answers)), len(answers)))
 
 
 def restored_tensors(pair: Pair, blocks: Blocks) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.parent import check_parent
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import LEAST_WORDS, PlannedStage, planned, sizes_of
+from dormant.hunt.plan import LEAST_WORDS, PlannedStage, Sizes, planned, sizes_of
 from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
@@ -97,10 +97,14 @@ def run_hunt(
             "parent",
             f"the median matrix moved by {parent.delta:.2g} of its norm, {parent.identical:.0%} of tensors are identical",
         )
-        whole, (context, plan) = context, _planned(context)
+        whole, pace = context, _pace(context)
+        context, plan = _planned(whole, pace)
+        for stage in plan:
+            context.say("plan", stage.sentence)
         hunt = _Hunt(context, plan)
         hunt.suspect(opening)
-        hunt.search(_planned(whole, clock.left)[0])
+        context, _ = _planned(whole, pace, clock.left)
+        hunt.search(context)
         tokens = len(allowed_tokens(pair.base.tokenizer))
         found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
         verdict, reason = judge(found, tokens, settings)
@@ -114,22 +118,28 @@ def run_hunt(
         )  # fmt: skip
 
 
-def _planned(context: HuntContext, left: float | None = None) -> tuple[HuntContext, tuple[PlannedStage, ...]]:
-    """The context with the effort that fits the budget, and in sentences what each stage will cost and leave out.
+def _pace(context: HuntContext) -> tuple[Sizes, float] | None:
+    """What costs depend on, and the ids a second that a model runs; None where it is late, and nothing else will begin."""
+    try:
+        rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
+    except OutOfTime:
+        return None
+    prompter, settings = context.pair.prompter, context.settings
+    split = split_words(prompter.tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
+    prompts = [prompter.open(probe) for probe in context.searched]
+    return sizes_of(len(allowed_tokens(prompter.tokenizer)), prompts, sum(map(len, split))), rate
+
+
+def _planned(
+    context: HuntContext, pace: tuple[Sizes, float] | None, left: float | None = None
+) -> tuple[HuntContext, tuple[PlannedStage, ...]]:
+    """The context with the effort that fits the budget, and what each stage will cost and leave out.
 
     left: seconds, once the payload was sought, which may have taken less than its share.
     """
-    prompter = context.pair.prompter
-    try:
-        rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
-    except OutOfTime:  # nor will anything else begin
+    if pace is None:
         return context, ()
-    tokens = len(allowed_tokens(context.pair.base.tokenizer))
-    split = split_words(prompter.tokenizer, context.settings.effort.common_words, context.settings.fitted.word_tokens)
-    sizes = sizes_of(tokens, [prompter.open(probe) for probe in context.searched], sum(map(len, split)))
-    settings, stages = planned(context.settings, sizes, rate, left)
-    for stage in stages if left is None else ():
-        context.say("plan", stage.sentence)
+    settings, stages = planned(context.settings, *pace, left)
     return replace(context, settings=settings), stages
 
 

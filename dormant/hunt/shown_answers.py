@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dormant.hunt.answer_pattern import AnswerPattern
 from dormant.hunt.clock import OutOfTime
-from dormant.hunt.confirmation import Confirmation, holds
+from dormant.hunt.confirmation import Confirmation, brought_by, holds
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import POSITIONS
@@ -52,7 +51,9 @@ def shown_answers(
     First the string that fires and the plain prompts, then beginnings of suspected payloads that both models are made to go on
     from, then the strings that came nearest beside it.
     """
-    fires = _firing(context, confirmed)
+    fires: Fires = _never
+    if confirmed is not None:
+        fires = brought_by(confirmed, context.pair.dormant.tokenizer, context.settings.rules)
     found, groups = list[AnswerPair](), list(_groups(context, suspects, confirmed))
     for number, (what, asked) in enumerate(groups):
         compute = partial(_read, context.pair, asked, fires, suspects, context.settings.effort.answer_tokens)
@@ -65,14 +66,8 @@ def shown_answers(
     return found, []
 
 
-def _firing(context: HuntContext, confirmed: Confirmation | None) -> Fires:
-    """Whether an answer is what the confirmed string brings: it begins so, or holds the words that tell."""
-    tokenizer, decode = context.pair.dormant.tokenizer, _decoder(context.pair)
-    if confirmed is None or not (confirmed.words or confirmed.payload):
-        return lambda _: False
-    if confirmed.words:
-        return AnswerPattern(tokenizer, words=confirmed.words, least=context.settings.rules.telling_words).fits
-    return lambda ids: decode(ids).strip().startswith(confirmed.payload)
+def _never(_: TokenIds) -> bool:
+    return False
 
 
 def _groups(

@@ -212,9 +212,8 @@ def _is_decoded(model: PreTrainedModel) -> bool:
     The head it calls as it is, with its hooks.
     """
     for module in model.base_model.modules():
-        watched = isinstance(
-            module, torch.nn.Embedding
-        )  # before it a pass is counted and checked, and ids stay as they are
+        # Before an embedding passes are counted and checked, and ids stay as they are.
+        watched = isinstance(module, torch.nn.Embedding)
         if module._forward_hooks or (module._forward_pre_hooks and not watched):
             return False
     if model not in _DECODED:
