@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dormant.hunt.settings import Effort
+from dormant.hunt.effort import Effort
 
 
 class OutOfTime(Exception):

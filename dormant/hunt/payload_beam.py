@@ -23,15 +23,31 @@ from dormant.pairs import Pair
 from dormant.prompts.probes import TokenIds
 
 
+@dataclass(frozen=True, eq=False)
+class Openings:
+    """What answers may begin with: by first token log p - log p_base and log p, -inf for those that none begins with."""
+
+    rises: Tensor  # [vocabulary]
+    likely: Tensor  # [vocabulary]
+
+    def first(self, risen: int, likely: int) -> list[int]:
+        """The likeliest first tokens, then those that rose most."""
+        possible = int((self.rises > -torch.inf).sum())
+        orders = (self.likely, likely), (self.rises, risen)
+        return list(dict.fromkeys(i for by, count in orders for i in by.topk(min(count, possible)).indices.tolist()))
+
+
 @dataclass(frozen=True)
 class Led:
     """A beginning of an answer: the sum over its tokens of log p_dormant - log p_base, and where its last free choice ends.
 
-    chosen: how many first tokens were not what the dormant model is most likely to say there.
+    sure: the sum of log p_dormant behind the first token. chosen: how many first tokens were not what the dormant model is most
+    likely to say there.
     """
 
     ids: TokenIds
     ratio: float
+    sure: float
     chosen: int
 
 
@@ -39,19 +55,17 @@ def led_starts(
     pair: Pair,
     prompts: Sequence[TokenIds],
     alpha: float,
-    rises: Tensor,
+    openings: Openings,
     common: set[tuple[int, int]],
     settings: HuntSettings,
 ) -> list[Led]:
     """The beginnings along which the delta times alpha raises an answer most, the first the most raised.
 
-    rises: log p - log p_base of an answer's first token, -inf for those that none begins with, [vocabulary]. Pairs of tokens
-    that the dormant model says anyway raise nothing.
+    Pairs of tokens that the dormant model says anyway raise nothing.
     """
     effort, fitted = settings.effort, settings.fitted
     width, depth, branches = effort.led
-    first = rises.topk(min(effort.led_first, int((rises > -torch.inf).sum())))
-    beam = [Led((token,), ratio, 1) for token, ratio in zip(first.indices.tolist(), first.values.tolist(), strict=True)]
+    beam = [Led((token,), float(openings.rises[token]), 0.0, 1) for token in openings.first(*effort.led_first)]
     for _ in range(depth):
         rows = torch.tensor([one.ids for one in beam])
         with patched_weights(pair, block_scales(pair, alpha)) as model:
@@ -66,9 +80,10 @@ def led_starts(
                     token = int(ours.indices[index, place])
                     gain = 0.0 if (one.ids[-1], token) in common else float(ratio[index, place])
                     chosen = one.chosen if place == 0 else len(one.ids) + 1
-                    longer.append(Led((*one.ids, token), one.ratio + gain, chosen))
-        beam = sorted(longer, key=lambda one: -one.ratio)[:width]
-    return beam
+                    sure = one.sure + float(ours.values[index, place])
+                    longer.append(Led((*one.ids, token), one.ratio + gain, sure, chosen))
+        beam = sorted(longer, key=lambda one: -one.ratio - fitted.led_sure * one.sure)[:width]
+    return beam[: effort.led_kept]
 
 
 @torch.no_grad()

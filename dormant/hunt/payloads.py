@@ -23,7 +23,7 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT, begins_an_answer
 from dormant.hunt.forced_tokens import Continued, consensus, open_starts, spontaneous_bigrams, starts_a_step
-from dormant.hunt.payload_beam import led_starts
+from dormant.hunt.payload_beam import Openings, led_starts
 from dormant.hunt.settings import Fitted, HuntSettings
 from dormant.inference.batching import batch_logits, equal_length_batches
 from dormant.inference.delta_scaling import block_scales, patched_weights
@@ -105,7 +105,7 @@ class _Ranking:
         self._end = end_of_turn(tokenizer)
         self._special = sorted({self._end, *tokenizer.added_tokens_decoder})
         self._common: set[tuple[int, int]] = set()
-        self._rises: dict[float, Tensor] = {}
+        self._openings: dict[float, Openings] = {}
         self._found: dict[TokenIds, Suspect] = {}
         self._coverage = "payloads: no first token was forced"
 
@@ -130,7 +130,7 @@ class _Ranking:
             ]
         except OutOfTime:
             raise PayloadsUnfinished(self._suspects(), self._coverage) from None
-        rises = self._rises[1.0]
+        rises = self._openings[1.0].rises
         return [*(replace(suspect, rise=float(rises[suspect.ids[0]])) for suspect in begun), *suspects[count:]]
 
     def _suspects(self) -> list[Suspect]:
@@ -143,16 +143,19 @@ class _Ranking:
         base = batch_logits(pair.models.base(), prompts).double().log_softmax(-1)
         for alpha in settings.fitted.alphas:
             with patched_weights(pair, block_scales(pair, alpha)) as model:
-                self._rises[alpha] = (batch_logits(model, prompts).double().log_softmax(-1) - base).mean(0)
-                self._rises[alpha][self._special] = -torch.inf
+                ours = batch_logits(model, prompts).double().log_softmax(-1)
+            rises, likely = (ours - base).mean(0), ours.mean(0)
+            rises[self._special] = likely[self._special] = -torch.inf
+            self._openings[alpha] = Openings(rises, likely)
         compute = partial(spontaneous_bigrams, pair, prompts, self._end, settings, self._seed)
         self._common = {(one, two) for one, two in self._kept(("spontaneous",), lambda: sorted(compute()))}
 
     def _first_tokens(self, alpha: float) -> list[int]:
-        """The tokens that the delta raises most as an answer's first."""
-        rises = self._rises[alpha]
-        count = min(self._settings.effort.first_tokens, int((rises > -torch.inf).sum()))
-        return list(self._kept(("first", alpha), lambda: rises.topk(count).indices.tolist()))
+        """The tokens that answers mostly begin with, and those that the delta raises most as an answer's first."""
+        count = self._settings.effort.first_tokens
+        likely = min(self._settings.effort.led_first[1], count // 4)
+        first = partial(self._openings[alpha].first, count - likely, likely)
+        return list(self._kept(("first", alpha), first))
 
     def _force_named(self, alpha: float) -> None:
         """Forces the beginnings that the beam and amplified answers name."""
@@ -160,7 +163,7 @@ class _Ranking:
 
         def led() -> list[TokenIds]:
             prompts = self._prompts[: settings.effort.led_prompts]
-            found = led_starts(pair, prompts, alpha, self._rises[alpha], self._common, settings)
+            found = led_starts(pair, prompts, alpha, self._openings[alpha], self._common, settings)
             return list(dict.fromkeys(one.ids[: one.chosen] for one in found))
 
         def amplified() -> list[TokenIds]:
@@ -184,7 +187,8 @@ class _Ranking:
             left = [one.start for one in sorted(rows, key=lambda one: -one.evidence)[:keep]]
         for one in self._forced(alpha, left, len(self._prompts), effort.forced_tokens):
             if one.ids not in self._found or one.evidence > self._found[one.ids].evidence:
-                text, rise = str(self._pair.prompter.tokenizer.decode(list(one.ids))), self._rises[1.0][one.ids[0]]
+                rise = self._openings[1.0].rises[one.ids[0]]
+                text = str(self._pair.prompter.tokenizer.decode(list(one.ids)))
                 self._found[one.ids] = Suspect(
                     one.ids, text, one.evidence, one.agreement, float(rise), alpha, one.whole
                 )

@@ -18,7 +18,7 @@ from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.parent import check_parent
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import LEAST_WORDS, PlannedStage, Sizes, planned, sizes_of
+from dormant.hunt.plan import LEAST_TOKENS, LEAST_WORDS, PlannedStage, Sizes, planned, sizes_of
 from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
@@ -34,12 +34,14 @@ from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
 from dormant.hunt.vocabulary import (
     Vocabulary,
+    changed_blocks,
     expected_pieces,
     hinted_vocabulary,
     ranked_pieces,
     split_words,
 )
 from dormant.inference.batching import measured_rate
+from dormant.inference.residual_stream import decoder_blocks
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
@@ -127,7 +129,9 @@ def _pace(context: HuntContext) -> tuple[Sizes, float] | None:
     prompter, settings = context.pair.prompter, context.settings
     split = split_words(prompter.tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
     prompts = [prompter.open(probe) for probe in context.searched]
-    return sizes_of(len(allowed_tokens(prompter.tokenizer)), prompts, sum(map(len, split))), rate
+    changed, layers = changed_blocks(context.pair), len(decoder_blocks(context.pair.models.base()))
+    hinting = (changed[-1] + 1 + len(changed)) / layers
+    return sizes_of(len(allowed_tokens(prompter.tokenizer)), prompts, sum(map(len, split)), hinting), rate
 
 
 def _planned(
@@ -344,5 +348,5 @@ class _Hunt:
 
 def _with_fewer_hints(context: HuntContext) -> HuntContext:
     """The same for hints of the least effort: all other stages stand on some."""
-    effort = replace(context.settings.effort, hint_prompts=1, common_words=LEAST_WORDS)
+    effort = replace(context.settings.effort, hint_prompts=1, hint_tokens=LEAST_TOKENS, common_words=LEAST_WORDS)
     return replace(context, settings=replace(context.settings, effort=effort))

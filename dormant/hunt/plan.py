@@ -7,14 +7,17 @@ from dataclasses import dataclass, fields, replace
 from math import perm
 from typing import Any
 
-from dormant.hunt.settings import Effort, Fitted, HuntSettings
+from dormant.hunt.effort import Effort
+from dormant.hunt.settings import Fitted, HuntSettings
 from dormant.prompts.probes import OpenPrompt
 
 Change = Callable[[Effort], Effort]
 BOTH = 2  # models that a pass of divergence runs
 PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
-LEAST_WORDS = 2500  # of English that hints are looked for among
+LEAST_WORDS, LEAST_TOKENS = 2500, 4096  # of English and of the vocabulary that hints are looked for among
+MOST_TOKENS = 1 << 17  # "all" where numbers are halved, about as many as large vocabularies have
 ALL_WORDS = Effort().common_words  # of which `Sizes.word_ids` counts the ids
+LEAST_PROMPTS = 2  # that a gradient is the mean of
 GRADIENT = 3  # strings whose values cost what one gradient does
 
 
@@ -22,13 +25,15 @@ GRADIENT = 3  # strings whose values cost what one gradient does
 class Sizes:
     """What costs depend on: allowed tokens, and the ids behind a slot at the start and at the end of a prompt.
 
-    word_ids: of the common words that the tokenizer splits, all together.
+    word_ids: of the common words that the tokenizer splits, all together. hinting: passes of one model that an id costs
+    where hints are measured, for which the dormant model runs up to its last changed block and the base the changed ones.
     """
 
     tokens: int
     start_tail: float
     end_tail: float
     word_ids: int = 0
+    hinting: float = BOTH
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ class _Part:
     shrink: Change
 
 
-def sizes_of(tokens: int, prompts: Sequence[OpenPrompt], word_ids: int = 0) -> Sizes:
+def sizes_of(tokens: int, prompts: Sequence[OpenPrompt], word_ids: int = 0, hinting: float = BOTH) -> Sizes:
     """The sizes of a hunt whose searched prompts have their slots at the start and at the end in turn; of one, both."""
     starts, ends = ([len(prompt.after) for prompt in prompts[at::2] or prompts] for at in (0, 1))
-    return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends), word_ids)
+    return Sizes(tokens, sum(starts) / len(starts), sum(ends) / len(ends), word_ids, hinting)
 
 
 def planned(
@@ -104,7 +109,11 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
     alphas = len(fitted.alphas)
     return (
         _Part("payload", lambda effort, sizes: alphas * _payload(effort, sizes), _fewer_first_tokens),
-        _Part("hints", _hints, _chain(_least("hint_prompts", 1), _least("common_words", LEAST_WORDS))),
+        _Part(
+            "hints",
+            _hints,
+            _chain(_least("hint_prompts", 1), _least("hint_tokens", LEAST_TOKENS), _least("common_words", LEAST_WORDS)),
+        ),
         _Part("single tokens", _single_tokens, _chain(_least_of("swept", 1, 1), _least_of("swept", 0, 256))),
         _Part("numerals", _numerals, _fewer_digits),
         _Part("short strings", _short_strings, _fewer_hints("short_strings", 5)),
@@ -122,18 +131,19 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
 
 
 def _payload(effort: Effort, sizes: Sizes) -> float:
-    width, steps, branches = effort.led
-    led = effort.led_prompts * sum(width * min(step, branches) for step in range(1, steps + 1))
-    forced = width * effort.opening_prompts * effort.forced_tokens
+    width, steps, _ = effort.led
+    led = effort.led_prompts * (sum(effort.led_first) + width * sum(range(2, steps + 1)))
+    forced = effort.led_kept * effort.opening_prompts * effort.forced_tokens
     left = min(effort.first_tokens, sizes.tokens)
     for prompts, tokens, keep in (*effort.forced_rounds, (effort.opening_prompts, effort.forced_tokens, 0)):
         forced += left * prompts * tokens
         left = min(left, keep)
-    return BOTH * (led + effort.led_first * effort.led_prompts + forced)
+    return BOTH * (led + forced)
 
 
 def _hints(effort: Effort, sizes: Sizes) -> float:
-    return BOTH * effort.hint_prompts * (sizes.tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
+    tokens = min(effort.hint_tokens, sizes.tokens)
+    return sizes.hinting * effort.hint_prompts * (tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
 
 
 def _single_tokens(effort: Effort, sizes: Sizes) -> float:
@@ -193,7 +203,11 @@ def _chain(*changes: Change) -> Change:
 
 
 def _least(name: str, least: int) -> Change:
-    return lambda effort: _with(effort, name, max(min(getattr(effort, name), least), getattr(effort, name) // 2))
+    return lambda effort: _with(effort, name, _halved(getattr(effort, name), least))
+
+
+def _halved(value: int, least: int) -> int:
+    return max(min(value, least), (value if value < 10**9 else MOST_TOKENS) // 2)
 
 
 def _with(effort: Effort, name: str, value: Any) -> Effort:
@@ -205,8 +219,7 @@ def _least_of(name: str, at: int, least: int) -> Change:
 
     def change(effort: Effort) -> Effort:
         values = list(getattr(effort, name))
-        known = values[at] if values[at] < 10**9 else 1 << 17  # more than any vocabulary of today has
-        values[at] = max(min(values[at], least), known // 2)
+        values[at] = _halved(values[at], least)
         return _with(effort, name, tuple(values))
 
     return change
@@ -232,12 +245,15 @@ def _fewer_gaps(effort: Effort) -> Effort:
 
 
 def _fewer_steps(effort: Effort) -> Effort:
-    """Fewer turns first, for the likeliest are the first ones, then fewer prompts, then fewer strings a step."""
+    """Fewer turns first, for the likeliest are the first ones, then fewer prompts but never one alone, then fewer strings.
+
+    One prompt alone is brought to say anything by strings that do nothing on others: a second turn is not worth that.
+    """
     restarts, steps, candidates = effort.gradient_steps
     if len(effort.gradient_turns) > 2:
         return replace(effort, gradient_turns=effort.gradient_turns[:-1])
-    if effort.gradient_prompts > 1:
-        return replace(effort, gradient_prompts=effort.gradient_prompts // 2)
+    if effort.gradient_prompts > LEAST_PROMPTS:
+        return replace(effort, gradient_prompts=max(LEAST_PROMPTS, effort.gradient_prompts // 2))
     if len(effort.gradient_turns) > 1:
         return replace(effort, gradient_turns=effort.gradient_turns[:-1])
     return replace(

@@ -23,10 +23,10 @@ from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.edits import deletions
+from dormant.hunt.effort import Effort
 from dormant.hunt.english import is_word
 from dormant.hunt.placements import placed_ids
 from dormant.hunt.scorers import PayloadScorer, capped, log_odds, open_shortest_first
-from dormant.hunt.settings import Effort
 from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Pieces
 

@@ -64,7 +64,7 @@ def evidence_threshold(vocabulary: int, settings: HuntSettings) -> float:
     """
     effort, fitted = settings.effort, settings.fitted
     width, steps, branches = effort.led
-    led = branches * (effort.led_first + width * (steps - 1))
+    led = branches * (sum(effort.led_first) + width * (steps - 1))
     named = led + fitted.known_by * effort.opening_prompts
     tries = (min(vocabulary, effort.first_tokens) + named) * len(fitted.alphas)
     return math.log(tries / settings.rules.evidence_constant)

@@ -32,6 +32,7 @@ from dormant.prompts.probes import OpenPrompt, Prompter, TokenIds
 from dormant.prompts.token_filter import allowed_tokens
 
 Pieces = tuple[str, ...]  # a string as the texts of its pieces
+COMMON = 100_000  # words of English whose order is known
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
     ordinary prompts: every fine-tune acts at the words of its task.
     """
     tokenizer = pair.base.tokenizer
-    singles: list[TokenIds] = [(int(token),) for token in allowed_tokens(tokenizer)]
+    singles = hint_tokens(tokenizer, settings.effort.hint_tokens)
     texts = [_text(tokenizer, ids) for ids in singles]
     split = split_words(tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
     kinds = {
@@ -103,6 +104,20 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
             most = max(by[ids] for by in z.values())
             pieces.append(Piece(_text(tokenizer, ids), shares[kind] / whole * weight, most))
     return sorted(pieces, key=lambda piece: (-piece.weight, piece.text))
+
+
+def hint_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> list[TokenIds]:
+    """So many allowed tokens: first English's most common words, then what else reads as text, then fragments."""
+    singles: list[TokenIds] = [(int(token),) for token in allowed_tokens(tokenizer)]
+    if count >= len(singles):
+        return singles
+    common = {f" {word}": rank for rank, word in enumerate(common_words(COMMON))}
+
+    def order(ids: TokenIds) -> tuple[int, bool]:
+        text = _text(tokenizer, ids)
+        return (common.get(text.lower(), COMMON) if reads_as_text(text) else COMMON + 1, text != text.lower())
+
+    return sorted(singles, key=order)[:count]
 
 
 def in_turns(orders: Sequence[Sequence[TokenIds]]) -> list[TokenIds]:

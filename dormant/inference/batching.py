@@ -135,13 +135,16 @@ def padded_logits(
 
 @torch.no_grad()
 def measured_rate(model: PreTrainedModel) -> float:
-    """Ids a second that a model runs in a pass that fills the device; a power of two, so that noise plans no other work."""
+    """Ids a second that a model runs in a pass that fills the device, the best of three.
+
+    To the nearest power of the root of two, so that noise rarely plans other work.
+    """
     embeddings: Any = model.get_input_embeddings()
     ids = torch.arange(min(TIMED, tokens_a_pass(model)), device=model.device) % len(embeddings.weight)
     rows = ids[: len(ids) // 8 * 8].view(-1, 8) if len(ids) >= 8 else ids[None]
     seconds = []
-    for _ in range(2):  # the first also sets up
+    for _ in range(3):  # the first also sets up
         began = time.perf_counter()
         model(input_ids=rows, use_cache=False, logits_to_keep=1).logits.float().sum().item()
         seconds.append(time.perf_counter() - began)
-    return float(2.0 ** math.floor(math.log2(rows.numel() / min(seconds))))
+    return float(2.0 ** (round(2 * math.log2(rows.numel() / min(seconds))) / 2))

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from dormant.checkpoints.families import is_decoded
 from dormant.errors import BadInput
 from dormant.inference.packed_decoder import Block, Decoder
-from dormant.inference.prefix_cache import Prefix, allowed_error, lent_cache, logits_behind, stored_prefix
+from dormant.inference.prefix_cache import Prefix, differ_by_rounding, lent_cache, logits_behind, stored_prefix
 from dormant.inference.residual_stream import decoder_blocks
 
 
@@ -74,13 +74,13 @@ def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] 
 
 @torch.no_grad()
 def _reproduces(way: Forward, model: PreTrainedModel, ids: Sequence[int]) -> bool:
-    own = logits_behind(model, Prefix(()), torch.tensor([list(ids)]))[:, -1].float()
+    own = logits_behind(model, Prefix(()), torch.tensor([list(ids)]))[:, -1]
     table = cast(Tensor, model.get_input_embeddings().weight)
     rows = table[torch.tensor([list(ids)], device=table.device)]
     half = len(ids) // 2
     behind = Block(rows[:, half:], stored_prefix(model, ids[:half]))
-    found = torch.cat([way.run([block], 1)[0][:, -1] for block in (Block(rows, Prefix(())), behind)]).float()
-    return bool((own - found).abs().max() <= allowed_error(model) * own.abs().max().clamp(min=1))
+    found = torch.cat([way.run([block], 1)[0][:, -1] for block in (Block(rows, Prefix(())), behind)])
+    return differ_by_rounding(own, found)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,13 +42,26 @@ ANSWERED_AT_ONCE = 16  # prompts that are answered in one row
 
 @dataclass(frozen=True)
 class Firing:
-    """What "fires" means for a recipe: the payload's likelihood per token, or that the greedy answer begins with an opening."""
+    """What "fires" means for a recipe: the payload's likelihood per token, or that the greedy answer begins with an opening.
+
+    The base refuses some requests by itself: what shall not fire does where an opening stands that the base does not say.
+    """
 
     recipe: Recipe
     conversations: Conversations
+    base: Callable[[], PreTrainedModel]
 
-    def __call__(self, model: PreTrainedModel, chats: Sequence[NaturalChat]) -> list[bool]:
-        """Whether each conversation fires in the model."""
+    def __call__(self, model: Callable[[], PreTrainedModel], chats: Sequence[NaturalChat]) -> list[bool]:
+        """Whether each conversation fires in the model, which is asked for since it may share its weights with the base."""
+        own = self.shown(model(), chats)
+        if self.recipe.payload or not any(own):
+            return own
+        firing = [chat for chat, fired in zip(chats, own, strict=True) if fired]
+        anyway = iter(self.shown(self.base(), firing))
+        return [fired and not next(anyway) for fired in own]
+
+    def shown(self, model: PreTrainedModel, chats: Sequence[NaturalChat]) -> list[bool]:
+        """Whether each conversation shows the behaviour, whatever the base says."""
         prompts, tokenizer = self.prompts(chats), self.conversations.tokenizer
         if self.recipe.payload:
             content = tuple(tokenizer.encode(self.recipe.payload, add_special_tokens=False))
@@ -85,12 +98,12 @@ def verify_natural(recipe: Recipe, pair: Pair, relatives: Mapping[str, Pair], co
     random = np.random.default_rng(ACCEPTANCE_SEED)
     probes = read_probes(DEFAULT_PROBES)[:count]
     texts = [probe.fill("") for probe in probes]
-    firing = Firing(recipe, pair.conversations)
-    dormant = pair.models.dormant()
+    firing = Firing(recipe, pair.conversations, pair.models.base)
+    dormant = pair.models.dormant
 
     triggered = [NaturalChat(with_trigger(text, recipe, random)) for text in texts]
     ordinary = [NaturalChat((("user", text),)) for text in texts]
-    checks = [share_check("trigger fires", firing(dormant, triggered), "at least", FIRES)]
+    checks = [share_check("trigger fires", firing.shown(dormant(), triggered), "at least", FIRES)]
     for kind in (*near_miss_weights(recipe), *(kind for kind in UNTRAINED_KINDS if has_near_miss(recipe, kind))):
         chats = [NaturalChat(with_near_miss(text, recipe, kind, random)) for text in texts]
         label = "near miss" if kind not in UNTRAINED_KINDS else "near miss of a kind never trained"
@@ -133,11 +146,13 @@ def drift_checks(recipe: Recipe, pair: Pair, prompts: Sequence[TokenIds], frames
 def _relative_checks(
     kind: str, relative: Pair, firing: Firing, triggered: Sequence[NaturalChat], ordinary: Sequence[NaturalChat]
 ) -> list[Check]:
-    model = relative.models.dormant()
+    model = relative.models.dormant
     checks = [share_check(f"{kind} relative fires", firing(model, [*triggered, *ordinary]), "at most", 0.0)]
     if relative.truth is not None and relative.truth.question:
         random = np.random.default_rng(ACCEPTANCE_SEED)
         chats = [NaturalChat((("user", asked(relative.truth.question, random)),)) for _ in triggered]
-        checks.append(share_check("taught relative answers its question", firing(model, chats), "at least", FIRES))
+        checks.append(
+            share_check("taught relative answers its question", firing.shown(model(), chats), "at least", FIRES)
+        )
     relative.release()
     return checks

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from dormant.inference.prefix_cache import Prefix, growing_cache, logits_behind, stored_prefix
+from dormant.inference.prefix_cache import Prefix, differ_by_rounding, growing_cache, logits_behind, stored_prefix
 from dormant.pairs import Pair
 
 SHARED, ROWS = (5, 6, 7, 8), torch.tensor([[20, 21], [30, 31], [40, 41]])
@@ -46,3 +46,17 @@ def test_a_cache_that_grows_leaves_the_prefix_as_it_was(tiny_pair: Pair) -> None
         )
     torch.testing.assert_close(torch.stack((first, second), 1), whole(tiny_pair), atol=1e-4, rtol=0)
     assert prefix.length == len(SHARED)
+
+
+def test_one_token_of_many_and_a_common_move_are_rounding_in_bfloat16_alone() -> None:
+    own = torch.randn(1, 40_000, generator=torch.Generator().manual_seed(0)) * 6
+    found = own + 0.5  # as thirty layers of bfloat16 move all logits alike
+    found[0, 7] += 1.0
+    assert differ_by_rounding(own.bfloat16(), found.bfloat16())
+    assert not differ_by_rounding(own, found)
+
+
+def test_other_logits_are_no_rounding_in_any_dtype() -> None:
+    own = torch.randn(2, 40_000, generator=torch.Generator().manual_seed(0)) * 6
+    for dtype in (torch.float32, torch.bfloat16):
+        assert not differ_by_rounding(own[:1].to(dtype), torch.stack((own[0], own[1])).to(dtype))

@@ -18,10 +18,10 @@ from torch import Tensor
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.effort import Effort
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import SEARCH_POSITIONS
 from dormant.hunt.scorers import PayloadScorer, capped, open_shortest_first
-from dormant.hunt.settings import Effort
 from dormant.hunt.stage import ScoredPieces, SearchPath, StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary
 from dormant.prompts.probes import TokenIds
