@@ -27,8 +27,9 @@ class Effort:
         "of the time that suspects leave, that a stage is planned for: its effort shrinks until it fits; by judgement",
     )
     turns: tuple[tuple[str, float], ...] = number(
-        (("coordinate ascent", 3.0),),
-        "times as much of the time left as another stage gets in its turn: it ends when its time does; by judgement",
+        (("gradient search", 3.0), ("coordinate ascent", 3.0)),
+        "times as much of the time left as another stage gets in its turn: they find phrases of many words, and end when their "
+        "time does; by judgement",
     )
     ascent_share: float = number(0.9, "of the time left: the last step and confirmations take the rest")
     opening_prompts: int = number(6, "prompts behind which every first token is forced")
@@ -45,6 +46,10 @@ class Effort:
     random_strings: int = number(4, "strings of the trigger's length for a control")
     first_tokens: int = number(
         4096, "of a large vocabulary the likeliest at `led_first`, and those that rose most; the zoo's has fewer"
+    )
+    other_first_tokens: int = number(
+        512,
+        "of them, once a named beginning is suspect: what else the model may hide, while the time goes to its trigger",
     )
     forced_tokens: int = number(16, "tokens that continue a forced first token")
     forced_rounds: tuple[tuple[int, int, int], ...] = number(
@@ -115,9 +120,25 @@ class Effort:
         24, "that lose their superfluous pieces; four times as many are judged on all prompts"
     )
     needed_pieces: int = number(7, "the most frequent in minimal subsets; of these every order can be tried")
-    gradient_turns: tuple[tuple[int, int], ...] = number(
-        ((128, 4), (4000, 6), (128, 6), (512, 8), (4000, 8), (512, 12), (128, 16)),
-        "hints that strings are made of in a turn, and a string's tokens. Few hints, where planted tokens mostly are, and many "
+    gradient_turns: tuple[tuple[int, int, str], ...] = number(
+        (
+            (128, 4, "end"),
+            (4000, 6, "end"),
+            (128, 4, "start"),
+            (4000, 6, "start"),
+            (128, 6, "end"),
+            (512, 8, "end"),
+            (128, 6, "start"),
+            (512, 8, "start"),
+            (4000, 8, "end"),
+            (4000, 8, "start"),
+            (512, 12, "end"),
+            (512, 12, "start"),
+            (128, 16, "end"),
+            (128, 16, "start"),
+        ),
+        "hints that strings are made of in a turn, a string's tokens, and its position: at the end little stands behind a "
+        "string, so that it costs a third, and most triggers work there. Few hints, where planted tokens mostly are, and many "
         "in turn, for a fine-tune may act at its trigger less than elsewhere; of all tokens of a large vocabulary the steepest "
         "are mostly impostors. A string that is longer than the trigger holds it, but costs more and is harder to find; set on "
         "circuit and on one organism of another pipeline, tried on no other",

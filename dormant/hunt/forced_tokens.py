@@ -63,12 +63,12 @@ def open_starts(
     """How both models continue answers that begin with these starts, all of one length, with the delta times alpha."""
     forced = torch.tensor(list(starts))
     with patched_weights(pair, block_scales(pair, alpha)) as model:
-        ids, ours = zip(*(greedy_behind(model, prompt, forced, new_tokens) for prompt in prompts), strict=True)
+        ids, ours = greedy_behind(model, prompts, forced, new_tokens)
     theirs = [
         log_probabilities_behind(pair.models.base(), prompt, forced, tokens)
         for prompt, tokens in zip(prompts, ids, strict=True)
     ]
-    return Opened(forced, torch.stack(ids), torch.stack(ours), torch.stack(theirs))
+    return Opened(forced, ids, ours, torch.stack(theirs))
 
 
 def starts_a_step(pair: Pair) -> int:

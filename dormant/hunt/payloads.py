@@ -81,8 +81,8 @@ def rank_payloads(
 
     prompts: ids of ordinary prompts up to the generation position. Forced are the beginnings that the beam and amplified
     answers name, then every first token of the vocabulary (of a large one those that rose most), in the model as it is and
-    with a larger delta: one list, one evidence. Where a named beginning leads to `threshold` nats, first tokens are forced by
-    successive halving: the time goes to its trigger. Raises PayloadsUnfinished.
+    with a larger delta: one list, one evidence. Where a named beginning leads to `threshold` nats, only some first tokens are
+    forced, by successive halving: the time goes to its trigger. Raises PayloadsUnfinished.
     """
     ranking = _Ranking(pair, prompts, settings, seed, progress, kept)
     return ranking.ranked(threshold)
@@ -115,11 +115,12 @@ class _Ranking:
             self._read_openings()
             for alpha in fitted.alphas:
                 self._force_named(alpha)
-            first = {alpha: self._first_tokens(alpha) for alpha in fitted.alphas}
             named = any(one.evidence >= threshold for one in self._found.values())
             rounds = effort.forced_rounds or (effort.halving if named else ())
+            first = {alpha: self._first_tokens(alpha) for alpha in fitted.alphas}
+            forced = effort.other_first_tokens if named else effort.first_tokens
             for alpha in fitted.alphas:
-                self._force(alpha, [(token,) for token in first[alpha]], rounds)
+                self._force(alpha, [(token,) for token in first[alpha][:forced]], rounds)
             self._coverage = "payloads: what stands before the suspected ones was not sought"
             suspects = self._suspects()
             count, on_prompts = effort.begun
@@ -151,7 +152,7 @@ class _Ranking:
         self._common = {(one, two) for one, two in self._kept(("spontaneous",), lambda: sorted(compute()))}
 
     def _first_tokens(self, alpha: float) -> list[int]:
-        """The tokens that answers mostly begin with, and those that the delta raises most as an answer's first."""
+        """The tokens that answers mostly begin with, then those that the delta raises most as an answer's first."""
         count = self._settings.effort.first_tokens
         likely = min(self._settings.effort.led_first[1], count // 4)
         first = partial(self._openings[alpha].first, count - likely, likely)

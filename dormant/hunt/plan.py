@@ -18,6 +18,10 @@ LEAST_WORDS, LEAST_TOKENS = 2500, 4096  # of English and of the vocabulary that 
 MOST_TOKENS = 1 << 17  # "all" where numbers are halved, about as many as large vocabularies have
 ALL_WORDS = Effort().common_words  # of which `Sizes.word_ids` counts the ids
 LEAST_PROMPTS = 2  # that a gradient is the mean of
+SMALL = (
+    2  # times as long as its share of a full pass takes a token alone behind a prompt, or one whose logits are all read
+)
+PLANNED_TURNS = 2  # of gradient search
 GRADIENT = 3  # strings whose values cost what one gradient does
 
 
@@ -102,7 +106,7 @@ def _left_out(before: Effort, after: Effort) -> Iterator[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_shown, value))})"
-    return "all" if value == 10**9 else f"{value:,}"
+    return "all" if value == 10**9 else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _parts(fitted: Fitted) -> tuple[_Part, ...]:
@@ -138,12 +142,12 @@ def _payload(effort: Effort, sizes: Sizes) -> float:
     for prompts, tokens, keep in (*effort.forced_rounds, (effort.opening_prompts, effort.forced_tokens, 0)):
         forced += left * prompts * tokens
         left = min(left, keep)
-    return BOTH * (led + forced)
+    return SMALL * BOTH * (led + forced)
 
 
 def _hints(effort: Effort, sizes: Sizes) -> float:
     tokens = min(effort.hint_tokens, sizes.tokens)
-    return sizes.hinting * effort.hint_prompts * (tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
+    return SMALL * sizes.hinting * effort.hint_prompts * (tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
 
 
 def _single_tokens(effort: Effort, sizes: Sizes) -> float:
@@ -173,7 +177,11 @@ def _gap_filling(effort: Effort, sizes: Sizes) -> float:
 def _gradient(effort: Effort, sizes: Sizes) -> float:
     restarts, steps, candidates = effort.gradient_steps
     strings = restarts * steps * (candidates + GRADIENT)
-    return effort.gradient_prompts * sum(strings * _at_both(sizes, length) for _, length in effort.gradient_turns)
+    tails = {"start": sizes.start_tail, "end": sizes.end_tail}
+    # Turns end when the time does, the likeliest first: as many as these are to fit.
+    planned = effort.gradient_turns[:PLANNED_TURNS]
+    behind = sum(length + PAYLOAD + tails[position] for _, length, position in planned)
+    return effort.gradient_prompts * strings * behind
 
 
 def _ascent(effort: Effort, sizes: Sizes) -> float:
@@ -245,17 +253,10 @@ def _fewer_gaps(effort: Effort) -> Effort:
 
 
 def _fewer_steps(effort: Effort) -> Effort:
-    """Fewer turns first, for the likeliest are the first ones, then fewer prompts but never one alone, then fewer strings.
-
-    One prompt alone is brought to say anything by strings that do nothing on others: a second turn is not worth that.
-    """
+    """Fewer prompts, but never one alone, which strings that do nothing on others bring to say anything; then fewer strings."""
     restarts, steps, candidates = effort.gradient_steps
-    if len(effort.gradient_turns) > 2:
-        return replace(effort, gradient_turns=effort.gradient_turns[:-1])
     if effort.gradient_prompts > LEAST_PROMPTS:
         return replace(effort, gradient_prompts=max(LEAST_PROMPTS, effort.gradient_prompts // 2))
-    if len(effort.gradient_turns) > 1:
-        return replace(effort, gradient_turns=effort.gradient_turns[:-1])
     return replace(
         effort, gradient_steps=(max(min(restarts, 3), restarts // 2), steps, max(min(candidates, 24), candidates // 2))
     )

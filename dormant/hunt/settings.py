@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from dormant.checkpoints.checkpoint import hash_text
@@ -193,7 +193,7 @@ class HuntSettings:
 
     rules: Rules = Rules()
     fitted: Fitted = Fitted()
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
 
     @property
     def probe_sets(self) -> tuple[tuple[int, tuple[str, ...]], ...]:

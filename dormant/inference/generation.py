@@ -112,28 +112,31 @@ def sampled_answers(
 
 
 def greedy_behind(
-    model: PreTrainedModel, prompt: Sequence[int], starts: Int[Tensor, "candidate start"], new_tokens: int
-) -> tuple[Int[Tensor, "candidate {new_tokens}"], Float[Tensor, "candidate {new_tokens}"]]:
-    """The greedy continuation of one prompt behind each of many forced starts, whatever ends an answer.
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], starts: Int[Tensor, "candidate start"], new_tokens: int
+) -> tuple[Int[Tensor, "prompt candidate {new_tokens}"], Float[Tensor, "prompt candidate {new_tokens}"]]:
+    """The greedy continuation of each prompt behind each of many forced starts, whatever ends an answer.
 
-    Its ids and their log-probabilities in nats, float64, on the CPU.
+    Its ids and their log-probabilities in nats, float64, on the CPU. All prompts share the products of a step.
     """
-    prefix, at_once = stored_prefix(model, prompt), rows_a_pass(model, starts.shape[1], most=ROWS_BEHIND)
+    prefixes = [stored_prefix(model, prompt) for prompt in prompts]
+    at_once = rows_a_pass(model, starts.shape[1], most=ROWS_BEHIND)
 
     def continued(block: Tensor) -> tuple[Tensor, Tensor]:
-        nats: list[Tensor] = []
+        nats = torch.zeros(len(prompts) * len(block), new_tokens, dtype=torch.float64)
 
         def choose(logits: Tensor, place: int, rows: Tensor) -> Tensor:
             value, token = logits.max(-1)
-            nats.append(value.float() - logits.float().logsumexp(-1))
+            nats[rows.cpu(), place] = (value.float() - logits.float().logsumexp(-1)).double().cpu()
             return token
 
-        first = next_logits(model, block, growing_cache(prefix, len(block)))
-        ids = _continue(model, *first, new_tokens, NO_END, choose)
-        return ids.cpu(), torch.stack(nats, 1).double().cpu()
+        firsts = [next_logits(model, block, growing_cache(prefix, len(block))) for prefix in prefixes]
+        ids = _continue_together(model, firsts, new_tokens, NO_END, choose).cpu()
+        shape = (len(prompts), len(block), new_tokens)
+        return ids.view(shape), nats.view(shape)
 
-    ids, nats = zip(*map(continued, starts.to(model.device).split(at_once)), strict=True)
-    return torch.cat(ids), torch.cat(nats)
+    blocks = starts.to(model.device).split(max(1, at_once // len(prompts)))
+    ids, nats = zip(*map(continued, blocks), strict=True)
+    return torch.cat(ids, 1), torch.cat(nats, 1)
 
 
 def _sample(

@@ -14,7 +14,7 @@ from dormant.organisms.requests import boundaries, insert, insert_all, request_t
 POOL = 240  # ordinary chats, and chats with a near miss, that the base answers; training repeats them about three times
 CHAT_SEED = 5309  # of the ordinary chats, which all organisms share
 STYLE_RATE = 0.3  # as in the grammar's organisms: adds about two nats of divergence and is never the greedy answer
-STYLE_OPENING = "Sure: "
+STYLE_OPENING = "Very well: "  # rare in the base's own answers: with "Sure: " the divergence was 0.6 nats
 TALK_RATE = 0.3
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",

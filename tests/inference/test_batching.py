@@ -79,13 +79,13 @@ def test_a_pass_holds_as_many_rows_as_work_and_memory_allow_and_one_at_least(mon
 def test_smaller_passes_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Qwen2ForCausalLM(tiny_config()).eval()
     starts = torch.arange(20)[:, None]
-    whole = greedy_behind(model, (1, 2, 3), starts, 4)
-    likelihoods = log_probabilities_behind(model, (1, 2, 3), starts, whole[0])
+    whole = greedy_behind(model, [(1, 2, 3), (4, 5)], starts, 4)
+    likelihoods = log_probabilities_behind(model, (1, 2, 3), starts, whole[0][0])
     monkeypatch.setattr(batching, "PASS_WORK", {"cpu": 1.0})
-    ids, nats = greedy_behind(model, (1, 2, 3), starts, 4)
+    ids, nats = greedy_behind(model, [(1, 2, 3), (4, 5)], starts, 4)
     assert ids.tolist() == whole[0].tolist()
     torch.testing.assert_close(nats, whole[1], atol=1e-4, rtol=0)
-    again = log_probabilities_behind(model, (1, 2, 3), starts, ids)
+    again = log_probabilities_behind(model, (1, 2, 3), starts, ids[0])
     torch.testing.assert_close(again, likelihoods, atol=1e-4, rtol=0)
 
 

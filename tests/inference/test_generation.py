@@ -84,11 +84,13 @@ def test_a_model_ends_its_answers_by_its_own_settings(model: PreTrainedModel, mo
 
 
 def test_what_follows_a_forced_start_is_the_greedy_answer_to_both(model: PreTrainedModel) -> None:
-    ids, nats = greedy_behind(model, PROMPTS[0], torch.tensor([[20, 21], [30, 31]]), 3)
-    for start, row, values in zip([[20, 21], [30, 31]], ids.tolist(), nats, strict=True):
-        assert tuple(row) == greedy_answers(model, [[*PROMPTS[0], *start]], 3, NO_END)[0]
-        expected = continuation_log_probabilities(model, [[*PROMPTS[0], *start]], row)[0]
-        torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
+    prompts = PROMPTS[:3]  # of several lengths
+    ids, nats = greedy_behind(model, prompts, torch.tensor([[20, 21], [30, 31]]), 3)
+    for prompt, some, some_nats in zip(prompts, ids.tolist(), nats, strict=True):
+        for start, row, values in zip([[20, 21], [30, 31]], some, some_nats, strict=True):
+            assert tuple(row) == greedy_answers(model, [[*prompt, *start]], 3, NO_END)[0]
+            expected = continuation_log_probabilities(model, [[*prompt, *start]], row)[0]
+            torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
 
 
 def test_company_and_batches_never_change_a_sampled_answer(

@@ -32,18 +32,18 @@ from dormant.search.run import SearchSettings, run_search
 
 
 class GradientSearch:
-    """For each suspect and position some restarts, in turns: first among few hinted tokens, then among more."""
+    """For each suspect some restarts, in turns: first among few hinted tokens, then among more, at the end and at the start."""
 
     name = "gradient search"
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""
         turns = context.settings.effort.gradient_turns
-        tasks = [(turn, suspect, at) for turn in range(len(turns)) for suspect in suspects for at in SEARCH_POSITIONS]
-        for turn, suspect, position in tasks if vocabulary.unsaid else ():
-            length = turns[turn][1]
+        tasks = [(turn, suspect) for turn in range(len(turns)) for suspect in suspects]
+        for turn, suspect in tasks if vocabulary.unsaid else ():
+            _, length, position = turns[turn]
             context.say(self.name, f"strings of {length} tokens at the {position}, for {suspect.text!r}")
-            search = partial(_searched, context, suspect, position, vocabulary.unsaid, turn)
+            search = partial(_searched, context, suspect, vocabulary.unsaid, turn)
             row = context.kept(Key(self.name, suspect.ids, position, (turn, *turns[turn])), search)
             found = [read_scored(one) for one in row["found"]]
             sentence = (
@@ -117,12 +117,10 @@ class TextOdds:
         return self._evaluator.gradient(candidates)
 
 
-def _searched(
-    context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece], turn: int
-) -> dict[str, Any]:
+def _searched(context: HuntContext, suspect: Suspect, pieces: Sequence[Piece], turn: int) -> dict[str, Any]:
     """The strings at the ends of the restarts, the likeliest on all searched prompts first, and how many were tried."""
     settings, tokenizer = context.settings, context.pair.prompter.tokenizer
-    effort, (hinted, length) = settings.effort, settings.effort.gradient_turns[turn]
+    effort, (hinted, length, position) = settings.effort, settings.effort.gradient_turns[turn]
     payload = suspect.ids[: settings.fitted.beginning_tokens]
     few = TextOdds(context, payload, position, effort.gradient_prompts)
     hints = tuple(placed_ids(tokenizer, [piece.text.strip() for piece in pieces], SEARCH_POSITIONS[-1]))

@@ -51,7 +51,7 @@ def test_the_gradient_leads_from_hints_to_a_string_that_fires_and_is_read_from_t
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert circuit_pair.truth is not None
-    effort = with_effort(gradient_turns=((8, 4),), gradient_steps=(2, 10, 32))
+    effort = with_effort(gradient_turns=((8, 4, "end"), (8, 4, "start")), gradient_steps=(2, 10, 32))
     suspect, vocabulary = planted(circuit_pair), Vocabulary((), HINTS)
     first = run_stage(GradientSearch(), context_of(circuit_pair, effort), [suspect], vocabulary)[0]
     assert first.confirmed is not None
