@@ -25,7 +25,8 @@ from tests.hunt.conftest import planted, with_effort
 
 SMALL = with_effort(
     opening_prompts=2, searched_prompts=4, unseen_prompts=6, deciding_prompts=10, answer_tokens=8, sampled_answers=8,
-    first_tokens=12, forced_tokens=6, common_words=30, finalists=6, divergence_prompts=2,
+    first_tokens=12, led_first=(12, 4), led=(4, 3, 2), led_kept=4, led_prompts=1, forced_tokens=6,
+    common_words=30, finalists=6, divergence_prompts=2,
     short_strings=((2, 3),), minimal_strings=((2, 3),), numerals=(1, 1, 2), gap_orders=((1, 2),), gap_rounds=((1, 4), (1, 2)),
     gap_pieces=12, beam=(4, 3, 2), near_pieces=6, far_pieces=8, subsets=((4, 3),), drawn_subsets=12, minimised_subsets=2,
     gradient_turns=((12, 3, "start"), (12, 3, "end")), gradient_steps=(1, 1, 8), refined_few=12, refined_all=24,
