@@ -20,7 +20,7 @@ from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.effort import Effort
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.placements import CHEAPEST_FIRST
 from dormant.hunt.scorers import PayloadScorer, capped, open_shortest_first
 from dormant.hunt.stage import ScoredPieces, SearchPath, StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary
@@ -40,7 +40,7 @@ class CoordinateAscent:
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does; `record` holds every path, whatever its end."""
         clock = context.clock
-        tasks = [(suspect, position) for suspect in suspects for position in SEARCH_POSITIONS if vocabulary.unsaid]
+        tasks = [(suspect, position) for suspect in suspects for position in CHEAPEST_FIRST if vocabulary.unsaid]
         for number, (suspect, position) in enumerate(tasks):
             clock.ask()
             until = clock.seconds + context.settings.effort.ascent_share * clock.left / (len(tasks) - number)

@@ -18,7 +18,7 @@ from torch import Tensor
 from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.placements import CHEAPEST_FIRST, SEARCH_POSITIONS
 from dormant.hunt.scorers import PayloadScorer, open_shortest_first
 from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ class GapFilling:
         what, evaluations = "strings with a piece that no hint names", 0
         for suspect in suspects:
             texts = list[str]()
-            for position in SEARCH_POSITIONS:
+            for position in CHEAPEST_FIRST:
                 search = partial(filled_strings, context, suspect, vocabulary, position)
                 found, tried = context.kept(Key(self.name, suspect.ids, position), search)
                 texts += found

@@ -18,7 +18,7 @@ from torch import Tensor
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.edits import deletions
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.placements import CHEAPEST_FIRST
 from dormant.hunt.scorers import DivergenceScorer
 from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.stages.short_strings import divergent_string
@@ -65,7 +65,7 @@ def needed_pieces(context: HuntContext, pieces: Sequence[Piece], room: tuple[int
     subsets = list(dict.fromkeys(drawn))
     counts: Counter[int] = Counter()
     tried = 0
-    for position in SEARCH_POSITIONS:
+    for position in CHEAPEST_FIRST:
         there = _AtPosition(context, pieces, position)
         for subset, value in there.best(subsets):
             if value >= context.settings.rules.silent_base:

@@ -14,7 +14,7 @@ from typing import Any
 from dormant.hunt.confirmation import Confirmation, best_confirmed
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.placements import CHEAPEST_FIRST
 from dormant.hunt.refinement import refined
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import ScoredPieces, StageResult
@@ -41,7 +41,7 @@ class Numerals:
         """The number that fires with a suspect's payload, if one does."""
         notations = hinted_notations(vocabulary.unsaid, context.settings.fitted.numeral_hints)
         free, whole, _ = context.settings.effort.numerals
-        tasks = [(one, at, notation) for one in suspects for at in SEARCH_POSITIONS for notation in notations]
+        tasks = [(one, at, notation) for one in suspects for at in CHEAPEST_FIRST for notation in notations]
         tasks.sort(key=lambda task: _names_digits(task[0].text, task[2]))
         for digits in (free, whole):
             odds = []

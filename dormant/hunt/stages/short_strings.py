@@ -13,7 +13,7 @@ from torch import Tensor
 from dormant.hunt.confirmation import best_confirmed, minimised
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import SEARCH_POSITIONS, placed_ids
+from dormant.hunt.placements import CHEAPEST_FIRST, SEARCH_POSITIONS, placed_ids
 from dormant.hunt.scorers import DivergenceScorer
 from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
@@ -52,7 +52,7 @@ class ShortStrings:
         hinted = [("", vocabulary.unsaid)]
         if pieces[:first] != vocabulary.unsaid[:first]:
             hinted.append((" that may hold words of the payload", pieces))
-        for position in reversed(SEARCH_POSITIONS):  # little stands behind a string at the end: it costs a third
+        for position in CHEAPEST_FIRST:
             for which, words in hinted:
                 what = f"{self.name} at the {position}{which}"
                 yield divergent_string(
