@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.inference import forward
+from dormant.inference import forward, prefix_cache
 from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.forward import PlainForward, choose_forward
@@ -114,6 +114,17 @@ def test_a_family_that_the_decoder_computes_wrongly_runs_through_transformers(mo
 def test_a_model_that_keeps_a_state_runs_its_ids_again() -> None:
     assert not shares_prefixes(family_model(family_config("mamba")))
     assert shares_prefixes(family_model(family_config("gemma3")))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+def test_ids_whose_cache_is_not_shared_run_again_in_either_way(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix_cache, "shares_prefixes", lambda model: False)
+    model, prompt = family_model(family_config(family)), OpenPrompt((5, 9, 30), (7,), (5, 9, 30, 7))
+    reader = Reader(lambda: model, [prompt], frozenset())
+    assert reader._way is (Decoder if family == "qwen2" else PlainForward)
+    reader.approach((40,))
+    found = reader.read_ids([(torch.tensor([[40, 41]]), 1)])
+    torch.testing.assert_close(found.logits[0], plain_logits(model, (5, 9, 30, 40, 41, 7)), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["mixtral", "qwen3-moe", "gpt-neox", "phi3"])
