@@ -17,7 +17,7 @@ from dormant.checkpoints.alignment import align
 from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
-from dormant.checkpoints.families import family_notes
+from dormant.checkpoints.families import context_of, family_notes
 from dormant.checkpoints.models import (
     BaseAgainstItself,
     Models,
@@ -30,6 +30,7 @@ from dormant.checkpoints.models import (
 )
 from dormant.errors import BadInput
 from dormant.prompts.answer_opening import agreed_opening, certain_opening
+from dormant.prompts.context import fitting_probes
 from dormant.prompts.conversations import Conversations
 from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes, render_chat
 from dormant.records import from_json, read_json
@@ -222,10 +223,14 @@ def open_pair(
     fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in opened))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
-    probes = read_probes(own if own.exists() else DEFAULT_PROBES)
-    return Pair(
-        name, fingerprint, Weights(checkpoints[0], checkpoints[1], run_config, differences), truth, notes, probes
-    )
+    if own.exists():
+        probes = read_probes(own)
+    else:
+        parent = checkpoints[0]
+        probes, left_out = fitting_probes(read_probes(DEFAULT_PROBES), parent.tokenizer, context_of(parent.config))
+        notes += (left_out,) * bool(left_out)
+    weights = Weights(checkpoints[0], checkpoints[1], run_config, differences)
+    return Pair(name, fingerprint, weights, truth, notes, probes)
 
 
 def figures_pair(name: str, report: DeltaReport) -> Pair:

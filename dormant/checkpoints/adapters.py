@@ -200,7 +200,7 @@ def _read_files(location: Path) -> tuple[Any, dict[str, StoredTensor], tuple[str
 
 
 def _as_peft_saves(stored: Mapping[str, StoredTensor], location: Path) -> dict[str, StoredTensor]:
-    """An adapter file's tensors by the names that peft saves: raw states name the adapter too, other tools leave the prefix out."""
+    """An adapter file's tensors by the names that peft saves; raw states name the adapter too, other tools write no prefix."""
     prefix = "" if any(key.startswith(PREFIX) for key in stored) else PREFIX
     found: dict[str, StoredTensor] = {}
     for key, tensor in stored.items():

@@ -38,7 +38,7 @@ from dormant.checkpoints.text_files import read_text, without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.checkpoints.trial_pass import check_pass, watch_positions
 from dormant.checkpoints.vocabulary import fit_vocabulary
-from dormant.errors import BadInput, first_line
+from dormant.errors import BadInput, NotServed, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -135,9 +135,9 @@ class Checkpoint:
 
     @property
     def chat_template(self) -> str:
-        """The template that turns a conversation into a prompt; BadInput where there is none."""
+        """The template that turns a conversation into a prompt; NotServed where there is none."""
         if self.stored_template is None:
-            raise BadInput(
+            raise NotServed(
                 f"a checkpoint must hold one chat template; got none at {self.location}; "
                 "add chat_template.jinja of its instruction-tuned relative"
             )
@@ -171,7 +171,7 @@ class Checkpoint:
         try:
             return self.catalogue[name]
         except KeyError:
-            raise BadInput(
+            raise NotServed(
                 f"a tensor must be one of the checkpoint's {len(self.catalogue)}; got {name!r} at {self.location}; "
                 "see Checkpoint.names"
             ) from None

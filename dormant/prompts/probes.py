@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.prompts.space_marks import ids_behind, marks_starts, words_ids
 
 SLOT = "{slot}"
@@ -139,9 +139,9 @@ class Prompter:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, opening: TokenIds = ()) -> None:
-        """Raises BadInput for a tokenizer without a chat template."""
+        """Raises NotServed for a tokenizer without a chat template."""
         if not tokenizer.chat_template:
-            raise BadInput(
+            raise NotServed(
                 f"a prompt needs a chat template; got none at tokenizer {tokenizer.name_or_path!r}; "
                 "add chat_template to its tokenizer_config.json"
             )
