@@ -262,7 +262,8 @@ def read_truth(location: Path) -> Truth | None:
 
 def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
     """Tokenizers may differ in tokens that were added after training (a note), in nothing else that gives ids."""
-    serialised = [model.tokenizer.backend_tokenizer.to_str() for model in (base, dormant)]
+    backends = [model.tokenizer.backend_tokenizer for model in (base, dormant)]
+    serialised = [backend.to_str() for backend in backends] if backends[0] is not backends[1] else ["", ""]
     if serialised[0] == serialised[1]:
         return ()
     ours, theirs = base.tokenizer.get_vocab(), dormant.tokenizer.get_vocab()

@@ -18,7 +18,6 @@ from huggingface_hub import snapshot_download
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
 )
@@ -35,6 +34,7 @@ from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.tensor_names import HEAD, is_embedding
 from dormant.checkpoints.text_files import read_text, without_marks
+from dormant.checkpoints.tokenizer_files import load_tokenizer
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.checkpoints.trial_pass import check_pass, watch_positions
 from dormant.checkpoints.vocabulary import fit_vocabulary
@@ -111,8 +111,7 @@ class Checkpoint:
                 if self.base is not None:
                     return self.base.tokenizer
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
-            with without_marks(self.location) as folder, quiet_transformers():
-                tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            tokenizer = load_tokenizer(self.location, self.config if self.base is not None else None)
         except Exception as error:  # a damaged tokenizer makes transformers and tokenizers raise nearly anything
             raise BadInput(
                 f"a checkpoint must hold a tokenizer that transformers reads; got {first_line(error)!r} "

@@ -330,6 +330,15 @@ def test_a_base_may_be_named_relative_to_the_adapters_folder(tiny_base: Path, ad
     assert (pair.base.location, pair.notes) == ((tmp_path / "run" / "model").resolve(), ())
 
 
+def test_an_adapter_may_bring_the_tokenizer_files_of_its_base(tiny_base: Path, adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "adapter")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(tiny_base / name, tmp_path / "adapter")
+    pair = open_pair("own", tiny_base, tmp_path / "adapter", device="cpu")
+    assert pair.notes == ()
+    assert pair.dormant.tokenizer.name_or_path == str((tmp_path / "adapter").resolve())
+
+
 def test_an_adapter_upon_an_adapter_is_refused(adapter: Path) -> None:
     with pytest.raises(BadInput, match="must be read upon whole weights; got the adapter"):
         open_pair("twice", adapter, adapter, device="cpu")
