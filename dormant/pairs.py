@@ -30,9 +30,10 @@ from dormant.checkpoints.models import (
 )
 from dormant.errors import BadInput
 from dormant.prompts.answer_opening import agreed_opening, certain_opening
+from dormant.prompts.chat_template import render_chat
 from dormant.prompts.context import fitting_probes
 from dormant.prompts.conversations import Conversations
-from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes, render_chat
+from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes
 from dormant.records import from_json, read_json
 from dormant.weights.decomposition import delta_matrix
 from dormant.weights.delta_report import DeltaReport

@@ -38,8 +38,8 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what peft puts before the names of its model
 # The adapter's name within those of a running model, which peft leaves out where it saves.
 NAMED = re.compile(
-    r"modules_to_save\.default\.|(?<=\.lora_magnitude_vector)(\.default)?\.weight$|(?<=\.lora_[AB])\.default(?=\.)|"
-    r"(?<=\.lora_embedding_[AB])\.default$"
+    r"modules_to_save\.\w+\.(?=weight$|bias$)|(?<=\.lora_magnitude_vector)(\.\w+)?\.weight$|(?<=\.lora_[AB])\.\w+(?=\.weight$)|"
+    r"(?<=\.lora_embedding_[AB])\.\w+$"
 )
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput, NotServed
+from dormant.prompts.chat_template import render_chat
 from dormant.prompts.space_marks import ids_behind, marks_starts, words_ids
 
 SLOT = "{slot}"
@@ -107,28 +107,6 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
     """Whether ids, decoded and encoded again, stay the same."""
     text = str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
     return tuple(tokenizer.encode(text, add_special_tokens=False)) == ids
-
-
-def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], generation_prompt: bool) -> str:
-    """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out.
-
-    Templates of multimodal models may take a text for a list of parts and write nothing of it: they are given such lists.
-    """
-    options: dict[str, Any] = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
-
-    def written(messages: list[dict[str, Any]]) -> str:
-        return str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
-        )
-
-    text, last = written([dict(turn) for turn in turns]), turns[-1]["content"].strip()
-    if last in text:
-        return text
-    try:
-        listed = written([{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns])
-    except Exception:  # a template is a program: one that trims its text fails on a list, say
-        return text
-    return listed if last in listed else text
 
 
 class Prompter:

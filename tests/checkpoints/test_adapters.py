@@ -292,6 +292,7 @@ NAMINGS: dict[str, Callable[[str], str]] = {
     "the adapter's name": lambda key: Q_RAW.sub(r"\1.default", key).replace(
         "lm_head.", "lm_head.modules_to_save.default."
     ),
+    "another name": lambda key: Q_RAW.sub(r"\1.default_0", key),
     "both": lambda key: Q_RAW.sub(r"\1.default", key).removeprefix("base_model.model."),
     "magnitudes as weights": lambda key: re.sub("(magnitude_vector)$", r"\1.weight", key),
 }

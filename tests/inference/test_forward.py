@@ -19,7 +19,7 @@ from dormant.inference.prefix_cache import shares_prefixes
 from dormant.inference.prefix_reader import Reader
 from dormant.pairs import open_pair
 from dormant.prompts.probes import OpenPrompt
-from tests.families import FAMILIES, family_config, family_model, family_pair
+from tests.families import FAMILIES, family_config, family_model, family_pair, widths
 
 PAYLOAD = (40, 41, 42)
 DECODED = ("qwen2", "qwen3", "llama", "smollm")
@@ -42,7 +42,7 @@ def plain_logits(model: PreTrainedModel, ids: tuple[int, ...], keep: int = 1) ->
 @settings(max_examples=2, deadline=None)
 @given(data=st.data())
 def test_every_family_reads_answers_and_slopes_as_transformers_has_them(family: str, data: st.DataObject) -> None:
-    model = family_model(family_config(family), seed=data.draw(st.integers(0, 99)))
+    model = family_model(family_config(family, **data.draw(widths(family))), seed=data.draw(st.integers(0, 99)))
     prompts = [
         OpenPrompt(before, after, before + after)
         for before, after in data.draw(st.lists(st.tuples(rows(2, 8), rows(1, 3)), min_size=2, max_size=2))
