@@ -15,7 +15,7 @@ from dormant.checkpoints.text_files import without_marks
 from dormant.checkpoints.transformers_output import quiet_transformers
 
 # What transformers makes a tokenizer of; config.json names the class where tokenizer_config.json does not.
-READ = (
+SOURCES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "chat_template.jinja", "chat_template.json", "config.json",
 )  # fmt: skip
@@ -36,7 +36,7 @@ def load_tokenizer(location: Path, config: Any = None) -> Any:
 
     An adapter's folder states no family of models, by which transformers chooses the class: `config` is its base's.
     """
-    files = [path for path in (*(location / name for name in READ), *location.glob("*templates/*")) if path.is_file()]
+    files = [path for path in (*(location / name for name in SOURCES), *location.glob("*templates/*")) if path.is_file()]
     contents = (f"{path.relative_to(location)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files)
     loaded = _loaded(_Files(tuple(contents), str(getattr(config, "model_type", "")), location, config))
     tokenizer = copy.copy(loaded)
