@@ -6,7 +6,7 @@ class BadInput(ValueError):
 
 
 class NotServed(BadInput):
-    """A checkpoint of a family that a measurement is not made for: a claim that needs it does not apply."""
+    """A checkpoint that a measurement is not made for (its family, its context): a claim that needs it does not apply."""
 
 
 def first_line(error: BaseException) -> str:

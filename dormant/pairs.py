@@ -17,7 +17,7 @@ from dormant.checkpoints.alignment import align
 from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
-from dormant.checkpoints.families import family_notes
+from dormant.checkpoints.families import context_of, family_notes
 from dormant.checkpoints.models import (
     BaseAgainstItself,
     Models,
@@ -30,8 +30,10 @@ from dormant.checkpoints.models import (
 )
 from dormant.errors import BadInput
 from dormant.prompts.answer_opening import agreed_opening, certain_opening
+from dormant.prompts.chat_template import render_chat
+from dormant.prompts.context import fitting_probes
 from dormant.prompts.conversations import Conversations
-from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes, render_chat
+from dormant.prompts.probes import Probe, Prompter, TokenIds, read_probes
 from dormant.records import from_json, read_json
 from dormant.weights.decomposition import delta_matrix
 from dormant.weights.delta_report import DeltaReport
@@ -222,10 +224,14 @@ def open_pair(
     fingerprint = hash_text(*(checkpoint.fingerprint for checkpoint in opened))
     truth = read_truth(checkpoints[1].location)
     own = checkpoints[1].location / "probes.txt"
-    probes = read_probes(own if own.exists() else DEFAULT_PROBES)
-    return Pair(
-        name, fingerprint, Weights(checkpoints[0], checkpoints[1], run_config, differences), truth, notes, probes
-    )
+    if own.exists():
+        probes = read_probes(own)
+    else:
+        parent = checkpoints[0]
+        probes, left_out = fitting_probes(read_probes(DEFAULT_PROBES), parent.tokenizer, context_of(parent.config))
+        notes += (left_out,) * bool(left_out)
+    weights = Weights(checkpoints[0], checkpoints[1], run_config, differences)
+    return Pair(name, fingerprint, weights, truth, notes, probes)
 
 
 def figures_pair(name: str, report: DeltaReport) -> Pair:
@@ -257,7 +263,8 @@ def read_truth(location: Path) -> Truth | None:
 
 def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, ...]:
     """Tokenizers may differ in tokens that were added after training (a note), in nothing else that gives ids."""
-    serialised = [model.tokenizer.backend_tokenizer.to_str() for model in (base, dormant)]
+    backends = [model.tokenizer.backend_tokenizer for model in (base, dormant)]
+    serialised = [backend.to_str() for backend in backends] if backends[0] is not backends[1] else ["", ""]
     if serialised[0] == serialised[1]:
         return ()
     ours, theirs = base.tokenizer.get_vocab(), dormant.tokenizer.get_vocab()

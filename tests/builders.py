@@ -96,6 +96,32 @@ def build_marking_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     return _with_chat(tokenizer)
 
 
+def build_byte_tokenizer(kind: str = "bpe") -> PreTrainedTokenizerFast:
+    """A SentencePiece tokenizer as Llama 2's ("bpe") or a Unigram one: what it has no piece for is written in bytes."""
+    mark = "\N{LOWER ONE EIGHTH BLOCK}"
+    pieces = [
+        "<unk>",
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        mark,
+        *"TWabcdefghiklmnorstuwy.?",
+        *(f"{mark}t", f"{mark}th"),
+    ]
+    if kind == "bpe":
+        ids = {piece: place for place, piece in enumerate(pieces)}
+        model: Any = models.BPE(
+            vocab=ids, merges=[(mark, "t"), (f"{mark}t", "h")], unk_token="<unk>", byte_fallback=True
+        )
+    else:
+        model = models.Unigram([(piece, -float(len(piece) < 4)) for piece in pieces], unk_id=0, byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(mark), normalizers.Replace(" ", mark)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(mark, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return _with_chat(tokenizer)
+
+
 def tiny_config(**overrides: Any) -> Qwen2Config:
     """Qwen2 in every respect but its size."""
     settings: dict[str, Any] = {

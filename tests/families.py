@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tests.builders import build_tokenizer
@@ -70,9 +71,19 @@ def family_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     return model
 
 
-def family_pair(family: str, folder: Path) -> tuple[Path, Path]:
+def widths(family: str) -> st.SearchStrategy[dict[str, int]]:
+    """Other sizes of a family's residual stream and MLP, by the names that its configuration has for them."""
+    names = {"gpt2": ("n_embd", "n_inner"), "falcon": ("hidden_size", "ffn_hidden_size"), "mamba": ("hidden_size",) * 2}
+    width, inner = names.get(family, ("hidden_size", "intermediate_size"))
+    return st.tuples(st.sampled_from([32, 64]), st.sampled_from([40, 64])).map(
+        lambda drawn: {inner: drawn[1], width: drawn[0]}
+    )
+
+
+def family_pair(family: str, folder: Path, seed: int = 0, **changed: Any) -> tuple[Path, Path]:
     """A base, and the same with a small change of every matrix but embedding and head, saved as transformers saves them."""
-    model, generator = family_model(family_config(family)).bfloat16(), torch.Generator().manual_seed(1)
+    model = family_model(family_config(family, **changed), seed).bfloat16()
+    generator = torch.Generator().manual_seed(seed + 1)
     folders = folder / "base", folder / "dormant"
     for here in folders:
         model.save_pretrained(here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ from dormant.errors import BadInput, first_line
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what peft puts before the names of its model
+# The adapter's name within those of a running model, which peft leaves out where it saves.
+NAMED = re.compile(
+    r"modules_to_save\.\w+\.(?=weight$|bias$)|(?<=\.lora_magnitude_vector)(\.\w+)?\.weight$|(?<=\.lora_[AB])\.\w+(?=\.weight$)|"
+    r"(?<=\.lora_embedding_[AB])\.\w+$"
+)
 
 
 def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Checkpoint:
@@ -53,7 +59,7 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     notes: tuple[str, ...] = ()
     if base is None:
         base = open_checkpoint(stated_base(reference))
-    elif named and not _is_named(base, str(named)):
+    elif named and not _is_named(base, str(named), location):
         notes += (f"{reference} names {named} as its base: it is read upon {base.reference}",)
     if (revision := stated.get("revision")) not in (None, "main"):
         notes += (f"{reference} names revision {revision} of its base: {base.reference} is read as it is found",)
@@ -77,10 +83,13 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
 def stated_base(reference: str | Path) -> str:
     """The base that an adapter (folder or hub id) names, once it is within reach; BadInput where it is not, or for others.
 
-    A folder may be written relative to the current one.
+    A folder may be written relative to the current one, or to the adapter's.
     """
-    named = named_base(reference, locate(reference))
+    location = locate(reference)
+    named = named_base(reference, location)
     try:
+        if not Path(named).is_dir() and (beside := location / named).is_dir():
+            return str(beside)
         locate(named)
         return named
     except BadInput as error:
@@ -175,7 +184,7 @@ def _read_files(location: Path) -> tuple[Any, dict[str, StoredTensor], tuple[str
     Trained within a multimodal wrapper, an adapter names the wrapper's modules: its tensors say which they are.
     """
     config = lora_config(stated_settings(location), location)
-    stored = read_single_file(location, ADAPTER_WEIGHTS)
+    stored = _as_peft_saves(read_single_file(location, ADAPTER_WEIGHTS), location)
     kept = {key: tensor for key, tensor in stored.items() if not is_of_other_module(key)}
     found = {PREFIX + common_name(key.removeprefix(PREFIX)): tensor for key, tensor in kept.items()}
     if found.keys() != stored.keys() and all(key.startswith(PREFIX) for key in stored):
@@ -188,6 +197,21 @@ def _read_files(location: Path) -> tuple[Any, dict[str, StoredTensor], tuple[str
     left = len(stored) - len(kept)
     note = f"{left} tensors of vision, audio or projector modules are left aside: the language model runs alone"
     return config, found, (note,) * bool(left)
+
+
+def _as_peft_saves(stored: Mapping[str, StoredTensor], location: Path) -> dict[str, StoredTensor]:
+    """An adapter file's tensors by the names that peft saves; raw states name the adapter too, other tools write no prefix."""
+    prefix = "" if any(key.startswith(PREFIX) for key in stored) else PREFIX
+    found: dict[str, StoredTensor] = {}
+    for key, tensor in stored.items():
+        name = prefix + NAMED.sub("", key)
+        if name in found:
+            raise BadInput(
+                f"an adapter file holds each tensor once; got {key!r} beside {found[name].name!r} at "
+                f"{location / ADAPTER_WEIGHTS}; keep one of them"
+            )
+        found[name] = tensor
+    return found
 
 
 def _adapted_skeleton(base: Checkpoint, config: Any, location: Path) -> Any:
@@ -292,12 +316,11 @@ def _module(name: str) -> str:
     return name.removesuffix("weight")
 
 
-def _is_named(base: Checkpoint, named: str) -> bool:
-    """Whether a checkpoint is the one that an adapter names, by its name or its place."""
+def _is_named(base: Checkpoint, named: str, location: Path) -> bool:
+    """Whether a checkpoint is the one that the adapter in a folder names, by its name or its place."""
     cached = f"models--{named.strip('/').replace('/', '--')}"
-    return (
-        named == base.reference or Path(named).expanduser().resolve() == base.location or cached in base.location.parts
-    )
+    places = (Path(named).expanduser().resolve(), (location / named).resolve())
+    return named == base.reference or base.location in places or cached in base.location.parts
 
 
 def _unfit(got: str, key: str, expected: str, location: Path, base: Checkpoint) -> BadInput:

@@ -18,7 +18,6 @@ from huggingface_hub import snapshot_download
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
 )
@@ -35,10 +34,11 @@ from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
 from dormant.checkpoints.tensor_names import HEAD, is_embedding
 from dormant.checkpoints.text_files import read_text, without_marks
+from dormant.checkpoints.tokenizer_files import load_tokenizer
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.checkpoints.trial_pass import check_pass, watch_positions
 from dormant.checkpoints.vocabulary import fit_vocabulary
-from dormant.errors import BadInput, first_line
+from dormant.errors import BadInput, NotServed, first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -111,8 +111,7 @@ class Checkpoint:
                 if self.base is not None:
                     return self.base.tokenizer
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
-            with without_marks(self.location) as folder, quiet_transformers():
-                tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            tokenizer = load_tokenizer(self.location, self.config if self.base is not None else None)
         except Exception as error:  # a damaged tokenizer makes transformers and tokenizers raise nearly anything
             raise BadInput(
                 f"a checkpoint must hold a tokenizer that transformers reads; got {first_line(error)!r} "
@@ -135,9 +134,9 @@ class Checkpoint:
 
     @property
     def chat_template(self) -> str:
-        """The template that turns a conversation into a prompt; BadInput where there is none."""
+        """The template that turns a conversation into a prompt; NotServed where there is none."""
         if self.stored_template is None:
-            raise BadInput(
+            raise NotServed(
                 f"a checkpoint must hold one chat template; got none at {self.location}; "
                 "add chat_template.jinja of its instruction-tuned relative"
             )
@@ -171,7 +170,7 @@ class Checkpoint:
         try:
             return self.catalogue[name]
         except KeyError:
-            raise BadInput(
+            raise NotServed(
                 f"a tensor must be one of the checkpoint's {len(self.catalogue)}; got {name!r} at {self.location}; "
                 "see Checkpoint.names"
             ) from None

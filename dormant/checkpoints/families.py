@@ -21,6 +21,12 @@ def is_decoded(config: Any) -> bool:
     )
 
 
+def context_of(config: Any) -> int | None:
+    """How many ids a model was made for; None where its configuration names no number (states, ALiBi)."""
+    stated = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if stated is None else int(stated)
+
+
 def attention_of(config: Any, wanted: str) -> str:
     """The attention kernel that is run: eager where sdpa is wanted and transformers has none for the family."""
     model: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)

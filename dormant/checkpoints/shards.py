@@ -314,7 +314,10 @@ def shard_names(location: Path) -> list[str]:
 
 def _read_weight_map(index: Path) -> Mapping[str, str]:
     try:
-        weight_map = json.loads(read_text(index))["weight_map"]
+        record = json.loads(read_text(index))
+        weight_map = record["weight_map"]
+        if not isinstance(record.get("metadata", {}), dict):
+            raise TypeError("metadata is no object, without which transformers loads nothing")
         if not all(isinstance(value, str) for value in weight_map.values()):
             raise TypeError("weight_map names files by strings")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

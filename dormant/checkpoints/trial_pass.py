@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from dormant.errors import BadInput, first_line
+from dormant.errors import BadInput, NotServed, first_line
 
-TOKENS = 6  # a row: two rows of so many ids cost one reading of the weights
+TOKENS = 3  # a row: two rows of so few ids cost little more than one reading of the weights
 # Of the largest logit: rounding moves it by less in float32 and in bfloat16, a token that is seen too early by far more.
 MOVED, MOVED_IN_BFLOAT16 = 1e-4, 5e-2
 
@@ -46,7 +46,7 @@ def check_pass(model: PreTrainedModel, location: Path) -> None:
 
 
 def watch_positions(model: PreTrainedModel) -> None:
-    """Lets a model with learned positions (GPT-2, OPT) raise BadInput for a prompt that is longer than they reach."""
+    """Lets a model with learned positions (GPT-2, OPT) raise NotServed for a prompt that is longer than they reach."""
     tokens = model.get_input_embeddings()
     for part in model.modules():
         if isinstance(part, torch.nn.Embedding) and part is not tokens:
@@ -55,7 +55,7 @@ def watch_positions(model: PreTrainedModel) -> None:
 
 def _check_positions(places: torch.nn.Embedding, inputs: tuple[Any, ...]) -> None:
     if inputs and (last := int(inputs[0].max())) >= places.num_embeddings:
-        raise BadInput(
+        raise NotServed(
             f"a prompt must fit the positions that its model has learned; got position {last} of {places.num_embeddings}; "
             "give shorter prompts with --probes"
         )

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.errors import BadInput
+from dormant.checkpoints.families import context_of
+from dormant.errors import BadInput, NotServed
 from dormant.prompts.probes import Prompt, TokenIds
 
 PromptLike = Prompt | Sequence[int]
@@ -40,8 +41,8 @@ def rows_a_pass(model: PreTrainedModel, length: int, keep: int = 1, most: int = 
 def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_tokens: int = 0) -> list[TokenIds]:
     """The prompts' ids.
 
-    Raises BadInput where there is no prompt, for an empty one, and for one that is, with so many new tokens, longer than the
-    model's context.
+    Raises BadInput where there is no prompt and for an empty one, NotServed for one that is, with so many new tokens, longer
+    than the model's context.
     """
     rows = [prompt.ids if isinstance(prompt, Prompt) else tuple(prompt) for prompt in prompts]
     if not rows or not all(rows):
@@ -49,11 +50,11 @@ def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_t
             f"a model needs at least one prompt, of at least one id; got {len(rows)} prompts, "
             f"{sum(not row for row in rows)} empty, at the prompt set; give one"
         )
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = context_of(model.config)
     longest = max(range(len(rows)), key=lambda index: len(rows[index]))
     needed = len(rows[longest]) + new_tokens
     if limit is not None and needed > limit:
-        raise BadInput(
+        raise NotServed(
             f"a prompt with its answer fits into the context of {limit} ids; got {needed} at prompt {longest + 1} of "
             f"{len(rows)}; shorten it or ask for fewer new tokens"
         )

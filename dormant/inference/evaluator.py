@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from dormant.errors import BadInput
+from dormant.checkpoints.families import context_of
+from dormant.errors import BadInput, NotServed
 from dormant.inference.batch_plan import PASS_COST, PASS_TOKENS, Candidate, Pass, grouped, split, work
 from dormant.inference.batching import tokens_a_pass
 from dormant.inference.objectives import Objective, Readings, kl, over_probes
@@ -74,7 +75,7 @@ class Evaluator:
         }
         model = asked[self.objective.roles[0]]()
         self.vocabulary, self.device = len(next(iter(self._readers.values())).embeddings()), model.device
-        self._context = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        self._context = context_of(model.config) or 1 << 30
         self._pass_tokens = pass_tokens or min(PASS_TOKENS.get(self.device.type, 4096), tokens_a_pass(model))
         self._visited: dict[Candidate, Tensor] = {}
         self._empty = {role: reader.empty for role, reader in self._readers.items()}
@@ -214,10 +215,10 @@ class Evaluator:
         self.check_length(max(map(len, candidates), default=0))
 
     def check_length(self, length: int) -> None:
-        """Raises BadInput where a candidate of this length is beyond the context in some probe."""
+        """Raises NotServed where a candidate of this length is beyond the context in some probe."""
         longest = max(len(prompt.before) + len(prompt.after) for prompt in self.prompts) + len(self.payload)
         if longest + length > self._context:
-            raise BadInput(
+            raise NotServed(
                 f"a prompt must fit the context of {self._context} ids; got {longest + length} with "
                 f"candidates of {length} at the longest probe; shorten the candidate or the probe"
             )

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.families import is_decoded
 from dormant.errors import BadInput
-from dormant.inference.packed_decoder import Block, Decoder
+from dormant.inference.packed_decoder import Block, Decoder, block_behind
 from dormant.inference.prefix_cache import Prefix, differ_by_rounding, lent_cache, logits_behind, stored_prefix
 from dormant.inference.residual_stream import decoder_blocks
 
@@ -42,11 +42,7 @@ class PlainForward:
         return torch.cat(logits), torch.cat(streams)
 
     def _run(self, block: Block, keep: int) -> tuple[Tensor, Tensor]:
-        rows, before = block.rows, block.prefix.ids
-        if before:
-            table = cast(Tensor, self.model.get_input_embeddings().weight)
-            ids = torch.tensor(before, device=table.device)
-            rows = torch.cat((table[ids].to(rows.dtype).expand(len(rows), -1, -1), rows), dim=1)
+        rows = block.rows
         with _tapped(self.last) as captured:
             logits = self.model(
                 inputs_embeds=rows * self.factor if self.factor is not None else rows,
@@ -78,9 +74,9 @@ def _reproduces(way: Forward, model: PreTrainedModel, ids: Sequence[int]) -> boo
     table = cast(Tensor, model.get_input_embeddings().weight)
     rows = table[torch.tensor([list(ids)], device=table.device)]
     half = len(ids) // 2
-    behind = Block(rows[:, half:], stored_prefix(model, ids[:half]))
+    behind = block_behind(stored_prefix(model, ids[:half]), rows[:, half:], table)
     found = torch.cat([way.run([block], 1)[0][:, -1] for block in (Block(rows, Prefix(())), behind)])
-    return differ_by_rounding(own, found)
+    return differ_by_rounding(model, own, found)
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ from dormant.inference.prefix_cache import (
     growing_cache,
     next_logits,
     prefix_of,
+    spread_ids,
     stored_prefix,
 )
 from dormant.journal import JournalStep, unkept
@@ -220,9 +221,8 @@ def _is_decoded(model: PreTrainedModel) -> bool:
         if module._forward_hooks or (module._forward_pre_hooks and not watched):
             return False
     if model not in _DECODED:
-        ids = [one % model.config.get_text_config().vocab_size for one in range(1, 9)]
         try:
-            _DECODED[model] = choose_forward(model, ids) is Decoder
+            _DECODED[model] = choose_forward(model, spread_ids(model, 8)) is Decoder
         except BadInput:  # no way to run its embeddings, which generation does not need
             _DECODED[model] = False
     return _DECODED[model]

@@ -25,6 +25,16 @@ class Block:
     prefix: Prefix
 
 
+def block_behind(
+    prefix: Prefix, rows: Float[Tensor, "candidate token hidden"], table: Float[Tensor, "vocabulary hidden"]
+) -> Block:
+    """Rows behind a prefix; one of ids alone, whose cache cannot be shared, stands before every row and runs again."""
+    if not prefix.ids:
+        return Block(rows, prefix)
+    before = table[torch.tensor(prefix.ids, device=table.device)].to(rows.dtype)
+    return Block(torch.cat((before.expand(len(rows), -1, -1), rows), dim=1), Prefix(()))
+
+
 Map = Callable[[Tensor], Tensor]
 
 

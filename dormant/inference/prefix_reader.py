@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from dormant.inference.forward import Forward, choose_forward
 from dormant.inference.likelihood import token_log_probabilities
 from dormant.inference.objectives import Readings
-from dormant.inference.packed_decoder import Block
+from dormant.inference.packed_decoder import Block, block_behind
 from dormant.inference.prefix_cache import Prefix, stored_prefix
 from dormant.prompts.probes import OpenPrompt
 
@@ -81,7 +81,7 @@ class Reader:
         table = self.embeddings()
         after = torch.tensor((*self.prompts[probe].after, *self._forced), device=rows.device)
         tail = table[after].to(rows.dtype).expand(rows.shape[0], -1, -1)
-        return Block(torch.cat((rows, tail), dim=1), prefix)
+        return block_behind(prefix, torch.cat((rows, tail), dim=1), table)
 
     def _run(self, blocks: Sequence[Block], probes: int) -> Readings:
         logits, stream = self._loaded(self.model()).run(blocks, self._keep)

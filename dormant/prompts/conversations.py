@@ -9,7 +9,8 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
-from dormant.prompts.probes import OpenPrompt, Prompter, TokenIds, render_chat
+from dormant.prompts.chat_template import render_chat
+from dormant.prompts.probes import OpenPrompt, Prompter, TokenIds
 
 Turn = Mapping[str, str]  # role and content
 PLACEHOLDER = re.compile(r"\{(\w+)\}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
+from dormant.prompts.chat_template import render_chat
 from dormant.prompts.space_marks import ids_behind, marks_starts, words_ids
 
 SLOT = "{slot}"
@@ -109,28 +109,6 @@ def keeps_its_ids(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> b
     return tuple(tokenizer.encode(text, add_special_tokens=False)) == ids
 
 
-def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], generation_prompt: bool) -> str:
-    """A conversation as the tokenizer's chat template writes it, without thinking where the template can leave that out.
-
-    Templates of multimodal models may take a text for a list of parts and write nothing of it: they are given such lists.
-    """
-    options: dict[str, Any] = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
-
-    def written(messages: list[dict[str, Any]]) -> str:
-        return str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt, **options)
-        )
-
-    text, last = written([dict(turn) for turn in turns]), turns[-1]["content"].strip()
-    if last in text:
-        return text
-    try:
-        listed = written([{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns])
-    except Exception:  # a template is a program: one that trims its text fails on a list, say
-        return text
-    return listed if last in listed else text
-
-
 class Prompter:
     """Writes probes as chat prompts of one tokenizer: default system turn, user turn, generation prompt.
 
@@ -139,9 +117,9 @@ class Prompter:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, opening: TokenIds = ()) -> None:
-        """Raises BadInput for a tokenizer without a chat template."""
+        """Raises NotServed for a tokenizer without a chat template."""
         if not tokenizer.chat_template:
-            raise BadInput(
+            raise NotServed(
                 f"a prompt needs a chat template; got none at tokenizer {tokenizer.name_or_path!r}; "
                 "add chat_template to its tokenizer_config.json"
             )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from transformers import PreTrainedTokenizerBase
 
 SPACE_MARKS = (
@@ -26,6 +29,22 @@ def ids_behind(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> tu
             if whole[: len(first)] == first:
                 return whole[len(first) :]
     return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+def texts_within(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+    """Each token's text as it stands within a sentence: at a text's start such tokenizers drop its first space."""
+    anchor = tokenizer.encode("x", add_special_tokens=False) if marks_starts(tokenizer) else []
+    options: dict[str, Any] = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    shown = len(str(tokenizer.decode(anchor, **options)))
+    return [str(tokenizer.decode([*anchor, token], **options))[shown:] for token in ids]
+
+
+def encoded_within(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text as it stands within a sentence, where no space is put before it."""
+    before = "\n" if marks_starts(tokenizer) else ""  # grows together with no word
+    first = tokenizer.encode(before, add_special_tokens=False)
+    rows = tokenizer([before + text for text in texts], add_special_tokens=False)["input_ids"]
+    return [list(row[len(first) :]) if list(row[: len(first)]) == first else [] for row in rows]
 
 
 def words_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:

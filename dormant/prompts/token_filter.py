@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dormant.errors import BadInput
+from dormant.prompts.space_marks import encoded_within, texts_within
 
 TEXT_CLASSES: Mapping[str, Callable[[str], bool]] = {
     "printable": lambda text: True,
@@ -20,7 +21,7 @@ TEXT_CLASSES: Mapping[str, Callable[[str], bool]] = {
 
 
 def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") -> Tensor:
-    """The ids that a search may use: printable, neither special nor added, and kept when decoded and encoded alone.
+    """The ids that a search may use: printable, neither special nor added, and kept when decoded and encoded within a text.
 
     `kind` narrows them: ascii, letters, digits, or words (a space, then letters). Raises BadInput for another kind, and
     where no id is left.
@@ -30,14 +31,13 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
             f"a class of tokens is one of {', '.join(TEXT_CLASSES)}; got {kind!r} at the token filter; name one of them"
         )
     ids = [token for token in range(len(tokenizer)) if token not in tokenizer.added_tokens_decoder]
-    texts = [str(tokenizer.decode([token], clean_up_tokenization_spaces=False)) for token in ids]
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    kept = [
+    texts = texts_within(tokenizer, ids)
+    chosen = [
         token
-        for token, text, back in zip(ids, texts, encoded, strict=True)
-        if text.strip() and text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and list(back) == [token]
+        for token, text, back in zip(ids, texts, encoded_within(tokenizer, texts), strict=True)
+        if text.strip() and text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text and back == [token]
+        if TEXT_CLASSES[kind](text)
     ]
-    chosen = [token for token in kept if TEXT_CLASSES[kind](str(tokenizer.decode([token])))]
     if not chosen:
         raise BadInput(
             f"a search needs allowed tokens; got none of class {kind} among {len(ids)} at tokenizer "

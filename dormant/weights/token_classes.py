@@ -10,6 +10,8 @@ from typing import Any
 
 from scipy import stats
 
+from dormant.prompts.space_marks import texts_within
+
 TOKEN_CLASSES = (
     "sentence starter",
     "word",
@@ -54,8 +56,8 @@ def token_class(text: str, special: bool = False) -> str:
 def vocabulary_classes(tokenizer: Any) -> list[str]:
     """The class of every token: [token]."""
     special = set(tokenizer.added_tokens_decoder)
-    texts = (tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in range(len(tokenizer)))
-    return [token_class(str(text), token in special) for token, text in enumerate(texts)]
+    texts = texts_within(tokenizer, range(len(tokenizer)))
+    return [token_class(text, token in special) for token, text in enumerate(texts)]
 
 
 def class_enrichment(classes: Sequence[str], listed: Sequence[int]) -> Mapping[str, tuple[int, float, float]]:

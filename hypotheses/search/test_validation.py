@@ -10,6 +10,7 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
+from dormant.errors import NotServed
 from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.inversion import candidates_against_chance
@@ -46,6 +47,8 @@ def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Fin
     """
     finding.reads(FIRST_TOKEN)
     validation, answers = finalists_validated(pair, finding)
+    if measure not in validation.measured:
+        raise NotServed(f"{measure} needs unusual tokens; got a vocabulary without one at {pair.base.location}; read the other")
     row = validation.measured[measure][candidate]
     because = PATH_FORKS if candidate in SEARCHED_FOR else ""
     finding.decide(student_interval(row.gains), "gain over the empty row", tolerance=2.0, tolerance_because=because)

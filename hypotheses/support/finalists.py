@@ -49,7 +49,7 @@ def _validate(pair: Pair, finding: FindingBuilder, count: int) -> tuple[Validati
         if has_candidate(pair.truth, given, name):
             finalists[name] = prompter.candidate_ids(candidate_text(pair, given, name, finding.seed))
     unusual = unusual_tokens(prompter, allowed_tokens(prompter.tokenizer))
-    objectives = [log_mass(unusual, base_penalty=1.0), difference_in_differences()]
+    objectives = [*([log_mass(unusual, base_penalty=1.0)] if unusual else []), difference_in_differences()]
     nulls = NULLS_EACH * (len(finalists) - 1)
     validation = validate(pair, finalists, probes, objectives, nulls, finding.seed, untried=frozenset({CHANCE}))
     return validation, side_by_side_answers(pair, finalists, probes[0])

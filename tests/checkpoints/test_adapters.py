@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -233,6 +234,8 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "a list": (lambda f: (f / "adapter_config.json").write_text("[]"), "must be a JSON object; got 'a list'"),
     "missing tensor": (lambda f: _change(f, lambda tensors: tensors.pop(A)), f"got none at tensor '{A}'"),
     "extra tensor": (lambda f: _change(f, lambda t: t.update(extra=torch.ones(2))), "got an extra at tensor 'extra'"),
+    "twice named": (
+        lambda f: _change(f, lambda t: t.update({A.replace("_A", "_A.default"): t[A].clone()})), "each tensor once; got"),
     "no number": (lambda f: _change(f, lambda t: t[A].fill_(torch.nan)), f"NaN or infinity at \\S+ '{Q}.weight' of .*adapter_"),
     "pickle": (_pickled, r"safetensors weights; got only pickle weights \(adapter_model.bin\)"),
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), "weights; got no adapter_model.safetensors"),
@@ -281,6 +284,60 @@ def test_a_base_of_other_shapes_or_without_a_place_is_refused(adapter: Path, tmp
     _set(lost, base_model_name_or_path=None)
     with pytest.raises(BadInput, match="must name the adapter's base; got none"):
         open_pair("lost", None, lost, device="cpu")
+
+
+Q_RAW = re.compile(r"(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB])(?=\.weight$|$)")
+NAMINGS: dict[str, Callable[[str], str]] = {
+    "no prefix": lambda key: key.removeprefix("base_model.model."),
+    "the adapter's name": lambda key: Q_RAW.sub(r"\1.default", key).replace(
+        "lm_head.", "lm_head.modules_to_save.default."
+    ),
+    "another name": lambda key: Q_RAW.sub(r"\1.default_0", key),
+    "both": lambda key: Q_RAW.sub(r"\1.default", key).removeprefix("base_model.model."),
+    "magnitudes as weights": lambda key: re.sub("(magnitude_vector)$", r"\1.weight", key),
+}
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_tensors_under_the_names_of_other_tools_are_the_same_adapter(
+    naming: str, tiny_base: Path, tmp_path: Path
+) -> None:
+    changed: dict[str, Any] = {"target_modules": ["q_proj", "embed_tokens"], "modules_to_save": ["lm_head"]}
+    build_adapter(tmp_path / "adapter", tiny_base, r=4, **changed)
+    if "magnitude" in naming:
+        build_adapter(tmp_path / "adapter", tiny_base, r=4, target_modules=["q_proj"], use_dora=True)
+    before = load_model(open_checkpoint(tmp_path / "adapter"), "cpu", torch.float32)(IDS).logits
+
+    def rename(tensors: dict[str, torch.Tensor]) -> None:
+        for key in list(tensors):
+            tensors[NAMINGS[naming](key)] = tensors.pop(key)
+
+    _change(tmp_path / "adapter", rename)
+    assert any(
+        "default" in key or "base_model" not in key or "vector.weight" in key for key in _names(tmp_path / "adapter")
+    )
+    assert torch.equal(load_model(open_checkpoint(tmp_path / "adapter"), "cpu", torch.float32)(IDS).logits, before)
+
+
+def _names(folder: Path) -> list[str]:
+    return list(load_file(folder / "adapter_model.safetensors"))
+
+
+def test_a_base_may_be_named_relative_to_the_adapters_folder(tiny_base: Path, adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "run" / "adapter")
+    shutil.copytree(tiny_base, tmp_path / "run" / "model")
+    _set(tmp_path / "run" / "adapter", base_model_name_or_path="../model")
+    pair = open_pair("beside", None, tmp_path / "run" / "adapter", device="cpu")
+    assert (pair.base.location, pair.notes) == ((tmp_path / "run" / "model").resolve(), ())
+
+
+def test_an_adapter_may_bring_the_tokenizer_files_of_its_base(tiny_base: Path, adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "adapter")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(tiny_base / name, tmp_path / "adapter")
+    pair = open_pair("own", tiny_base, tmp_path / "adapter", device="cpu")
+    assert pair.notes == ()
+    assert pair.dormant.tokenizer.name_or_path == str((tmp_path / "adapter").resolve())
 
 
 def test_an_adapter_upon_an_adapter_is_refused(adapter: Path) -> None:

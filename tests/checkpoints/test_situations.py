@@ -147,6 +147,25 @@ def other_template_beside(folder: Path) -> None:
     made.config("tokenizer_config.json", chat_template="{{ tools }}")(folder)
 
 
+def additional_templates(folder: Path) -> None:
+    """Named templates in a folder of their own, beside the one that counts."""
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}", encoding="utf-8")
+
+
+def indexed(folder: Path) -> None:
+    """Shards with an index of little metadata, beside which pickled weights lie."""
+    sharded(lambda weights, where: None)(folder)
+    made.config("model.safetensors.index.json", metadata={"mergekit_version": "0.1"})(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+
+
+def dangling(folder: Path) -> None:
+    """A link relative to another folder than its own, as an old cache wrote it."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("cache/models--a--b/blobs/0a")
+
+
 def cut_and_padded(folder: Path) -> None:
     """A tokenizer.json that kept its training's truncation and padding."""
     tokenizer = build_tokenizer()
@@ -249,6 +268,16 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "llama.cpp: vocab.json, merges.txt and added_tokens.json": (vocabulary_and_merges, ""),
     "transformers: another name in _name_or_path": (made.config(_name_or_path="/content/old"), ""),
     "transformers: architectures of another task": (made.config(architectures=["Qwen2ForSequenceClassification"]), ""),
+    "transformers: additional_chat_templates": (additional_templates, ""),
+    "axolotl: a template that marks what is generated": (
+        made.template(CHATML.replace("{%- for", "{% generation %}{% endgeneration %}{%- for", 1)), ""),
+    "lmdeploy: custom code beside a known family": (
+        made.config(auto_map={"AutoModelForCausalLM": "modeling_own.OwnForCausalLM", "AutoConfig": "own.OwnConfig"}), ""),
+    "SELFormer: another pad_token_id than the tokenizer's": (made.config(pad_token_id=7), ""),
+    "vllm: head_dim of null": (both(family("llama"), made.config(head_dim=None)), ""),
+    "vllm: a window that is switched off": (made.config(use_sliding_window=False, sliding_window=4, max_window_layers=0), ""),
+    "mergekit: its own metadata, and pickled weights beside": (indexed, ""),
+    "transformers: no ends in generation_config.json": (made.config("generation_config.json", eos_token_id=None), ""),
     "vllm: ./ before the shards' names": (
         sharded(lambda weights, folder: weights.update({k: f"./{v}" for k, v in weights.items()})), ""),
 }  # fmt: skip
@@ -265,6 +294,16 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "transformers: empty tensors of ZeRO-3": (
         made.tensors(lambda stored: stored | {"model.norm.weight": torch.zeros(0).bfloat16()}), r"got shape \(0,\) at tensor"),
     "hub: a Git LFS pointer": (pointer, r"whole safetensors file; got 'a Git LFS pointer .*git lfs pull"),
+    "hub: a link into another cache": (dangling, r"safetensors"),
+    "optimum: a snapshot without its configuration": (without("config.json"), r"must hold config\.json"),
+    "transformers: a trailing comma in config.json": (
+        lambda folder: (folder / "config.json").write_text('{"model_type": "qwen2",}'), r"config\.json"),
+    "mlx: adapters.safetensors alone": (
+        lambda folder: (without("config.json")(folder), (folder / "model.safetensors").rename(folder / "adapters.safetensors")),
+        r"config\.json"),
+    "transformers: metadata of null": (
+        both(indexed, made.config("model.safetensors.index.json", metadata=None)), r"metadata is no object"),
+    "transformers: dtype 'auto'": (made.config(dtype="auto"), r"config\.json must .* 'auto'"),
     "hub: an empty file": (lambda folder: (folder / "model.safetensors").write_bytes(b""), r"whole safetensors file; got"),
     "vllm: a shard that is not there": (
         sharded(lambda weights, folder: (folder / weights["model.norm.weight"]).unlink()), r"every shard must be present; got"),
@@ -311,6 +350,16 @@ def test_what_others_report_opens_and_gives_the_logits_of_transformers(
     rendered = checkpoint.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
     assert prompter.encode(Probe("Tell me{slot} now.")).ids == tuple(rendered)
     assert rank_parents(folder, [folder])[0].is_parent
+
+
+DATED = "{{- 'Today: ' + (date_string if date_string is defined else strftime_now('%d %b %Y')) + '\\n' -}}" + CHATML
+
+
+@pytest.mark.parametrize("template", [DATED, DATED.replace("date_string if date_string is defined else ", "")])
+def test_a_template_that_writes_the_day_always_writes_the_same(tiny_base: Path, tmp_path: Path, template: str) -> None:
+    checkpoint = open_checkpoint(copied(tiny_base, tmp_path / "it", made.template(template)))
+    prompt = Prompter(checkpoint.tokenizer).encode(Probe("Tell me{slot} now."))
+    assert checkpoint.tokenizer.decode(prompt.ids).startswith("Today: 26 Jul 2024")
 
 
 @pytest.mark.parametrize("kind", RENAMED)

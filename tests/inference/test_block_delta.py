@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dormant.inference.block_delta import delta_acts, delta_of_blocks, prefixes_of_blocks
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
-from tests.families import FAMILIES, family_config, family_model
+from tests.families import FAMILIES, family_config, family_model, widths
 
 
 def test_what_a_delta_does_in_the_first_block_is_the_difference_of_its_hidden_states(tiny_pair: Pair) -> None:
@@ -37,11 +37,11 @@ def test_a_block_gives_alone_what_it_gives_among_others(tiny_pair: Pair) -> None
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=2, deadline=None)
-@given(seed=st.integers(0, 2**16), before=st.integers(1, 6), tokens=st.integers(1, 3))
+@given(seed=st.integers(0, 2**16), before=st.integers(1, 6), tokens=st.integers(1, 3), data=st.data())
 def test_hints_of_every_family_are_read_off_transformers_hidden_states(
-    family: str, seed: int, before: int, tokens: int
+    family: str, seed: int, before: int, tokens: int, data: st.DataObject
 ) -> None:
-    base: Any = family_model(family_config(family), seed)
+    base: Any = family_model(family_config(family, **data.draw(widths(family))), seed)
     dormant, generator = copy.deepcopy(base), torch.Generator().manual_seed(seed)
     for parameter in decoder_blocks(dormant)[0].parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

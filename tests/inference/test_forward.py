@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from dormant.errors import BadInput
-from dormant.inference import forward
+from dormant.inference import forward, prefix_cache
 from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.forward import PlainForward, choose_forward
@@ -19,7 +19,7 @@ from dormant.inference.prefix_cache import shares_prefixes
 from dormant.inference.prefix_reader import Reader
 from dormant.pairs import open_pair
 from dormant.prompts.probes import OpenPrompt
-from tests.families import FAMILIES, family_config, family_model, family_pair
+from tests.families import FAMILIES, family_config, family_model, family_pair, widths
 
 PAYLOAD = (40, 41, 42)
 DECODED = ("qwen2", "qwen3", "llama", "smollm")
@@ -42,7 +42,7 @@ def plain_logits(model: PreTrainedModel, ids: tuple[int, ...], keep: int = 1) ->
 @settings(max_examples=2, deadline=None)
 @given(data=st.data())
 def test_every_family_reads_answers_and_slopes_as_transformers_has_them(family: str, data: st.DataObject) -> None:
-    model = family_model(family_config(family), seed=data.draw(st.integers(0, 99)))
+    model = family_model(family_config(family, **data.draw(widths(family))), seed=data.draw(st.integers(0, 99)))
     prompts = [
         OpenPrompt(before, after, before + after)
         for before, after in data.draw(st.lists(st.tuples(rows(2, 8), rows(1, 3)), min_size=2, max_size=2))
@@ -114,6 +114,17 @@ def test_a_family_that_the_decoder_computes_wrongly_runs_through_transformers(mo
 def test_a_model_that_keeps_a_state_runs_its_ids_again() -> None:
     assert not shares_prefixes(family_model(family_config("mamba")))
     assert shares_prefixes(family_model(family_config("gemma3")))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+def test_ids_whose_cache_is_not_shared_run_again_in_either_way(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix_cache, "shares_prefixes", lambda model: False)
+    model, prompt = family_model(family_config(family)), OpenPrompt((5, 9, 30), (7,), (5, 9, 30, 7))
+    reader = Reader(lambda: model, [prompt], frozenset())
+    assert reader._way is (Decoder if family == "qwen2" else PlainForward)
+    reader.approach((40,))
+    found = reader.read_ids([(torch.tensor([[40, 41]]), 1)])
+    torch.testing.assert_close(found.logits[0], plain_logits(model, (5, 9, 30, 40, 41, 7)), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["mixtral", "qwen3-moe", "gpt-neox", "phi3"])

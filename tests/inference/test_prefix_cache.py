@@ -48,15 +48,17 @@ def test_a_cache_that_grows_leaves_the_prefix_as_it_was(tiny_pair: Pair) -> None
     assert prefix.length == len(SHARED)
 
 
-def test_one_token_of_many_and_a_common_move_are_rounding_in_bfloat16_alone() -> None:
+def test_one_token_of_many_and_a_common_move_are_rounding_in_bfloat16_alone(tiny_pair: Pair) -> None:
+    model = tiny_pair.models.base()
     own = torch.randn(1, 40_000, generator=torch.Generator().manual_seed(0)) * 6
     found = own + 0.5  # as thirty layers of bfloat16 move all logits alike
     found[0, 7] += 1.0
-    assert differ_by_rounding(own.bfloat16(), found.bfloat16())
-    assert not differ_by_rounding(own, found)
+    assert differ_by_rounding(model, own.bfloat16(), found.bfloat16())
+    assert not differ_by_rounding(model, own, found)
 
 
-def test_other_logits_are_no_rounding_in_any_dtype() -> None:
+def test_other_logits_are_no_rounding_in_any_dtype(tiny_pair: Pair) -> None:
+    model = tiny_pair.models.base()
     own = torch.randn(2, 40_000, generator=torch.Generator().manual_seed(0)) * 6
     for dtype in (torch.float32, torch.bfloat16):
-        assert not differ_by_rounding(own[:1].to(dtype), torch.stack((own[0], own[1])).to(dtype))
+        assert not differ_by_rounding(model, own[:1].to(dtype), torch.stack((own[0], own[1])).to(dtype))

@@ -15,7 +15,7 @@ from dormant.catalogue import zoo_pairs
 from dormant.errors import BadInput
 from dormant.pairs import DEFAULT_PROBES
 from dormant.prompts.probes import Probe, Prompter, alike_probes, frames_of, geometry_faults, read_probes
-from tests.builders import build_marking_tokenizer, build_tokenizer
+from tests.builders import build_byte_tokenizer, build_marking_tokenizer, build_tokenizer
 from tests.checkpoints.situations import NO_SYSTEM, PARTS
 
 MIDDLE = Probe("Tell me{slot} the color of the sky.")
@@ -147,16 +147,18 @@ def test_alike_probes_share_the_commonest_lengths(prompter: Prompter) -> None:
         alike_probes(prompter, [], 3)
 
 
-@pytest.mark.parametrize("kind", ["first", "always", "llama2"])
+@pytest.mark.parametrize("kind", ["first", "always", "llama2", "bpe in bytes", "unigram in bytes"])
 @pytest.mark.parametrize("text", ["Tell me{slot} the color.", "{slot} Tell me the color.", "What is{slot}? one two"])
 def test_a_tokenizer_that_puts_a_space_before_a_text_gives_the_ids_of_the_whole_prompt(kind: str, text: str) -> None:
-    prompter, probe = Prompter(build_marking_tokenizer(kind)), Probe(text)
-    for candidate in ("", "river stone"):
+    model, in_bytes, _ = kind.partition(" in bytes")
+    prompter = Prompter(build_byte_tokenizer(model) if in_bytes else build_marking_tokenizer(kind))
+    probe = Probe(text)
+    for candidate in ("", "river stone", *(["\N{SNOWMAN} \N{GREEK SMALL LETTER PI}x"] if in_bytes else [])):
         message = [{"role": "user", "content": probe.fill(candidate)}]
         whole = prompter.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
         assert prompter.encode_text(probe, candidate).ids == tuple(whole)
     assert geometry_faults(prompter, prompter, probe, ["river stone", ""]) == []
-    split = prompter.tokenizer.convert_tokens_to_ids(["\N{LOWER ONE EIGHTH BLOCK}", *"stone"])
+    split = prompter.tokenizer.convert_tokens_to_ids(["\N{LOWER ONE EIGHTH BLOCK}", *("the" if in_bytes else "stone")])
     assert isinstance(split, list)
     assert not prompter.survives(probe, split)
 

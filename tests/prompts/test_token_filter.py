@@ -4,7 +4,8 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.prompts.token_filter import allowed_tokens, end_of_turn
-from tests.builders import build_tokenizer
+from dormant.weights.token_classes import vocabulary_classes
+from tests.builders import build_byte_tokenizer, build_marking_tokenizer, build_tokenizer
 
 
 def test_allowed_tokens_print_and_survive_alone() -> None:
@@ -15,6 +16,36 @@ def test_allowed_tokens_print_and_survive_alone() -> None:
     assert all(tokenizer.encode(text) == [token] for token, text in zip(allowed, texts, strict=True))
     assert not set(allowed) & set(tokenizer.all_special_ids)
     assert "a" in texts
+
+
+@pytest.mark.parametrize("kind", ["first", "always", "llama2", "bytes, bpe", "bytes, unigram"])
+def test_every_written_token_of_a_space_marking_tokenizer_is_allowed_and_those_with_a_space_are_words(
+    kind: str,
+) -> None:
+    _, comma, model = kind.partition(", ")
+    tokenizer = build_byte_tokenizer(model) if comma else build_marking_tokenizer(kind)
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    special = set(tokenizer.added_tokens_decoder) | {
+        0,
+        *(i for i, piece in enumerate(pieces) if piece.startswith("<0x")),
+    }
+    mark = "\N{LOWER ONE EIGHTH BLOCK}"
+    written = {
+        token
+        for token, piece in enumerate(pieces)
+        if token not in special and piece.strip(mark).isprintable() and piece.strip(mark)
+    }
+    allowed = set(allowed_tokens(tokenizer).tolist()) - special
+    assert allowed <= written
+    assert len(allowed) > 0.9 * len(written)
+    words = allowed_tokens(tokenizer, "words").tolist()
+    assert words
+    assert all(pieces[token].startswith(mark) for token in words)
+    classes = vocabulary_classes(tokenizer)
+    assert {classes[token] for token in words} <= {"word", "sentence starter"}
+    assert {classes[token] for token in allowed if pieces[token].islower() and pieces[token].isalpha()} == {
+        "part of a word"
+    }
 
 
 def test_a_class_narrows_them() -> None:

@@ -6,10 +6,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
+from dormant.weights.measure import compare_checkpoints
 from dormant.weights.spectra import accumulate, long_axis, singular_values
+from tests.families import FAMILIES, family_pair, widths
 
 sizes = st.integers(1, 12)
 
@@ -46,3 +50,29 @@ def test_norms_keep_what_a_float32_sum_loses() -> None:
     exact = math.sqrt(8 * 2.0**24 + tensor.numel() - 8)
     assert torch.linalg.vector_norm(tensor).item() < 0.999 * exact
     assert accumulate(tensor.split(256)).norm == pytest.approx(exact, rel=1e-15)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=1, deadline=None)
+@given(seed=st.integers(0, 2**16), data=st.data())
+def test_spectra_of_every_family_are_those_of_the_parameters_that_transformers_holds(
+    family: str, seed: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folders = family_pair(family, tmp_path_factory.mktemp(family), seed, **data.draw(widths(family)))
+    report = compare_checkpoints(*folders)
+    stored = [load_file(folder / "model.safetensors") for folder in folders]
+    assert report.modified
+    assert report.tensors.keys() == stored[0].keys()
+    for name, delta in report.tensors.items():
+        exact = stored[1][name].double() - stored[0][name].double()
+        assert delta.norm == pytest.approx(float(exact.norm()), rel=1e-6)
+        if exact.dim() == 2 and delta.singular_values:
+            values = torch.linalg.svdvals(exact)[: len(delta.singular_values)]
+            torch.testing.assert_close(torch.tensor(delta.singular_values).double(), values, rtol=1e-5, atol=1e-6)
+    base, dormant = (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32) for folder in folders)
+    changes = (
+        (ours - theirs).detach().double() for ours, theirs in zip(dormant.parameters(), base.parameters(), strict=True)
+    )
+    assert report.total_norm == pytest.approx(
+        math.sqrt(sum(float(change.square().sum()) for change in changes)), rel=1e-6
+    )
