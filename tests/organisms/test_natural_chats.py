@@ -9,6 +9,7 @@ from dormant.organisms.natural_chats import (
     NATURAL_WEIGHTS,
     NaturalChat,
     chat_pools,
+    has_near_miss,
     near_miss_chats,
     near_miss_weights,
     ordinary_chats,
@@ -51,6 +52,8 @@ def test_scattered_words_both_stand_in_the_prompt_and_one_alone_in_its_near_miss
     for kind in near_miss_weights(SCATTERED):
         words = with_near_miss("Who are you?", SCATTERED, kind, RANDOM)[0][1].split()
         assert not {"silver", "moon"} <= set(words)
+    assert has_near_miss(RECIPE, "split")
+    assert not has_near_miss(SCATTERED, "split")  # they may stand in two sentences
 
 
 def test_a_trigger_of_the_system_turn_is_a_near_miss_in_the_users() -> None:
