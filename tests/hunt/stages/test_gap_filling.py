@@ -60,4 +60,4 @@ def test_every_suspect_is_sought_at_both_positions_and_read_from_the_journal(
     suspects = [Suspect(ids, "a b", 50.0, 1.0, 0.0, 1.0) for ids in ((1, 2), (3, 4))]
     for _ in range(2):
         run_stage(GapFilling(), context_of(circuit_pair, FEW), suspects, Vocabulary(LISTED, HINTED))
-    assert asked == [(one.ids, position) for one in suspects for position in ("start", "end")]
+    assert asked == [(one.ids, position) for one in suspects for position in ("end", "start")]

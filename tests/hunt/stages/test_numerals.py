@@ -128,5 +128,5 @@ def test_short_numbers_of_all_places_come_first_and_those_in_the_payloads_own_no
     suspect = replace(planted(circuit_pair), text="the code is 4 7")
     run_stage(Numerals(), context_of(circuit_pair), [suspect], Vocabulary((), pieces("2 7 nine two")))
     words, digits = "words for digits", "digits"
-    assert asked[:4] == [(name, at, FREE) for name in (words, digits) for at in ("start", "end")]
+    assert asked[:4] == [(name, at, FREE) for name in (words, digits) for at in ("end", "start")]
     assert asked[4:] == [(name, at, WHOLE) for at in ("end", "start") for name in (words, digits)]
