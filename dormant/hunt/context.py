@@ -62,11 +62,13 @@ class HuntContext:
         name = json.loads(json.dumps(asdict(key)))
         for entry in self.journal.entries:
             if entry["key"] == name:
-                self.clock.forward(entry["seconds"])
+                self.clock.forward(entry["seconds"], entry.get("tokens", 0))
                 return entry["result"]
-        self.clock.forward(max((entry["seconds"] for entry in self.journal.entries), default=0.0))
+        for entry in self.journal.entries:
+            self.clock.forward(entry["seconds"], entry.get("tokens", 0))
         self.clock.ask()
-        self.journal.append({"key": name, "result": compute(), "seconds": self.clock.seconds})
+        result = compute()
+        self.journal.append({"key": name, "result": result, "seconds": self.clock.seconds, "tokens": self.clock.tokens})
         return self.journal.entries[-1]["result"]
 
     def confirmed(self, text: str) -> Confirmation:

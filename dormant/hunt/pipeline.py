@@ -91,7 +91,7 @@ def run_hunt(
     }
     opening, searched, unseen, deciding = placed_probes(pair.probes, settings.probe_sets, seed)
     deciding = at_every_position(deciding, seed)
-    with closing(Journal(folder / "hunt.jsonl", work)) as journal, pair.models.asking(clock.ask):
+    with closing(Journal(folder / "hunt.jsonl", work)) as journal, pair.models.asking(clock.ask, clock.count):
         context = HuntContext(pair, searched, unseen, deciding, seed, settings, journal, clock, progress)
         context.say(
             "parent",

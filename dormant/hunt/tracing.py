@@ -110,19 +110,24 @@ def _random_odds(context: HuntContext, payload: TokenIds, position: str) -> list
 
 
 def _costs(context: HuntContext, ended: Ended) -> tuple[StageCost, ...]:
-    """By stage the time between the journal's entries, which each belongs to the stage of the later one."""
-    seconds, before = defaultdict[str, float](float), 0.0
-    for entry in context.journal.entries:
+    """By stage the time and the tokens between the journal's entries, which each belong to the stage of the later one."""
+    seconds, tokens = defaultdict[str, float](float), defaultdict[str, int](int)
+    entries, before, read = context.journal.entries, 0.0, 0
+    counted = all("tokens" in entry for entry in entries)
+    for entry in entries:
         name = PLANNED.get(entry["key"]["stage"], entry["key"]["stage"])
         seconds[name] += max(0.0, entry["seconds"] - before)
-        before = max(before, entry["seconds"])
+        tokens[name] += max(0, entry.get("tokens", 0) - read)
+        before, read = max(before, entry["seconds"]), max(read, entry.get("tokens", 0))
     seconds[UNKEPT] = max(0.0, context.clock.seconds - before)
+    tokens[UNKEPT] = max(0, context.clock.tokens - read)
     planned = {one.name: one for one in ended.plan}
     names = dict.fromkeys([*planned, *seconds])
     return tuple(
         StageCost(
             name, round(seconds[name] / 60, 4), ended.strings.get(name, 0),
             planned[name].passes if name in planned else None, planned[name].minutes if name in planned else None,
+            tokens[name] if counted else None,
         )
         for name in names
     )  # fmt: skip

@@ -29,7 +29,9 @@ def hunt_data(folder: Path) -> dict[str, Any]:
             f"{folder / REPORT_FILE}; name the folder that dormant hunt wrote"
         )
     clean = calibrated()["clean evidence"]
-    return {"kind": "hunt", "name": folder.name, "report": report, "trace": _trace(folder), "clean": clean}
+    trace = _trace(folder)
+    lineage = packed(rounded(trace.pop("lineage"))) if trace is not None else None
+    return {"kind": "hunt", "name": folder.name, "report": report, "trace": trace, "clean": clean, "lineage": lineage}
 
 
 def packed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -52,4 +54,4 @@ def _trace(folder: Path) -> dict[str, Any] | None:
         raise BadInput(
             f"a trace must be of version {TRACE_VERSION}; got {trace.get('version')!r} at {file}; use the dormant that wrote it"
         )
-    return {**trace, "lineage": packed(rounded(trace["lineage"]))}
+    return trace

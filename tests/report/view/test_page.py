@@ -120,23 +120,28 @@ def test_hostile_texts_are_shown_as_texts(tmp_path: Path, opened: Opened) -> Non
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_thirty_thousand_strings_are_sorted_and_searched_within_a_second(tmp_path: Path, opened: Opened) -> None:
+def processor_seconds(page: Any) -> float:
+    """What all threads of the page have taken, which does not depend on what else the machine does."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(row["value"] for row in metrics if row["name"] == "ProcessTime"))
+
+
+def test_thirty_thousand_strings_are_opened_sorted_and_searched_within_a_second(tmp_path: Path, opened: Opened) -> None:
     first = lineage()
     many = [replace(first[0], text=f"string {at}", score=-9 - at / 9000, parent=at // 2) for at in range(30_000)]
     folder = write_hunt(tmp_path, hunt(), replace(trace(), lineage=(*first, *many)))
     file = write_view([folder], tmp_path / "view.html", LEDGER)
     assert file.stat().st_size < 3e6
     page = opened(file)
+    assert processor_seconds(page) < 1.0
+    before = processor_seconds(page)
     assert page.locator("#lineage .long tbody tr").count() < 100
-    took = page.evaluate(
-        """() => {
-        const box = document.querySelector("#lineage input[type=search]"), began = performance.now();
-        document.querySelectorAll("#lineage .sort")[4].click();
-        box.value = "29999"; box.dispatchEvent(new Event("input"));
-        return performance.now() - began; }"""
-    )
+    page.locator("#lineage .sort", has_text="score").first.click()
+    page.fill("#lineage input[type=search]", "29999")
     assert page.inner_text("#lineage .shown") == "1 of 30,007"
-    assert took < 1000 * 5  # five, for a machine that does something else as well
+    assert processor_seconds(page) - before < 1.0
 
 
 def test_a_cell_of_the_grid_opens_its_finding(tmp_path: Path, opened: Opened) -> None:

@@ -23,7 +23,7 @@ function bestRate(found) {
 }
 
 function huntPage(data) {
-  const { report } = data, trace = data.trace ?? { lineage: { columns: {}, repeated: [], texts: [] }, hints: [], bands: [], stages: [], answers: [], unshown: [] };
+  const { report } = data, trace = data.trace ?? { hints: [], bands: [], stages: [], answers: [], unshown: [] };
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Hunt"), el("h1", { dir: "auto" }, huntHeadline(report)),
     el("p", { class: "lede" }, tag(report.verdict), " ", said(sentence(report.reason))),
     facts([["pair", said(report.pair)], ["payload", payloadOf(report) ? said(clipped(payloadOf(report), 200), "code") : "none is suspect"], ["trigger", report.confirmation ? said(clipped(report.confirmation.trigger, 200), "code") : "none was found"],

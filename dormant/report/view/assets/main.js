@@ -22,6 +22,12 @@ function build() {
   document.querySelector("nav").replaceChildren(el("div", {}, el("strong", {}, "dormant"), sections.map((part) => el("a", { href: `#${part.id}` }, part.dataset.name)), themeButton()));
   sections.forEach((part) => part.drawn?.());
   follow();
+  performance.mark("usable");
+  addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => setTimeout(() => {
+    sections.forEach((part) => part.later?.());
+    if (location.hash) follow();
+    document.documentElement.dataset.ready = "yes";
+  })));
   addEventListener("hashchange", follow);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
   function follow() {
@@ -33,4 +39,3 @@ function build() {
 }
 
 build();
-document.documentElement.dataset.ready = "yes";
