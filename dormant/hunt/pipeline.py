@@ -102,6 +102,7 @@ def run_hunt(
         for stage in plan:
             context.say("plan", stage.sentence)
         hunt = _Hunt(context, plan)
+        context.introduce(hunt.threshold, plan)
         hunt.suspect(opening)
         context, _ = _planned(whole, pace, clock.left)
         hunt.search(context)

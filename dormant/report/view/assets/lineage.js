@@ -9,7 +9,7 @@ function lineageSection(report, trace) {
     if (rows.size) fillLineage(node, rows, report, trace);
     else {
       node.querySelector("h2").textContent = "No lineage was kept";
-      put(node, el("p", {}, "This hunt kept no lineage: it was made by an older version, or ended before a string was tried."));
+      put(node, el("p", {}, report.verdict === "running" ? "No stage has kept a string yet." : "This hunt kept no lineage: it was made by an older version, or ended before a string was tried."));
     }
   };
   return node;
