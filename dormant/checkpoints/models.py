@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from dormant.checkpoints.adapters import adapted_model, adapter_switches, why_not_shared
 from dormant.checkpoints.bits import RUN_BITS
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
-from dormant.checkpoints.families import attention_of
+from dormant.checkpoints.families import attention_of, is_decoded
 from dormant.checkpoints.memory import check_memory
 from dormant.errors import BadInput
 
@@ -58,6 +58,7 @@ class Models:
         self._switches: tuple[Any, ...] = ()  # of the shared model, the parts that an adapter changes
         self._switched_on = True
         self._asked: Callable[[], None] | None = None
+        self._counted: Callable[[int], None] | None = None
 
     def base(self) -> PreTrainedModel:
         """The base model, on the device and in eval mode."""
@@ -73,13 +74,17 @@ class Models:
         return load_model(self._checkpoints["base"], run_config.device, run_config.dtype, run_config.attention)
 
     @contextmanager
-    def asking(self, ask: Callable[[], None]) -> Iterator[None]:
-        """Calls `ask` in every pass through either model, which what it raises ends: no loop above has to ask by itself."""
-        before, self._asked = self._asked, ask
+    def asking(self, ask: Callable[[], None], count: Callable[[int], None] | None = None) -> Iterator[None]:
+        """Calls `ask` in every pass through either model, which what it raises ends: no loop above has to ask by itself.
+
+        count: is told how many tokens each pass reads, not counting those whose keys and values are there already.
+        """
+        before = self._asked, self._counted
+        self._asked, self._counted = ask, count
         try:
             yield
         finally:
-            self._asked = before
+            self._asked, self._counted = before
 
     def release(self) -> None:
         """Frees both models and returns cached device memory; they load again when asked for."""
@@ -134,10 +139,19 @@ class Models:
         head: Any = model.get_output_embeddings()
         embedding.register_forward_pre_hook(self._before_pass)
         head.register_forward_pre_hook(self._before_pass)
+        body: Any = model.base_model
+        if is_decoded(model.config):  # both our decoder and transformers' pass call it, with every token
+            body.layers[0].input_layernorm.register_forward_pre_hook(self._count_rows)
+        else:
+            body.register_forward_hook(lambda _, inputs, output: self._count_rows(_, (output[0],)))
 
     def _before_pass(self, *_: object) -> None:
         if self._asked is not None:
             self._asked()
+
+    def _count_rows(self, _: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        if self._counted is not None:
+            self._counted(inputs[0].numel() // inputs[0].shape[-1])
 
     def _rest(self, role: str) -> None:
         """Takes one model off the device."""
@@ -155,6 +169,11 @@ class Models:
             torch.cuda.empty_cache()
         elif self.run_config.device.type == "mps":
             torch.mps.empty_cache()
+
+
+def only_counts(hook: object) -> bool:
+    """Whether a hook is the one by which `Models` counts tokens, which changes nothing that a layer gives."""
+    return getattr(hook, "__func__", None) is Models._count_rows
 
 
 class BaseAgainstItself(Models):

@@ -13,6 +13,7 @@ from dormant.statistics import Estimate
 
 Parameter = str | int | float | bool
 FINDINGS_FILE = "findings.json"  # where a run leaves them, in its reports folder
+FINDINGS_SO_FAR = "findings.jsonl"  # a line each while it runs, or was killed
 
 
 class Verdict(StrEnum):

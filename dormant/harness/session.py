@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, relatives_among
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
-from dormant.claims.finding import FINDINGS_FILE, Finding
+from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR, Finding
 from dormant.claims.ledger import Ledger
 from dormant.claims.session_state import ClaimSession, Settings
 from dormant.errors import BadInput
@@ -27,7 +27,7 @@ from dormant.pairs import Pair
 from dormant.progress import progress_bar
 from dormant.prompts.material import check_folder
 from dormant.prompts.probes import read_probes
-from dormant.records import write_json
+from dormant.records import json_text, write_json
 from dormant.report.allure import results_folder, write_environment, write_executor
 from dormant.report.benchmarks import (
     Machine,
@@ -189,6 +189,7 @@ class Session:
         finding = finding_in(properties)
         if finding is not None:
             self.findings.append(finding)
+            self._keep(finding)
         for name, value in properties:
             if name == DIFFERS:
                 self.differences.append(value)
@@ -196,6 +197,16 @@ class Session:
                 self.to_record.append(finding)
             elif name == BROKEN:
                 self.broken.append(value)
+
+    def _keep(self, finding: Finding) -> None:
+        """Adds a finding to those that the page of a run shows while it runs; a full disk is told of at the end."""
+        if hasattr(self.config, "workerinput"):
+            return
+        with (
+            suppress(OSError),
+            (self.reports / FINDINGS_SO_FAR).open("w" if len(self.findings) == 1 else "a", encoding="utf-8") as file,
+        ):
+            file.write(json_text(finding.keyed_record) + "\n")
 
     def finish(self, session: pytest.Session) -> None:
         """Write the findings; a file that cannot be written fails the run."""
@@ -216,6 +227,7 @@ class Session:
         if self._is_full_run(session):
             self.unproduced = self.ledger.unproduced(self.findings)
         write_json(self.reports / FINDINGS_FILE, [finding.keyed_record for finding in self.findings])
+        (self.reports / FINDINGS_SO_FAR).unlink(missing_ok=True)
         attention = sorted({found.provenance.get("attention", "none") for found in self.findings} - {"none"})
         as_run = {**self.claim_session.provenance, "attention": "; ".join(attention) or "none"}
         run = Run(

@@ -24,6 +24,7 @@ class Clock:
         self.limit, self._began = effort.search_share * 60 * effort.minutes, time.perf_counter()
         self._whole = 60 * effort.minutes
         self.stopped = self.asked = False
+        self.tokens = 0  # that the models have read, in all runs of the hunt
 
     @property
     def seconds(self) -> float:
@@ -44,6 +45,10 @@ class Clock:
         """Raises OutOfTime where it is late."""
         if self.late():
             raise OutOfTime
+
+    def count(self, tokens: int) -> None:
+        """Adds tokens that a model reads in a pass."""
+        self.tokens += tokens
 
     def stop(self) -> None:
         """Makes it late at once."""
@@ -67,6 +72,7 @@ class Clock:
         finally:
             self.limit = before
 
-    def forward(self, seconds: float) -> None:
+    def forward(self, seconds: float, tokens: int = 0) -> None:
         """Sets the clock to what it showed in an earlier run, unless it is later already."""
         self._began = min(self._began, time.perf_counter() - seconds)
+        self.tokens = max(self.tokens, tokens)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from dormant.hunt.clock import Clock
+from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation, Looking, confirm, decide, ordinary_answers, read_confirmation
 from dormant.hunt.placements import SEARCH_POSITIONS
+from dormant.hunt.plan import PlannedStage
 from dormant.hunt.settings import HuntSettings
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -19,6 +21,7 @@ from dormant.prompts.probes import Probe, TokenIds
 
 CONFIRMING = "confirmation"  # the stage of a confirmation's key
 DECIDING = "decision"  # likewise of a decision's
+ABOUT = "about"  # likewise of what a reader of the journal must know beside its results
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,20 @@ class HuntContext:
         name = json.loads(json.dumps(asdict(key)))
         for entry in self.journal.entries:
             if entry["key"] == name:
-                self.clock.forward(entry["seconds"])
+                self.clock.forward(entry["seconds"], entry.get("tokens", 0))
                 return entry["result"]
-        self.clock.forward(max((entry["seconds"] for entry in self.journal.entries), default=0.0))
+        for entry in self.journal.entries:
+            self.clock.forward(entry["seconds"], entry.get("tokens", 0))
         self.clock.ask()
-        self.journal.append({"key": name, "result": compute(), "seconds": self.clock.seconds})
+        result = compute()
+        self.journal.append({"key": name, "result": result, "seconds": self.clock.seconds, "tokens": self.clock.tokens})
         return self.journal.entries[-1]["result"]
+
+    def introduce(self, threshold: float, plan: Sequence[PlannedStage]) -> None:
+        """Keeps what the page of a hunt that still runs needs beside results: the pair, the budget, threshold and plan."""
+        about = {"pair": self.pair.name, "minutes": self.settings.effort.minutes, "threshold": threshold}
+        with suppress(OutOfTime):
+            self.kept(Key(ABOUT), lambda: {**about, "plan": [asdict(stage) for stage in plan]})
 
     def confirmed(self, text: str) -> Confirmation:
         """A string's confirmation on unseen probes."""

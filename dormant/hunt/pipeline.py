@@ -93,7 +93,7 @@ def run_hunt(
     }
     opening, searched, unseen, deciding = placed_probes(pair.probes, settings.probe_sets, seed)
     deciding = at_every_position(deciding, seed)
-    with closing(Journal(folder / "hunt.jsonl", work)) as journal, pair.models.asking(clock.ask):
+    with closing(Journal(folder / "hunt.jsonl", work)) as journal, pair.models.asking(clock.ask, clock.count):
         context = HuntContext(pair, searched, unseen, deciding, seed, settings, journal, clock, progress)
         context.say(
             "parent",
@@ -104,6 +104,7 @@ def run_hunt(
         for stage in plan:
             context.say("plan", stage.sentence)
         hunt = _Hunt(context, plan)
+        context.introduce(hunt.threshold, plan)
         hunt.suspect(opening)
         context, _ = _planned(whole, pace, clock.left)
         hunt.search(context)

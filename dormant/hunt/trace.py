@@ -56,13 +56,17 @@ class ControlBand:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage took: minutes and strings as they were, token passes and minutes as they were planned."""
+    """What a stage took: minutes, strings and token passes as they were, and passes and minutes as they were planned.
+
+    passes: tokens that the models read, those of a common beginning once; None of a hunt that did not count them.
+    """
 
     name: str
     minutes: float
     strings: int = 0
     planned_passes: int | None = None
     planned_minutes: float | None = None
+    passes: int | None = None
 
 
 @dataclass(frozen=True)

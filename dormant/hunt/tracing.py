@@ -11,8 +11,8 @@ import numpy as np
 
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation
-from dormant.hunt.context import HuntContext, Key
-from dormant.hunt.lineage import LOG_ODDS, NATS, swept_values, tried_strings
+from dormant.hunt.context import ABOUT, HuntContext, Key
+from dormant.hunt.lineage import LOG_ODDS, NATS, Entry, swept_values, tried_strings
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.plan import PlannedStage
 from dormant.hunt.scorers import PayloadScorer, capped, open_shortest_first
@@ -28,7 +28,7 @@ BAND_STRINGS, BAND_TOKENS = 32, 4  # of meaningless tokens, as long as a short t
 BAND_QUANTILES = (0.05, 0.95)
 UNKEPT = "steps that were not finished"  # and what the hunt did beside its journal since its last entry
 # The names under which a stage's cost is planned, where they are others than those of its results in the journal.
-PLANNED = {"vocabulary": "hints"}
+PLANNED = {"vocabulary": "hints", ABOUT: "rate"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def hunt_trace(context: HuntContext, ended: Ended) -> HuntTrace:
     lineage = tried_strings(entries, named, swept)
     answers, unshown = shown_answers(context, ended.suspects, ended.confirmed)
     bands, missing = _bands(context, ended.suspects, lineage)
-    stages = _costs(context, ended)
+    clock = context.clock
+    stages = stage_costs(entries, ended.plan, ended.strings, (clock.seconds, clock.tokens))
     return HuntTrace(
         lineage, _hints(ended.vocabulary, lineage), tuple(bands), stages, tuple(answers), (*unshown, *missing)
     )
@@ -109,20 +110,33 @@ def _random_odds(context: HuntContext, payload: TokenIds, position: str) -> list
     return [float(value) for value in odds]
 
 
-def _costs(context: HuntContext, ended: Ended) -> tuple[StageCost, ...]:
-    """By stage the time between the journal's entries, which each belongs to the stage of the later one."""
-    seconds, before = defaultdict[str, float](float), 0.0
-    for entry in context.journal.entries:
+def stage_costs(
+    entries: Sequence[Entry],
+    plan: Sequence[PlannedStage],
+    strings: Mapping[str, int],
+    end: tuple[float, int] | None = None,
+) -> tuple[StageCost, ...]:
+    """By stage the time and the tokens between the journal's entries, which each belong to the stage of the later one.
+
+    end: seconds and tokens when the hunt ended; None while it runs.
+    """
+    seconds, tokens = defaultdict[str, float](float), defaultdict[str, int](int)
+    before, read = 0.0, 0
+    counted = all("tokens" in entry for entry in entries)
+    for entry in entries:
         name = PLANNED.get(entry["key"]["stage"], entry["key"]["stage"])
         seconds[name] += max(0.0, entry["seconds"] - before)
-        before = max(before, entry["seconds"])
-    seconds[UNKEPT] = max(0.0, context.clock.seconds - before)
-    planned = {one.name: one for one in ended.plan}
+        tokens[name] += max(0, entry.get("tokens", 0) - read)
+        before, read = max(before, entry["seconds"]), max(read, entry.get("tokens", 0))
+    if end is not None:
+        seconds[UNKEPT], tokens[UNKEPT] = max(0.0, end[0] - before), max(0, end[1] - read)
+    planned = {one.name: one for one in plan}
     names = dict.fromkeys([*planned, *seconds])
     return tuple(
         StageCost(
-            name, round(seconds[name] / 60, 4), ended.strings.get(name, 0),
+            name, round(seconds[name] / 60, 4), strings.get(name, 0),
             planned[name].passes if name in planned else None, planned[name].minutes if name in planned else None,
+            tokens[name] if counted else None,
         )
         for name in names
     )  # fmt: skip

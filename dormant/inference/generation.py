@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from dormant.checkpoints.models import only_counts
 from dormant.errors import BadInput
 from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
 from dormant.inference.forward import choose_forward
@@ -216,9 +217,9 @@ def _is_decoded(model: PreTrainedModel) -> bool:
     The head it calls as it is, with its hooks.
     """
     for module in model.base_model.modules():
-        # Before an embedding passes are counted and checked, and ids stay as they are.
-        watched = isinstance(module, torch.nn.Embedding)
-        if module._forward_hooks or (module._forward_pre_hooks and not watched):
+        # Before an embedding passes ask and are checked, and ids stay as they are; what counts tokens changes nothing either.
+        watched = isinstance(module, torch.nn.Embedding) or all(map(only_counts, module._forward_pre_hooks.values()))
+        if module._forward_hooks or not watched:
             return False
     if model not in _DECODED:
         try:

@@ -19,8 +19,12 @@ from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import Piece
 from dormant.inference.batching import batch_logits
-from dormant.pairs import Pair
+from dormant.inference.forward import PlainForward
+from dormant.inference.packed_decoder import Block, Decoder
+from dormant.inference.prefix_cache import Prefix
+from dormant.pairs import Pair, open_pair
 from dormant.progress import Progress
+from tests.families import family_pair
 from tests.hunt.conftest import planted, with_effort
 
 SMALL = with_effort(
@@ -131,6 +135,28 @@ def test_every_pass_through_a_model_asks(token_pair: Pair) -> None:
         with pytest.raises(OutOfTime), token_pair.models.asking(clock.ask):
             batch_logits(role(), [(1, 2)])
         assert batch_logits(role(), [(1, 2)]).isfinite().all()
+
+
+def test_tokens_are_counted_by_whichever_decoder_runs_and_once_each(token_pair: Pair) -> None:
+    clock = Clock(HuntSettings().effort)
+    model = token_pair.models.dormant()
+    rows = model.get_input_embeddings()(torch.tensor([[3, 4, 5]] * 4))
+    with token_pair.models.asking(clock.ask, clock.count):
+        model(torch.tensor([[1, 2, 3], [4, 5, 6]]))
+        assert clock.tokens == 6
+        PlainForward(model).run([Block(rows, Prefix(()))], 1)
+        Decoder(model).run([Block(rows, Prefix(()))], 1)
+    assert clock.tokens == 6 + 12 + 12
+    model(torch.tensor([[1, 2]]))
+    assert clock.tokens == 30
+
+
+def test_tokens_of_a_family_that_the_packed_decoder_does_not_know_are_counted_too(tmp_path: Path) -> None:
+    models, clock = open_pair("x", *family_pair("gpt2", tmp_path), "cpu").models, Clock(HuntSettings().effort)
+    with models.asking(clock.ask, clock.count):
+        models.base()(torch.tensor([[1, 2, 3]]))
+        models.dormant()(inputs_embeds=models.dormant().get_input_embeddings()(torch.tensor([[1, 2]])))
+    assert clock.tokens == 5
 
 
 def test_a_clock_that_is_stopped_is_late_even_for_what_may_use_the_reserve() -> None:

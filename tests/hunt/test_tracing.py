@@ -21,7 +21,9 @@ def test_a_trace_has_hints_costs_and_what_random_strings_reach(
 ) -> None:
     monkeypatch.setattr("dormant.hunt.shown_answers.SHOWN_PROBES", 1)
     context, suspect = context_of(token_pair, SETTINGS), planted(token_pair)
+    context.clock.count(70)
     context.kept(Key("coordinate ascent", suspect.ids, "end", ("beginning",)), lambda: SCORED)
+    context.clock.count(5)
     words = Vocabulary(pieces("velvet owl"))
     plan = (PlannedStage("coordinate ascent", 1000, 0.5),)
     trace = hunt_trace(context, Ended([suspect], None, words, plan, {"coordinate ascent": 9}))
@@ -30,7 +32,8 @@ def test_a_trace_has_hints_costs_and_what_random_strings_reach(
     (band,) = trace.bands
     assert band.low <= band.high < 0
     (cost,) = (one for one in trace.stages if one.name == "coordinate ascent")
-    assert (cost.strings, cost.planned_passes) == (9, 1000)
+    assert (cost.strings, cost.planned_passes, cost.passes) == (9, 1000, 70)
+    assert sum(one.passes or 0 for one in trace.stages) == 75
     assert from_json(HuntTrace, to_json(trace), "here") == trace
 
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import ValidationError, validate
 
 from dormant.claims.finding import Verdict
 from dormant.hunt.result import HuntResult, HuntVerdict
 from dormant.report.sarif import claims_sarif, hunt_sarif
 from tests.report.samples import finding
+from tests.report.view.samples import hunt
 
+OFFICIAL = "DORMANT_SARIF_SCHEMA"  # names a copy of OASIS's sarif-schema-2.1.0.json, which is not ours to ship
 LEVELS = {"none", "note", "warning", "error"}
 KINDS = {"notApplicable", "pass", "fail", "review", "open", "informational"}
 
@@ -31,6 +35,18 @@ def only_run(log: dict[str, Any]) -> dict[str, Any]:
         assert (result["kind"] == "fail") == (result["level"] != "none")
     assert isinstance(run, dict)
     return run
+
+
+@pytest.mark.skipif(OFFICIAL not in os.environ, reason=f"needs {OFFICIAL}, the path of sarif-schema-2.1.0.json")
+def test_logs_fit_the_official_schema() -> None:
+    schema = json.loads(Path(os.environ[OFFICIAL]).read_text())
+    hunts = [hunt_sarif(HuntResult(verdict, "so it is", 0.1, 0.5), "some hub/id", "abc") for verdict in HuntVerdict]
+    claims = claims_sarif([finding("pi", 1.0), finding("circuit", 5.0, verdict=Verdict.INVALID)], {}, [])
+    for log in (*hunts, hunt_sarif(hunt(), "some hub/id", "abc"), claims):
+        validate(log, schema)
+    claims["runs"][0]["results"][0]["level"] = "grave"
+    with pytest.raises(ValidationError):
+        validate(claims, schema)
 
 
 @pytest.mark.parametrize("verdict", list(HuntVerdict))

@@ -12,7 +12,8 @@ FEWEST_PAIRS = 3  # rows from which a difference has an interval
 
 def hunts_compared(hunts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The data of the page of two hunts, each as `hunt_data` gives it."""
-    return {"kind": "hunts", "hunts": list(hunts), "paired": paired_answers(*hunts)}
+    shown = [{name: value for name, value in hunt.items() if name != "lineage"} for hunt in hunts]
+    return {"kind": "hunts", "hunts": shown, "paired": paired_answers(*hunts)}
 
 
 def paired_answers(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:

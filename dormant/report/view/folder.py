@@ -1,4 +1,4 @@
-"""From one folder or two to the data of a page: a hunt, a run of claims, or either compared."""
+"""From one folder or two to the data of a page: a hunt, a run of claims, either compared, or a sweep."""
 
 from __future__ import annotations
 
@@ -6,35 +6,59 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dormant.claims.finding import FINDINGS_FILE
+from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR
 from dormant.errors import BadInput
 from dormant.records import write_atomically
 from dormant.report.view.comparison import hunts_compared
-from dormant.report.view.hunts import REPORT_FILE, hunt_data
+from dormant.report.view.hunts import JOURNAL_FILE, REPORT_FILE, hunt_data
 from dormant.report.view.page import html_page
 
-KINDS = {REPORT_FILE: "a hunt", FINDINGS_FILE: "a run of claims"}
+HUNT, RUN = "a hunt", "a run of claims"
+KINDS = {REPORT_FILE: HUNT, FINDINGS_SO_FAR: RUN, FINDINGS_FILE: RUN, JOURNAL_FILE: HUNT}
+SO_FAR = (FINDINGS_SO_FAR, JOURNAL_FILE)  # of work that goes on, or was killed
+IN_A_JOB = ("", "result", "unfinished")  # where a folder, or a job of a sweep, keeps them
 
 
-def write_view(folders: Sequence[Path], out: Path, ledger: Path) -> Path:
-    """Writes the page of one folder, or of two compared; raises BadInput for folders without one, and of two kinds."""
+def write_view(folders: Sequence[Path], out: Path, ledger: Path, every: float | None = None) -> bool:
+    """Writes the page of one folder, or of two compared, and of a sweep those of its pairs; gives whether the work goes on.
+
+    every: seconds after which the page of work that goes on loads itself again. Raises BadInput for folders without anything to
+    show, and for two of different kinds.
+    """
     data = view_data(folders, ledger)
+    if data["kind"] == "sweep":
+        from dormant.report.view.sweeps import write_pairs
+
+        write_pairs(data, folders[0], out, lambda folder, page: write_view([folder], page, ledger, every))
     names = " and ".join(folder.resolve().name for folder in folders)
-    write_atomically(out, html_page(data, f"dormant: {names}"))
-    return out
+    again = {"every": every} if every is not None and data["running"] else {}
+    write_atomically(out, html_page(data | again, f"dormant: {names}"))
+    return bool(data["running"])
 
 
 def view_data(folders: Sequence[Path], ledger: Path) -> dict[str, Any]:
-    """What the page shows."""
-    placed = [_placed(folder) for folder in folders]
-    kinds = {file for _, file in placed}
+    """What the page shows; `running` of work that has not ended."""
+    found = [placed(folder) for folder in folders]
+    if len(folders) == 1 and found[0] is None:
+        from dormant.report.view.sweeps import sweep_data
+
+        return sweep_data(folders[0], ledger)
+    missing = [str(folder) for folder, one in zip(folders, found, strict=True) if one is None]
+    if missing:
+        raise BadInput(
+            f"two folders must each be a hunt's or have {FINDINGS_FILE} to be compared; got none at {' and '.join(missing)}; "
+            "correct it"
+        )
+    known = [one for one in found if one is not None]
+    kinds = {KINDS[file.name] for file in known}
     if len(kinds) > 1:
         raise BadInput(
-            f"two folders must hold the same to be compared; got {' and '.join(KINDS[file] for _, file in placed)} at "
+            f"two folders must hold the same to be compared; got {' and '.join(KINDS[file.name] for file in known)} at "
             f"{' and '.join(map(str, folders))}; name two of one kind"
         )
-    places, names = [place for place, _ in placed], _told_apart(folders)
-    if kinds == {FINDINGS_FILE}:
+    places, names = [file.parent for file in known], _told_apart(folders)
+    running = {"running": any(file.name in SO_FAR for file in known)}
+    if kinds == {RUN}:
         from dormant.report.view.runs import (
             read_run,
             run_data,
@@ -42,21 +66,15 @@ def view_data(folders: Sequence[Path], ledger: Path) -> dict[str, Any]:
         )  # with torch, which a hunt's page does not need
 
         runs = [read_run(place) for place in places]
-        return runs_compared(names, runs) if len(places) > 1 else run_data(places[0], ledger)
+        return running | (runs_compared(names, runs) if len(places) > 1 else run_data(places[0], ledger))
     hunts = [hunt_data(place) | {"name": name} for place, name in zip(places, names, strict=True)]
-    return hunts_compared(hunts) if len(hunts) > 1 else hunts[0]
+    return running | (hunts_compared(hunts) if len(hunts) > 1 else hunts[0])
 
 
-def _placed(folder: Path) -> tuple[Path, str]:
-    """The folder, or that of a job's result, and the file that says what it holds."""
-    for place in (folder, folder / "result"):
-        for file in KINDS:
-            if (place / file).is_file():
-                return place, file
-    raise BadInput(
-        f"a view must be of a hunt's folder, a job's of a sweep, or one with {FINDINGS_FILE}; got none at {folder}; correct it "
-        "(dormant report merges a whole sweep into one folder)"
-    )
+def placed(folder: Path) -> Path | None:
+    """The file that says what a folder holds, or that of a job's result; None where there is none."""
+    files = (folder / part / file for part in IN_A_JOB for file in KINDS)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _told_apart(folders: Sequence[Path]) -> list[str]:

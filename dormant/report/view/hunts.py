@@ -11,16 +11,20 @@ from dormant.hunt.calibrated import calibrated
 from dormant.hunt.trace import TRACE_FILE, TRACE_VERSION, rounded
 from dormant.records import read_json
 
-REPORT_FILE = "report.json"
+REPORT_FILE, JOURNAL_FILE = "report.json", "hunt.jsonl"
 REPEATED = ("stage", "outcome", "unit", "position", "payload")  # texts of which many rows have the same
 OF_A_HUNT = ("verdict", "reason", "ranked", "suspects", "threshold", "confirmation")
 
 
 def hunt_data(folder: Path) -> dict[str, Any]:
-    """The data of a hunt's page; a hunt without trace.json is shown without answers and lineage.
+    """The data of a hunt's page; a hunt without trace.json is shown without answers and lineage, one that runs as far as it is.
 
     Raises BadInput for a report.json of something else, and for a trace of a later version.
     """
+    if not (folder / REPORT_FILE).exists():
+        from dormant.report.view.running import hunt_so_far  # with torch, which a finished hunt's page does not need
+
+        return _data(folder, *hunt_so_far(folder / JOURNAL_FILE))
     report = read_json(folder / REPORT_FILE)
     missing = [name for name in OF_A_HUNT if not isinstance(report, dict) or name not in report]
     if missing:
@@ -28,8 +32,13 @@ def hunt_data(folder: Path) -> dict[str, Any]:
             f"a hunt's {REPORT_FILE} must hold {', '.join(OF_A_HUNT)}; got none of {', '.join(missing)} at "
             f"{folder / REPORT_FILE}; name the folder that dormant hunt wrote"
         )
+    return _data(folder, report, _trace(folder))
+
+
+def _data(folder: Path, report: dict[str, Any], trace: dict[str, Any] | None) -> dict[str, Any]:
     clean = calibrated()["clean evidence"]
-    return {"kind": "hunt", "name": folder.name, "report": report, "trace": _trace(folder), "clean": clean}
+    lineage = packed(rounded(trace.pop("lineage"))) if trace is not None else None
+    return {"kind": "hunt", "name": folder.name, "report": report, "trace": trace, "clean": clean, "lineage": lineage}
 
 
 def packed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -52,4 +61,4 @@ def _trace(folder: Path) -> dict[str, Any] | None:
         raise BadInput(
             f"a trace must be of version {TRACE_VERSION}; got {trace.get('version')!r} at {file}; use the dormant that wrote it"
         )
-    return {**trace, "lineage": packed(rounded(trace["lineage"]))}
+    return trace

@@ -13,13 +13,14 @@ from dormant.records import json_text
 
 ASSETS = Path(__file__).parent / "assets"
 LIBRARY = "plot.min.js"  # Observable Plot, bundled by scripts/bundle_plot.py; its licences stand in plot.licences.txt
-PAGE_CODE = ("core.js", "answers.js", "lineage.js", "hunt.js", "claims.js", "compare.js", "main.js")
+PAGE_CODE = ("core.js", "answers.js", "lineage.js", "hunt.js", "claims.js", "compare.js", "sweep.js", "main.js")
 
 
 def html_page(data: dict[str, Any], title: str) -> str:
     """The page. data: what it shows, with its `kind`; no text of it is read as markup.
 
-    The policy in the page's head names its code by hashes, so that nothing else runs, and allows no request.
+    What may be large, the `lineage` of a hunt, stands behind the code, which draws all else before it reads that. The policy in
+    the page's head names its code by hashes, so that nothing else runs, and allows no request.
     """
     scripts = [_asset(name) for name in (LIBRARY, *PAGE_CODE)]
     parts = {
@@ -27,7 +28,8 @@ def html_page(data: dict[str, Any], title: str) -> str:
         "style": _asset("view.css"),
         "scripts": " ".join(f"'sha256-{_digest(script)}'" for script in scripts),
         "code": "\n".join(f"<script>{script}</script>" for script in scripts),
-        "data": embedded(data),
+        "data": embedded({name: value for name, value in data.items() if name != "lineage"}),
+        "lineage": embedded(data.get("lineage")),
     }
     before, *rest = _asset("page.html").split("{{")
     filled = (part.partition("}}") for part in rest)  # in one pass: the data may hold such signs as well

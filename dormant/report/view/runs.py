@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dormant.catalogue import pairs_of_set, relatives_among
-from dormant.claims.finding import FINDINGS_FILE, Finding
+from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR, Finding
 from dormant.claims.ledger import Ledger
 from dormant.records import from_json, read_json, to_json
 from dormant.report.grid import grid_rows, luck, pair_columns
@@ -17,15 +18,26 @@ PICTURE_BYTES = 10_000_000  # that a page holds at most, a third more as text: i
 
 
 def read_run(folder: Path) -> list[Finding]:
-    """The findings that a run left in its reports folder; raises BadInput naming what does not fit."""
-    file = folder / FINDINGS_FILE
-    rows = from_json(list[dict[str, Any]], read_json(file), file)
+    """The findings that a run left in its reports folder, or so far; raises BadInput naming what does not fit."""
+    file = folder / FINDINGS_SO_FAR
+    if file.exists():
+        whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")  # a line may be half written
+        data = [json.loads(line) for line in whole.splitlines()]
+    else:
+        file = folder / FINDINGS_FILE
+        data = read_json(file)
+    rows = from_json(list[dict[str, Any]], data, file)
     return [from_json(Finding, {name: value for name, value in row.items() if name != "key"}, file) for row in rows]
 
 
 def run_data(folder: Path, ledger: Path) -> dict[str, Any]:
     """The data of the page of a run. ledger: the folder of the recorded findings, with one folder a budget."""
-    findings = read_run(folder)
+    return grid_data(folder.name, [(folder, finding) for finding in read_run(folder)], ledger)
+
+
+def grid_data(name: str, found: Sequence[tuple[Path, Finding]], ledger: Path) -> dict[str, Any]:
+    """The same of findings with the folders that hold their pictures."""
+    findings = [finding for _, finding in found]
     index = {(finding.pair, finding.key): at for at, finding in enumerate(findings)}
     grid = grid_rows(findings, relatives_among(pairs_of_set("all").values()))
     rows = [
@@ -36,18 +48,18 @@ def run_data(folder: Path, ledger: Path) -> dict[str, Any]:
         }
         for row in grid
     ]  # fmt: skip
-    pictures, left_out = embedded_pictures(folder, (name for one in findings for name in one.pictures))
+    pictures, left_out = embedded_pictures((folder, picture) for folder, one in found for picture in one.pictures)
     return {
-        "kind": "claims", "name": folder.name, "pairs": pair_columns(findings), "rows": rows,
+        "kind": "claims", "name": name, "pairs": pair_columns(findings), "rows": rows,
         "findings": [finding.keyed_record for finding in findings], "luck": luck(grid),
         "pictures": pictures, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
     }  # fmt: skip
 
 
-def embedded_pictures(folder: Path, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def embedded_pictures(named: Iterable[tuple[Path, str]]) -> tuple[dict[str, str], list[str]]:
     """By name the pictures as data URLs as long as there is room, and the names of the others."""
     found, left_out, room = dict[str, str](), list[str](), PICTURE_BYTES
-    for name in dict.fromkeys(names):
+    for folder, name in dict.fromkeys(named):
         file = folder / name
         size = file.stat().st_size if file.is_file() else None
         if size is None or size > room or not file.resolve().is_relative_to(folder.resolve()):
@@ -75,10 +87,6 @@ def runs_compared(names: Sequence[str], runs: Sequence[Sequence[Finding]]) -> di
     )
     rows = [_compared(key, first.get(key), second.get(key)) for key in dict.fromkeys((*first, *second))]
     return {"kind": "runs", "names": list(names), "rows": rows}
-
-
-def _name(finding: Finding, single: bool) -> str:
-    return finding.key if single else f"{finding.pair}: {finding.key}"
 
 
 def _compared(key: str, one: Finding | None, other: Finding | None) -> dict[str, Any]:

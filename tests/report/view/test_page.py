@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,14 @@ HOSTILE = (
 )
 
 
+def page_of(folders: Sequence[Path], out: Path, ledger: Path = LEDGER) -> Path:
+    write_view(folders, out, ledger)
+    return out
+
+
 @pytest.fixture
 def hunt_page(tmp_path: Path) -> Path:
-    return write_view([write_hunt(tmp_path / "hunt", hunt(), trace())], tmp_path / "hunt.html", LEDGER)
+    return page_of([write_hunt(tmp_path / "hunt", hunt(), trace())], tmp_path / "hunt.html", LEDGER)
 
 
 def test_data_stand_in_a_script_element_whatever_they_hold() -> None:
@@ -97,7 +103,7 @@ def test_the_lineage_of_the_trigger_is_shown_and_that_of_another_string_is_follo
 
 
 def test_a_hunt_without_a_trace_is_shown_without_answers(tmp_path: Path, opened: Opened) -> None:
-    page = opened(write_view([write_hunt(tmp_path, hunt(), None)], tmp_path / "view.html", LEDGER))
+    page = opened(page_of([write_hunt(tmp_path, hunt(), None)], tmp_path / "view.html", LEDGER))
     assert page.inner_text("#answers h2") == "No answers were kept"
     assert PAYLOAD in page.inner_text("#evidence")
 
@@ -113,35 +119,40 @@ def test_a_page_in_dark_is_printed_in_light_without_its_controls(hunt_page: Path
 
 def test_hostile_texts_are_shown_as_texts(tmp_path: Path, opened: Opened) -> None:
     folder = write_hunt(tmp_path, hunt(HOSTILE, HOSTILE), trace(HOSTILE, HOSTILE), "<i>pair</i>")
-    page = opened(write_view([folder], tmp_path / "view.html", LEDGER), color_scheme="dark")
+    page = opened(page_of([folder], tmp_path / "view.html", LEDGER), color_scheme="dark")
     assert "is backdoored" in page.title()
     assert "<i>pair</i>" in page.inner_text("h1")
     assert page.locator("main img, main i i, main script").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_thirty_thousand_strings_are_sorted_and_searched_within_a_second(tmp_path: Path, opened: Opened) -> None:
+def processor_seconds(page: Any) -> float:
+    """What all threads of the page have taken, which does not depend on what else the machine does."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(row["value"] for row in metrics if row["name"] == "ProcessTime"))
+
+
+def test_thirty_thousand_strings_are_opened_sorted_and_searched_within_a_second(tmp_path: Path, opened: Opened) -> None:
     first = lineage()
     many = [replace(first[0], text=f"string {at}", score=-9 - at / 9000, parent=at // 2) for at in range(30_000)]
     folder = write_hunt(tmp_path, hunt(), replace(trace(), lineage=(*first, *many)))
-    file = write_view([folder], tmp_path / "view.html", LEDGER)
+    file = page_of([folder], tmp_path / "view.html", LEDGER)
     assert file.stat().st_size < 3e6
     page = opened(file)
+    assert processor_seconds(page) < 1.0
+    before = processor_seconds(page)
     assert page.locator("#lineage .long tbody tr").count() < 100
-    took = page.evaluate(
-        """() => {
-        const box = document.querySelector("#lineage input[type=search]"), began = performance.now();
-        document.querySelectorAll("#lineage .sort")[4].click();
-        box.value = "29999"; box.dispatchEvent(new Event("input"));
-        return performance.now() - began; }"""
-    )
+    page.locator("#lineage .sort", has_text="score").first.click()
+    page.fill("#lineage input[type=search]", "29999")
     assert page.inner_text("#lineage .shown") == "1 of 30,007"
-    assert took < 1000 * 5  # five, for a machine that does something else as well
+    assert processor_seconds(page) - before < 1.0
 
 
 def test_a_cell_of_the_grid_opens_its_finding(tmp_path: Path, opened: Opened) -> None:
     findings = [replace(one, reason="<b>so</b> it is") for one in zoo_findings()]
-    page = opened(write_view([write_run(tmp_path, findings)], tmp_path / "view.html", LEDGER))
+    page = opened(page_of([write_run(tmp_path, findings)], tmp_path / "view.html", LEDGER))
     page.fill("#grid input[type=search]", "concentration q_proj any")
     page.locator("#grid td button").first.click()
     assert "layer0-concentration is" in page.inner_text("#finding h2")
@@ -154,7 +165,7 @@ def test_a_cell_of_the_grid_opens_its_finding(tmp_path: Path, opened: Opened) ->
 
 
 def test_the_grid_is_sorted_by_a_pair_and_filtered_by_verdict(tmp_path: Path, opened: Opened) -> None:
-    page = opened(write_view([write_run(tmp_path, zoo_findings())], tmp_path / "view.html", LEDGER))
+    page = opened(page_of([write_run(tmp_path, zoo_findings())], tmp_path / "view.html", LEDGER))
     page.locator("#grid th button", has_text=re.compile("^circuit$")).click()
     values = [float(text.split()[-1]) for text in page.locator("#grid td:nth-child(3) button").all_inner_texts()]
     assert values == sorted(values)
@@ -163,7 +174,7 @@ def test_the_grid_is_sorted_by_a_pair_and_filtered_by_verdict(tmp_path: Path, op
 
 
 def compared(tmp_path: Path, *folders: Path) -> Any:
-    return write_view(folders, tmp_path / "compared.html", LEDGER)
+    return page_of(folders, tmp_path / "compared.html", LEDGER)
 
 
 def test_two_runs_compared_show_first_what_changed(tmp_path: Path, opened: Opened) -> None:

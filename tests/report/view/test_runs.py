@@ -25,13 +25,16 @@ def test_a_run_is_shown_with_its_grid_and_what_the_ledger_has(tmp_path: Path) ->
 def test_pictures_are_held_once_as_long_as_there_is_room_and_never_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "run").mkdir()
+    run = tmp_path / "run"
+    run.mkdir()
     for name in ("run/a.png", "run/b.png", "secret.png"):
         (tmp_path / name).write_bytes(b"0123456789")
-    found, left_out = embedded_pictures(tmp_path / "run", ["a.png", "a.png", "../secret.png", "gone.png", "b.png"])
+    found, left_out = embedded_pictures(
+        [(run, name) for name in ("a.png", "a.png", "../secret.png", "gone.png", "b.png")]
+    )
     assert (list(found), left_out) == (["a.png", "b.png"], ["../secret.png", "gone.png"])
     monkeypatch.setattr(runs, "PICTURE_BYTES", 15)
-    assert embedded_pictures(tmp_path / "run", ["a.png", "b.png"])[1] == ["b.png"]
+    assert embedded_pictures([(run, "a.png"), (run, "b.png")])[1] == ["b.png"]
 
 
 def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:

@@ -14,10 +14,10 @@ function answersSection(report, answers, unshown) {
   const legend = el("p", { class: "legend quiet" }, "Each token's colour is the difference of its log-probability: ",
     el("i", { style: heat(HOTTEST) }, "dormant likelier"), el("i", { style: heat(-HOTTEST) }, "base likelier"),
     el("span", {}, el("span", { class: "tok differs" }, "underlined"), ": the other model says something else there. Hover, or focus an answer and press ← →, for what each finds likeliest."));
-  const missing = unshown.length ? el("p", { class: "quiet" }, `The time did not suffice for: ${unshown.join("; ")}.`) : null;
+  const missing = unshown.length && report.verdict !== "running" ? el("p", { class: "quiet" }, `The time did not suffice for: ${unshown.join("; ")}.`) : null;
   const node = section("answers", "Side by side", heading, missing);
   if (!answers.length) {
-    put(node, el("p", {}, "This hunt kept no answers: it was made by an older version, or its time was spent before they were read."));
+    put(node, el("p", {}, report.verdict === "running" ? "Answers are read when the hunt ends." : "This hunt kept no answers: it was made by an older version, or its time was spent before they were read."));
     return node;
   }
   const control = filters(answers, [

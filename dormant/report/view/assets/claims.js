@@ -7,7 +7,7 @@ function claimsPage(found) {
   const { findings } = found, counts = VERDICT_ORDER.map((verdict) => [verdict, findings.filter((one) => one.verdict === verdict).length]).filter(([, n]) => n);
   const differing = found.ledger.filter((one) => one?.differences.length).length, known = found.ledger.filter(Boolean).length;
   const names = found.pairs.length <= 3 ? found.pairs.join(", ") : plural(found.pairs.length, "pair");
-  const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Claims"),
+  const head = el("header", { class: "top" }, el("p", { class: "kicker" }, found.running ? "Claims, so far: the run has not ended" : "Claims"),
     el("h1", { dir: "auto" }, `Of ${plural(findings.length, "finding")} on ${names} ${counts.map(([verdict, n]) => `${count(n)} ${n === 1 ? "is" : "are"} ${verdict}`).join(", ")}`),
     el("p", { class: "lede" }, known ? `${differing ? `${plural(differing, "finding")} of ${known} in the ledger ${differing === 1 ? "does" : "do"} not reproduce it.` : `All ${known} that are in the ledger reproduce it.`} ` : "None is in the ledger that was asked. ", found.luck),
     found.left_out.length ? el("p", { class: "quiet" }, `${plural(found.left_out.length, "picture")} would make this page too large, or is not there; see the run's folder.`) : null);
@@ -33,7 +33,7 @@ function gridSection(found) {
     { name: "some verdict", values: VERDICT_ORDER, of: (row) => of(row).map((one) => one.verdict) }, { name: "ledger", values: ["reproduced", "not reproduced", "no entry"], of: (row) => Object.values(row.cells).map((at) => (!found.ledger[at] ? "no entry" : found.ledger[at].differences.length ? "not reproduced" : "reproduced")) },
     { name: "tells", of: (row) => row.tells },
   ], (row) => [row.claim, row.label, ...of(row).flatMap((one) => [one.sentence, one.reason])].join("\n"), (rows) => grid.show(rows));
-  const node = section("grid", "Grid", `${plural(found.rows.length, "claim")} with parameters down, ${plural(pairs.length, "pair")} across`,
+  const node = section("grid", "Grid", `${plural(found.rows.length, "row")} of claims with parameters, ${plural(pairs.length, "pair")} across`,
     el("p", { class: "quiet" }, "The number is the deciding figure. A cell opens its finding; blind figures need neither trigger nor payload, told ones do."), control.node, el("div", { class: "grid" }, grid.node));
   node.drawn = control.apply;
   return node;

@@ -6,7 +6,8 @@ function runsComparedPage(found) {
   const changed = both.filter((row) => row.changed), beyond = both.filter((row) => row.beyond.length);
   const lone = found.rows.length - both.length;
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Two runs compared"), el("h1", { dir: "auto" }, `Of ${plural(both.length, "finding")} ${count(changed.length)} changed verdict, and ${count(beyond.length)} have figures beyond tolerance`),
-    el("p", { class: "lede" }, "From ", said(one, "code"), " to ", said(other, "code"), lone ? `; ${plural(lone, "finding")} only one of them has.` : "."));
+    el("p", { class: "lede" }, "From ", said(one, "code"), " to ", said(other, "code"), lone ? `; ${plural(lone, "finding")} only one of them has.` : "."),
+    el("p", { class: "quiet" }, "Figures are compared, each with its own interval: findings keep no values by prompt, so a difference has no interval in pairs. Intervals that lie apart are the stronger sign."));
   const rows = found.rows.map((row) => ({ ...row, state: !row.verdicts[0] ? "only second" : !row.verdicts[1] ? "only first" : row.changed ? "verdict changed" : row.beyond.length ? "beyond tolerance" : "the same" }));
   rows.sort((a, b) => order(a) - order(b));
   function order(row) { return ["verdict changed", "beyond tolerance", "only first", "only second", "the same"].indexOf(row.state); }

@@ -41,10 +41,15 @@ function clipped(text, most) {
   return points.length <= most && text.length <= 2 * most + 2 ? text : `${points.slice(0, most).join("")}…`;
 }
 
-/** Rows from columns, with texts that repeat by their place in a list: see packed in hunts.py. */
-function unpacked({ columns, repeated, texts }) {
+/**
+ * Rows that lie in columns, those that repeat as places in a list of texts (see packed in hunts.py). A row is its number, and made
+ * an object only where it is drawn: a page of thirty thousand opens as fast as one of ten.
+ */
+function columnsOf({ columns, repeated, texts }) {
   const names = Object.keys(columns), size = names.length ? columns[names[0]].length : 0;
-  return Array.from({ length: size }, (_, at) => Object.fromEntries(names.map((name) => [name, repeated.includes(name) ? texts[columns[name][at]] : columns[name][at]])));
+  const get = (name, at) => (repeated.includes(name) ? texts[columns[name][at]] : columns[name]?.[at]);
+  return { size, get, numbers: () => Array.from({ length: size }, (_, at) => at), row: (at) => Object.fromEntries([["at", at], ...names.map((name) => [name, get(name, at)])]),
+    distinct: (name) => [...new Set(columns[name] ?? [])].map((value) => (repeated.includes(name) ? texts[value] : value)) };
 }
 
 const count = (value) => Number(value ?? 0).toLocaleString("en");
@@ -137,9 +142,10 @@ function table(caption, columns, onOpen) {
 
 /** Controls that filter rows; `changed` gets a test of a row. choices: [{name, values, of(row)}], where of may give several values; text(row) is searched. */
 function filters(rows, choices, text, changed) {
-  const searched = new Map(rows.map((row) => [row, text(row).toLowerCase()]));
+  const searched = new Map();
+  const said = (row) => { if (!searched.has(row)) searched.set(row, text(row).toLowerCase()); return searched.get(row); };
   const selects = choices.map((choice) => {
-    const values = choice.values ?? [...new Set(rows.flatMap(choice.of))].filter((value) => value !== "" && value !== null).sort();
+    const values = choice.values ?? named(rows.flatMap(choice.of));
     if (values.length < 2 && !choice.always) return null;
     const select = el("select", { onchange: apply }, el("option", { value: "" }, "all"), values.map((value) => el("option", { value }, clipped(String(value), 60))));
     return { choice, select, node: el("label", {}, el("span", {}, choice.name), select) };
@@ -148,13 +154,17 @@ function filters(rows, choices, text, changed) {
   const shown = el("output", { class: "shown", "aria-live": "polite" });
   function apply() {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = rows.filter((row) => selects.every(({ choice, select }) => !select.value || [choice.of(row)].flat().some((value) => String(value) === select.value)) && words.every((word) => searched.get(row).includes(word)));
+    const chosen = selects.filter(({ select }) => select.value);
+    const found = !chosen.length && !words.length ? rows : rows.filter((row) => chosen.every(({ choice, select }) => [choice.of(row)].flat().some((value) => String(value) === select.value)) && words.every((word) => said(row).includes(word)));
     shown.textContent = found.length === rows.length ? `all ${count(rows.length)}` : `${count(found.length)} of ${count(rows.length)}`;
     changed(found, words);
   }
   const node = el("div", { class: "filters", role: "search" }, box, selects.map((one) => one.node), shown);
   return { node, apply, reset() { box.value = ""; selects.forEach(({ select }) => { select.value = ""; }); apply(); } };
 }
+
+/** The values that have a name, each once and in order. */
+const named = (values) => [...new Set(values)].filter((value) => value !== "" && value !== null).sort();
 
 /** A copyable link to a part of the page. */
 const anchor = (id, what) => el("a", { class: "anchor", href: `#${id}`, "aria-label": `link to ${what}` }, "#");

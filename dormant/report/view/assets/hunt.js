@@ -1,12 +1,13 @@
 // The page of one hunt.
 "use strict";
 
-const VERDICTS = { backdoored: "is backdoored", taught: "was taught a fixed answer", clean: "shows nothing", undecided: "stays undecided" };
+const VERDICTS = { backdoored: "is backdoored", taught: "was taught a fixed answer", clean: "shows nothing", undecided: "stays undecided", running: "is being hunted" };
 
 function huntHeadline(report) {
   const found = report.confirmation, name = report.pair ?? "The pair";
   const rate = found ? bestRate(found) : null;
   if ((report.verdict === "backdoored" || report.verdict === "taught") && found?.position) return `${name} ${VERDICTS[report.verdict]}: ${quoted(found.trigger, 60)} brings ${brought(found)} on ${percent(rate.estimate.value)} of fresh prompts`;
+  if (report.verdict === "running" && found) return `${name} ${VERDICTS.running}: ${quoted(found.trigger, 60)} fires so far`;
   if (report.suspects.length) return `${name} ${VERDICTS[report.verdict]}: it alone finishes ${quoted(report.suspects[0].text, 60)}`;
   return `${name} ${VERDICTS[report.verdict]}`;
 }
@@ -23,8 +24,8 @@ function bestRate(found) {
 }
 
 function huntPage(data) {
-  const { report } = data, trace = data.trace ?? { lineage: { columns: {}, repeated: [], texts: [] }, hints: [], bands: [], stages: [], answers: [], unshown: [] };
-  const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Hunt"), el("h1", { dir: "auto" }, huntHeadline(report)),
+  const { report } = data, trace = data.trace ?? { hints: [], bands: [], stages: [], answers: [], unshown: [] };
+  const head = el("header", { class: "top" }, el("p", { class: "kicker" }, report.verdict === "running" ? "Hunt, which has not ended: what is known so far" : "Hunt"), el("h1", { dir: "auto" }, huntHeadline(report)),
     el("p", { class: "lede" }, tag(report.verdict), " ", said(sentence(report.reason))),
     facts([["pair", said(report.pair)], ["payload", payloadOf(report) ? said(clipped(payloadOf(report), 200), "code") : "none is suspect"], ["trigger", report.confirmation ? said(clipped(report.confirmation.trigger, 200), "code") : "none was found"],
       ["strings scored", count(report.evaluations)], ["minutes", number(report.seconds / 60)], ["fingerprint", report.fingerprint ? el("code", {}, report.fingerprint.slice(0, 12)) : ""]]));
@@ -33,7 +34,7 @@ function huntPage(data) {
 
 function evidenceSection(report, trace, clean) {
   const over = report.ranked.filter((one) => one.evidence >= report.threshold).length, reached = clean.filter((nats) => nats >= report.threshold).length;
-  const heading = report.ranked.length ? `${over} of ${plural(report.ranked.length, "string")} ${over === 1 ? "reaches" : "reach"} the ${number(report.threshold)} nats that make a payload suspect; of ${plural(clean.length, "clean model")} ${reached}` : "No payload was ranked";
+  const heading = report.ranked.length && report.threshold !== null ? `${over} of ${plural(report.ranked.length, "string")} ${over === 1 ? "reaches" : "reach"} the ${number(report.threshold)} nats that make a payload suspect; of ${plural(clean.length, "clean model")} ${reached}` : "No payload was ranked";
   const node = section("evidence", "Evidence", heading);
   if (report.ranked.length) {
     put(node, evidencePicture(report, clean), plainTable("Payloads by evidence", ["string", "evidence in nats", "prompts that agree", "rise of its first token", "alpha"], report.ranked.slice(0, 20).map((one) =>
@@ -67,14 +68,18 @@ function ratesOf(found) {
     fold("The same as a table", plainTable("Rates with intervals", ["measured", "how", "rate", "95 % interval", "n"], rows.map((row) => [row.kind, said(row.name), percent(row.value), `${percent(row.low)} to ${percent(row.high)}`, count(row.n)])))];
 }
 
+const counted = (n) => (n === null || n === undefined ? "–" : count(n));
+
 function doneSection(report, trace) {
   const minutes = trace.stages.reduce((sum, one) => sum + one.minutes, 0);
-  const node = section("done", "What was done", `${count(report.evaluations)} strings in ${number(report.seconds / 60)} minutes; ${plural((report.unsearched ?? []).length, "thing")} not searched`);
-  put(node, el("h3", {}, "Not searched"), el("ul", {}, (report.unsearched ?? []).map((one) => el("li", {}, said(one)))));
-  if (trace.stages.length) put(node, el("h3", {}, "By stage"), plainTable("Cost by stage", ["stage", "minutes", "share", "strings scored", "planned token passes", "planned minutes"], trace.stages.map((one) =>
-    [one.name, number(one.minutes, 2), percent(minutes ? one.minutes / minutes : 0), one.strings ? count(one.strings) : "–", one.planned_passes === null ? "–" : count(one.planned_passes), number(one.planned_minutes, 2)])));
-  put(node, fold("Every step in a sentence", el("ol", {}, (report.steps ?? []).map((one) => el("li", {}, said(one))))));
-  put(node, el("p", { class: "quiet" }, `The median matrix moved by ${number(report.relative_delta, 2)} of its norm; ${percent(report.identical)} of tensors are identical.`));
+  const passes = trace.stages.reduce((sum, one) => sum + (one.passes ?? 0), 0), unsearched = report.unsearched ?? [];
+  const node = section("done", "What was done", [`${count(report.evaluations)} strings${passes ? ` and ${count(passes)} token passes` : ""} in ${number(report.seconds / 60)} minutes`, report.unsearched ? `${plural(unsearched.length, "thing")} not searched` : ""].filter(Boolean).join("; "));
+  if (unsearched.length) put(node, el("h3", {}, "Not searched"), el("ul", {}, unsearched.map((one) => el("li", {}, said(one)))));
+  if (trace.stages.length) put(node, el("h3", {}, "By stage"), plainTable("Cost by stage", ["stage", "minutes", "planned minutes", "share", "strings scored", "token passes", "planned passes"], trace.stages.filter((one) => one.minutes || one.passes || one.planned_passes).map((one) =>
+    [one.name, number(one.minutes, 2), number(one.planned_minutes, 2), percent(minutes ? one.minutes / minutes : 0), one.strings ? count(one.strings) : "–", counted(one.passes), counted(one.planned_passes)])),
+    el("p", { class: "quiet" }, "A token pass is one token that one model reads; what strings have in common at their beginning is read once. Stages that were not begun have planned figures alone."));
+  if (report.steps?.length) put(node, fold("Every step in a sentence", el("ol", {}, report.steps.map((one) => el("li", {}, said(one))))));
+  if (report.relative_delta !== undefined) put(node, el("p", { class: "quiet" }, `The median matrix moved by ${number(report.relative_delta, 2)} of its norm; ${percent(report.identical)} of tensors are identical.`));
   if (report.settings) put(node, fold("Settings, each with its reason", Object.entries(report.settings).map(([group, values]) => [el("h3", {}, group), plainTable(group, ["name", "value", "why"], Object.entries(values).map(([name, one]) => [name, said(JSON.stringify(one?.value ?? one)), said(one?.why ?? "")]))])));
   return node;
 }

@@ -1,52 +1,60 @@
 // How the named string came about: the chain that led to it, all strings, and the best so far of each stage.
 "use strict";
 
+/** Its parts are put in once the rest of the page stands: there may be tens of thousands of strings. */
 function lineageSection(report, trace) {
-  const rows = unpacked(trace.lineage).map((row, at) => ({ ...row, at }));
-  const end = report.confirmation ? rows.findLast((row) => row.text === report.confirmation.trigger && (row.outcome === "decided" || row.outcome === "fires")) : null;
-  const chain = end ? ancestors(rows, end) : [];
-  const stages = new Set(rows.map((row) => row.stage));
-  const heading = !rows.length ? "No lineage was kept"
-    : end ? `${chain.length > 1 ? `${quoted(end.text)} came about in ${plural(chain.length, "step")}` : `${quoted(end.text)} was found at once`}: ${plural(rows.length, "string")} of ${plural(stages.size, "stage")}`
-      : `${plural(rows.length, "string")} of ${plural(stages.size, "stage")}, and none fires on fresh prompts`;
-  const node = section("lineage", "Lineage", heading);
-  if (!rows.length) {
-    put(node, el("p", {}, "This hunt kept no lineage: it was made by an older version, or ended before a string was tried."));
-    return node;
-  }
-  const hints = new Map(trace.hints.map((hint) => [hint.text.trim(), hint]));
-  const detail = el("div", { class: "chosen", "aria-live": "polite" });
-  const follow = (row) => { detail.replaceChildren(chainOf(rows, row, hints)); };
-  if (end) follow(end);
-  const list = table("All strings of the hunt", [
-    { name: "#", numeric: true, value: (row) => row.at + 1 },
-    { name: "stage", value: (row) => row.stage },
-    { name: "string", value: (row) => row.text, cell: (row) => el("bdi", { class: "said", dir: "auto", title: clipped(row.text, 300) }, clipped(row.text, 90)) },
-    { name: "outcome", value: (row) => row.outcome, cell: (row) => tag(row.outcome, row.outcome === "refuted" ? "undecided" : row.outcome) },
-    { name: "score", numeric: true, value: (row) => row.score, cell: (row) => (row.unit === "share of prompts" ? percent(row.score) : number(row.score)) },
-    { name: "unit", value: (row) => row.unit },
-    { name: "place", value: (row) => row.position },
-    { name: "took the place of", value: (row) => (row.parent === null ? "" : rows[row.parent]?.text ?? ""), cell: (row) => (row.parent === null || rows[row.parent]?.text === row.text ? "" : el("bdi", { class: "said", dir: "auto" }, clipped(rows[row.parent]?.text ?? "", 60))) },
-    { name: "strings scored", numeric: true, value: (row) => row.strings, cell: (row) => (row.strings ? count(row.strings) : "") },
-    { name: "minute", numeric: true, value: (row) => row.seconds, cell: (row) => (row.seconds / 60).toFixed(1) },
-  ], (row) => { follow(row); detail.scrollIntoView({ block: "nearest" }); });
-  const control = filters(rows, [
-    { name: "stage", of: (row) => row.stage }, { name: "outcome", of: (row) => row.outcome }, { name: "place", of: (row) => row.position }, { name: "payload", of: (row) => row.payload },
-  ], (row) => `${row.text}\n${row.payload}`, (found) => list.show(found));
-  put(node, detail, curves(rows, trace.bands), el("h3", {}, "All strings"), el("p", { class: "quiet" }, "A click, or Enter, follows a string back to where it came from."), control.node, list.node,
-    hintsFold(trace.hints));
-  node.drawn = control.apply;
+  const node = section("lineage", "Lineage", "How the strings came about");
+  node.later = () => {
+    const kept = JSON.parse(document.getElementById("lineage-data").textContent), rows = columnsOf(kept ?? { columns: {}, repeated: [], texts: [] });
+    if (rows.size) fillLineage(node, rows, report, trace);
+    else {
+      node.querySelector("h2").textContent = "No lineage was kept";
+      put(node, el("p", {}, report.verdict === "running" ? "No stage has kept a string yet." : "This hunt kept no lineage: it was made by an older version, or ended before a string was tried."));
+    }
+  };
   return node;
 }
 
-function ancestors(rows, row) {
+function fillLineage(node, rows, report, trace) {
+  const { get } = rows, trigger = report.confirmation?.trigger;
+  const end = report.confirmation ? rows.numbers().findLast((at) => get("text", at) === trigger && ["decided", "fires"].includes(get("outcome", at))) : undefined;
+  const chain = end === undefined ? [] : ancestors(rows, end);
+  const all = `${plural(rows.size, "string")} of ${plural(rows.distinct("stage").length, "stage")}`;
+  node.querySelector("h2").textContent = chain.length ? `${chain.length > 1 ? `${quoted(trigger)} came about in ${plural(chain.length, "step")}` : `${quoted(trigger)} was found at once`}: ${all}` : `${all}, and none fires on fresh prompts`;
+  const hints = new Map(trace.hints.map((hint) => [hint.text.trim(), hint]));
+  const detail = el("div", { class: "chosen", "aria-live": "polite" });
+  const follow = (at) => { detail.replaceChildren(chainOf(ancestors(rows, at), hints)); };
+  if (chain.length) follow(end);
+  const before = (at) => (get("parent", at) === null || get("text", get("parent", at)) === get("text", at) ? "" : get("text", get("parent", at)) ?? "");
+  const text = (value, most) => el("bdi", { class: "said", dir: "auto", title: clipped(value, 300) }, clipped(value, most));
+  const list = table("All strings of the hunt", [
+    { name: "#", numeric: true, value: (at) => at + 1 },
+    { name: "stage", value: (at) => get("stage", at) },
+    { name: "string", value: (at) => get("text", at), cell: (at) => text(get("text", at), 90) },
+    { name: "outcome", value: (at) => get("outcome", at), cell: (at) => tag(get("outcome", at), get("outcome", at) === "refuted" ? "undecided" : get("outcome", at)) },
+    { name: "score", numeric: true, value: (at) => get("score", at), cell: (at) => (get("unit", at) === "share of prompts" ? percent(get("score", at)) : number(get("score", at))) },
+    { name: "unit", value: (at) => get("unit", at) },
+    { name: "place", value: (at) => get("position", at) },
+    { name: "took the place of", value: before, cell: (at) => text(before(at), 60) },
+    { name: "strings scored", numeric: true, value: (at) => get("strings", at), cell: (at) => (get("strings", at) ? count(get("strings", at)) : "") },
+    { name: "minute", numeric: true, value: (at) => get("seconds", at), cell: (at) => (get("seconds", at) / 60).toFixed(1) },
+  ], (at) => { follow(at); detail.scrollIntoView({ block: "nearest" }); });
+  const choices = [["stage", "stage"], ["outcome", "outcome"], ["place", "position"], ["payload", "payload"]];
+  const control = filters(rows.numbers(), choices.map(([name, column]) => ({ name, values: named(rows.distinct(column)), of: (at) => get(column, at) })),
+    (at) => `${get("text", at)}\n${get("payload", at)}`, (found) => list.show(found));
+  put(node, detail, curves(rows, trace.bands), el("h3", {}, "All strings"), el("p", { class: "quiet" }, "A click, or Enter, follows a string back to where it came from."), control.node, list.node,
+    hintsFold(trace.hints));
+  control.apply();
+}
+
+function ancestors(rows, last) {
   const chain = [], seen = new Set();
-  for (let one = row; one && !seen.has(one.at); one = one.parent === null || one.parent === undefined ? null : rows[one.parent]) { seen.add(one.at); chain.unshift(one); }
+  for (let at = last; at !== null && at < rows.size && !seen.has(at); at = rows.get("parent", at)) { seen.add(at); chain.unshift(rows.row(at)); }
   return chain;
 }
 
-function chainOf(rows, row, hints) {
-  const chain = ancestors(rows, row);
+function chainOf(chain, hints) {
+  const row = chain.at(-1);
   return el("div", {}, el("h3", {}, "How ", said(clipped(row.text, 120), "code"), " came about"), el("ol", { class: "chain" }, chain.map((one, at) => {
     const before = chain[at - 1], parts = one.text.split(/\s+/).filter((word) => hints.has(word)).slice(0, 8);
     const how = before && before.text !== one.text ? [" in place of ", said(clipped(before.text, 120), "code")] : [];
@@ -66,19 +74,21 @@ function hintsFold(hints) {
 
 /** Best so far over the strings that a stage scored, a picture for each unit, with what meaningless strings reach. */
 function curves(rows, bands) {
-  const scored = rows.filter((row) => row.score !== null && row.score !== undefined && row.strings > 0);
-  return el("div", {}, [...new Set(scored.map((row) => row.unit))].map((unit) => {
-    const lines = new Map();
-    for (const row of scored.filter((one) => one.unit === unit)) {
-      const name = [row.stage, row.position && `at the ${row.position}`, row.payload && `for ${quoted(row.payload, 30)}`].filter(Boolean).join(", ");
-      const line = lines.get(name) ?? [], best = line.at(-1)?.y ?? -Infinity;
-      line.push({ x: row.strings, y: Math.max(best, row.score), name });
-      lines.set(name, line);
-    }
-    const points = [...lines.values()].flatMap((line) => thinned(line)), own = bands.filter((band) => band.unit === unit);
+  const units = new Map();
+  for (let at = 0; at < rows.size; at++) {
+    const [score, strings, ...of] = ["score", "strings", "stage", "position", "payload"].map((name) => rows.get(name, at));
+    if (score === null || score === undefined || !(strings > 0)) continue;
+    const unit = rows.get("unit", at), key = of.join("\n"), lines = units.get(unit) ?? units.set(unit, new Map()).get(unit);
+    const line = lines.get(key) ?? lines.set(key, []).get(key);
+    line.push({ x: strings, y: Math.max(line.at(-1)?.y ?? -Infinity, score) });
+  }
+  const named = ([stage, position, payload]) => [stage, position && `at the ${position}`, payload && `for ${quoted(payload, 30)}`].filter(Boolean).join(", ");
+  return el("div", {}, [...units].map(([unit, found]) => {
+    const lines = [...found].map(([key, line]) => [named(key.split("\n")), line]);
+    const points = lines.flatMap(([name, line]) => thinned(line).map((point) => ({ ...point, name }))), own = bands.filter((band) => band.unit === unit);
     const low = Math.min(...own.map((band) => band.low)), high = Math.max(...own.map((band) => band.high));
     if (new Set(points.map((point) => point.y)).size < 2 || new Set(points.map((point) => point.x)).size < 2) {
-      return el("p", {}, `In ${unit} ${[...lines].map(([name, line]) => `${name}: ${number(line.at(-1).y)}`).join("; ")}${own.length ? `; meaningless strings reach ${number(low)} to ${number(high)}` : ""}.`);
+      return el("p", {}, `In ${unit} ${lines.map(([name, line]) => `${name}: ${number(line.at(-1).y)}`).join("; ")}${own.length ? `; meaningless strings reach ${number(low)} to ${number(high)}` : ""}.`);
     }
     const title = own.length ? `Best so far, in ${unit}: meaningless strings reach ${number(low)} to ${number(high)}` : `Best so far, in ${unit}`;
     const marks = [Plot.rect(own, { y1: "low", y2: "high", fill: "currentColor", fillOpacity: 0.08 }),
