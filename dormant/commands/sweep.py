@@ -31,7 +31,9 @@ def sweep(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Pairs side by side on this machine; by default one a GPU, or one for every two cores."
+            min=1,
+            help="Pairs side by side on this machine, by default one a GPU or one for every two cores; of slurm, jobs in the "
+            "queue at a time, by default all.",
         ),
     ] = None,
     threads: Annotated[
