@@ -50,11 +50,12 @@ def test_a_file_that_is_cut_off_is_absent(store: Store, tmp_path: Path, monkeypa
         raise ConnectionError("gone")
 
     monkeypatch.setattr(get_filesystem_class(store.url.partition(":")[0]), "mv", die)
-    for put in (lambda: store.write("one", "text"), lambda: store.put(tmp_path / "file", "one")):
-        with pytest.raises(ConnectionError):
-            put()
-        assert not store.exists("one")
-        assert store.names() == []
+    with pytest.raises(ConnectionError):
+        store.write("one", "text")
+    with pytest.raises(ConnectionError):
+        store.put(tmp_path / "file", "one")
+    assert not store.exists("one")
+    assert store.names() == []
 
 
 def test_a_jobs_files_lie_in_its_store_alone(store: Store, tmp_path: Path) -> None:
