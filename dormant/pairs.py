@@ -17,13 +17,14 @@ from dormant.checkpoints.alignment import align
 from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
 from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
+from dormant.checkpoints.dispatch import check_devices
 from dormant.checkpoints.families import context_of, family_notes
 from dormant.checkpoints.models import (
     BaseAgainstItself,
     Models,
     RunConfig,
     check_residency,
-    resolve_device,
+    resolve_devices,
     resolve_dtype,
     resolve_residency,
     search_dtype,
@@ -200,14 +201,17 @@ def open_pair(
     """Opens two checkpoints (folder or hub id) and checks that they can be compared; reads every tensor once.
 
     The dormant one may be an adapter: it is read upon the base, without one upon the base that it names. dtype: float32,
-    bfloat16, or auto, which takes what `search_dtype` says. Raises BadInput for whatever makes either unusable, for tensors or
+    bfloat16, or auto, which takes what `search_dtype` says. device: of several GPUs, cuda:0,cuda:1, each model has its own, or
+    under another residency than "both" all of them. Raises BadInput for whatever makes either unusable, for tensors or
     prompts that do not match, for an absent device.
     """
-    where, kept = resolve_device(device), resolve_residency(residency)
+    devices, kept = resolve_devices(device), resolve_residency(residency)
+    where = devices[0]
     check_bits(bits := RUN_BITS.get(dtype, 0), where)
+    check_devices(devices, kept, bits)
     parent = open_checkpoint(base or stated_base(dormant))
     chosen = resolve_dtype(search_dtype(parent, where) if dtype == "auto" else dtype)
-    run_config = RunConfig(where, chosen, kept, attention, bits)
+    run_config = RunConfig(where, chosen, kept, attention, bits, devices if len(devices) > 1 else ())
     opened = parent, open_checkpoint(dormant, parent)
     check_residency(residency, opened[1])
     *aligned, notes = align(*opened)

@@ -63,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TEXT",
         help="a suspected trigger, for a pair whose truth is unknown; repeatable",
     )
-    group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    group.addoption("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1")
     group.addoption("--dtype", default="float32", help="float32, bfloat16, 8bit or 4bit (default: %(default)s)")
     group.addoption(
         "--residency",

@@ -53,9 +53,16 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))  # a byte-order mark is no fault
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"a file must be readable JSON; got {error} at {path}; check the path or write it again"
-        ) from error
+        raise _unreadable(error, path) from error
+
+
+def read_text(kind: type[T], text: str, where: object) -> T:
+    """A `kind` from JSON in a text; raises BadInput naming `where`."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise _unreadable(error, where) from error
+    return from_json(kind, data, where)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -76,6 +83,10 @@ def write_atomically(path: Path, text: str) -> None:
         raise BadInput(
             f"the folder must be writable; got {error.strerror} at {path}; free it or name another folder"
         ) from error
+
+
+def _unreadable(error: Exception, where: object) -> BadInput:
+    return BadInput(f"a file must be readable JSON; got {error} at {where}; check the path or write it again")
 
 
 def _finite(value: Any) -> Any:

@@ -18,6 +18,8 @@ LINK = 3.0  # GB/s that one host takes in at most (assumed: 25 Gbit/s)
 # Seconds of a pair beside reading it. Rates of two cores from reports/benchmarks/cpu-2-threads: 2.9 GB/s compare, 0.21 s is a
 # spectrum of one of the 84 large matrices, 1.7 GB/s of SHA-256 name a checkpoint; 600 s is the hunt's own budget.
 WORK_SECONDS = {"diff": 2 * MODEL_GIGABYTES / 2.9 + 84 * 0.21 + 112 * 0.08, "hunt": 2 * MODEL_GIGABYTES / 1.7 + 600.0}
+# GB of a host's memory that one job takes: `BESIDE` of dormant/sweeps/needs.py, and the model that passes through to the GPU.
+JOB_GIGABYTES = {"diff": 2.0, "hunt": 2.0 + MODEL_GIGABYTES}
 
 
 @dataclass
@@ -76,14 +78,16 @@ class Cluster:
 
 def main() -> None:
     """Print the table."""
-    print("| verb | GPUs | store | hours | GPU hours | reading bound |\n|---|---|---|---|---|---|")
+    print("| verb | GPUs | store | hours | GPU hours | reading alone | memory of a host |\n|---|---|---|---|---|---|---|")
     for verb, work in WORK_SECONDS.items():
         for count in (8, 64):
             for name, store in STORES.items():
                 cluster = Cluster([Gpu(number // GPUS_A_HOST) for number in range(count)], store, work)
                 hours = cluster.run() / 3600
                 bound = PAIRS * MODEL_GIGABYTES / store / 3600
-                print(f"| {verb} | {count} | {name} | {hours:.1f} | {hours * count:.0f} | {bound:.1f} h |")
+                memory = GPUS_A_HOST * JOB_GIGABYTES[verb]
+                row = (verb, count, name, f"{hours:.1f}", f"{hours * count:.0f}", f"{bound:.1f} h", f"{memory:.0f} GB")
+                print(f"| {' | '.join(map(str, row))} |")
 
 
 if __name__ == "__main__":

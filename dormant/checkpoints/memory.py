@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 def check_memory(base: Checkpoint, dormant: Checkpoint, run_config: RunConfig) -> None:
     """Raises BadInput where the weights alone exceed the device's free memory; it names the settings under which they fit."""
-    free = free_bytes(run_config.device)
+    if run_config.devices and run_config.residency == "both":
+        for role, model in (("base", base), ("dormant", dormant)):
+            _check_alone(model, role, run_config)
+        return
+    free = sum(map(free_bytes, run_config.devices or (run_config.device,)))
     needed = needed_bytes(base, dormant, run_config.dtype, run_config.residency, run_config.bits)
     if needed <= free:
         return
@@ -42,6 +46,18 @@ def check_memory(base: Checkpoint, dormant: Checkpoint, run_config: RunConfig) -
         f"{run_config.residency} in {run_config.precision} for {_gigabytes(free)} that are free, at "
         f"{base.reference} and {dormant.reference}; {advice}"
     )
+
+
+def _check_alone(model: Checkpoint, role: str, run_config: RunConfig) -> None:
+    devices = run_config.of(role)
+    free = sum(map(free_bytes, devices))
+    needed = needed_bytes(model, model, run_config.dtype, "swap", run_config.bits)
+    if needed > free:
+        raise BadInput(
+            f"the {role} model must fit the memory of {','.join(map(str, devices))}; got weights of {_gigabytes(needed)} in "
+            f"{run_config.precision} for {_gigabytes(free)} that are free, at {model.reference}; name more GPUs "
+            "for each model, or a smaller --dtype"
+        )
 
 
 def needed_bytes(base: Checkpoint, dormant: Checkpoint, dtype: torch.dtype, residency: str, bits: int = 0) -> int:

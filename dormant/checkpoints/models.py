@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from dormant.checkpoints.adapters import adapted_model, adapter_switches, why_not_shared
 from dormant.checkpoints.bits import RUN_BITS
 from dormant.checkpoints.checkpoint import Checkpoint, load_model, move_model
+from dormant.checkpoints.dispatch import devices_of, dispatch
 from dormant.checkpoints.families import attention_of, is_decoded
 from dormant.checkpoints.memory import check_memory
 from dormant.errors import BadInput
@@ -27,13 +28,18 @@ WORTH_BFLOAT16 = 50_000_000  # weights, from which products are most of a pass
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and how a pair's models run."""
+    """Where and how a pair's models run; `devices`: all GPUs, where a pair has several, of which `device` is the first."""
 
     device: torch.device
     dtype: torch.dtype
     residency: str
     attention: str = "sdpa"
     bits: int = 0  # of the layers' matrices, 8 or 4; 0 where they are in `dtype`
+    devices: tuple[torch.device, ...] = ()
+
+    def of(self, role: str) -> tuple[torch.device, ...]:
+        """The devices of the base or of the dormant model."""
+        return devices_of(role, self.devices or (self.device,), self.residency)
 
     @property
     def precision(self) -> str:
@@ -71,7 +77,9 @@ class Models:
     def full_base(self) -> PreTrainedModel:
         """The base once more, its weights not quantised; nobody holds it here."""
         run_config = self.run_config
-        return load_model(self._checkpoints["base"], run_config.device, run_config.dtype, run_config.attention)
+        where = _where_to_load(run_config.of("base"))
+        model = load_model(self._checkpoints["base"], where, run_config.dtype, run_config.attention)
+        return _spread(model, run_config.of("base"))
 
     @contextmanager
     def asking(self, ask: Callable[[], None], count: Callable[[int], None] | None = None) -> Iterator[None]:
@@ -100,10 +108,15 @@ class Models:
         if self.run_config.residency == "swap":
             self._rest("dormant" if role == "base" else "base")
         if role not in self._loaded:
-            run_config = self.run_config
-            self._loaded[role] = load_model(
-                self._checkpoints[role], run_config.device, run_config.dtype, run_config.attention, run_config.bits
+            run_config, devices = self.run_config, self.run_config.of(role)
+            model = load_model(
+                self._checkpoints[role],
+                _where_to_load(devices),
+                run_config.dtype,
+                run_config.attention,
+                run_config.bits,
             )
+            self._loaded[role] = _spread(model, devices)
             self._watch(role)
         model = self._loaded[role]
         if model.device.type != self.run_config.device.type:  # `to` walks all tensors: milliseconds that searches pay
@@ -114,10 +127,10 @@ class Models:
         """The one model, its adapter on or off."""
         if "shared" not in self._loaded:
             checkpoint, run_config = self._checkpoints["dormant"], self.run_config
-            adapted = adapted_model(
-                checkpoint, run_config.device, run_config.dtype, run_config.attention, run_config.bits
-            )
-            self._loaded["shared"], self._switches = adapted.get_base_model(), adapter_switches(adapted)
+            where = _where_to_load(run_config.of("dormant"))
+            adapted = adapted_model(checkpoint, where, run_config.dtype, run_config.attention, run_config.bits)
+            self._loaded["shared"] = _spread(adapted.get_base_model(), run_config.of("dormant"))
+            self._switches = adapter_switches(adapted)
             self._watch("shared")
             self._switched_on = True
         model = self._loaded["shared"]
@@ -157,7 +170,7 @@ class Models:
         """Takes one model off the device."""
         if (model := self._loaded.get(role)) is None or model.device.type != self.run_config.device.type:
             return
-        if self.run_config.device.type == "cpu" or self.run_config.bits:
+        if self.run_config.device.type == "cpu" or self.run_config.bits or len(self.run_config.of(role)) > 1:
             del self._loaded[role], model
         else:
             move_model(model, "cpu")
@@ -204,6 +217,21 @@ class BaseAgainstItself(Models):
         other = "sdpa" if base.config._attn_implementation == "eager" else "eager"
         twin.set_attn_implementation(attention_of(base.config, other))  # a family of one kernel has no other
         return twin
+
+
+def _where_to_load(devices: tuple[torch.device, ...]) -> torch.device:
+    return devices[0] if len(devices) == 1 else torch.device("cpu")  # from where its blocks go to theirs
+
+
+def _spread(model: PreTrainedModel, devices: tuple[torch.device, ...]) -> PreTrainedModel:
+    if len(devices) > 1:
+        dispatch(model, devices)
+    return model
+
+
+def resolve_devices(name: str) -> tuple[torch.device, ...]:
+    """The devices of a list such as cuda:0,cuda:1, or the one of `resolve_device`."""
+    return tuple(resolve_device(part.strip()) for part in name.split(","))
 
 
 def resolve_device(name: str) -> torch.device:

@@ -83,7 +83,13 @@ Base = Annotated[
 Dormant = Annotated[
     str, typer.Option(metavar="CHECKPOINT", help="The suspect model or PEFT adapter: a folder or hub id.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps; cuda:0,cuda:1 puts base and dormant model on a GPU each, and with --residency "
+        "swap or shared a model that is too large for one over all."
+    ),
+]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, 8bit or 4bit (the last two by bitsandbytes).")]
 Residency = Annotated[
     str,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -13,7 +15,8 @@ from dormant.terminal import Table, console, show
 
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of sweeps, of their jobs, or of pytest's reports.")
+        list[str],
+        typer.Argument(metavar="DIR...", help="Folders or URLs of sweeps, of their jobs, or of pytest's reports."),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", callback=writable_folder, help="The report: summary.md and what it names.")
@@ -34,8 +37,9 @@ def report(
     from dormant.report.grid import grid_text
     from dormant.report.merged import read_merged, write_merged
 
-    found = read_merged(folders)
-    summary = write_merged(found, out, ledger)
+    with ExitStack() as copies:
+        found = read_merged([_at_hand(folder, copies) for folder in folders])
+        summary = write_merged(found, out, ledger)
     if found.results:
         table = Table("pair", "verb", "result")
         for result in found.results:
@@ -45,3 +49,14 @@ def report(
         screen = console()
         show(grid_text(found.findings, found.relatives, screen.width if screen.is_terminal else None))
     show(f"{len(found.results)} results, {len(found.findings)} findings; {summary}")
+
+
+def _at_hand(folder: str, copies: ExitStack) -> Path:
+    """The folder, of what a URL names a copy that is removed with the others."""
+    from dormant.sweeps.store import store_of
+
+    if (store := store_of(folder)) is None:
+        return Path(folder)
+    copy = Path(copies.enter_context(TemporaryDirectory()))
+    store.get(copy)
+    return copy

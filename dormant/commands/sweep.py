@@ -13,20 +13,27 @@ from dormant.commands.options import NO, stopping
 from dormant.terminal import Table, complain, show
 
 if TYPE_CHECKING:
-    from dormant.sweeps.job import JobStatus
+    from dormant.sweeps.job import Job, JobStatus
 
 GIGABYTE = 10**9
 
 
 def sweep(
     pairs: Annotated[Path, typer.Argument(metavar="PAIRS.toml", help="The list of pairs; see the page on sweeps.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder for each pair; the same command resumes there.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR", help="A folder for each pair, or a URL as s3://...; the same command resumes there."
+        ),
+    ],
     verb: Annotated[str, typer.Option(help="hunt, diff, profile or claims.")] = "hunt",
     executor: Annotated[str, typer.Option(help="local, ray, ray:ADDRESS, slurm or slurm:local.")] = "local",
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Pairs side by side on this machine; by default one a GPU, or one for every two cores."
+            min=1,
+            help="Pairs side by side on this machine, by default one a GPU or one for every two cores; of slurm, jobs in the "
+            "queue at a time, by default all.",
         ),
     ] = None,
     threads: Annotated[
@@ -59,17 +66,21 @@ def sweep(
     from dormant.sweeps.needs import needs_of
     from dormant.sweeps.pair_list import listed_pairs, open_each, read_pair_list
     from dormant.sweeps.run import check_fits, one_sweep, run_jobs
+    from dormant.sweeps.store import scratch, store_of
 
     found = read_pair_list(pairs)
     listed = listed_pairs(found, pairs)
-    plan = Plan(verb, out.absolute(), ("-m", mark, *(["-k", keyword] if keyword else []), *(claims or [])))
+    store = store_of(out)
+    folder = scratch(store) if store else Path(out).absolute()
+    plan = Plan(verb, folder, ("-m", mark, *(["-k", keyword] if keyword else []), *(claims or [])), store)
     plan.check(listed)
     if table:
-        _show([status_of(job) for job in map(plan.job, listed)], plan.folder)
+        jobs = [plan.job(one) for one in listed]
+        _show(jobs, [status_of(job) for job in jobs], out)
         return
-    with one_sweep(out):
+    with one_sweep(folder, store):
         wish = Wish(workers, threads, int(gpu_gigabytes * GIGABYTE), found.slurm)
-        runs_on = executor_named(executor, wish, out)
+        runs_on = executor_named(executor, wish, Path.cwd() if store else folder)
         room = runs_on.resources()
         with progress_bar("opening", len(listed), "pairs") as bar:
             jobs = open_each(
@@ -85,21 +96,21 @@ def sweep(
                 )
 
             statuses = run_jobs(jobs, runs_on, retries, tell)
-    _show(statuses, plan.folder)
+    _show(jobs, statuses, out)
     if any(status.state is not State.DONE for status in statuses):
         raise typer.Exit(NO)
 
 
-def _show(statuses: Sequence[JobStatus], folder: Path) -> None:
+def _show(jobs: Sequence[Job], statuses: Sequence[JobStatus], out: str) -> None:
     from dormant.sweeps.outcome import outcome_of
 
     table = Table("pair", "state", "attempts", "seconds", "")
-    for status in statuses:
-        outcome = outcome_of(folder / status.name)
+    for job, status in zip(jobs, statuses, strict=True):
+        outcome = outcome_of(job.place)
         seconds = "-" if status.seconds is None else f"{status.seconds:.1f}"
         table.add_row(
             status.name, status.state, str(status.attempts), seconds, outcome.meaning if outcome else status.reason
         )
     show(table)
     counts = Counter(status.state for status in statuses)
-    show(f"{', '.join(f'{count} {state}' for state, count in counts.items())}; {folder}")
+    show(f"{', '.join(f'{count} {state}' for state, count in counts.items())}; {out}")

@@ -23,6 +23,7 @@ from dormant.records import write_json
 from dormant.sweeps.job import Job, Needs
 from dormant.sweeps.outcome import OUTCOME, RESULT, Outcome
 from dormant.sweeps.pair_list import ListedPair, Option
+from dormant.sweeps.store import Store
 
 NO_NEEDS = Needs()
 UNFINISHED = "unfinished"  # what becomes the result, with the verb's own journals
@@ -58,18 +59,23 @@ VERBS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep does with each pair: a verb, the folder that holds the pairs' folders, and words for pytest."""
+    """What a sweep does with each pair: a verb, the folder that holds the pairs' folders, and words for pytest.
+
+    store: what keeps these folders, where it is known by a URL alone.
+    """
 
     verb: str
     folder: Path
     words: tuple[str, ...] = ()
+    store: Store | None = None
 
     def job(self, listed: ListedPair, needs: Needs = NO_NEEDS) -> Job:
         """The job of a pair."""
         arguments, folder = self.arguments(listed), self.folder / listed.name
         work = partial(run_verb, self.verb, listed.pair, arguments, folder)
         identity = {"verb": self.verb, "arguments": arguments}
-        return Job(listed.name, folder, folder / RESULT, work, identity, needs)
+        store = self.store and self.store.at(listed.name)
+        return Job(listed.name, folder, folder / RESULT / OUTCOME, work, identity, needs, store)
 
     def arguments(self, listed: ListedPair) -> list[str]:
         """What the verb is told of the pair, without where it writes."""

@@ -17,7 +17,7 @@ import torch
 
 from dormant.catalogue import PairDescription, chosen_pairs, known_pairs, relatives_among
 from dormant.checkpoints.checkpoint import open_checkpoint
-from dormant.checkpoints.models import resolve_device, resolve_dtype, resolve_residency
+from dormant.checkpoints.models import resolve_devices, resolve_dtype, resolve_residency
 from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR, Finding
 from dormant.claims.ledger import Ledger
 from dormant.claims.session_state import ClaimSession, Settings
@@ -61,7 +61,7 @@ AS_RUN = (
 
 def check_options(option: Any) -> None:
     """Check the options before any test runs; raises BadInput."""
-    resolve_device(option.device)
+    resolve_devices(option.device)
     resolve_dtype(option.dtype)
     resolve_residency(option.residency)
     if option.probes:
@@ -98,7 +98,7 @@ class Session:
         as_run = {name: getattr(option, name) for name in AS_RUN}
         self.claim_session = ClaimSession(
             settings,
-            provenance(str(resolve_device(option.device)), option.dtype, option.seed, as_run),
+            provenance(str(resolve_devices(option.device)[0]), option.dtype, option.seed, as_run),
             self._relatives(),
             self.control_pair,
             *((self.reports / "journals" / worker, self.progress) if option.budget == "full" else ()),
@@ -111,7 +111,7 @@ class Session:
         self.unproduced: list[str] = []
         self.faults: list[str] = []
         self.throughput: list[str] = []
-        self.device = device_name(option.device if option.device != "auto" else str(resolve_device("auto")))
+        self.device = device_name(str(resolve_devices(option.device)[0]))
         self.started = datetime.now(UTC)
         self._open: dict[str, Pair] = {}
 

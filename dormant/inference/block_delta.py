@@ -67,7 +67,7 @@ def delta_of_blocks(
     base, found = decoder_blocks(pair.models.base()), []
     for block, (args, options, output) in zip(blocks, calls, strict=True):
         other = _called(base[block], args, options, (read, lent))
-        delta: Tensor = output - (other[0] if isinstance(other, tuple) else other)
+        delta: Tensor = output - (other[0] if isinstance(other, tuple) else other).to(output.device)
         found.append(delta[:, -rows.shape[1] :].double().cpu())
     return torch.stack(found)
 
@@ -77,8 +77,13 @@ def _called(
 ) -> Any:
     """What a block gives for another one's call, with the second cache for the first: families pass theirs by no one name."""
     old, new = caches
+    device = next(block.parameters()).device  # the other model may be on a GPU of its own
 
     def other(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(other, value))
+        if isinstance(value, Tensor):
+            return value.to(device)
         return new if old is not None and value is old else value
 
     return block(*map(other, args), **{name: other(value) for name, value in options.items()})

@@ -199,6 +199,7 @@ def _measure(
         (_filled_logits(_model(pair, role), probe, started(role)[0], candidates), started(role)[1])
         for role in ("dormant", "base")
     )
+    base, base_plain = base.to(dormant.device), base_plain.to(dormant.device)  # where each model has its own GPU
     without = kl_divergence(dormant_plain, base_plain)
     rows: dict[str, list[float]] = {metric: [] for metric in SCANNED}
     step = max(1, COMPARED_LOGITS // dormant.shape[-1])

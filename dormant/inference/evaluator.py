@@ -121,9 +121,13 @@ class Evaluator:
 
     def value(self, readings: Mapping[str, Readings]) -> Float[Tensor, "probe candidate"]:
         """The objective of readings of all probes by role, differentiable."""
-        device = next(iter(readings.values())).logits.device  # by turns the readings wait in host memory
-        empty = {role: convert(row, lambda part: part.to(device)) for role, row in self._empty.items()}
-        return self.objective.value(readings, empty)
+        # By turns the readings wait in host memory; models on different GPUs meet on the first one's.
+        device = next(iter(readings.values())).logits.device
+        both = (
+            {role: convert(row, lambda part: part.to(device)) for role, row in of.items()}
+            for of in (readings, self._empty)
+        )
+        return self.objective.value(*both)
 
     def table(self, role: str) -> Float[Tensor, "vocabulary hidden"]:
         """A model's own input embeddings."""

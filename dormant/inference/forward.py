@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.dispatch import is_dispatched
 from dormant.checkpoints.families import is_decoded
 from dormant.errors import BadInput
 from dormant.inference.packed_decoder import Block, Decoder, block_behind
@@ -58,7 +59,9 @@ def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] 
 
     Raises BadInput where none does: a model that reads more of an id than its embedding, say.
     """
-    ways: list[type[Decoder] | type[PlainForward]] = [Decoder] if is_decoded(model.config) else []
+    ways: list[type[Decoder] | type[PlainForward]] = []
+    if is_decoded(model.config) and not is_dispatched(model):
+        ways.append(Decoder)
     for way in (*ways, PlainForward):
         if _reproduces(way(model), model, ids):
             return way

@@ -16,8 +16,9 @@ from dormant.records import from_json, read_json, write_json
 from dormant.report.grid import escape_markdown, pair_columns
 from dormant.report.summary import Run, summary_markdown
 from dormant.report.telling import Relatives
-from dormant.sweeps.job import Failure
+from dormant.sweeps.job import ATTEMPTS, read_failure
 from dormant.sweeps.outcome import RESULT, outcome_of
+from dormant.sweeps.store import Folder
 
 PAGES = {"hunt": ("report.html", "hunt.json"), "diff": ("delta.json",), "profile": ("profile.json",), "claims": ()}
 SAME = ("claim", "parameters", "fingerprint", "figures", "verdict", "controls", "premises")  # of equal findings
@@ -64,7 +65,7 @@ def read_merged(folders: Iterable[Path]) -> Merged:
             holders.append(folder)
         for job in jobs:
             result = _result_of(job)
-            if (outcome := outcome_of(job)) is not None:
+            if (outcome := outcome_of(Folder(job))) is not None:
                 pairs.setdefault(outcome.pair.name, outcome.pair)
             results.append(result)
             if (job / RESULT / FINDINGS_FILE).exists():
@@ -127,16 +128,15 @@ def merged_markdown(found: Merged, ledger: Path) -> str:
 
 def _jobs_in(folder: Path) -> Iterator[Path]:
     for place in (folder, *sorted(folder.iterdir() if folder.is_dir() else ())):
-        if (place / "attempts.jsonl").exists():
+        if (place / ATTEMPTS).exists():
             yield place
 
 
 def _result_of(job: Path) -> PairResult:
-    outcome = outcome_of(job)
+    outcome = outcome_of(Folder(job))
     if outcome is None:
-        failure = job / "failure.json"
-        said = from_json(Failure, read_json(failure), failure).reason if failure.exists() else "it has not ended"
-        return PairResult("-", job.name, f"no result: {said}")
+        failure = read_failure(Folder(job))
+        return PairResult("-", job.name, f"no result: {failure.reason if failure else 'it has not ended'}")
     files = tuple(job / RESULT / name for name in PAGES.get(outcome.verb, ()))
     said = outcome.meaning
     if outcome.verb == "hunt":

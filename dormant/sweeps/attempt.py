@@ -11,14 +11,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dormant.errors import BadInput, first_line
 from dormant.gpus import take_gpu
-from dormant.records import write_json
-from dormant.sweeps.job import Failure, Job, open_attempts
+from dormant.sweeps.job import FAILURE, Failure, Job, open_attempts, write_failure
+from dormant.sweeps.working_copy import working_copy
 
 PATIENCE = 60.0  # seconds for a predecessor to die: a process whose node or parent was killed ends within seconds
 LOOK_AGAIN = 0.05  # seconds
@@ -55,19 +55,24 @@ def run_attempt(job: Job, seat: Seat) -> None:
     with locked(job.folder / ".lock", PATIENCE):
         if job.done:
             return
-        job.failure.unlink(missing_ok=True)
-        with closing(open_attempts(job)) as journal:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            journal.append({"began": now, "host": socket.gethostname(), "pid": os.getpid()})
-            started = time.perf_counter()
-            failure = _work(job)
-            if failure is not None:
-                write_json(job.failure, failure)
-            seconds = time.perf_counter() - started
-            journal.append({"ended": "failed" if failure else "done", "seconds": seconds, **_used()})
+        with working_copy(job):
+            _attempt(replace(job, store=None), job.see_log)
 
 
-def _work(job: Job) -> Failure | None:
+def _attempt(job: Job, see_log: str) -> None:
+    job.place.remove(FAILURE)
+    with closing(open_attempts(job)) as journal:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        journal.append({"began": now, "host": socket.gethostname(), "pid": os.getpid()})
+        started = time.perf_counter()
+        failure = _work(job, see_log)
+        if failure is not None:
+            write_failure(job, failure)
+        seconds = time.perf_counter() - started
+        journal.append({"ended": "failed" if failure else "done", "seconds": seconds, **_used()})
+
+
+def _work(job: Job, see_log: str) -> Failure | None:
     with printing_to(job.log):
         try:
             job.work()
@@ -77,8 +82,8 @@ def _work(job: Job) -> Failure | None:
         except Exception as error:
             traceback.print_exc()
             out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's own
-            return Failure(f"{type(error).__name__}: {first_line(error)}; see {job.log}", out_of_memory)
-    return None if job.done else Failure(f"the work ended without its result {job.result.name}; see {job.log}")
+            return Failure(f"{type(error).__name__}: {first_line(error)}; {see_log}", out_of_memory)
+    return None if job.done else Failure(f"the work ended without its result {job.result.name}; {see_log}")
 
 
 def _used() -> dict[str, float]:

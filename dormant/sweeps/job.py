@@ -11,7 +11,12 @@ from typing import Any
 
 from dormant.errors import BadInput
 from dormant.journal import Journal
-from dormant.records import from_json, read_json
+from dormant.records import json_text, read_text
+from dormant.sweeps.store import Folder, Place, Store
+
+ATTEMPTS = "attempts.jsonl"
+LOG = "log.txt"
+FAILURE = "failure.json"  # why the last attempt ended without a result, where it could say so
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Job:
     """One piece of a sweep.
 
     work: a call that leaves `result` whole or not at all and goes on where a killed one stopped; a fresh process imports it.
-    identity: what determines the result; another identity in the same folder is refused.
+    identity: what determines the result; another identity in the same place is refused. store: what keeps the job's files
+    where hosts share no folder; the job then works in its folder, and the result is the file that is put last.
     """
 
     name: str
@@ -45,26 +51,34 @@ class Job:
     work: Callable[[], object]
     identity: Mapping[str, Any] = field(default_factory=dict)
     needs: Needs = Needs()
+    store: Store | None = None
 
     @property
     def done(self) -> bool:
         """Whether the result is there."""
-        return self.result.exists()
+        if self.store is None:
+            return self.result.exists()
+        return self.store.exists(self.result.relative_to(self.folder).as_posix())
+
+    @property
+    def place(self) -> Place:
+        """Where the files are that every host sees."""
+        return self.store or Folder(self.folder)
 
     @property
     def attempts(self) -> Path:
         """The journal of the attempts: a line at each start, and one at each end that was no kill."""
-        return self.folder / "attempts.jsonl"
+        return self.folder / ATTEMPTS
 
     @property
     def log(self) -> Path:
         """What the attempts print."""
-        return self.folder / "log.txt"
+        return self.folder / LOG
 
     @property
-    def failure(self) -> Path:
-        """Why the last attempt ended without a result, where it could say so."""
-        return self.folder / "failure.json"
+    def see_log(self) -> str:
+        """Where a person finds that, for the end of a sentence."""
+        return f"see {self.place}/{LOG}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,18 @@ class JobStatus:
 
 def failure_of(job: Job) -> Failure | None:
     """Why the last attempt gave no result; None where it has one, runs, or was killed."""
-    return from_json(Failure, read_json(job.failure), job.failure) if job.failure.exists() else None
+    return read_failure(job.place)
+
+
+def read_failure(place: Place) -> Failure | None:
+    """Why a place holds no result, where an attempt could say so; BadInput for what is no such record."""
+    text = place.read(FAILURE)
+    return None if text is None else read_text(Failure, text, f"{FAILURE} of {place}")
+
+
+def write_failure(job: Job, failure: Failure) -> None:
+    """Say why an attempt gave no result."""
+    job.place.write(FAILURE, json_text(failure) + "\n")
 
 
 def status_of(job: Job, running: bool = False) -> JobStatus:
@@ -116,18 +141,16 @@ def status_of(job: Job, running: bool = False) -> JobStatus:
 
 def read_attempts(job: Job) -> list[Any]:
     """The entries of a job's attempts, which may be running; BadInput where its folder holds those of other work."""
-    if not job.attempts.exists():
-        return []
     try:
-        whole, _, _ = job.attempts.read_text(encoding="utf-8").rpartition("\n")
+        whole, _, _ = (job.place.read(ATTEMPTS) or "").rpartition("\n")
         lines = [json.loads(line) for line in whole.splitlines()]
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"a job's attempts must be readable JSON lines; got {error} at {job.attempts}; remove that folder"
+            f"a job's attempts must be readable JSON lines; got {error} at {job.place}; remove that folder"
         ) from error
     if lines and lines[0] != {"work": json.loads(json.dumps(_work(job)))}:
         raise BadInput(
-            f"a job's folder must hold the same work to be resumed; got {json.dumps(lines[0])[:160]} at {job.folder}; name "
+            f"a job's folder must hold the same work to be resumed; got {json.dumps(lines[0])[:160]} at {job.place}; name "
             "another folder for this work, or remove that one"
         )
     return lines[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class SlurmExecutor:
             raise BadInput(
                 f"the table [slurm] must hold parameters of submitit; got {first_line(error)!r}; correct it"
             ) from error
+        self._waiting = deque[Job]()
         self._submitted: dict[str, Any] = {}
 
     def resources(self) -> Room:
@@ -40,6 +42,15 @@ class SlurmExecutor:
         return Room(gpus=any("gpu" in name or "gres" in name for name in self._wish.settings))
 
     def submit(self, job: Job) -> None:
+        """Submit a job, or keep it where `workers` are in the queue."""
+        self._waiting.append(job)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._submitted) < (self._wish.workers or math.inf):
+            self._submit(self._waiting.popleft())
+
+    def _submit(self, job: Job) -> None:
         """Submit a job with what it needs; its GPU is what the settings ask for."""
         threads = self._wish.threads or 1
         self._executor.update_parameters(
@@ -52,6 +63,7 @@ class SlurmExecutor:
         ended = {name: submitted for name, submitted in self._submitted.items() if submitted.done()}
         for name in ended:
             del self._submitted[name]
+        self._fill()
         return {name: self._how(submitted) for name, submitted in ended.items()}
 
     def running(self) -> frozenset[str]:
@@ -60,6 +72,7 @@ class SlurmExecutor:
 
     def cancel(self) -> None:
         """Cancel every job."""
+        self._waiting.clear()
         for submitted in self._submitted.values():
             submitted.cancel(check=False)
         self._submitted.clear()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from dormant.catalogue import PairDescription
-from dormant.records import from_json, read_json
+from dormant.records import read_text
+from dormant.sweeps.store import Place
 
 RESULT = "result"  # of a job, in its folder
 OUTCOME = "outcome.json"  # in the result
@@ -22,7 +22,7 @@ class Outcome:
     meaning: str
 
 
-def outcome_of(folder: Path) -> Outcome | None:
-    """How the verb ended in a job's folder; None before it has."""
-    file = folder / RESULT / OUTCOME
-    return from_json(Outcome, read_json(file), file) if file.exists() else None
+def outcome_of(place: Place) -> Outcome | None:
+    """How the verb of a job ended; None before it has."""
+    text = place.read(f"{RESULT}/{OUTCOME}")
+    return None if text is None else read_text(Outcome, text, f"{RESULT}/{OUTCOME} of {place}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +11,24 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dormant.errors import BadInput
-from dormant.records import write_json
 from dormant.sweeps.attempt import locked
 from dormant.sweeps.executor import Executor
-from dormant.sweeps.job import Failure, Job, JobStatus, Room, failure_of, read_attempts, status_of
+from dormant.sweeps.job import (
+    FAILURE,
+    Failure,
+    Job,
+    JobStatus,
+    Room,
+    failure_of,
+    read_attempts,
+    status_of,
+    write_failure,
+)
+from dormant.sweeps.store import Store
 
 RETRIES = 2  # a machine that ends a job three times will end it a fourth
 LOOK_AGAIN_AFTER = 0.05  # seconds between two looks at what runs: a thousandth of the shortest useful job
+HOLDER = "sweep.lock"  # in a store: the host and the process of the sweep that it belongs to
 FOLDER_DELAY = 60.0  # seconds after which a network folder shows what another host wrote, by NFS's longest cache
 
 Tell = Callable[[JobStatus, int], None]  # one job has ended, and so many have ended or were done before
@@ -36,7 +49,7 @@ def run_jobs(
         read_attempts(job)
     left = {job.name: job for job in jobs if not job.done}
     for job in left.values():
-        job.failure.unlink(missing_ok=True)
+        job.place.remove(FAILURE)
     tried, ended_at = Counter[str](), dict[str, float]()
     try:
         for job in left.values():
@@ -44,19 +57,19 @@ def run_jobs(
         while left:
             for name, how in executor.poll().items():
                 if how and not _has_said_why(left[name]):
-                    write_json(left[name].failure, Failure(how, again=True))
+                    write_failure(left[name], Failure(how, again=True))
                 ended_at[name] = time.monotonic()
             for name in [name for name, at in ended_at.items() if _has_settled(left[name], at)]:
                 job, failure = left[name], failure_of(left[name])
                 del ended_at[name]
                 if not job.done and (failure is None or failure.again) and tried[name] < retries:
                     tried[name] += 1
-                    job.failure.unlink(missing_ok=True)
+                    job.place.remove(FAILURE)
                     executor.submit(job)
                     continue
                 if not job.done and (failure is None or failure.again):
-                    why = failure.reason if failure else f"it left neither result nor reason; see {job.log}"
-                    write_json(job.failure, Failure(f"ended {tried[name] + 1} times; the last time: {why}", again=True))
+                    why = failure.reason if failure else f"it left neither result nor reason; {job.see_log}"
+                    write_failure(job, Failure(f"ended {tried[name] + 1} times; the last time: {why}", again=True))
                 del left[name]
                 tell(status_of(job), len(jobs) - len(left))
             time.sleep(LOOK_AGAIN_AFTER)
@@ -67,7 +80,7 @@ def run_jobs(
 
 
 def _has_said_why(job: Job) -> bool:
-    return job.done or job.failure.exists()
+    return job.done or job.place.exists(FAILURE)
 
 
 def _has_settled(job: Job, ended_at: float) -> bool:
@@ -94,18 +107,41 @@ def check_fits(jobs: Sequence[Job], room: Room) -> None:
 
 
 @contextmanager
-def one_sweep(folder: Path) -> Iterator[None]:
-    """Hold a folder for one sweep; raises BadInput where another sweep holds it, or nothing can be written."""
+def one_sweep(folder: Path, store: Store | None = None) -> Iterator[None]:
+    """Hold a folder, and the store that keeps it, for one sweep.
+
+    Raises BadInput where another sweep holds it, or nothing can be written.
+    """
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder / ".lock", 0.0))
         except BlockingIOError as error:
             raise BadInput(
-                f"a folder belongs to one sweep at a time; got another that runs in it at {folder}; wait for that one, or "
-                "name another folder"
+                f"a folder belongs to one sweep at a time; got another that runs in it at {store or folder}; wait for that "
+                "one, or name another folder"
             ) from error
         except OSError as error:
             raise BadInput(
                 f"the folder must be writable; got {error.strerror} at {folder}; name another folder"
             ) from error
+        if store is not None:
+            held.enter_context(_held(store))
         yield
+
+
+@contextmanager
+def _held(store: Store) -> Iterator[None]:
+    """Hold a store by a file in it, which stays where its sweep is killed; another sweep of the same host clears it away."""
+    store.check()
+    mine = f"{socket.gethostname()} {os.getpid()}"
+    if (holder := store.read(HOLDER)) is not None and holder.split()[:1] == [socket.gethostname()]:
+        store.remove(HOLDER)  # the lock of this host's folder says that its process is gone
+    if not store.create(HOLDER, mine):
+        raise BadInput(
+            f"a folder belongs to one sweep at a time; got another, by {store.read(HOLDER)} (host and process), at {store}; "
+            f"wait for that one, or remove {HOLDER} there if it was killed"
+        )
+    try:
+        yield
+    finally:
+        store.remove(HOLDER)

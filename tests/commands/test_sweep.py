@@ -13,6 +13,7 @@ from dormant.sweeps.local import LocalExecutor
 from dormant.sweeps.outcome import outcome_of
 from dormant.sweeps.pair_list import listed_pairs, read_pair_list
 from dormant.sweeps.run import run_jobs
+from dormant.sweeps.store import Folder
 from tests.sweeps.work import Killing
 
 
@@ -46,9 +47,20 @@ def test_the_command_ends_with_a_table_and_the_same_command_does_nothing_again(t
         assert done.exit_code == 0, done.output
         assert "1 done" in done.stdout
     assert "compared" in sweep(*words, "--table").stdout
-    outcome = outcome_of(tmp_path / "out" / "sham")
+    outcome = outcome_of(Folder(tmp_path / "out" / "sham"))
     assert outcome is not None
     assert (outcome.pair.name, outcome.status) == ("sham", 0)
+
+
+def test_a_sweep_whose_folder_is_a_url_gives_the_same_and_is_reported_from_there(tmp_path: Path) -> None:
+    listed, url = write_list(tmp_path, "sham"), f"file://{tmp_path}/store"
+    for out in (tmp_path / "plain", url):
+        assert sweep(listed, "--out", out, "--verb", "diff", "--workers", 1).exit_code == 0
+    delta = Path("sham", "result", "delta.json")
+    assert (tmp_path / "store" / delta).read_bytes() == (tmp_path / "plain" / delta).read_bytes()
+    assert "compared" in sweep(listed, "--out", url, "--verb", "diff", "--table").stdout
+    assert CliRunner().invoke(app, ["report", url, "--out", str(tmp_path / "report")]).exit_code == 0
+    assert (tmp_path / "report" / "pages" / "sham-diff-delta.json").exists()
 
 
 def test_claims_run_on_each_pair_with_what_pytest_is_told(tmp_path: Path) -> None:

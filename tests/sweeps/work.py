@@ -69,7 +69,7 @@ class Killing:
     """An executor whose first jobs to get somewhere are killed there, once each."""
 
     def __init__(self, executor: Executor, jobs: Sequence[Job], there: Callable[[Job], bool]) -> None:
-        self.executor, self.left, self.there = executor, list(jobs), there
+        self.executor, self.left, self.there, self.lost = executor, list(jobs), there, 0
 
     def resources(self) -> Room:
         return self.executor.resources()
@@ -83,6 +83,33 @@ class Killing:
             if begun and self.there(job):
                 os.kill(begun[0], signal.SIGKILL)
                 self.left.remove(job)
+                self.lost += 1
+        return self.executor.poll()
+
+    def running(self) -> frozenset[str]:
+        return self.executor.running()
+
+    def cancel(self) -> None:
+        self.executor.cancel()
+
+
+class Losing:
+    """An executor that loses one of its two nodes, of one core each, while both work and so many jobs are done."""
+
+    def __init__(self, executor: Executor, cluster: Any, jobs: Sequence[Job], done: int) -> None:
+        self.executor, self.cluster, self.jobs, self.done, self.lost = executor, cluster, jobs, done, 0
+
+    def resources(self) -> Room:
+        return self.executor.resources()
+
+    def submit(self, job: Job) -> None:
+        self.executor.submit(job)
+
+    def poll(self) -> Mapping[str, str]:
+        begun = [job for job in self.jobs if not job.done and any("began" in entry for entry in entries_of(job))]
+        if not self.lost and len(begun) > 1 and sum(job.done for job in self.jobs) >= self.done:
+            self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+            self.lost = 1
         return self.executor.poll()
 
     def running(self) -> frozenset[str]:
