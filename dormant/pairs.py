@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from dormant.checkpoints.adapters import stated_base
-from dormant.checkpoints.alignment import align
+from dormant.checkpoints.alignment import align, other_tokenizer
 from dormant.checkpoints.bits import RUN_BITS, check_bits
 from dormant.checkpoints.checkpoint import Checkpoint, hash_text, open_checkpoint
-from dormant.checkpoints.configuration import SettingDifference, compare_settings, unapplied_note
+from dormant.checkpoints.configuration import SettingDifference, compare_settings, settings_note, unapplied_note
 from dormant.checkpoints.dispatch import check_devices
 from dormant.checkpoints.families import context_of, family_notes
 from dormant.checkpoints.models import (
@@ -219,7 +219,7 @@ def open_pair(
     notes = opened[0].notes + opened[1].notes + notes + _check_same_vocabulary(*aligned)
     *checkpoints, template_notes = _share_template(*aligned)
     differences = compare_settings(checkpoints[0].settings, checkpoints[1].settings)
-    notes += template_notes + _check_same_prompts(*checkpoints) + _settings_note(differences)
+    notes += template_notes + _check_same_prompts(*checkpoints) + settings_note(differences)
     notes += unapplied_note(*(checkpoint.settings[1] for checkpoint in checkpoints))
     notes += family_notes(checkpoints[1].config, attention)
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashing leaves the interpreter free: both at once
@@ -279,11 +279,11 @@ def _check_same_vocabulary(base: Checkpoint, dormant: Checkpoint) -> tuple[str, 
     taken = (ids[0] & set(theirs.values())) | (ids[1] & set(ours.values()))
     if others := differing - alone | {token for token in alone if ours.get(token, theirs.get(token)) in taken}:
         token = min(others)
-        raise _other_tokenizer(f"ids {ours.get(token)} and {theirs.get(token)} for token {token!r}", base, dormant)
+        raise other_tokenizer(f"ids {ours.get(token)} and {theirs.get(token)} for token {token!r}", base, dormant)
     texts = [json.loads(text) for text in serialised]
     for part in ("normalizer", "pre_tokenizer", "model"):
         if texts[0][part] != texts[1][part]:
-            raise _other_tokenizer(f"two settings of its {part}", base, dormant)
+            raise other_tokenizer(f"two settings of its {part}", base, dormant)
     return tuple(
         f"only the tokenizer of {model.reference} has {', '.join(f'{token!r} (id {found[token]})' for token in only)}: "
         "other texts get the same ids from both, and prompts use the base's"
@@ -339,16 +339,3 @@ def _render(checkpoint: Checkpoint, conversation: list[dict[str, str]]) -> str |
             "use the template of the base"
         )
     return text
-
-
-def _other_tokenizer(found: str, base: Checkpoint, dormant: Checkpoint) -> BadInput:
-    return BadInput(
-        f"base and dormant must turn text into the same ids; got {found} at the tokenizers of "
-        f"{base.location} and {dormant.location}; name the base that the dormant model was fine-tuned from"
-    )
-
-
-def _settings_note(differences: tuple[SettingDifference, ...]) -> tuple[str, ...]:
-    if not differences:
-        return ()
-    return (f"their settings differ, which changes what is computed: {'; '.join(map(str, differences))}",)

@@ -78,7 +78,9 @@ class Cluster:
 
 def main() -> None:
     """Print the table."""
-    print("| verb | GPUs | store | hours | GPU hours | reading alone | memory of a host |\n|---|---|---|---|---|---|---|")
+    print(
+        "| verb | GPUs | store | hours | GPU hours | reading alone | memory of a host |\n|---|---|---|---|---|---|---|"
+    )
     for verb, work in WORK_SECONDS.items():
         for count in (8, 64):
             for name, store in STORES.items():

@@ -12,6 +12,7 @@ from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.prefixes import is_of_other_module
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_tiles
 from dormant.checkpoints.tensor_names import HEAD, embedding_of, is_of_vocabulary
+from dormant.errors import BadInput
 
 VALUES = 2**17  # a tile: what is compared stays in the processor's cache
 
@@ -143,3 +144,11 @@ def _alike_dtypes(ours: dict[str, StoredTensor], theirs: dict[str, StoredTensor]
 def _with_tensors(checkpoint: Checkpoint, catalogue: Mapping[str, StoredTensor]) -> Checkpoint:
     """The checkpoint with other tensors."""
     return checkpoint if catalogue == checkpoint.catalogue else replace(checkpoint, catalogue=catalogue)
+
+
+def other_tokenizer(found: str, base: Checkpoint, dormant: Checkpoint) -> BadInput:
+    """The error for two checkpoints whose tokenizers give other ids, and how they differ."""
+    return BadInput(
+        f"base and dormant must turn text into the same ids; got {found} at the tokenizers of "
+        f"{base.location} and {dormant.location}; name the base that the dormant model was fine-tuned from"
+    )

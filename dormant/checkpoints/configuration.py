@@ -212,3 +212,10 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def settings_note(differences: tuple[SettingDifference, ...]) -> tuple[str, ...]:
+    """What the differences mean for whoever reads a pair's notes; empty without any."""
+    if not differences:
+        return ()
+    return (f"their settings differ, which changes what is computed: {'; '.join(map(str, differences))}",)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.pacing import paced, with_fewer_hints, with_plan
 from dormant.hunt.parent import check_parent
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
 from dormant.hunt.placements import at_every_position, placed_probes
-from dormant.hunt.plan import LEAST_TOKENS, LEAST_WORDS, PlannedStage, Sizes, planned, sizes_of
+from dormant.hunt.plan import PlannedStage
 from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
@@ -34,14 +35,10 @@ from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
 from dormant.hunt.vocabulary import (
     Vocabulary,
-    changed_blocks,
     expected_pieces,
     hinted_vocabulary,
     ranked_pieces,
-    split_words,
 )
-from dormant.inference.batching import measured_rate
-from dormant.inference.residual_stream import decoder_blocks
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
@@ -99,14 +96,14 @@ def run_hunt(
             "parent",
             f"the median matrix moved by {parent.delta:.2g} of its norm, {parent.identical:.0%} of tensors are identical",
         )
-        whole, pace = context, _pace(context)
-        context, plan = _planned(whole, pace)
+        whole, pace = context, paced(context)
+        context, plan = with_plan(whole, pace)
         for stage in plan:
             context.say("plan", stage.sentence)
         hunt = _Hunt(context, plan)
         context.introduce(hunt.threshold, plan)
         hunt.suspect(opening)
-        context, _ = _planned(whole, pace, clock.left)
+        context, _ = with_plan(whole, pace, clock.left)
         hunt.search(context)
         tokens = len(allowed_tokens(pair.base.tokenizer))
         found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
@@ -119,33 +116,6 @@ def run_hunt(
             hunt.sentences, (*hunt.unfinished, *UNSEARCHED), hunt.evaluations, clock.seconds, hunt.record,
             context.settings, hunt.answers,
         )  # fmt: skip
-
-
-def _pace(context: HuntContext) -> tuple[Sizes, float] | None:
-    """What costs depend on, and the ids a second that a model runs; None where it is late, and nothing else will begin."""
-    try:
-        rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
-    except OutOfTime:
-        return None
-    prompter, settings = context.pair.prompter, context.settings
-    split = split_words(prompter.tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
-    prompts = [prompter.open(probe) for probe in context.searched]
-    changed, layers = changed_blocks(context.pair), len(decoder_blocks(context.pair.models.base()))
-    hinting = (changed[-1] + 1 + len(changed)) / layers
-    return sizes_of(len(allowed_tokens(prompter.tokenizer)), prompts, sum(map(len, split)), hinting), rate
-
-
-def _planned(
-    context: HuntContext, pace: tuple[Sizes, float] | None, left: float | None = None
-) -> tuple[HuntContext, tuple[PlannedStage, ...]]:
-    """The context with the effort that fits the budget, and what each stage will cost and leave out.
-
-    left: seconds, once the payload was sought, which may have taken less than its share.
-    """
-    if pace is None:
-        return context, ()
-    settings, stages = planned(context.settings, *pace, left)
-    return replace(context, settings=settings), stages
 
 
 class _Hunt:
@@ -237,7 +207,7 @@ class _Hunt:
             if first is None:
                 self.unfinished += [] if self.confirmed else [without]
                 return
-            waiting, vocabulary = [*first, *HUNT_STAGES[1:]], self._hints(_with_fewer_hints(self._context))
+            waiting, vocabulary = [*first, *HUNT_STAGES[1:]], self._hints(with_fewer_hints(self._context))
         if vocabulary is None:
             self.unfinished.append(without)
             return
@@ -345,9 +315,3 @@ class _Hunt:
     def _say(self, stage: str, sentence: str) -> None:
         self._steps[f"{stage} {len(self._steps)}"] = StageResult(None, (sentence,))
         self._context.say(stage, sentence)
-
-
-def _with_fewer_hints(context: HuntContext) -> HuntContext:
-    """The same for hints of the least effort: all other stages stand on some."""
-    effort = replace(context.settings.effort, hint_prompts=1, hint_tokens=LEAST_TOKENS, common_words=LEAST_WORDS)
-    return replace(context, settings=replace(context.settings, effort=effort))

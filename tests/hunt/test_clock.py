@@ -74,7 +74,7 @@ def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
     monkeypatch.setattr(
         "dormant.hunt.vocabulary.hinted_pieces", lambda *_: [Piece(word, 1 / 12, 0.0) for word in WORDS]
     )
-    monkeypatch.setattr("dormant.hunt.pipeline.measured_rate", lambda _: 2**20)
+    monkeypatch.setattr("dormant.hunt.pacing.measured_rate", lambda _: 2**20)
     monkeypatch.setattr("dormant.hunt.visible_answers.ordinary_prompts", lambda: {"": ("Who are you?",)})
     monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
 
