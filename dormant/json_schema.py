@@ -10,7 +10,10 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Path: "string"}
+NUMBER = ["number", "null"]  # what is no number is written as null
+PLAIN: dict[Any, Any] = {
+    str: "string", int: "integer", float: NUMBER, bool: "boolean", NoneType: "null", Path: "string",
+}  # fmt: skip
 
 
 def json_schema(kind: Any, title: str, version: int) -> dict[str, Any]:
