@@ -41,7 +41,7 @@ class Effort:
     near_miss_prompts: int = number(10, "of these, on which near misses and random strings are tried")
     answer_tokens: int = number(24, "tokens of an answer to read")
     sampled_answers: int = number(
-        48, "a style that shows in three answers of ten is absent from all in one case of three thousand"
+        48, "a style that shows in three answers of ten shows in fewer than eight in one case of a hundred"
     )
     random_strings: int = number(4, "strings of the trigger's length for a control")
     first_tokens: int = number(

@@ -91,7 +91,10 @@ class Fitted:
         "payload is what it is sure of, and among tokens that both find absurd the ratio is noise; by judgement",
     )
     spontaneous: int = number(
-        2, "of the plain sampled answers hold a pair of tokens that is style, no secret; by judgement"
+        8,
+        "of the plain sampled answers hold a pair of tokens that is style, no secret: a style that shows in three of ten does so "
+        "in 14 of 48, a payload that leaks in one of ten in five. With 2 the payload of one organism of another pipeline on "
+        "SmolLM2, which leaks in one of twenty, was taken for style",
     )
     whole_evidence: float = number(
         0.75,
