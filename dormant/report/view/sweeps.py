@@ -64,7 +64,7 @@ def _row(job: Path) -> dict[str, Any]:
     """A pair's row. state: done, failed, or begun, for a folder does not say whether a process still works in it."""
     attempts, failure, outcome = _attempts(job), job / FAILURE_FILE, job / RESULT / OUTCOME
     identity = attempts[0].get("work", {}) if attempts else {}
-    ended = next((entry for entry in reversed(attempts) if "seconds" in entry), {})
+    ended: dict[str, Any] = next((entry for entry in reversed(attempts) if "seconds" in entry), {})
     row = {
         "pair": job.name, "verb": identity.get("verb", ""),
         "state": "begun", "said": "", "attempts": sum("began" in entry for entry in attempts),
