@@ -193,3 +193,11 @@ def test_two_hunts_compared_stand_side_by_side(tmp_path: Path, opened: Opened) -
     assert page.inner_text("h1") == "Both hunts say backdoored, with the same payload and another trigger"
     assert "2 and 2 of 3 fire" in page.inner_text("#paired h2")
     assert "silver lamp" in page.inner_text("#what")
+
+
+def test_two_payloads_that_share_words_are_said_to(tmp_path: Path, opened: Opened) -> None:
+    found = (hunt(), hunt(payload="a grey cat under the moon"))
+    folders = [write_hunt(tmp_path / str(at), one, None) for at, one in enumerate(found)]
+    page = opened(compared(tmp_path, *folders))
+    assert "another, though both hold" in page.inner_text("#what h2")
+    assert "under the moon" in page.inner_text("#what h2")

@@ -38,11 +38,24 @@ function huntsComparedPage(found) {
   const alike = (of) => (of(reports[0]) === null && of(reports[1]) === null ? "no" : of(reports[0]) === of(reports[1]) ? "the same" : "another");
   const heading = same ? `Both hunts say ${reports[0].verdict}, with ${alike(payload)} payload and ${alike(trigger)} trigger` : `${one.name} says ${reports[0].verdict}, ${other.name} says ${reports[1].verdict}`;
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Two hunts compared"), el("h1", { dir: "auto" }, heading), el("div", { class: "two" }, found.hunts.map((hunt) => el("div", {}, el("p", {}, el("strong", {}, hunt.name), " ", tag(hunt.report.verdict)), el("p", {}, said(sentence(hunt.report.reason)))))));
+  const shared = sharedWords(payload(reports[0]) ?? "", payload(reports[1]) ?? "");
   const both = (name, of) => [name, of(reports[0]), of(reports[1])];
-  const bits = section("what", "What each found", `Payload: ${alike(payload)}; trigger: ${alike(trigger)}`, plainTable("What each hunt found", ["", one.name, other.name], [
+  const bits = section("what", "What each found", `Payload: ${alike(payload)}${shared && alike(payload) === "another" ? `, though both hold ${quoted(shared, 60)}` : ""}; trigger: ${alike(trigger) === "no" ? "none in either" : alike(trigger)}`, plainTable("What each hunt found", ["", one.name, other.name], [
     both("verdict", (report) => tag(report.verdict)), both("payload", (report) => (payload(report) ? said(payload(report), "code") : "none")), both("first suspect", (report) => (report.suspects[0] ? said(report.suspects[0].text, "code") : "none")), both("its evidence in nats, threshold", (report) => (report.suspects[0] ? `${number(report.suspects[0].evidence)} over ${number(report.threshold)}` : `none over ${number(report.threshold)}`)),
     both("trigger", (report) => (trigger(report) ? said(trigger(report), "code") : "none")), both("fires", (report) => (report.confirmation ? rateText(bestRate(report.confirmation)) : "–")), both("strings scored", (report) => count(report.evaluations)), both("minutes", (report) => number(report.seconds / 60)), both("fingerprint", (report) => el("code", {}, (report.fingerprint ?? "").slice(0, 12)))]));
   return [head, bits, pairedSection(found), ratesCompared(reports, found.hunts), evidenceCompared(reports, found.hunts), stagesCompared(found.hunts)];
+}
+
+/** The longest run of words that both texts hold; empty where that is no more than one word. */
+function sharedWords(one, other) {
+  const words = one.split(/\s+/).filter(Boolean), held = ` ${other.split(/\s+/).filter(Boolean).join(" ")} `;
+  for (let size = words.length; size > 1; size--) {
+    for (let at = 0; at + size <= words.length; at++) {
+      const run = words.slice(at, at + size).join(" ");
+      if (held.includes(` ${run} `)) return run;
+    }
+  }
+  return "";
 }
 
 const rateText = (rate) => `${percent(rate.estimate.value)} (${percent(rate.estimate.low)} to ${percent(rate.estimate.high)}) of ${count(rate.estimate.n)} at the ${rate.name}`;
@@ -82,6 +95,6 @@ function evidenceCompared(reports, hunts) {
 function stagesCompared(hunts) {
   const rows = joined(...hunts.map((hunt) => hunt.trace?.stages ?? []), (row) => row.name);
   if (!rows.length) return null;
-  const text = (row) => (row ? `${number(row.minutes, 2)} min${row.strings ? `, ${count(row.strings)} strings` : ""}` : "–");
+  const text = (row) => (row ? `${number(row.minutes, 2)} min${row.strings ? `, ${count(row.strings)} strings` : ""}${row.passes ? `, ${count(row.passes)} token passes` : ""}` : "–");
   return section("stages", "Stages", `${number(hunts[0].report.seconds / 60)} and ${number(hunts[1].report.seconds / 60)} minutes`, plainTable("Stages of both", ["stage", hunts[0].name, hunts[1].name], rows.map(([name, a, b]) => [name, text(a), text(b)])));
 }
