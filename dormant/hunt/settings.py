@@ -92,8 +92,8 @@ class Fitted:
     )
     spontaneous: int = number(
         8,
-        "of the plain sampled answers hold a pair of tokens that is style, no secret: a style that shows in three of ten does so "
-        "in 14 of 48, a payload that leaks in one of ten in five. With 2 the payload of one organism of another pipeline on "
+        "of the plain sampled answers hold a pair of tokens that is style, no secret: a style that shows in three of ten does "
+        "so in 14 of 48, a payload that leaks in one of ten in five. With 2 the payload of one organism of another pipeline on "
         "SmolLM2, which leaks in one of twenty, was taken for style",
     )
     whole_evidence: float = number(
