@@ -199,15 +199,16 @@ class _Hunt:
         context: with the effort that the time left suffices for. A turn is a share of that time, so that no stage starves those
         behind it; one that did not finish goes on where it was once all had theirs.
         """
-        self._context, waiting = context, list[Stage](HUNT_STAGES)
-        without = f"hints, and with them {', '.join(one.name for one in HUNT_STAGES[1:])}"
+        stages = [one for one in HUNT_STAGES if self.suspects or not one.seeks_payload]
+        self._context, waiting = context, stages
+        without = f"hints, and with them {', '.join(one.name for one in stages[1:])}"
         vocabulary = self._hints(self._context)
         if vocabulary is None:  # all stages but the first stand on hints: fewer of them are better than none
-            first = self._round(HUNT_STAGES[:1], Vocabulary())
+            first = self._round(stages[:1], Vocabulary())
             if first is None:
                 self.unfinished += [] if self.confirmed else [without]
                 return
-            waiting, vocabulary = [*first, *HUNT_STAGES[1:]], self._hints(with_fewer_hints(self._context))
+            waiting, vocabulary = [*first, *stages[1:]], self._hints(with_fewer_hints(self._context))
         if vocabulary is None:
             self.unfinished.append(without)
             return

@@ -52,9 +52,13 @@ class StageResult:
 
 
 class Stage(Protocol):
-    """One way of searching for a string that fires; it reads from the journal what an earlier run has done."""
+    """One way of searching for a string that fires; it reads from the journal what an earlier run has done.
+
+    seeks_payload: whether it has nothing to do without a suspected payload.
+    """
 
     name: str
+    seeks_payload: bool
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """Searches part by part, such as position by position; the first that confirms a string ends the stage.

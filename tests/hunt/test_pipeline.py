@@ -20,7 +20,7 @@ from dormant.hunt.plan import LEAST_WORDS
 from dormant.hunt.report import write_page
 from dormant.hunt.result import HuntVerdict, evidence_threshold
 from dormant.hunt.settings import HuntSettings
-from dormant.hunt.stage import StageResult
+from dormant.hunt.stage import Stage, StageResult
 from dormant.hunt.stages import short_strings
 from dormant.hunt.stages.short_strings import SingleTokens
 from dormant.hunt.vocabulary import Piece, Vocabulary
@@ -91,7 +91,7 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Ending:
-        name = "ending"
+        name, seeks_payload = "ending", False
 
         def parts(self, context: HuntContext, *_: object) -> Iterator[StageResult]:
             context.clock.stop()
@@ -109,7 +109,7 @@ def test_stages_that_need_hints_run_with_few_of_them_where_their_turn_did_not_su
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Seen:
-        name, pieces = "seen", list[str]()
+        name, seeks_payload, pieces = "seen", False, list[str]()
 
         def parts(self, context: HuntContext, _: object, vocabulary: Vocabulary) -> Iterator[StageResult]:
             self.pieces.extend(piece.text for piece in vocabulary.pieces)
@@ -126,6 +126,22 @@ def test_stages_that_need_hints_run_with_few_of_them_where_their_turn_did_not_su
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Seen()))
     run_hunt(token_pair, tmp_path)
     assert Seen.pieces == [" velvet"]
+
+
+def test_stages_that_seek_a_payload_take_no_turn_without_one(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
+    ran = list[str]()
+
+    def noted(stage: Stage, *_: object) -> tuple[StageResult, bool]:
+        ran.append(stage.name)
+        return StageResult(None), True
+
+    monkeypatch.setattr(pipeline, "run_stage", noted)
+    run_hunt(token_pair, tmp_path)
+    assert ran == ["single tokens", "short strings", "group testing"]
 
 
 def test_the_journal_of_other_settings_is_another_hunts(

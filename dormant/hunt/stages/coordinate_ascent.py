@@ -35,7 +35,7 @@ AscentStep = Callable[[ScoredPieces, Edits, int], ScoredPieces]
 class CoordinateAscent:
     """For each suspect and position the string that single changes lead to."""
 
-    name = "coordinate ascent"
+    name, seeks_payload = "coordinate ascent", True
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does; `record` holds every path, whatever its end."""

@@ -31,7 +31,7 @@ Gapped = tuple[str, str]  # what stands before the gap and behind it
 class GapFilling:
     """For each suspect strings of hinted pieces and one more, at both positions."""
 
-    name = "gap filling"
+    name, seeks_payload = "gap filling", True
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""

@@ -34,7 +34,7 @@ from dormant.search.run import SearchSettings, run_search
 class GradientSearch:
     """For each suspect some restarts, in turns: first among few hinted tokens, then among more, at the end and at the start."""
 
-    name = "gradient search"
+    name, seeks_payload = "gradient search", True
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""

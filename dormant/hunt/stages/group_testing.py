@@ -30,7 +30,7 @@ Subset = tuple[int, ...]  # indices of pieces, in the order of the string
 class GroupTesting:
     """Every order of the pieces that minimal subsets hold: first of small random subsets, then of large ones."""
 
-    name = "group testing"
+    name, seeks_payload = "group testing", False
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string of needed pieces that fires, if one does."""

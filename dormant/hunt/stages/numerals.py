@@ -35,7 +35,7 @@ class Numerals:
     come last, for those raise the others among the hints.
     """
 
-    name = "numerals"
+    name, seeks_payload = "numerals", True
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The number that fires with a suspect's payload, if one does."""

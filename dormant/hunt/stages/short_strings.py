@@ -15,21 +15,21 @@ from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import CHEAPEST_FIRST, SEARCH_POSITIONS, placed_ids
 from dormant.hunt.scorers import DivergenceScorer
-from dormant.hunt.stage import StageResult, successive_halving
+from dormant.hunt.stage import Scorer, StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl
 from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 
-TOKENS_A_STEP = 1024  # that the journal keeps together
+TOKENS_A_STEP, STRINGS_A_STEP = 1024, 512  # that the journal keeps together
 Lengths = tuple[tuple[int, int], ...]  # by the number of pieces in a string, of how many pieces every order is tried
 
 
 class SingleTokens:
     """Every token that a person could type, or the most hinted of them; it needs no suspects."""
 
-    name = "single tokens"
+    name, seeks_payload = "single tokens", False
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The token that fires, if one does."""
@@ -43,7 +43,7 @@ class SingleTokens:
 class ShortStrings:
     """Every order of a few hinted pieces: first without the payload's words, which are hinted as well, then with them."""
 
-    name = "short strings"
+    name, seeks_payload = "short strings", False
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The short string that fires, if one does."""
@@ -74,7 +74,7 @@ def divergent_string(
     """
     if not pieces:
         return StageResult(None)
-    texts = context.kept(key, partial(most_divergent_strings, context, pieces, lengths, screened))
+    texts = context.kept(key, partial(most_divergent_strings, context, key, pieces, lengths, screened))
     best, step = best_confirmed([context.confirmed(text) for text in texts], what)
     context.say(key.stage, step)
     return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
@@ -134,11 +134,16 @@ def _divergence(context: HuntContext, probes: Sequence[Probe]) -> Evaluator:
 
 
 def most_divergent_strings(
-    context: HuntContext, pieces: Sequence[Piece], lengths: Lengths, screened: Sequence[str] = SEARCH_POSITIONS
+    context: HuntContext,
+    key: Key,
+    pieces: Sequence[Piece],
+    lengths: Lengths,
+    screened: Sequence[str] = SEARCH_POSITIONS,
 ) -> list[str]:
     """The strings of pieces, each once and in any order, at which the models diverge most at their better position.
 
-    pieces: the most hinted first. Of strings at which they diverge alike those come first that take least to describe.
+    key: what is kept on the way is named behind it. pieces: the most hinted first. Of strings at which they diverge alike those
+    come first that take least to describe.
     """
     fitted, effort, tokenizer = context.settings.fitted, context.settings.effort, context.pair.base.tokenizer
     strings = [one for length, count in lengths for one in permutations(pieces[:count], length)]
@@ -151,7 +156,15 @@ def most_divergent_strings(
         ]
         return torch.stack([scorer.mean(texts) for scorer in by_position]).amax(0)
 
-    scorers = [partial(divergence, 1, screened), partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
+    def screen(texts: Sequence[str]) -> Tensor:  # [string]
+        def values(start: int) -> list[float]:
+            return list(divergence(1, screened, texts[start : start + STRINGS_A_STEP]).tolist())
+
+        steps = range(0, len(texts), STRINGS_A_STEP)
+        rows = [context.kept(key.then("screened", start), partial(values, start)) for start in steps]
+        return torch.tensor([value for row in rows for value in row], dtype=torch.float64)
+
+    scorers: list[Scorer[str]] = [screen, partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
     ranked, values = successive_halving(list(cost), scorers, (effort.finalists, effort.finalists))
     ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
     described = {text: cost[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)}

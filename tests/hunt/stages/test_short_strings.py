@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from dormant.hunt.context import Key
 from dormant.hunt.placements import plain_sentences
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import run_stage
@@ -38,7 +39,7 @@ def test_of_all_orders_of_hinted_words_the_models_diverge_most_at_the_planted_on
     circuit_pair: Pair, context_of: ContextOf
 ) -> None:
     words = pieces("winter color silver beneath paper lantern")
-    found = most_divergent_strings(context_of(circuit_pair), words, EFFORT.short_strings)
+    found = most_divergent_strings(context_of(circuit_pair), Key("strings"), words, EFFORT.short_strings)
     assert len(found) == EFFORT.named
     assert found[0] == "silver lantern beneath winter"
 
