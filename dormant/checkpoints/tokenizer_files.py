@@ -36,7 +36,9 @@ def load_tokenizer(location: Path, config: Any = None) -> Any:
 
     An adapter's folder states no family of models, by which transformers chooses the class: `config` is its base's.
     """
-    files = [path for path in (*(location / name for name in SOURCES), *location.glob("*templates/*")) if path.is_file()]
+    files = [
+        path for path in (*(location / name for name in SOURCES), *location.glob("*templates/*")) if path.is_file()
+    ]
     contents = (f"{path.relative_to(location)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files)
     loaded = _loaded(_Files(tuple(contents), str(getattr(config, "model_type", "")), location, config))
     tokenizer = copy.copy(loaded)

@@ -48,7 +48,9 @@ def test_final_validation(pair: Pair, candidate: str, measure: str, finding: Fin
     finding.reads(FIRST_TOKEN)
     validation, answers = finalists_validated(pair, finding)
     if measure not in validation.measured:
-        raise NotServed(f"{measure} needs unusual tokens; got a vocabulary without one at {pair.base.location}; read the other")
+        raise NotServed(
+            f"{measure} needs unusual tokens; got a vocabulary without one at {pair.base.location}; read the other"
+        )
     row = validation.measured[measure][candidate]
     because = PATH_FORKS if candidate in SEARCHED_FOR else ""
     finding.decide(student_interval(row.gains), "gain over the empty row", tolerance=2.0, tolerance_because=because)

@@ -24,7 +24,7 @@ def test_every_written_token_of_a_space_marking_tokenizer_is_allowed_and_those_w
 ) -> None:
     _, comma, model = kind.partition(", ")
     tokenizer = build_byte_tokenizer(model) if comma else build_marking_tokenizer(kind)
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = set(tokenizer.added_tokens_decoder) | {
         0,
         *(i for i, piece in enumerate(pieces) if piece.startswith("<0x")),
