@@ -123,6 +123,7 @@ class Effort:
     gradient_turns: tuple[tuple[int, int, str], ...] = number(
         (
             (128, 4, "end"),
+            (25_000, 4, "end"),
             (4000, 6, "end"),
             (128, 4, "start"),
             (4000, 6, "start"),
@@ -139,9 +140,10 @@ class Effort:
         ),
         "hints that strings are made of in a turn, a string's tokens, and its position: at the end little stands behind a "
         "string, so that it costs a third, and most triggers work there. Few hints, where planted tokens mostly are, and many "
-        "in turn, for a fine-tune may act at its trigger less than elsewhere; of all tokens of a large vocabulary the steepest "
-        "are mostly impostors. A string that is longer than the trigger holds it, but costs more and is harder to find; set on "
-        "circuit and on one organism of another pipeline, tried on no other",
+        "in turn, for a fine-tune may act at its trigger less than elsewhere: on an organism of another pipeline on SmolLM2 "
+        "its words ranked from 1,544th to 19,729th; both restarts among 22,000 words made the payload's beginning likely, none "
+        "among 128 hints did. A string that is longer than the trigger holds it, but costs more and is harder to find; set on "
+        "circuit and on two organisms of other pipelines",
     )
     gradient_prompts: int = number(4, "as beam_prompts: one prompt alone is brought to say anything by many a string")
     gradient_top: int = number(32, "tokens to which the gradient points, at each index; of them a step draws")
