@@ -127,8 +127,8 @@ class Fitted:
     first_block: tuple[int, int] = number(
         (100, 0),
         "hints that the first changed block names alone, where it is the model's first (as many as coordinate ascent tries) "
-        "and where it is a later one, behind which all orders take turns at once: on one organism of SmolLM2 the three words "
-        "ranked 8th, 2nd and 1st by it and 60th, 131st and 47th by the mean, on another 121st, 1st and 5th, and 3rd, 2nd and 1st",
+        "and where it is a later one, where all orders take turns at once: on one organism of SmolLM2 the three words rank "
+        "8th, 2nd and 1st by it and 60th, 131st and 47th by the mean, on another 121st, 1st and 5th, and 3rd, 2nd and 1st",
     )
     several: float = number(
         10.0,
