@@ -60,6 +60,16 @@ def test_supported_passes_refuted_fails_and_the_findings_are_written(notebook: N
     assert "supported" in (notebook.pytester.path / "reports" / "summary.md").read_text()
 
 
+def test_while_a_run_goes_on_its_findings_so_far_lie_in_a_file_of_lines(notebook: Notebook) -> None:
+    notebook.claims(
+        values="[2.0, 0.5]", more="import shutil; value == 0.5 and shutil.copy('reports/findings.jsonl', '.')"
+    )
+    notebook.run().assert_outcomes(passed=1, failed=1)
+    (so_far,) = (notebook.pytester.path / "findings.jsonl").read_text().splitlines()
+    assert json.loads(so_far) == notebook.findings()["size[value=2.0]"]
+    assert not (notebook.pytester.path / "reports" / "findings.jsonl").exists()
+
+
 def test_inconclusive_is_skipped_with_its_reason(notebook: Notebook) -> None:
     notebook.claims(more='finding.inconclusive("nothing to compare with")')
     result = notebook.run("-rs")

@@ -206,7 +206,7 @@ class Session:
             suppress(OSError),
             (self.reports / FINDINGS_SO_FAR).open("w" if len(self.findings) == 1 else "a", encoding="utf-8") as file,
         ):
-            file.write(json_text(finding.keyed_record) + "\n")
+            file.write(json_text(finding.keyed_record, indent=None) + "\n")
 
     def finish(self, session: pytest.Session) -> None:
         """Write the findings; a file that cannot be written fails the run."""

@@ -22,7 +22,7 @@ def read_run(folder: Path) -> list[Finding]:
     file = folder / FINDINGS_SO_FAR
     if file.exists():
         whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")  # a line may be half written
-        data = [json.loads(line) for line in whole.splitlines()]
+        data = [json.loads(line) for line in whole.split("\n") if line]
     else:
         file = folder / FINDINGS_FILE
         data = read_json(file)

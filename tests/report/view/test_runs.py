@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dormant.claims.finding import Verdict
+from dormant.claims.finding import FINDINGS_SO_FAR, Verdict
 from dormant.claims.ledger import Ledger
+from dormant.records import json_text
 from dormant.report.view import runs
+from dormant.report.view.folder import view_data
 from dormant.report.view.runs import embedded_pictures, run_data, runs_compared
 from tests.report.samples import finding, zoo_findings
 from tests.report.view.samples import write_run
@@ -51,3 +53,12 @@ def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:
 def test_a_suspect_is_compared_with_its_twin_by_claim_and_parameters() -> None:
     (row,) = runs_compared(["a", "b"], [[finding("circuit", 5.0)], [finding("circuit-plain", 1.0)]])["rows"]
     assert row["pairs"] == ["circuit", "circuit-plain"]
+
+
+def test_a_run_that_goes_on_is_shown_with_its_findings_so_far(tmp_path: Path) -> None:
+    one, other = zoo_findings()[:2]
+    lines = [json_text(replace(found, reason="\u2028 so").keyed_record, indent=None) for found in (one, other)]
+    (tmp_path / FINDINGS_SO_FAR).write_text(f"{lines[0]}\n{lines[1][:40]}", encoding="utf-8")
+    data = view_data([tmp_path], tmp_path / "ledger")
+    assert data["running"]
+    assert [found["key"] for found in data["findings"]] == [one.key]
