@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import shutil
 import statistics
@@ -92,7 +93,7 @@ def memory() -> tuple[int, int]:
 def main() -> int:
     """Prints the figures as JSON; the exit status says whether both bounds hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=8, help="of 5.9 million parameters each")
+    parser.add_argument("--layers", type=int, default=9, help="of 5.9 million parameters each")
     parser.add_argument("--candidates", type=int, default=32, help="evaluated in one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -118,7 +119,15 @@ def main() -> int:
             found[name]["candidates a second"] = options.candidates / statistics.median(found[name]["seconds"])
     share = found["shared"]["peak"] / found["both"]["peak"]
     rate = found["shared"]["candidates a second"] / found["both"]["candidates a second"]
-    record = {**found, "memory": share, "rate": rate, "holds": share <= MEMORY_AT_MOST and rate >= RATE_AT_LEAST}
+    record = {
+        "load": os.getloadavg()[0],
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        **found,
+        "memory": share,
+        "rate": rate,
+        "holds": share <= MEMORY_AT_MOST and rate >= RATE_AT_LEAST,
+    }
     print(json_text(record))
     if options.json is not None:
         write_json(options.json, record)

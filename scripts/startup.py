@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
@@ -98,7 +99,14 @@ def main() -> int:
                     runs.append(alone.submit(timed, side, base, dormant).result())
     medians = {side: statistics.median(run["processor"] for run in runs) for side, runs in found.items()}
     ratio = medians["ours"] / medians["plain"]
-    record = {**found, "ratio": ratio, "holds": ratio <= RATIO_AT_MOST}
+    record = {
+        "load": os.getloadavg()[0],
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        **found,
+        "ratio": ratio,
+        "holds": ratio <= RATIO_AT_MOST,
+    }
     print(json_text(record))
     if options.json is not None:
         write_json(options.json, record)
