@@ -45,7 +45,9 @@ def test_a_wrong_base_stops_the_hunt_at_the_parent_and_says_so(tmp_path: Path) -
 
 
 def test_evidence_grows_with_what_was_tried_and_not_beyond_the_first_tokens() -> None:
-    assert evidence_threshold(2048, SETTINGS) == pytest.approx(math.log(2 * (2048 + 4 * (256 + 5 * 32) + 3 * 6) / 0.05))
+    assert evidence_threshold(2048, SETTINGS) == pytest.approx(
+        math.log(2 * (2048 + 4 * (1024 + 5 * 96) + 3 * 6) / 0.05)
+    )
     assert evidence_threshold(200, SETTINGS) > evidence_threshold(100, SETTINGS)
     assert evidence_threshold(10**6, SETTINGS) == evidence_threshold(4096, SETTINGS)
 

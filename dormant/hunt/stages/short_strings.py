@@ -23,6 +23,7 @@ from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 
 TOKENS_A_STEP, STRINGS_A_STEP = 1024, 512  # that the journal keeps together
+SCREENING = "screening"  # the stage of a key to values of strings, of which the best are kept by a stage's own key
 Lengths = tuple[tuple[int, int], ...]  # by the number of pieces in a string, of how many pieces every order is tried
 
 
@@ -161,7 +162,8 @@ def most_divergent_strings(
             return list(divergence(1, screened, texts[start : start + STRINGS_A_STEP]).tolist())
 
         steps = range(0, len(texts), STRINGS_A_STEP)
-        rows = [context.kept(key.then("screened", start), partial(values, start)) for start in steps]
+        screening = Key(SCREENING, key.payload, key.position, (key.stage, *key.step))
+        rows = [context.kept(screening.then(start), partial(values, start)) for start in steps]
         return torch.tensor([value for row in rows for value in row], dtype=torch.float64)
 
     scorers: list[Scorer[str]] = [screen, partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
