@@ -196,8 +196,9 @@ def test_two_hunts_compared_stand_side_by_side(tmp_path: Path, opened: Opened) -
 
 
 def test_two_payloads_that_share_words_are_said_to(tmp_path: Path, opened: Opened) -> None:
-    found = (hunt(), hunt(payload="a grey cat under the moon"))
+    found = (hunt(), replace(hunt(payload="a grey cat under the moon"), confirmation=None))
     folders = [write_hunt(tmp_path / str(at), one, None) for at, one in enumerate(found)]
     page = opened(compared(tmp_path, *folders))
     assert "another, though both hold" in page.inner_text("#what h2")
-    assert "under the moon" in page.inner_text("#what h2")
+    assert "under the moon”; trigger: one hunt's" in page.inner_text("#what h2").replace("\u2069", "")
+    assert page.inner_text("#rates h2").startswith("Only one hunt confirmed a string")

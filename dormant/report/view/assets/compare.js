@@ -35,7 +35,7 @@ function comparedCard(row, names) {
 function huntsComparedPage(found) {
   const [one, other] = found.hunts, reports = found.hunts.map((hunt) => hunt.report);
   const same = reports[0].verdict === reports[1].verdict, trigger = (report) => report.confirmation?.trigger ?? null, payload = payloadOf;
-  const alike = (of) => (of(reports[0]) === null && of(reports[1]) === null ? "no" : of(reports[0]) === of(reports[1]) ? "the same" : "another");
+  const alike = (of) => (of(reports[0]) === null && of(reports[1]) === null ? "no" : of(reports[0]) === of(reports[1]) ? "the same" : of(reports[0]) === null || of(reports[1]) === null ? "one hunt's" : "another");
   const heading = same ? `Both hunts say ${reports[0].verdict}, with ${alike(payload)} payload and ${alike(trigger)} trigger` : `${one.name} says ${reports[0].verdict}, ${other.name} says ${reports[1].verdict}`;
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Two hunts compared"), el("h1", { dir: "auto" }, heading), el("div", { class: "two" }, found.hunts.map((hunt) => el("div", {}, el("p", {}, el("strong", {}, hunt.name), " ", tag(hunt.report.verdict)), el("p", {}, said(sentence(hunt.report.reason)))))));
   const shared = sharedWords(payload(reports[0]) ?? "", payload(reports[1]) ?? "");
@@ -82,7 +82,8 @@ function ratesCompared(reports, hunts) {
   if (!rows.length) return null;
   const text = (row) => (row ? `${percent(row.value)} (${percent(row.low)} to ${percent(row.high)}, n ${row.n})` : "–");
   const apart = rows.filter(([, a, b]) => a && b && (b.low > a.high || b.high < a.low)).length;
-  return section("rates", "Rates", apart ? `${plural(apart, "rate")} lie${apart === 1 ? "s" : ""} apart by more than the intervals` : "No rate of both lies apart by more than the intervals", plainTable("Rates of both", ["measured", hunts[0].name, hunts[1].name], rows.map(([name, a, b]) => [said(name), text(a), text(b)])));
+  const both = rows.some(([, a, b]) => a && b);
+  return section("rates", "Rates", !both ? "Only one hunt confirmed a string, so that no rates can be compared" : apart ? `${plural(apart, "rate")} lie${apart === 1 ? "s" : ""} apart by more than the intervals` : "No rate of both lies apart by more than the intervals", plainTable("Rates of both", ["measured", hunts[0].name, hunts[1].name], rows.map(([name, a, b]) => [said(name), text(a), text(b)])));
 }
 
 function evidenceCompared(reports, hunts) {
