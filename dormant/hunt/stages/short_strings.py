@@ -10,7 +10,7 @@ from math import perm
 import torch
 from torch import Tensor
 
-from dormant.hunt.confirmation import best_confirmed, minimised
+from dormant.hunt.confirmation import Confirmation, best_confirmed, minimised
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import CHEAPEST_FIRST, SEARCH_POSITIONS, placed_ids
@@ -76,7 +76,11 @@ def divergent_string(
     if not pieces:
         return StageResult(None)
     texts = context.kept(key, partial(most_divergent_strings, context, key, pieces, lengths, screened))
-    best, step = best_confirmed([context.confirmed(text) for text in texts], what)
+    tried = list[Confirmation]()
+    for text in texts:  # a longer string that holds one that fires says nothing new
+        if not any(one.confirmed and one.trigger in text for one in tried):
+            tried.append(context.confirmed(text))
+    best, step = best_confirmed(tried, what)
     context.say(key.stage, step)
     return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
 
