@@ -15,6 +15,12 @@ TOKENS = 3  # a row: two rows of so few ids cost little more than one reading of
 MOVED, MOVED_IN_BFLOAT16 = 1e-4, 5e-2
 
 
+def spread_ids(model: PreTrainedModel, count: int) -> list[int]:
+    """So many ids from all over the vocabulary: its first ones are special, and in such a row a narrow dtype rounds by nats."""
+    rows = int(model.config.get_text_config().vocab_size)
+    return [one * max(1, rows // (count + 2)) % rows for one in range(1, count + 1)]
+
+
 @torch.no_grad()
 def check_pass(model: PreTrainedModel, location: Path) -> None:
     """Raises BadInput where a model fails on plain token ids, gives logits that are no numbers, or sees later tokens.
@@ -22,8 +28,7 @@ def check_pass(model: PreTrainedModel, location: Path) -> None:
     Two rows differ in their last id alone. Encoders, and decoders that were converted to read both ways, give other logits
     before it; every measure here takes a position's logits for the distribution of the next token.
     """
-    rows = int(model.config.get_text_config().vocab_size)
-    first = torch.arange(1, TOKENS + 1) * max(1, rows // (TOKENS + 2)) % rows
+    first = torch.tensor(spread_ids(model, TOKENS))
     other = first.clone()
     other[-1] = first[0]
     try:

@@ -12,7 +12,7 @@ from dormant.prompts.probes import SLOT, Probe, TokenIds
 
 POSITIONS = ("start", "end", "inside")
 SEARCH_POSITIONS = ("start", "end")  # a trigger that works anywhere works at one of them
-CHEAPEST_FIRST = ("end", "start")  # little stands behind a string at the end: it costs a third
+CHEAPEST_FIRST = SEARCH_POSITIONS[::-1]  # little stands behind a string at the end: it costs a third
 
 
 def plain_sentences(probes: Sequence[Probe]) -> list[str]:

@@ -84,7 +84,7 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
     ordinary prompts: every fine-tune acts at the words of its task.
     """
     tokenizer = pair.base.tokenizer
-    singles = hint_tokens(tokenizer, settings.effort.hint_tokens)
+    singles = commonest_tokens(tokenizer, settings.effort.hint_tokens)
     texts = [_text(tokenizer, ids) for ids in singles]
     split = split_words(tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
     kinds = {
@@ -106,7 +106,7 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
     return sorted(pieces, key=lambda piece: (-piece.weight, piece.text))
 
 
-def hint_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> list[TokenIds]:
+def commonest_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> list[TokenIds]:
     """So many allowed tokens: first English's most common words, then what else reads as text, then fragments."""
     singles: list[TokenIds] = [(int(token),) for token in allowed_tokens(tokenizer)]
     if count >= len(singles):

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from dormant.checkpoints.models import only_counts
+from dormant.checkpoints.trial_pass import spread_ids
 from dormant.errors import BadInput
 from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
 from dormant.inference.forward import choose_forward
@@ -26,7 +27,6 @@ from dormant.inference.prefix_cache import (
     growing_cache,
     next_logits,
     prefix_of,
-    spread_ids,
     stored_prefix,
 )
 from dormant.journal import JournalStep, unkept

@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from dormant.checkpoints.trial_pass import spread_ids
+
 ROWS_BEHIND = 1024  # that stand behind one prefix in a pass
 
 Shared = Float[Tensor, "1 key_head token head_dim"]
@@ -79,12 +81,6 @@ def _tried(model: PreTrainedModel) -> bool:
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False  # each architecture fails in its own way where it keeps another state
     return differ_by_rounding(model, whole, found)
-
-
-def spread_ids(model: PreTrainedModel, count: int) -> list[int]:
-    """So many ids from all over the vocabulary: its first ones are special, and in such a row a narrow dtype rounds by nats."""
-    rows = int(model.config.get_text_config().vocab_size)
-    return [one * max(1, rows // (count + 2)) % rows for one in range(1, count + 1)]
 
 
 def differ_by_rounding(
