@@ -166,7 +166,7 @@ def payload_sentence(ranked: Sequence[Suspect], suspects: Sequence[Suspect], thr
         listed = ", ".join(f"{one.text!r} ({one.evidence:.0f} nats)" for one in suspects[:3])
         return f"the dormant model alone finishes {listed}; {level}"
     most = f"; the most is {ranked[0].text!r} with {ranked[0].evidence:.1f}" if ranked else ""
-    return f"no string reaches the {threshold:.1f} nats that make it suspect{most}; {level}"
+    return f"no string that was forced reaches the {threshold:.1f} nats that make it suspect{most}; {level}"
 
 
 def _sight() -> str:
