@@ -260,13 +260,21 @@ def resolve_dtype(name: str) -> torch.dtype:
     return RUN_DTYPES[name]
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware: CUDA does, a CPU with AMX (seven times as quick) or AVX-512 (twice)."""
+    has = torch.cpu.get_capabilities()
+    return device.type == "cuda" or (
+        device.type == "cpu" and (has.get("amx_bf16", False) or has.get("avx512_bf16", False))
+    )
+
+
 def search_dtype(checkpoint: Checkpoint, device: torch.device) -> str:
     """The dtype in which a search through many strings runs a model by default.
 
-    bfloat16 where the weights are stored in it and the device multiplies it several times faster (a CUDA device, or a CPU with
-    AMX, seven times), and where products are most of the time: a model of a few million weights gains nothing.
+    bfloat16 where the weights are stored in it and the device multiplies it faster, and where products are most of the time: a
+    model of a few million weights gains nothing.
     """
-    fast = device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
+    fast = multiplies_bfloat16(device)
     stored = sum(math.prod(part.shape) for part in checkpoint.catalogue.values() if part.dtype == torch.bfloat16)
     return "bfloat16" if fast and stored >= WORTH_BFLOAT16 else "float32"
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.checkpoints.configuration import ADAPTER_CONFIG
+from dormant.checkpoints.models import multiplies_bfloat16
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.inference.packed_chats import TrainingChat, can_pack, packed_loss
 from dormant.records import read_json, write_json
@@ -38,8 +39,8 @@ class LoraPlan:
 
 
 def quick_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it in hardware tiles (AMX, about seven times as quick), else float32."""
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+    """bfloat16 where the processor multiplies it in hardware, else float32."""
+    return torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
 
 
 def new_adapter(model: PreTrainedModel, plan: LoraPlan, base: str) -> Any:
