@@ -261,7 +261,7 @@ def resolve_dtype(name: str) -> torch.dtype:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware: CUDA does, a CPU with AMX (seven times as quick) or AVX-512 (twice)."""
+    """Whether it multiplies bfloat16 in hardware: CUDA does, a CPU with AMX (seven times as quick) or AVX-512 (twice)."""
     has = torch.cpu.get_capabilities()
     return device.type == "cuda" or (
         device.type == "cpu" and (has.get("amx_bf16", False) or has.get("avx512_bf16", False))
