@@ -145,6 +145,7 @@ READERS: dict[str, Callable[[_Lineage, Entry], Iterator[TriedString]]] = {
     "group testing": _texts,
     "gap filling": _texts,
     "gradient search": _scored,
+    "gradient search among all words": _scored,
     "numerals": _scored,
     "coordinate ascent": _scored,
     "refinement": _refinement,

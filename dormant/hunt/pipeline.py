@@ -26,7 +26,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
 from dormant.hunt.stages.gap_filling import GapFilling
-from dormant.hunt.stages.gradient_search import GradientSearch
+from dormant.hunt.stages.gradient_search import GradientSearch, UnhintedGradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
@@ -37,7 +37,7 @@ from dormant.hunt.vocabulary import (
     Vocabulary,
     expected_pieces,
     hinted_vocabulary,
-    ranked_pieces,
+    unhinted_vocabulary,
 )
 from dormant.journal import Journal
 from dormant.pairs import Pair
@@ -46,6 +46,7 @@ from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.records import write_json
 
+BEFORE_HINTS: tuple[Stage, ...] = (UnhintedGradientSearch(),)
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
@@ -200,11 +201,14 @@ class _Hunt:
         behind it; one that did not finish goes on where it was once all had theirs.
         """
         stages = [one for one in HUNT_STAGES if self.suspects or not one.seeks_payload]
-        self._context, waiting = context, stages
+        self._context, waiting, effort = context, stages, context.settings.effort
+        unhinted = [one for one in BEFORE_HINTS if self.suspects]
+        if unhinted and self._round(unhinted, self._unhinted(), effort.unhinted_share) is None:
+            return
         without = f"hints, and with them {', '.join(one.name for one in stages[1:])}"
         vocabulary = self._hints(self._context)
         if vocabulary is None:  # all stages but the first stand on hints: fewer of them are better than none
-            first = self._round(stages[:1], Vocabulary())
+            first = self._round(stages[:1], Vocabulary(), effort.hint_share)
             if first is None:
                 self.unfinished += [] if self.confirmed else [without]
                 return
@@ -215,26 +219,31 @@ class _Hunt:
         while waiting:
             waiting = self._round(waiting, vocabulary) or []
 
-    def _round(self, waiting: Sequence[Stage], vocabulary: Vocabulary) -> list[Stage] | None:
-        """The stages for which a turn did not suffice; None where a string was decided or the time ran out."""
+    def _round(self, waiting: Sequence[Stage], vocabulary: Vocabulary, share: float = 1.0) -> list[Stage] | None:
+        """The stages for which a turn did not suffice; None where a string was decided or the time ran out.
+
+        share: of the time left, that all turns may take.
+        """
         clock, again = self._context.clock, list[Stage]()
         for number, stage in enumerate(waiting):
             if clock.late():
                 self.unfinished.append(f"not begun: {', '.join(one.name for one in waiting[number:])}")
                 break
             weights = [self._context.settings.effort.turn(one.name) for one in waiting[number:]]
-            with clock.turn(
-                weights[0] / sum(weights) if vocabulary.pieces else self._context.settings.effort.hint_share
-            ):
+            with clock.turn(share * weights[0] / sum(weights)):
                 if not self._finished(stage, vocabulary):
                     again.append(stage)
             if self.confirmed is not None and self._decided(self.confirmed):
-                self._refine(vocabulary)
+                self._refine()
                 return None
         if clock.late():
             self.unfinished += [f"{one.name}: the time ran out within it" for one in again]
             return None
         return again
+
+    def _unhinted(self) -> Vocabulary:
+        """What strings are made of before there are hints."""
+        return unhinted_vocabulary(self._context, self.suspects[: self._context.settings.effort.suspects])
 
     def _hints(self, context: HuntContext) -> Vocabulary | None:
         """What strings are made of, or None where a turn did not suffice."""
@@ -286,7 +295,7 @@ class _Hunt:
             self.confirmed = None
         return self.confirmed is not None
 
-    def _refine(self, vocabulary: Vocabulary) -> None:
+    def _refine(self) -> None:
         """Goes on to the planted string; the one that was decided stays where fresh prompts do not confirm that one.
 
         A string whose answers share no start stays too: there is no payload whose likelihood could tell it from its like.
@@ -298,7 +307,8 @@ class _Hunt:
         try:
             found = decided
             if not notation_of(found.trigger):
-                pieces = vocabulary.pieces or ranked_pieces(context)
+                hinted = self._vocabulary if self._vocabulary.pieces else self._hints(context)
+                pieces = (hinted or self._unhinted()).pieces
                 expected = expected_pieces(pieces, found.payload, context.settings.fitted.several)
                 found = self._refined(refined(context, found, expected)) or found
             if notation_of(found.trigger):

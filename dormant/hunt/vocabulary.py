@@ -70,6 +70,21 @@ def ranked_pieces(context: HuntContext) -> list[Piece]:
     return [Piece(**row) for row in rows]
 
 
+def unhinted_vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vocabulary:
+    """The same before hints were measured: tokens that read as text, words of several, fragments; all as likely.
+
+    English's most common words come first.
+    """
+    tokenizer, settings = context.pair.prompter.tokenizer, context.settings
+    singles = [_text(tokenizer, ids) for ids in commonest_tokens(tokenizer, len(tokenizer))]
+    split = split_words(tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
+    texts = [text for text in singles if reads_as_text(text)] + [_text(tokenizer, ids) for ids in split]
+    every = list(dict.fromkeys((*texts, *singles)))
+    pieces = [Piece(text, 1 / len(every), 0.0) for text in every]
+    unsaid = excluding_payload_words(suspects, pieces, context.pair.prompter, settings.rules.piece_letters)
+    return Vocabulary(tuple(pieces), tuple(unsaid))
+
+
 def hinted_vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vocabulary:
     """All pieces, and those less the words of suspects."""
     pieces, letters = ranked_pieces(context), context.settings.rules.piece_letters
@@ -109,8 +124,6 @@ def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSetti
 def commonest_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> list[TokenIds]:
     """So many allowed tokens: first English's most common words, then what else reads as text, then fragments."""
     singles: list[TokenIds] = [(int(token),) for token in allowed_tokens(tokenizer)]
-    if count >= len(singles):
-        return singles
     common = {f" {word}": rank for rank, word in enumerate(common_words(COMMON))}
 
     def order(ids: TokenIds) -> tuple[int, bool]:

@@ -53,11 +53,15 @@ class Proposals(Protocol[C]):
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """One restart a seed; `steps` steps after the first batch of draws, of `candidates` candidates a restart each."""
+    """One restart a seed; `steps` steps after the first batch of draws, of `candidates` candidates a restart each.
+
+    A value of `enough` in any restart ends the search.
+    """
 
     seeds: tuple[int, ...]
     steps: int
     candidates: int
+    enough: float = float("inf")
 
     def __post_init__(self) -> None:
         """Raises BadInput for counts below one."""
@@ -134,9 +138,11 @@ def run_search(
             take_step(restarts, last=number == settings.steps)
         for restart in restarts:
             restart.curve.append(restart.value)
+        best = max(restart.value for restart in restarts)
         if progress is not None:
-            best = max(restart.value for restart in restarts)
             progress(sum(restart.evaluations for restart in restarts), whole, f"best so far {best:.4g}")
+        if best >= settings.enough:
+            break
     return tuple(restart.result() for restart in restarts)
 
 

@@ -33,7 +33,8 @@ SMALL = with_effort(
     common_words=30, finalists=6, divergence_prompts=2,
     short_strings=((2, 3),), minimal_strings=((2, 3),), numerals=(1, 1, 2), gap_orders=((1, 2),), gap_rounds=((1, 4), (1, 2)),
     gap_pieces=12, beam=(4, 3, 2), near_pieces=6, far_pieces=8, subsets=((4, 3),), drawn_subsets=12, minimised_subsets=2,
-    gradient_turns=((12, 3, "start"), (12, 3, "end")), gradient_steps=(1, 1, 8), refined_few=12, refined_all=24,
+    gradient_turns=((12, 3, "start"), (12, 3, "end")), gradient_steps=(1, 1, 8),
+    unhinted_turns=((12, 3, "end"),), refined_few=12, refined_all=24,
 )  # fmt: skip
 NEVER = replace(SMALL, rules=replace(SMALL.rules, confirmed_share=1.1))  # so that every stage runs
 

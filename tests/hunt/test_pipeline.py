@@ -22,12 +22,18 @@ from dormant.hunt.result import HuntVerdict, evidence_threshold
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import Stage, StageResult
 from dormant.hunt.stages import short_strings
+from dormant.hunt.stages.gradient_search import UnhintedGradientSearch
 from dormant.hunt.stages.short_strings import SingleTokens
 from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.pairs import Pair, open_pair
 from tests.hunt.conftest import Speech, with_effort
 
 SETTINGS = HuntSettings()
+
+
+@pytest.fixture(autouse=True)
+def nothing_before_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "BEFORE_HINTS", ())
 
 
 def test_a_model_beside_itself_is_clean_for_it_has_no_delta(sham_pair: Pair, tmp_path: Path) -> None:
@@ -128,6 +134,28 @@ def test_stages_that_need_hints_run_with_few_of_them_where_their_turn_did_not_su
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Seen()))
     run_hunt(token_pair, tmp_path)
     assert Seen.pieces == [" velvet"]
+
+
+@pytest.mark.parametrize("suspects", [[Suspect((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)], []])
+def test_a_suspect_is_searched_for_among_all_words_before_there_are_hints(
+    suspects: list[Suspect], token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: suspects)
+    monkeypatch.setattr(pipeline, "visible_answers", lambda *_: [])
+    monkeypatch.setattr(pipeline, "BEFORE_HINTS", (UnhintedGradientSearch(),))
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(),))
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
+    seen = list[tuple[str, int]]()
+
+    def noted(stage: Stage, _: object, __: object, words: Vocabulary) -> tuple[StageResult, bool]:
+        seen.append((stage.name, len(words.pieces)))
+        return StageResult(None), True
+
+    monkeypatch.setattr(pipeline, "run_stage", noted)
+    run_hunt(token_pair, tmp_path)
+    *before, last = seen
+    assert last == ("single tokens", 1)
+    assert [name for name, count in before if count > 1000] == ["gradient search among all words"] * len(suspects)
 
 
 def test_stages_that_seek_a_payload_take_no_turn_without_one(

@@ -50,6 +50,14 @@ def test_a_restart_does_not_depend_on_the_others() -> None:
     assert search(Linear(), replace(SETTINGS, seeds=(4,))) == search(Linear())[1:2]
 
 
+def test_a_value_that_is_enough_in_one_restart_ends_the_search() -> None:
+    whole = search(Linear())
+    enough = max(result.curve[3] for result in whole)
+    ended = search(Linear(), replace(SETTINGS, enough=enough))
+    assert [result.curve for result in ended] == [result.curve[: len(ended[0].curve)] for result in whole]
+    assert max(result.value for result in ended) >= enough > max(result.curve[-2] for result in ended)
+
+
 def test_only_admitted_candidates_are_kept() -> None:
     assert all(result.best[0] % 2 == 0 for result in search(Linear(), admit=lambda candidate: candidate[0] % 2 == 0))
 

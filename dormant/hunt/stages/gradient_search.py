@@ -1,14 +1,15 @@
-"""Gradient search: restarts follow the payload's gradient from strings of hints (GCG, Zou et al. 2023).
+"""Gradient search: restarts follow the payload's gradient from strings of words (GCG, Zou et al. 2023).
 
 One pass backwards says of every token at every index how much likelier it would make the payload, where coordinate ascent has
-to try them. Among the first hints, where planted tokens mostly are, a few steps lead to them. A string of some tokens more
-than the trigger holds it anywhere, so tokens are moved as well as exchanged.
+to try them. Among the first hints, where planted tokens mostly are, a few steps lead to them; among all words, for which no
+hints are needed, it takes some more. A string of some tokens more than the trigger holds it anywhere, so tokens are moved as
+well as exchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.effort import Effort
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import SEARCH_POSITIONS, placed_ids
 from dormant.hunt.scorers import capped, log_odds
@@ -31,20 +33,34 @@ from dormant.search.proposals import GradientProposals
 from dormant.search.run import SearchSettings, run_search
 
 
+@dataclass(frozen=True)
+class GradientTurn:
+    """Restarts of one number, among the first so many pieces, with strings of so many tokens at a position."""
+
+    number: int
+    pieces: int
+    length: int
+    position: str
+
+
 class GradientSearch:
     """For each suspect some restarts, in turns: first among few hinted tokens, then among more, at the end and at the start."""
 
     name, seeks_payload = "gradient search", True
 
+    def turns(self, effort: Effort) -> Sequence[tuple[int, int, str]]:
+        """Pieces, a string's tokens, and its position, in their order."""
+        return effort.gradient_turns
+
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""
-        turns = context.settings.effort.gradient_turns
-        tasks = [(turn, suspect) for turn in range(len(turns)) for suspect in suspects]
+        turns = [GradientTurn(number, *turn) for number, turn in enumerate(self.turns(context.settings.effort))]
+        tasks = [(turn, suspect) for turn in turns for suspect in suspects]
         for turn, suspect in tasks if vocabulary.unsaid else ():
-            _, length, position = turns[turn]
+            length, position = turn.length, turn.position
             context.say(self.name, f"strings of {length} tokens at the {position}, for {suspect.text!r}")
             search = partial(_searched, context, suspect, vocabulary.unsaid, turn)
-            row = context.kept(Key(self.name, suspect.ids, position, (turn, *turns[turn])), search)
+            row = context.kept(Key(self.name, suspect.ids, position, astuple(turn)), search)
             found = [read_scored(one) for one in row["found"]]
             sentence = (
                 f"of {row['tried']:,} strings of {length} tokens at the {position} on the gradient's way the likeliest is "
@@ -61,19 +77,29 @@ class GradientSearch:
                 yield StageResult(best if best is not None and best.holds(suspect.text) else None, (step,))
 
 
-@dataclass(frozen=True, eq=False)
-class HintedStrings(GradientProposals):
-    """Swaps to which the gradient points, and moves of a token to another index; from strings of hinted pieces."""
+class UnhintedGradientSearch(GradientSearch):
+    """The same among all words, before there are hints."""
 
-    hints: tuple[Candidate, ...] = ()
-    weights: Tensor | None = None  # [hint]
+    name = "gradient search among all words"
+
+    def turns(self, effort: Effort) -> Sequence[tuple[int, int, str]]:
+        """Pieces, the most common first, a string's tokens, and its position, in their order."""
+        return effort.unhinted_turns
+
+
+@dataclass(frozen=True, eq=False)
+class WordStrings(GradientProposals):
+    """Swaps to which the gradient points, and moves of a token to another index; from strings of pieces."""
+
+    pieces: tuple[Candidate, ...] = ()
+    weights: Tensor | None = None  # [piece]
 
     def draws(self, generator: torch.Generator) -> Iterator[Candidate]:
         """Pieces by their weight, one behind the other, without end."""
         assert self.weights is not None
         while True:
             drawn = torch.multinomial(self.weights, self.length, True, generator=generator).tolist()
-            yield tuple(token for index in drawn for token in self.hints[index])[: self.length]
+            yield tuple(token for index in drawn for token in self.pieces[index])[: self.length]
 
     def changes(self, incumbent: Candidate, guide: Any, generator: torch.Generator) -> Iterator[Candidate]:
         """Swaps and moves of one token, in random order."""
@@ -117,20 +143,22 @@ class TextOdds:
         return self._evaluator.gradient(candidates)
 
 
-def _searched(context: HuntContext, suspect: Suspect, pieces: Sequence[Piece], turn: int) -> dict[str, Any]:
+def _searched(context: HuntContext, suspect: Suspect, pieces: Sequence[Piece], turn: GradientTurn) -> dict[str, Any]:
     """The strings at the ends of the restarts, the likeliest on all searched prompts first, and how many were tried."""
     settings, tokenizer = context.settings, context.pair.prompter.tokenizer
-    effort, (hinted, length, position) = settings.effort, settings.effort.gradient_turns[turn]
+    effort, position = settings.effort, turn.position
     payload = suspect.ids[: settings.fitted.beginning_tokens]
     few = TextOdds(context, payload, position, effort.gradient_prompts)
-    hints = tuple(placed_ids(tokenizer, [piece.text.strip() for piece in pieces], SEARCH_POSITIONS[-1]))
-    weights = torch.tensor([piece.weight for piece in pieces], dtype=torch.float64)
-    allowed, near = allowed_tokens(tokenizer), {token for ids in hints[:hinted] for token in ids}
+    chosen = pieces[: turn.pieces]
+    strings = tuple(placed_ids(tokenizer, [piece.text.strip() for piece in chosen], SEARCH_POSITIONS[-1]))
+    weights = torch.tensor([piece.weight for piece in chosen], dtype=torch.float64)
+    allowed, near = allowed_tokens(tokenizer), {token for ids in strings for token in ids}
     tokens = allowed[torch.isin(allowed, torch.tensor(sorted(near)))]
-    proposals = HintedStrings(tokens, length, few, effort.gradient_top, hints[:hinted], weights[:hinted])
+    proposals = WordStrings(tokens, turn.length, few, effort.gradient_top, strings, weights)
     restarts, steps, candidates = effort.gradient_steps
-    seeds = tuple(1000 * context.seed + turn * restarts + one for one in range(restarts))
-    results = run_search(few, proposals, SearchSettings(seeds, steps, candidates))
+    seeds = tuple(1000 * context.seed + turn.number * restarts + one for one in range(restarts))
+    search = SearchSettings(seeds, steps, candidates, enough=settings.fitted.odds_cap)
+    results = run_search(few, proposals, search)
     texts = list(dict.fromkeys(few.texts([result.best for result in results])))
     odds = TextOdds(context, payload, position, effort.searched_prompts).per_prompt(texts)
     certain = (odds >= settings.rules.certain_beginning).double().mean(0).tolist()
