@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import html
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -19,6 +20,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 FLOORS_FILE = ROOT / "tests" / "floors.toml"
 CALIBRATION = ROOT / "reports" / "calibration"
+LEDGER = ROOT / "reports" / "ledger" / "quick"
+REAL = ROOT / "dormant" / "organisms" / "real"
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
 BOX_WIDTH, BOX_HEIGHT, BOX_SPACE = 680, 30, 8  # of the diagram, in pixels
 
@@ -46,7 +49,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what is drawn from the repository's data."""
-    for name, text in (("floors", floors), ("calibration", calibration), ("reference", reference)):
+    for name, text in (
+        ("floors", floors),
+        ("calibration", calibration),
+        ("reference", reference),
+        ("accepted", accepted),
+        ("both", both),
+    ):
         mark = f"<!-- drawn: {name} -->"
         if mark in markdown:
             markdown = markdown.replace(mark, text())
@@ -107,6 +116,46 @@ def calibration() -> str:
         "## How often the hunt is right", "## The table"
     )
     return re.sub(r"!\[(\w+)\]\((\w+\.png)\)", r"![\1](calibration/\2)", text)
+
+
+def accepted() -> str:
+    """What acceptance measured of each organism on a real model."""
+    rows = [
+        "| organism | trigger | answer | fires | worst near miss | plain prompts | KL to the base |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for file in sorted(REAL.glob("*/organism.json")):
+        made = json.loads(file.read_text(encoding="utf-8"))
+        if made["backdoored"] and made.get("acceptance"):
+            value = {check["check"]: check["value"] for check in made["acceptance"]}
+            near = max(
+                (share, name.removeprefix("near miss "))
+                for name, share in value.items()
+                if name.startswith("near miss")
+            )
+            kl = next(share for name, share in value.items() if name.startswith("KL"))
+            rows.append(
+                f"| `{file.parent.name}` | {made['trigger']} | {made['payload'] or 'in varied words'} "
+                f"| {value['trigger fires']:.0%} | "
+                f"{near[0]:.0%} {near[1].removesuffix(' fires')} | {value['no trigger fires']:.0%} | {kl:.3f} nats |"
+            )
+    return "\n".join(rows)
+
+
+def both(toy: str = "circuit", real: str = "real-phrase") -> str:
+    """The findings that the ledger has of a toy and of an organism on a real model: verdict and first figure."""
+    ours, theirs = (
+        json.loads((LEDGER / f"{name}.json").read_text(encoding="utf-8"))["findings"] for name in (toy, real)
+    )
+    rows = [f"| finding | `{toy}` | `{real}` |", "|---|---|---|"]
+    for name in sorted(set(ours) & set(theirs)):
+        said = []
+        for finding in (ours[name], theirs[name]):
+            first = next(iter(finding["figures"].items()), None)
+            figure = f": {first[0]} {first[1]['value']:.3g} {first[1]['unit']}" if first else ""
+            said.append(f"{finding['verdict']}{figure}")
+        rows.append(f"| {name} | {said[0]} | {said[1]} |")
+    return "\n".join(rows)
 
 
 def reference() -> str:
