@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.prompts.probes import SLOT, Probe, TokenIds
 
 POSITIONS = ("start", "end", "inside")
@@ -52,11 +52,11 @@ def placed_probes(
 ) -> list[tuple[Probe, ...]]:
     """Disjoint sets of probes: so many in each, with their slots at its positions in turn.
 
-    Raises BadInput where there are too few sentences for sets that share none.
+    Raises NotServed where there are too few sentences for sets that share none.
     """
     sentences, needed = plain_sentences(probes), sum(count for count, _ in sets)
     if len(sentences) < needed:
-        raise BadInput(
+        raise NotServed(
             f"a hunt needs {needed} ordinary prompts; got {len(sentences)} at its probes; give more with --probes FILE"
         )
     random = np.random.default_rng([seed, 7])
