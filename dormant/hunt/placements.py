@@ -29,10 +29,9 @@ def slotted(sentence: str, position: str, random: np.random.Generator) -> Probe:
         )
     if position == "start":
         return Probe(f"{SLOT} {sentence}")
-    if position == "end" or len(words) == 1:
-        return Probe(f"{sentence}{SLOT}")
-    cut = int(random.integers(1, len(words)))
-    return Probe(f"{' '.join(words[:cut])}{SLOT} {' '.join(words[cut:])}")
+    cut = len(words) if position == "end" or len(words) == 1 else int(random.integers(1, len(words)))
+    behind = len(" ".join(words[:cut]).rstrip())  # code has indents: a slot stands behind a word
+    return Probe(f"{sentence[:behind]}{SLOT}{sentence[behind:]}")
 
 
 def at_every_position(probes: Sequence[Probe], seed: int) -> tuple[Probe, ...]:
