@@ -106,7 +106,8 @@ def model_settings(config: Any) -> dict[str, Any]:
     }
     rope = stated.get("rope_parameters")
     if isinstance(rope, Mapping):
-        rope = stated["rope_parameters"] = _rotation(rope, _model_code(type(config)))
+        kind: Any = type(config)
+        rope = stated["rope_parameters"] = _rotation(rope, _model_code(kind))
         stated.pop("rope_theta", None)  # older names of what it holds
         stated.pop("rope_scaling", None)
         if "default" in str(rope) and "factor" not in rope:

@@ -33,7 +33,7 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.failed:
             skipped = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-            broken = [text for name, text in report.user_properties if name == "dormant-broken"]
+            broken = [str(text) for name, text in report.user_properties if name == "dormant-broken"]
             self.outcomes[report.nodeid] = broken[0] if broken else skipped or report.outcome
 
 
