@@ -147,6 +147,6 @@ class DeltaReport:
         found = self.layers(module)
         if None in found:
             raise NotServed(
-                f"every layer must have {module}; got none at layer {found.index(None)} of {self.source}; choose another module"
+                f"every layer must have {module}; got none at layer {found.index(None)} ({self.source}); choose another module"
             )
         return [delta for delta in found if delta is not None]
