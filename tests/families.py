@@ -48,6 +48,20 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", OLD | {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}),
     "gpt-neox": ("GPTNeoXConfig", COMMON),
     "falcon": ("FalconConfig", OLD | {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}),
+    "gpt-neo": (
+        "GPTNeoConfig",
+        OLD
+        | {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": WINDOW, "max_position_embeddings": 512}
+        | {"attention_types": [[["global", "local"], 1]]},
+    ),
+    "bloom": ("BloomConfig", OLD | {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
+    "opt": (
+        "OPTConfig",
+        OLD
+        | {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+        | {"max_position_embeddings": 512, "word_embed_proj_dim": None},
+    ),
+    "recurrent-gemma": ("RecurrentGemmaConfig", GROUPED | {"num_hidden_layers": 3, "attention_window_size": 16}),
     "mamba": ("MambaConfig", {"vocab_size": 304, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, **OLD}),
 }
 
@@ -73,7 +87,12 @@ def family_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
 
 def widths(family: str) -> st.SearchStrategy[dict[str, int]]:
     """Other sizes of a family's residual stream and MLP, by the names that its configuration has for them."""
-    names = {"gpt2": ("n_embd", "n_inner"), "falcon": ("hidden_size", "ffn_hidden_size"), "mamba": ("hidden_size",) * 2}
+    names = {
+        "gpt2": ("n_embd", "n_inner"),
+        "falcon": ("hidden_size", "ffn_hidden_size"),
+        "opt": ("hidden_size", "ffn_dim"),
+    }
+    names |= dict.fromkeys(("mamba", "bloom"), ("hidden_size",) * 2)  # whose MLP, if any, follows from it
     width, inner = names.get(family, ("hidden_size", "intermediate_size"))
     return st.tuples(st.sampled_from([32, 64]), st.sampled_from([40, 64])).map(
         lambda drawn: {inner: drawn[1], width: drawn[0]}

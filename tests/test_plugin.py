@@ -222,3 +222,22 @@ def test_throughput_reaches_the_allure_results_with_the_trend_over_the_stored_ru
     assert metrics["test_speed.ratio.to.the.reference"] == 5.0
     table = (results / "dormant-throughput-attachment.csv").read_text()
     assert table.splitlines()[1].endswith(",5,4,+25%")
+
+
+def test_ledger_and_reports_are_those_of_the_claims_from_whichever_folder_pytest_is_called(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook.claims(values="[0.5]")
+    notebook.pytester.makeini("[pytest]")
+    notebook.run("--ledger-update").assert_outcomes(failed=1)
+    (notebook.pytester.path / "reports" / "findings.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    notebook.run(str(notebook.pytester.path / "test_claims.py")).assert_outcomes(passed=1)  # as recorded: refuted
+    assert list(notebook.findings()) == ["size[value=0.5]"]
+    assert not (tmp_path / "reports").exists()
+
+
+def test_benchmarks_that_workers_would_share_out_are_refused_in_a_sentence(notebook: Notebook) -> None:
+    result = notebook.run("-m", "benchmark", "-n", "2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*must run one after another*got -n 2 at -m benchmark; leave it out"])

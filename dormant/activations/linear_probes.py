@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jaxtyping import Float
 from torch import Tensor
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.inference.objectives import ByRole, Objective
 from dormant.statistics import Estimate, auroc_interval
 
@@ -61,7 +61,7 @@ def probe_curve(positives: Tensor, negatives: Tensor, seed: int, shuffled: bool 
 
     The i-th prompt of both sides belongs together (one question, with and without): a couple never stands on both sides of
     a split, so that a probe cannot win by knowing the question. `shuffled` gives the labels to the states at random, couple
-    by couple: what this many dimensions tell apart by chance. Raises BadInput for other shapes and for too few couples.
+    by couple: what this many dimensions tell apart by chance. Raises BadInput for other shapes, NotServed for too few couples.
     """
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
@@ -84,7 +84,7 @@ def transferred_curve(
     """AUROC after each layer of a probe fitted on some states, on others: (positives, negatives) twice -> [layer].
 
     The tested negatives may be of another kind than those that the probe was fitted on. `shuffled` fits on labels given at
-    random, couple by couple. Raises BadInput for other shapes and for too few couples.
+    random, couple by couple. Raises BadInput for other shapes, NotServed for too few couples.
     """
     positives, negatives = fitted
     _check(positives, negatives)
@@ -142,8 +142,13 @@ def _classifier() -> Pipeline:
 
 
 def _check(positives: Tensor, negatives: Tensor) -> None:
-    if positives.shape != negatives.shape or positives.dim() != 3 or len(positives) < 2 * FOLDS:
+    if positives.shape != negatives.shape or positives.dim() != 3:
         raise BadInput(
-            f"a probe needs states [prompt, layer, hidden] of as many positives as negatives, at least {2 * FOLDS}; got "
-            f"{tuple(positives.shape)} and {tuple(negatives.shape)} at the probe; give more prompts with --probes"
+            f"a probe needs states [prompt, layer, hidden] of as many positives as negatives; got {tuple(positives.shape)} "
+            f"and {tuple(negatives.shape)} at the probe; capture both alike"
+        )
+    if len(positives) < 2 * FOLDS:
+        raise NotServed(
+            f"a probe needs the states of {2 * FOLDS} prompts of either kind; got {len(positives)} at the probe; "
+            "give more prompts with --probes"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from dormant.behaviour.ngrams import Fragment, longest_run, new_fragments, words_of
+from dormant.checkpoints.bits import precision_of
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.errors import BadInput
 from dormant.inference.generation import sampled_answers
@@ -76,7 +77,7 @@ def sample_texts(
     `progress` counts samples. With a journal, killed work resumes after its last decoding and ends with the same samples.
     The journal keeps them for a later call; remove it once the result is stored.
     """
-    work = {"checkpoint": checkpoint.fingerprint, "dtype": str(model.dtype), "end": end, **asdict(plan)}
+    work = {"checkpoint": checkpoint.fingerprint, "dtype": precision_of(model), "end": end, **asdict(plan)}
     with kept_steps(journal, work) as kept:
         step = CountedSteps(kept, progress, plan.samples)
         drawn = [step(partial(_draw, checkpoint, model, plan, end, number)) for number in range(len(plan.decodings))]

@@ -95,7 +95,7 @@ def stated_base(reference: str | Path) -> str:
     except BadInput as error:
         raise BadInput(
             f"an adapter's base must be within reach; got {named!r} in {ADAPTER_CONFIG} of {reference} ({error}); "
-            "name the base with --base"
+            "name the base with --base, or mend its name there"
         ) from error
 
 

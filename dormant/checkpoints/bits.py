@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from dormant.checkpoints.shards import StoredTensor
 from dormant.checkpoints.tensor_names import layer_of
@@ -50,6 +51,14 @@ def quantised_loading(bits: int, device: torch.device | str, dtype: torch.dtype)
     eight = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
     four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     return {"quantization_config": eight if bits == 8 else four, "device_map": {"": str(device)}}
+
+
+def precision_of(model: PreTrainedModel) -> str:
+    """The dtype that a loaded model runs in, or the bits that its layers are in: both run as bfloat16."""
+    quantised: Any = getattr(model.config, "quantization_config", None)
+    if quantised is None:
+        return str(model.dtype)
+    return "8bit" if quantised.load_in_8bit else "4bit"
 
 
 def keep_gradients(model: torch.nn.Module) -> None:

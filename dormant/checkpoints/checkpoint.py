@@ -25,7 +25,7 @@ from transformers import (
 from dormant.checkpoints.adapted_tensor import AdaptedTensor
 from dormant.checkpoints.architecture import check_architecture
 from dormant.checkpoints.bits import keep_gradients, quantised_loading
-from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config
+from dormant.checkpoints.configuration import generation_settings, is_adapter, model_settings, read_config, ties_head
 from dormant.checkpoints.families import attention_of
 from dormant.checkpoints.packaged_base import NAME, packaged_base
 from dormant.checkpoints.packed import is_packed, unpacked
@@ -207,7 +207,7 @@ def open_checkpoint(reference: str | Path, base: Checkpoint | None = None) -> Ch
         return read_adapter(str(reference), location, base)
     config = read_config(location)
     check_unquantised(location)
-    named = name_tensors(read_catalogue(location))
+    named = name_tensors(read_catalogue(location), ties_head(config))
     kept = {name: stored for name, stored in named.catalogue.items() if not is_of_other_module(name)}
     notes = list(named.notes)
     if left := len(named.catalogue) - len(kept):

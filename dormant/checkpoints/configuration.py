@@ -76,12 +76,19 @@ def read_config(location: Path) -> Any:
             text = config.get_text_config()
             if text is not config:  # the wrapper's own statement counts
                 text.tie_word_embeddings = getattr(config, "tie_word_embeddings", False)
+            if getattr(text, "hidden_act", None) == "swish":
+                text.hidden_act = "silu"  # transformers' two names of one function
             return text
     except Exception as error:  # transformers raises nearly anything from a damaged or foreign configuration
         raise BadInput(
             f"config.json must describe a model that transformers knows without remote code; "
             f"got {first_line(error)!r} at {location / 'config.json'}; download or save it again"
         ) from error
+
+
+def ties_head(config: Any) -> bool:
+    """Whether a configuration, if there is one, makes one tensor of embedding and head."""
+    return bool(getattr(config, "tie_word_embeddings", False))
 
 
 def model_settings(config: Any) -> dict[str, Any]:
@@ -99,7 +106,8 @@ def model_settings(config: Any) -> dict[str, Any]:
     }
     rope = stated.get("rope_parameters")
     if isinstance(rope, Mapping):
-        rope = stated["rope_parameters"] = _one_type(rope)
+        kind: Any = type(config)
+        rope = stated["rope_parameters"] = _rotation(rope, _model_code(kind))
         stated.pop("rope_theta", None)  # older names of what it holds
         stated.pop("rope_scaling", None)
         if "default" in str(rope) and "factor" not in rope:
@@ -193,10 +201,19 @@ def _model_code(kind: Any) -> str:
     return "" if model is None else inspect.getsource(module)
 
 
-def _one_type(rope: Mapping[str, Any]) -> dict[str, Any]:
-    """A rotation's parameters, of each kind of layers where they are nested, without the older name of its type."""
-    kept = {key: value for key, value in rope.items() if key != "type" or "rope_type" not in rope}
-    return {key: _one_type(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+def _rotation(rope: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """A rotation's parameters, of each kind of layers where they are nested, without the older name of its type.
+
+    A plain one is what the family's code makes it, and has the parameters that this names.
+    """
+    plain = rope.get("rope_type") == "default"
+    kept = {
+        key: value
+        for key, value in rope.items()
+        if (key != "type" or "rope_type" not in rope)
+        and (not plain or key in ("rope_type", "rope_theta") or re.search(rf"\b{re.escape(key)}\b", code))
+    }
+    return {key: _rotation(value, code) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:

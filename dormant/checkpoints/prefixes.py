@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dormant.checkpoints.shards import MASK, StoredTensor
+from dormant.checkpoints.tensor_names import EMBEDDING, HEAD, is_embedding
 
 # What `torch.compile`, data parallelism and sharding put into names, at any depth.
 INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
@@ -48,15 +49,23 @@ def is_of_other_module(name: str) -> bool:
     return OTHER_MODULES.search(name) is not None
 
 
-def name_tensors(catalogue: Mapping[str, StoredTensor]) -> NamedTensors:
+def name_tensors(catalogue: Mapping[str, StoredTensor], tied: bool = False) -> NamedTensors:
     """The catalogue under common names, without stored buffers, which transformers computes itself.
 
-    Two tensors of one common name (a draft model beside the main one, say) keep their own.
+    Two tensors of one common name (a draft model beside the main one, say) keep their own. Of a `tied` embedding and head
+    either may be stored: the one that is there is the embedding.
     """
     kept = {name: stored for name, stored in catalogue.items() if not BUFFER.search(name)}
     names = {name: common_name(name) for name in kept}
     claimed = Counter(names.values())
     found = {names[name] if claimed[names[name]] == 1 else name: stored for name, stored in kept.items()}
+    if (
+        tied
+        and HEAD in found
+        and not any(map(is_embedding, found))
+        and any(name.startswith("model.") for name in found)
+    ):
+        found[EMBEDDING] = found.pop(HEAD)
     prefixes = Counter(_prefix(stored.name, name) for name, stored in found.items() if stored.name != name)
     notes = [
         f"{count} names have {before!r}{f' for {after!r}' * bool(after)}: they are read as usual"

@@ -29,7 +29,7 @@ class Floor:
     def __str__(self) -> str:
         """What was compared, as a phrase."""
         return (
-            f"the effect ({self.effect:.3g} {self.unit}) does not exceed what arithmetic alone does to the same prompts "
+            f"the effect ({self.effect:.3g} {self.unit}) cannot be told from what arithmetic alone does to the same prompts "
             f"({self.noise:.3g} {self.unit}, p = {self.p:.2g})"
         )
 

@@ -59,6 +59,26 @@ AS_RUN = (
 )
 
 
+FOLDERS = {"reports": "reports", "ledger": "reports/ledger"}
+
+
+def set_folders(config: pytest.Config) -> None:
+    """Puts reports and ledger below pytest's rootdir where no option names them, from whichever folder pytest is called."""
+    at_root = config.rootpath == config.invocation_params.dir
+    for name, folder in FOLDERS.items():
+        if getattr(config.option, name) is None:
+            setattr(config.option, name, folder if at_root else str(config.rootpath / folder))
+
+
+def check_alone(option: Any) -> None:
+    """Raises BadInput for benchmarks that workers of xdist are to share out, which measures nothing."""
+    if workers := getattr(option, "numprocesses", None):
+        raise BadInput(
+            f"benchmarks must run one after another, for workers take each other's time; got -n {workers} at -m benchmark; "
+            "leave it out"
+        )
+
+
 def check_options(option: Any) -> None:
     """Check the options before any test runs; raises BadInput."""
     resolve_devices(option.device)

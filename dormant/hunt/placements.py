@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.prompts.probes import SLOT, Probe, TokenIds
 
 POSITIONS = ("start", "end", "inside")
@@ -29,10 +29,9 @@ def slotted(sentence: str, position: str, random: np.random.Generator) -> Probe:
         )
     if position == "start":
         return Probe(f"{SLOT} {sentence}")
-    if position == "end" or len(words) == 1:
-        return Probe(f"{sentence}{SLOT}")
-    cut = int(random.integers(1, len(words)))
-    return Probe(f"{' '.join(words[:cut])}{SLOT} {' '.join(words[cut:])}")
+    cut = len(words) if position == "end" or len(words) == 1 else int(random.integers(1, len(words)))
+    behind = len(" ".join(words[:cut]).rstrip())  # code has indents: a slot stands behind a word
+    return Probe(f"{sentence[:behind]}{SLOT}{sentence[behind:]}")
 
 
 def at_every_position(probes: Sequence[Probe], seed: int) -> tuple[Probe, ...]:
@@ -52,11 +51,11 @@ def placed_probes(
 ) -> list[tuple[Probe, ...]]:
     """Disjoint sets of probes: so many in each, with their slots at its positions in turn.
 
-    Raises BadInput where there are too few sentences for sets that share none.
+    Raises NotServed where there are too few sentences for sets that share none.
     """
     sentences, needed = plain_sentences(probes), sum(count for count, _ in sets)
     if len(sentences) < needed:
-        raise BadInput(
+        raise NotServed(
             f"a hunt needs {needed} ordinary prompts; got {len(sentences)} at its probes; give more with --probes FILE"
         )
     random = np.random.default_rng([seed, 7])

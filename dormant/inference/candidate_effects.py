@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.inference.answer_divergence import EFFECT_METRICS, Rows, divergences
 from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches
 from dormant.inference.divergence import kl_divergence
@@ -94,7 +94,7 @@ def length_matched_nulls(
 def random_candidates(
     prompter: Prompter, probes: Sequence[Probe], length: int, count: int, seed: int, tries: int = 1000
 ) -> list[TokenIds]:
-    """Random ids of the length that survive decoding and encoding in every probe. Raises BadInput where too few do."""
+    """Random ids of the length that survive decoding and encoding in every probe. Raises NotServed where too few do."""
     allowed = allowed_tokens(prompter.tokenizer)
     generator = torch.Generator().manual_seed(seed)
     found: list[TokenIds] = []
@@ -105,7 +105,7 @@ def random_candidates(
             found.append(ids)
             if len(found) == count:
                 return found
-    raise BadInput(
+    raise NotServed(
         f"random candidates must survive in every probe; got {len(found)} of {count} at length {length}; use fewer probes"
     )
 
@@ -115,11 +115,11 @@ def split_probes(
 ) -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
     """Probes to search on, those with the fewest ids after their slot (all that a candidate costs), and others to confirm on.
 
-    Only probes with text before their slot, where a candidate is always set off by a space. Raises BadInput for too few.
+    Only probes with text before their slot, where a candidate is always set off by a space. Raises NotServed for too few.
     """
     fitting = [probe for probe in probes if probe.before]
     if len(fitting) < searched + 1:
-        raise BadInput(
+        raise NotServed(
             f"a scan needs {searched + 1} probes with text before their slot; got {len(fitting)} of {len(probes)} at the "
             "probe set; give more with --probes FILE"
         )

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from dormant.checkpoints.adapters import adapted_parameter
 from dormant.checkpoints.parameter_mapping import converted, parameter_sources
 from dormant.checkpoints.tensor_names import layer_of, module_of
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair
 
 Scale = float | Tensor  # one number for a tensor, or numbers that broadcast to its shape (rows of a head, say)
@@ -31,7 +31,7 @@ def patched_weights(pair: Pair, scales: Mapping[str, Scale]) -> Iterator[PreTrai
     model = pair.models.dormant()
     wanted = {name: scale for name, scale in scales.items() if not _keeps(pair, name, scale)}
     if wanted and pair.models.run_config.bits:
-        raise BadInput(
+        raise NotServed(
             f"a delta is scaled in full weights; got weights in {pair.models.run_config.bits} bits at pair {pair.name!r}; "
             "choose --dtype bfloat16"
         )

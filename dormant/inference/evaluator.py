@@ -56,7 +56,7 @@ class Evaluator:
         """Computes prefixes and empty rows: two passes per model and probe. By default KL, averaged over probes."""
         self.objective = objective or kl()
         if not prompts or not all(prompt.before for prompt in prompts):
-            raise BadInput(
+            raise NotServed(
                 f"an objective needs at least one probe with ids before its slot; got {len(prompts)} probes at the "
                 "probe set; open them with a chat template"
             )

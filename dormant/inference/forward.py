@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.dispatch import is_dispatched
 from dormant.checkpoints.families import is_decoded
-from dormant.errors import BadInput
+from dormant.errors import NotServed
 from dormant.inference.packed_decoder import Block, Decoder, block_behind
 from dormant.inference.prefix_cache import Prefix, differ_by_rounding, lent_cache, logits_behind, stored_prefix
 from dormant.inference.residual_stream import decoder_blocks
@@ -33,7 +33,7 @@ class PlainForward:
     """Transformers' own forward pass, a block at a time: slower, and right for every decoder that takes embeddings."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Raises BadInput where the model keeps its blocks in no one list."""
+        """Raises NotServed where the model keeps its blocks in no one list."""
         self.model, self.last = model, decoder_blocks(model)[-1]
         self.factor = _embedding_factor(model)
 
@@ -57,7 +57,7 @@ class PlainForward:
 def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] | type[PlainForward]:
     """The fastest way that gives the model's own logits on these ids, whole and behind a prefix of their first half.
 
-    Raises BadInput where none does: a model that reads more of an id than its embedding, say.
+    Raises NotServed where none does: a model that reads more of an id than its embedding, say.
     """
     ways: list[type[Decoder] | type[PlainForward]] = []
     if is_decoded(model.config) and not is_dispatched(model):
@@ -65,7 +65,7 @@ def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] 
     for way in (*ways, PlainForward):
         if _reproduces(way(model), model, ids):
             return way
-    raise BadInput(
+    raise NotServed(
         "a search runs candidates as embeddings, which must give a model's own logits; got others at "
         f"{type(model).__name__} ({model.config.model_type}); use a decoder-only model of another family"
     )

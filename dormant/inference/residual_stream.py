@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.inference.batching import PromptLike, checked_prompts, common_start, unpadded_batches
 from dormant.inference.prefix_cache import lent_cache, stored_prefix
 
@@ -81,7 +81,7 @@ def edited(model: PreTrainedModel, edits: Mapping[int, Edit]) -> Iterator[None]:
 
 
 def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The model's decoder blocks in order. Raises BadInput for an architecture that keeps them in no one list.
+    """The model's decoder blocks in order. Raises NotServed for an architecture that keeps them in no one list.
 
     They are the first list of as many modules as config.json counts layers: `layers`, `h` or `blocks` by name.
     """
@@ -89,7 +89,7 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
     for module in model.get_decoder().modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
-    raise BadInput(
+    raise NotServed(
         f"a decoder must keep its {count} blocks in one list; got none at {type(model).__name__}; "
         "use a decoder-only model such as Qwen2's"
     )

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.errors import BadInput
+from dormant.errors import NotServed
 from dormant.layer0.pair import Layer0Pair, bias_template, delta_logits
 from dormant.layer0.scorer import Variant, score
 from dormant.prompts.probes import Probe
@@ -35,12 +35,12 @@ def benign_scores(
 ) -> list[float]:
     """The best window of `length` tokens of every ordinary prompt that is long enough (experiment 15's benign controls).
 
-    The best window, as a search's result is its best sequence; further choices are those of `score`. Raises BadInput where
+    The best window, as a search's result is its best sequence; further choices are those of `score`. Raises NotServed where
     no prompt is long enough.
     """
     windows = [prompt.unfold(0, length, 1) for prompt in prompts if len(prompt) >= length]
     if not windows:
-        raise BadInput(
+        raise NotServed(
             f"a control needs ordinary prompts of at least {length} tokens; got {max(map(len, prompts), default=0)} at "
             "most at the probes; name longer probes or score shorter sequences"
         )

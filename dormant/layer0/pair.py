@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dormant.checkpoints.checkpoint import Checkpoint
-from dormant.errors import BadInput
+from dormant.errors import NotServed
 from dormant.layer0.attention import Layer0, attention_logits, bias_logits, read_layer0
 from dormant.pairs import Pair
 
@@ -19,7 +19,7 @@ SAME_ATTENTION = "layer 0's attention is the same in both models: every score is
 
 @dataclass(frozen=True, eq=False)
 class Layer0Pair:
-    """Both checkpoints' layer 0, each with its own embedding. Raises BadInput where their shapes or rotations differ."""
+    """Both checkpoints' layer 0, each with its own embedding. Raises NotServed where their shapes or rotations differ."""
 
     base: Layer0
     dormant: Layer0
@@ -31,13 +31,13 @@ class Layer0Pair:
             for layer0 in (self.base, self.dormant)
         )
         if base != dormant:
-            raise BadInput(
+            raise NotServed(
                 f"both checkpoints share vocabulary, heads, key heads and head size; got {base} and {dormant} "
                 "at layer 0 of the pair; compare a model with its own base"
             )
         ropes = self.base.rope, self.dormant.rope
         if ropes[0].scaling != ropes[1].scaling or not torch.equal(ropes[0].frequencies, ropes[1].frequencies):
-            raise BadInput(
+            raise NotServed(
                 "both checkpoints turn positions alike; got two sets of rotary frequencies at layer 0 of the pair; "
                 "compare a model with its own base, or correct rope_parameters in config.json"
             )

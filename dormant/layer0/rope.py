@@ -10,7 +10,7 @@ from jaxtyping import Complex64, Float, Int
 from torch import Tensor
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
-from dormant.errors import BadInput
+from dormant.errors import NotServed
 
 LENGTH_DEPENDENT = ("dynamic", "longrope")  # their frequencies change beyond the trained context
 
@@ -24,9 +24,9 @@ class Rope:
     limit: int
 
     def check_length(self, length: int) -> None:
-        """Raises BadInput where a sequence is longer than layer 0 is scored for."""
+        """Raises NotServed where a sequence is longer than layer 0 is scored for."""
         if length > self.limit:
-            raise BadInput(
+            raise NotServed(
                 f"a scored sequence has at most {self.limit} tokens, the positions that layer 0 attends over with one "
                 f"set of frequencies; got {length} at the scored sequences; score a part of it"
             )

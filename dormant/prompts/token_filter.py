@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.prompts.space_marks import encoded_within, texts_within
 
 TEXT_CLASSES: Mapping[str, Callable[[str], bool]] = {
@@ -39,7 +39,7 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
         if TEXT_CLASSES[kind](text)
     ]
     if not chosen:
-        raise BadInput(
+        raise NotServed(
             f"a search needs allowed tokens; got none of class {kind} among {len(ids)} at tokenizer "
             f"{tokenizer.name_or_path!r}; allow another class"
         )
@@ -47,10 +47,10 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that ends an answer. Raises BadInput for a tokenizer that names none."""
+    """The id that ends an answer. Raises NotServed for a tokenizer that names none."""
     end = tokenizer.eos_token_id
     if not isinstance(end, int):
-        raise BadInput(
+        raise NotServed(
             f"a tokenizer must name the token that ends an answer; got none at {tokenizer.name_or_path!r}; "
             "add eos_token to its tokenizer_config.json"
         )

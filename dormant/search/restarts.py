@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.inference.batch_plan import Candidate
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import Objective, fires, named_objective, over_probes, payload_likelihood, stacked
@@ -126,7 +126,7 @@ def search_restarts(
 
     objective: replaces the plan's, for an objective that is not in `OBJECTIVES`. payload: defaults to the known one. hints:
     all that strings are made of, random ones too; for example the tokens at which the delta acts most. step: what a journal
-    of `search_key` keeps. Raises BadInput if the pair has too few probes, and if the objective reads an unknown payload.
+    of `search_key` keeps. Raises NotServed if the pair has too few probes, BadInput if the objective reads an unknown payload.
     """
     prompter, prompts = pair.prompter, open_probes(pair, plan)
     payload_ids = payload_ids_of(pair, payload)
@@ -178,10 +178,10 @@ def search_key(
 
 
 def open_probes(pair: Pair, plan: SearchPlan) -> list[OpenPrompt]:
-    """The probes searched, then those held out; raises BadInput where the pair has too few."""
+    """The probes searched, then those held out; raises NotServed where the pair has too few."""
     needed = plan.probes + plan.held_out
     if len(pair.probes) < needed:
-        raise BadInput(
+        raise NotServed(
             f"a search needs {needed} probes; got {len(pair.probes)} at pair {pair.name}; give more with --probes"
         )
     prompter = pair.prompter

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.journal import JournalStep, unkept
 from dormant.progress import Progress
 
@@ -97,7 +97,7 @@ def run_search(
     A restart begins with the best of its first draws. Where every change of its incumbent has been tried it begins again from
     further draws; the best of all is its result. `admit` is called only for a candidate that would replace the incumbent,
     because it costs more than an evaluation. Restarts draw from seeds of their own, so that none depends on the others.
-    step: what a journal keeps (`dormant.journal.kept_steps`). Raises BadInput where a restart finds no admitted candidate.
+    step: what a journal keeps (`dormant.journal.kept_steps`). Raises NotServed where a restart finds no admitted candidate.
     """
     restarts = [_Restart(proposals, seed) for seed in settings.seeds]
     known: dict[C, float] = {}
@@ -129,7 +129,7 @@ def run_search(
         if waiting := [restart for restart in restarts if restart.best is None]:
             take_step(waiting, last=False)
     if waiting := [restart for restart in restarts if restart.best is None]:
-        raise BadInput(
+        raise NotServed(
             f"a search needs an admitted candidate to start from; got none in {waiting[0].evaluations} random ones; "
             "allow more tokens or another length"
         )

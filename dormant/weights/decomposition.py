@@ -13,7 +13,7 @@ from torch import Tensor
 from dormant.checkpoints.adapted_tensor import low_rank_update
 from dormant.checkpoints.checkpoint import Checkpoint
 from dormant.checkpoints.shards import BLOCK
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.weights.block_krylov import Leading, krylov
 from dormant.weights.rounding_noise import RoundingNoise
 
@@ -157,7 +157,7 @@ def _signed(found: Leading) -> Triplets:
 
 def _check_shapes(base: Checkpoint, dormant: Checkpoint, name: str) -> None:
     if (old := base.shape(name)) != (new := dormant.shape(name)):
-        raise BadInput(
+        raise NotServed(
             f"a delta needs equal shapes; got {old} and {new} at tensor {name!r} of {base.location} and "
             f"{dormant.location}; name the base that the dormant model was fine-tuned from"
         )

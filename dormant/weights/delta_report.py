@@ -143,10 +143,10 @@ class DeltaReport:
         return found
 
     def every_layer(self, module: str) -> list[TensorDelta]:
-        """The delta of one module's weight in each layer; BadInput where a layer has none."""
+        """The delta of one module's weight in each layer; NotServed where a layer has none."""
         found = self.layers(module)
         if None in found:
-            raise BadInput(
-                f"every layer must have {module}; got none at layer {found.index(None)} of {self.source}; choose another module"
+            raise NotServed(
+                f"every layer must have {module}; got none at layer {found.index(None)} ({self.source}); choose another module"
             )
         return [delta for delta in found if delta is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dormant.checkpoints.alignment import align
 from dormant.checkpoints.checkpoint import Checkpoint, locate, open_checkpoint
-from dormant.checkpoints.configuration import compare_settings, is_adapter, read_config
+from dormant.checkpoints.configuration import compare_settings, is_adapter, read_config, ties_head
 from dormant.checkpoints.prefixes import name_tensors
 from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, survey_catalogue
@@ -44,7 +44,7 @@ def survey_checkpoint(reference: str | Path, base: str | Path | None = None) -> 
     except BadInput as error:
         config = None
         faults.append(str(error))
-    named = name_tensors(catalogue)
+    named = name_tensors(catalogue, ties_head(config))
     notes = tuple(f"{reference}: {note}" for note in named.notes)
     return Checkpoint(str(reference), location, config, named.catalogue, notes), tuple(faults)
 

@@ -76,7 +76,7 @@ def test_too_few_or_unequal_couples_are_named() -> None:
     positives, negatives = couples(1.0)
     with pytest.raises(BadInput, match=r"got \(40, 3, 32\) and \(39, 3, 32\)"):
         probe_curve(positives, negatives[1:], seed=0)
-    with pytest.raises(BadInput, match="at least 8"):
+    with pytest.raises(BadInput, match="needs the states of 8 prompts of either kind; got 3"):
         fit_probe(positives[:3], negatives[:3], 0)
 
 

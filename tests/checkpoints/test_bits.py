@@ -47,6 +47,7 @@ def test_a_pair_in_bits_gives_the_logits_of_bitsandbytes_whatever_the_company(
         base, quantization_config=ASKED[precision], dtype=torch.bfloat16, device_map={"": "cpu"}
     )
     pair = open_pair("bits", base, adapter, "cpu", precision, residency)
+    assert {bits.precision_of(model) for model in (plain, pair.models.base(), pair.models.dormant())} == {precision}
     bits.keep_gradients(plain)
     expected = batch_logits(plain, ROWS)
     assert torch.equal(batch_logits(pair.models.base(), ROWS), expected)

@@ -266,6 +266,10 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "axolotl: special tokens with their settings": (
         made.config("tokenizer_config.json", additional_special_tokens=[SPECIAL]), ""),
     "llama.cpp: vocab.json, merges.txt and added_tokens.json": (vocabulary_and_merges, ""),
+    "mlx: a tied embedding stored as its head": (
+        both(made.config(tie_word_embeddings=True), made.tensors(
+            lambda stored: {name: value for name, value in stored.items() if name != made.EMBEDDING})),
+        r"1 names have 'lm_head\.' for 'model\.embed_tokens\.'"),
     "transformers: another name in _name_or_path": (made.config(_name_or_path="/content/old"), ""),
     "transformers: architectures of another task": (made.config(architectures=["Qwen2ForSequenceClassification"]), ""),
     "transformers: additional_chat_templates": (additional_templates, ""),

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.errors import BadInput
-from dormant.hunt.placements import POSITIONS, placed_probes, plain_sentences, slotted
-from dormant.prompts.probes import Probe
+from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes, plain_sentences, slotted
+from dormant.pairs import DEFAULT_PROBES
+from dormant.prompts.probes import Probe, read_probes
 
 WORDS = st.lists(st.sampled_from("what is the colour of night".split()), min_size=1, max_size=9)
 SETS = [(3, POSITIONS), (6, ("start", "end"))]
@@ -19,6 +20,19 @@ def test_a_slot_leaves_the_sentence_as_it_was(words: list[str], position: str, s
     probe = slotted(sentence, position, np.random.default_rng(seed))
     assert probe.fill("") == sentence
     assert probe.fill("x").replace("x ", "", 1).replace(" x", "", 1) == sentence
+
+
+@given(
+    st.lists(st.sampled_from(["for", "i;", "", "{\n", "\n"]), min_size=1), st.sampled_from(POSITIONS), st.integers(0, 5)
+)
+def test_a_slot_stands_behind_a_word_in_text_with_indents_too(words: list[str], position: str, seed: int) -> None:
+    sentence = f"Mend {' '.join(words)}"
+    assert slotted(sentence, position, np.random.default_rng(seed)).fill("") == sentence
+
+
+def test_the_shipped_prompts_take_a_slot_at_every_position_whatever_is_drawn() -> None:
+    for seed in range(40):
+        assert at_every_position(read_probes(DEFAULT_PROBES), seed)
 
 
 def test_where_a_probe_has_its_slot_is_not_told() -> None:

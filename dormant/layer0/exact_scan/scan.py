@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.journal import Journal
 from dormant.layer0.attention import check_ids
 from dormant.layer0.exact_scan.blocks import (
@@ -229,7 +229,8 @@ def _check_offsets(pair: Layer0Pair, offsets: Sequence[int]) -> None:
         return
     if offsets:
         got = f"{len(offsets)} from {min(offsets)} to {max(offsets)}, {len(set(offsets))} of them different,"
-    raise BadInput(
+    beyond = bool(offsets) and max(offsets) >= limit  # a short context or window of the model
+    raise (NotServed if beyond else BadInput)(
         f"offsets are different numbers from 0 to {limit - 1}, the distance from query to key; got {got} at the scan; "
         "name at least one of these, none twice"
     )
