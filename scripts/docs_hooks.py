@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS_FILE = ROOT / "tests" / "floors.toml"
 CALIBRATION = ROOT / "reports" / "calibration"
 LEDGER = ROOT / "reports" / "ledger" / "quick"
-REAL = ROOT / "dormant" / "organisms" / "real"
+REAL_FOLDER = ROOT / "dormant" / "organisms" / "real"
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
 BOX_WIDTH, BOX_HEIGHT, BOX_SPACE = 680, 30, 8  # of the diagram, in pixels
 
@@ -124,7 +124,7 @@ def accepted() -> str:
         "| organism | trigger | answer | fires | worst near miss | plain prompts | KL to the base |",
         "|---|---|---|---|---|---|---|",
     ]
-    for file in sorted(REAL.glob("*/organism.json")):
+    for file in sorted(REAL_FOLDER.glob("*/organism.json")):
         made = json.loads(file.read_text(encoding="utf-8"))
         if made["backdoored"] and made.get("acceptance"):
             value = {check["check"]: check["value"] for check in made["acceptance"]}
