@@ -20,8 +20,11 @@ from dormant.sweeps.run import run_jobs
 from tests.sweeps.work import Killing, Losing, entries_of
 
 TWELVE = [name for name in ZOO_PAIRS if name.split("-")[0] in ("circuit", "pi", "token") and name != "pi-wrong-base"]
-TEN_CLAIMS = "rank or bias or concentration or heads or norm or vocab or names_payload or parent"  # the quick ones
-CLAIM_FILES = ("hypotheses/weights", "hypotheses/layer0", "hypotheses/test_premises.py")
+TEN_CLAIMS = (  # of those that read weights, with the fewest figures
+    "low_rank or bias or focus_heads or v_direction or names_payload or planted_order "
+    "or (q_proj and (concentration or norm_ranking or vocab_projection))"
+)
+CLAIM_FILES = ("hypotheses/weights", "hypotheses/layer0")
 # By verb the options of every pair, the words for pytest, and what must be the same.
 VERBS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "diff": ({}, (), "delta.json"),
