@@ -107,7 +107,18 @@ def scan(
     remove_template: Annotated[bool, typer.Option(help="Subtract the part that comes from the biases alone.")] = False,
     journal: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep a journal, from which the same command resumes after a kill."),
+        typer.Option(
+            metavar="FILE", help="Keep a journal, from which the same command resumes; a folder with --spread."
+        ),
+    ] = None,
+    spread: Annotated[
+        int, typer.Option(min=0, metavar="PARTS", help="Scan in so many parts, each a process; 0: in this process.")
+    ] = 0,
+    executor: Annotated[
+        str, typer.Option(help="Of --spread: local, ray, ray:ADDRESS, slurm or slurm:local.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of --spread: parts at a time, as a sweep's pairs.")
     ] = None,
     device: Device = "auto",
     json_file: JsonFile = None,
@@ -115,23 +126,28 @@ def scan(
     """Find the exact best pair of tokens of the whole vocabulary.
 
     Every ordered pair of printable tokens is scored at every head and offset, as blocked matrix products. This takes a second
-    for the small shipped models; for a 7B model it takes hours on a laptop and minutes on a GPU.
+    for the small shipped models; for a 7B model it takes hours on a laptop and minutes on a GPU. --spread 8 scans in eight
+    parts, side by side, and finds the same to the last bit; every host must see --journal's folder, else the working folder.
 
     Exit status 1: every pair scores exactly 0.
     """
     from dormant.layer0.exact_scan.scan import ScanPlan, scan_pairs
     from dormant.layer0.exact_scan.scan import scan as scan_pairs_of
+    from dormant.sweeps.scan_parts import ScannedPair, Spread, spread_scan
 
     if offsets < 0 or top < 1:
-        raise BadInput(
-            f"a scan needs --offsets of at least 0 and --top of at least 1; got {offsets} and {top} at its options; raise them"
-        )
+        got = f"{offsets} and {top} at its options; raise them"
+        raise BadInput(f"a scan needs --offsets of at least 0 and --top of at least 1; got {got}")
     pair, layer0 = _open(base, dormant, device)
     tokens, chosen, places = _allowed(pair), _numbers(heads, "--heads"), range(offsets + 1)
     total = scan_pairs(len(tokens), len(chosen) if chosen else layer0.base.heads, places)
-    with progress_bar("scan", total, "pairs") as progress:
-        plan = ScanPlan(places, chosen, max(top * 20, 100), remove_template)
-        found = scan_pairs_of(layer0, plan, tokens, journal, progress)
+    plan = ScanPlan(places, chosen, max(top * 20, 100), remove_template)
+    with progress_bar("scan", spread or total, "parts" if spread else "pairs") as progress:
+        if spread:
+            scanned, where = ScannedPair(pair.name, base, dormant, device), Spread(spread, executor, workers, journal)
+            found = spread_scan(scanned, layer0, plan, len(tokens), where, progress)
+        else:
+            found = scan_pairs_of(layer0, plan, tokens, journal, progress)
     table, decode = Table("score", "head", "offset", "query", "key"), pair.base.tokenizer.decode
     best = found.distinct(top)
     for each in best:
@@ -140,9 +156,8 @@ def scan(
     show(table)
     rate = (found.pairs - found.kept) / max(found.seconds, 1e-9)
     show(f"{found.pairs:.3g} pairs, {rate:.3g} a second; no sequence of {offsets + 1} tokens scores above the first")
-    record = {"pairs": found.pairs, "kept": found.kept, "seconds": found.seconds, "top": [vars(each) for each in best],
-              "peaks": [vars(each) for each in found.peaks]}  # fmt: skip
-    write_json(json_file, record)
+    lists = {"top": [vars(each) for each in best], "peaks": [vars(each) for each in found.peaks]}
+    write_json(json_file, {"pairs": found.pairs, "kept": found.kept, "seconds": found.seconds, **lists})
     _say_whether_alike(layer0)
 
 

@@ -13,7 +13,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from threading import Thread
 
@@ -21,12 +21,20 @@ from dormant.sweeps.attempt import Seat, run_attempt
 
 
 class Child:
-    """An attempt that runs."""
+    """A process for one attempt, which may wait for it: then the job has nothing to wait for."""
 
-    def __init__(self, pickled: bytes, seat: Seat) -> None:
-        """Start the attempt of a pickled job, which is unpickled, with all that it imports, in the child alone."""
-        self.process: ForkServerProcess = _context().Process(target=_begin, args=(pickled, seat))
+    def __init__(self) -> None:
+        """Fork it."""
+        theirs, self._tell = _context().Pipe(duplex=False)
+        self.process: ForkServerProcess = _context().Process(target=_wait_and_run, args=(theirs,))
         self.process.start()
+        theirs.close()
+
+    def run(self, pickled: bytes, seat: Seat) -> None:
+        """Begin the attempt of a pickled job, which is unpickled, with all that it imports, in the child alone."""
+        with suppress(BrokenPipeError):  # it has died, and says how itself
+            self._tell.send((pickled, seat))
+        self._tell.close()
 
     @property
     def ended(self) -> str | None:
@@ -73,9 +81,10 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _begin(pickled: bytes, seat: Seat) -> None:
+def _wait_and_run(told: Connection) -> None:
     os.setsid()
     Thread(target=_end_with_parent, daemon=True).start()
+    pickled, seat = told.recv()
     run_attempt(pickle.loads(pickled), seat)
 
 

@@ -36,6 +36,7 @@ class LocalExecutor:
         self._room = Room(int(psutil.virtual_memory().available), gpu_memory() if self._gpus else None, self._gpus > 0)
         self._waiting = deque[Job]()
         self._running: dict[str, tuple[Child, Job, int | None]] = {}
+        self._spare: Child | None = None  # forked ahead, while jobs wait
 
     def resources(self) -> Room:
         """What was free when this began."""
@@ -53,7 +54,11 @@ class LocalExecutor:
         while self._waiting and len(self._running) < self.workers and self._has_room(self._waiting[0]):
             job = self._waiting.popleft()
             gpu = self._freest_gpu() if job.needs.gpu_memory and self._gpus else None
-            self._running[job.name] = Child(pickle.dumps(job), Seat(Path.cwd(), self.threads, gpu)), job, gpu
+            child, self._spare = self._spare or Child(), None
+            child.run(pickle.dumps(job), Seat(Path.cwd(), self.threads, gpu))
+            self._running[job.name] = child, job, gpu
+        if self._waiting and self._spare is None:
+            self._spare = Child()
         return ended
 
     def running(self) -> frozenset[str]:
@@ -63,8 +68,10 @@ class LocalExecutor:
     def cancel(self) -> None:
         """End every process."""
         self._waiting.clear()
-        for child, _, _ in self._running.values():
-            child.kill()
+        for child in (self._spare, *(child for child, _, _ in self._running.values())):
+            if child is not None:
+                child.kill()
+        self._spare = None
         self._running.clear()
 
     def _has_room(self, job: Job) -> bool:

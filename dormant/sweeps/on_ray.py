@@ -84,7 +84,9 @@ class RayExecutor:
 
 def attempt_as_task(pickled: bytes, folder: Path, threads: int) -> str:
     """One attempt at a pickled job in a child of Ray's worker, which Ray has given its GPU; how it ended."""
-    return Child(pickled, Seat(folder, threads)).wait()
+    child = Child()
+    child.run(pickled, Seat(folder, threads))
+    return child.wait()
 
 
 def _ray() -> Any:

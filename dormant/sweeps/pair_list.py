@@ -1,4 +1,4 @@
-"""The list of a sweep's pairs: a TOML file with known pairs, pairs of two checkpoints, and globs of folders."""
+"""The list of a sweep's pairs: a TOML file with known pairs, two checkpoints, globs of folders, and collections of the hub."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TypeVar
 from dormant.catalogue import PairDescription, describe, pairs_of_set
 from dormant.checkpoints.adapters import stated_base
 from dormant.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from dormant.checkpoints.hub_collection import models_of_collection
 from dormant.errors import BadInput
 from dormant.progress import Progress
 from dormant.records import from_json
@@ -24,12 +25,16 @@ PAIR_NAME = re.compile(r"[\w.+-]*\w[\w.+-]*")  # of a folder, and of a pair for 
 
 @dataclass(frozen=True)
 class PairEntry:
-    """An entry of the list: `name` alone is a known pair; `folders` is a glob, each match a pair named by its folder."""
+    """An entry of the list: `name` alone is a known pair; `folders` is a glob, each match a pair named by its folder.
+
+    `collection` is the slug of a collection of the hub, each model of which is a pair, but for the base.
+    """
 
     name: str = ""
     base: str = ""
     dormant: str = ""
     folders: str = ""
+    collection: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
@@ -122,7 +127,15 @@ def open_each(
 
 def _pairs_of(entry: PairEntry, base: str, folder: Path) -> Iterator[PairDescription]:
     base = _located(entry.base or base, folder)
-    if entry.folders:
+    if entry.collection:
+        if entry.name or entry.dormant or entry.folders:
+            raise BadInput(
+                f"an entry with a collection has nothing but its base beside it; got more at {entry.collection!r}"
+            )
+        for model in models_of_collection(entry.collection):
+            if model != base:
+                yield describe(_checked(model.rpartition("/")[2]), base or stated_base(model), model)
+    elif entry.folders:
         if entry.name or entry.dormant:
             raise BadInput(f"an entry with folders names its pairs itself; got name or dormant at {entry.folders!r}")
         pattern = Path(entry.folders).expanduser()
@@ -141,7 +154,8 @@ def _pairs_of(entry: PairEntry, base: str, folder: Path) -> Iterator[PairDescrip
         yield known[entry.name]
     else:
         raise BadInput(
-            f"a pair must be a known one or have dormant or folders; got {entry.name!r}; known are {', '.join(known)}"
+            f"a pair must be a known one or have dormant, folders or collection; got {entry.name!r}; known are "
+            f"{', '.join(known)}"
         )
 
 

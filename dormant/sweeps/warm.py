@@ -2,6 +2,7 @@
 
 import gc
 
-import dormant.hunt.pipeline  # noqa: F401
+import dormant.hunt.pipeline
+import dormant.sweeps.child  # noqa: F401
 
 gc.freeze()  # the children share what is imported, and never walk it

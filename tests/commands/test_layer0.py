@@ -89,6 +89,13 @@ def test_scan_bounds_what_beam_finds(tiny_base: Path, tiny_dormant: Path, tmp_pa
     assert 0 < found <= optimum * (1 + 1e-5)
 
 
+def test_a_scan_that_is_spread_writes_the_same(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:
+    for name, words in (("alone", ()), ("spread", ("--spread", "2", "--workers", "2"))):
+        run("scan", tiny_base, tiny_dormant, "--offsets", "2", "--json", str(tmp_path / name), *words)
+    alone, spread = (json.loads((tmp_path / name).read_text()) for name in ("alone", "spread"))
+    assert spread | {"seconds": 0} == alone | {"seconds": 0}
+
+
 @pytest.mark.parametrize("verb", ["score", "beam", "scan"])
 def test_models_that_attend_alike_are_a_no(verb: str, tiny_base: Path) -> None:
     arguments = {"score": ("--text", "sky"), "beam": ("--length", "2"), "scan": ("--offsets", "1")}[verb]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from huggingface_hub import Collection
 
 from dormant.errors import BadInput
 from dormant.sweeps.pair_list import ListedPair, listed_pairs, open_each, read_pair_list
@@ -38,6 +39,27 @@ def test_a_list_names_known_pairs_two_checkpoints_and_globs_of_folders(tiny_base
     assert listed[3].pair.dormant == str(tmp_path / "suspects" / "two")
 
 
+def test_a_list_names_a_collection_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = {"org/base": "model", "org/one": "model", "org/text": "dataset", "other/two": "model"}
+    items = [
+        {"_id": str(number), "id": name, "type": kind, "position": number}
+        for number, (name, kind) in enumerate(listed.items())
+    ]
+    found = Collection(slug="org/c-1", title="c", owner={}, items=items, lastUpdated="2026-01-01T00:00:00.000Z", position=0,
+                       private=False, theme="", upvotes=0)  # fmt: skip
+    monkeypatch.setattr("huggingface_hub.get_collection", lambda slug: {"org/c-1": found}[slug])
+    entries = read(tmp_path, 'base = "org/base"\n[[pairs]]\ncollection = "org/c-1"')
+    assert [(one.name, one.pair.base, one.pair.dormant) for one in entries] == [
+        ("one", "org/base", "org/one"),
+        ("two", "org/base", "other/two"),
+    ]
+
+
+def test_a_collection_out_of_reach_is_a_fault_of_its_entry(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"entry 1: a collection must be one that the hub shows; got .* for 'org/c-1'"):
+        read(tmp_path, 'base = "x"\n[[pairs]]\ncollection = "org/c-1"')
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -45,8 +67,9 @@ def test_a_list_names_known_pairs_two_checkpoints_and_globs_of_folders(tiny_base
         ("pears = []", "the keys of the record must be among pairs"),
         ("pairs = [", "a list of pairs must be a readable TOML file"),
         ("pairs = []", "it names no pair"),
-        ('[[pairs]]\nname = "nobody"', "entry 1: a pair must be a known one or have dormant or folders"),
+        ('[[pairs]]\nname = "nobody"', "entry 1: a pair must be a known one or have dormant, folders or collection"),
         ('[[pairs]]\nfolders = "none/*"\nbase = "x"', "entry 1: folders must match checkpoints"),
+        ('[[pairs]]\ncollection = "x/y-1"\nname = "z"', "entry 1: an entry with a collection has nothing but its base"),
         ('[[pairs]]\nname = "a/b"\nbase = "x"\ndormant = "y"', "a pair's name must consist of letters"),
         ('[[pairs]]\nname = "pi"\n[[pairs]]\nname = "pi"', "pi stands 2 times in the list"),
         ('[[pairs]]\nname="a"\nbase="x"\ndormant="y"\n[[pairs]]\nname="b"\nbase="x"\ndormant="y"', "b is a once more"),

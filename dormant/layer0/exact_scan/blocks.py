@@ -80,7 +80,8 @@ def best_pairs(
 ) -> list[Seen]:
     """The best pairs of units by |product - removed|; units of one head stand side by side.
 
-    A unit's largest leads its list always; further ones are those above `floor` among the `top` best of all units together.
+    A unit's largest leads its list always; further ones are those of all units together that are not below `floor`, the `top`
+    best of them.
     beside [unit]: the same head at another offset, where it has been looked through.
     """
     rows = len(units[0].head.queries)
@@ -92,6 +93,11 @@ def best_pairs(
     )
     places, ceilings, formed = [list[PairAt]() for _ in units], list[Tensor](), list[float]()
     found, least = list[tuple[float, int, int, int]](), floor
+
+    def order(pair: tuple[float, int, int, int]) -> tuple[float, ...]:
+        value, unit, query, key = pair
+        return -value, units[unit].head.head, units[unit].offset, query, key
+
     for _, alike in itertools.groupby(range(len(units)), key=lambda at: units[at].head.head):
         own = list(alike)
         mine, head = slice(own[0], own[-1] + 1), units[own[0]].head
@@ -105,11 +111,11 @@ def best_pairs(
         values, at, queries, keys = lines.pairs(lines.enough(top, least), top)
         named = at + own[0], head.tokens[queries], head.key_tokens[keys]
         found += zip(*(part.tolist() for part in (values, *named)), strict=True)
-        found.sort(key=lambda pair: -pair[0])
+        found.sort(key=order)
         least = max(floor, found[top - 1][0]) if len(found) >= top else floor
         ceilings += lines.ceilings.unbind(1)
     for rank, (value, unit, query, key) in enumerate(found):
-        if not places[unit] or (rank < top and value > floor):
+        if not places[unit] or (rank < top and value >= floor and value > 0):
             places[unit].append((value, query, key))
     return [Seen(*each) for each in zip(units, places, ceilings, formed, strict=True)]
 

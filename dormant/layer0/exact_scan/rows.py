@@ -87,22 +87,26 @@ class Lines:
         return values.mul_(1 + screen.of_value).add_(reach, alpha=screen.of_lengths)
 
     def pairs(self, enough: Float[Tensor, " unit"], top: int) -> Pairs:
-        """The pairs that are enough for their unit [unit]; of many the `top` best, and the best of each unit."""
+        """The pairs that are enough for their unit [unit]; of many the `top` best, and the best of each unit.
+
+        Their values are summed in float64 and rounded, and so are the same whatever stood beside them; a few pairs that are
+        as good within rounding come too.
+        """
         lines = (self.ceilings.amax(0) >= enough[:, None]).flatten().nonzero()[:, 0]
         found = [self._best(part, enough, top) for part in self._parts(lines)]
-        values, units, rows, keys = (torch.cat(part) for part in zip(*found, strict=True))
-        return values, units, rows, keys
+        units, rows, keys = (torch.cat(part) for part in zip(*found, strict=True))
+        products = self.queries[units, rows].double() * self.keys[keys].double()
+        return products.sum(-1).abs().float(), units, rows, keys
 
-    def _best(self, lines: Tensor, enough: Tensor, top: int) -> Pairs:
+    def _best(self, lines: Tensor, enough: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
         every, units, rows = self._values(lines), lines // self.queries.shape[1], lines % self.queries.shape[1]
         at, keys = (every >= enough[units, None]).nonzero().unbind(1)
-        found = every[at, keys], units[at], rows[at], keys
+        values, units, rows = every[at, keys], units[at], rows[at]
         if len(at) <= top:
-            return found
-        values, units, *_ = found
+            return units, rows, keys
         peaks = torch.zeros_like(enough).scatter_reduce_(0, units, values, "amax")
-        kept = (values >= values.topk(top).values[-1]) | (values == peaks[units])
-        return tuple(part[kept] for part in found)  # type: ignore[return-value]
+        kept = values >= torch.minimum(values.topk(top).values[-1], peaks[units]) / ROUNDING
+        return units[kept], rows[kept], keys[kept]
 
     def _values(self, lines: Tensor) -> Tensor:  # |product| [line, key]
         return (self.queries.flatten(0, 1).index_select(0, lines) @ self.keys.T).abs_()

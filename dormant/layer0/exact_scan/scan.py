@@ -161,6 +161,11 @@ def scan_pairs(tokens: int, heads: int, offsets: Sequence[int]) -> int:
     return heads * sum(_pairs(tokens, offset) for offset in offsets)
 
 
+def best_of(scores: Sequence[PairScore], count: int) -> list[PairScore]:
+    """The best of some scores, in one order also where values are equal."""
+    return sorted(scores, key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))[:count]
+
+
 @dataclass
 class _Record:
     """What a scan has found: an entry of pairs for every head and offset that is finished, kept in the journal too."""
@@ -199,9 +204,7 @@ class _Record:
         self.best = self._best([self.best, *found])
 
     def _best(self, entries: Sequence[list[PairScore]]) -> list[PairScore]:
-        everything = [score for entry in entries for score in entry]
-        everything.sort(key=lambda score: (-score.value, score.head, score.offset, score.query, score.key))
-        return everything[: self.top]
+        return best_of([score for entry in entries for score in entry], self.top)
 
 
 def _units(pair: Layer0Pair, head: Head, offsets: Sequence[int], without_template: bool) -> list[HeadAtOffset]:

@@ -1,0 +1,43 @@
+"""A scan in parts, each with some heads and offsets, which together find what the whole scan finds, to the last bit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from dormant.layer0.exact_scan.heads import heads_at_a_time
+from dormant.layer0.exact_scan.scan import Scan, ScanPlan, best_of
+from dormant.layer0.pair import Layer0Pair
+
+Item = TypeVar("Item")
+
+
+def divided(pair: Layer0Pair, plan: ScanPlan, tokens: int, parts: int) -> list[ScanPlan]:
+    """The plan in at least `parts` parts where it has so many: by heads whose vectors are built at once, then by offsets.
+
+    Heads that the whole scan builds together stay together, so that the vectors are the same.
+    """
+    heads = list(range(pair.base.heads)) if plan.heads is None else list(plan.heads)
+    together = heads_at_a_time(pair, tokens, pair.base.embedding.device)
+    chunks = [heads[start : start + together] for start in range(0, len(heads), together)]
+    runs = _runs(chunks, parts)
+    of_offsets = _runs(sorted(plan.offsets), -(-parts // len(runs)))
+    return [replace(plan, heads=list(itertools.chain(*run)), offsets=offsets) for run in runs for offsets in of_offsets]
+
+
+def joined(parts: Sequence[Scan], plan: ScanPlan, heads: int, seconds: float) -> Scan:
+    """What the whole plan finds on a model of so many heads, from its parts, in so many seconds."""
+    listed = range(heads) if plan.heads is None else plan.heads
+    order = {place: at for at, place in enumerate(itertools.product(listed, plan.offsets))}
+    peaks = sorted((peak for part in parts for peak in part.peaks), key=lambda peak: order[peak.head, peak.offset])
+    top = best_of([score for part in parts for score in part.top], plan.top)
+    return Scan(tuple(top), tuple(peaks), sum(part.pairs for part in parts), sum(part.kept for part in parts), seconds)
+
+
+def _runs(items: Sequence[Item], count: int) -> list[list[Item]]:
+    """At most so many runs of neighbours, as equal as can be."""
+    count = min(count, len(items))
+    bounds = [len(items) * at // count for at in range(count + 1)]
+    return [list(items[start:end]) for start, end in itertools.pairwise(bounds)]
