@@ -104,8 +104,7 @@ def run_hunt(
         hunt = _Hunt(context, plan)
         context.introduce(hunt.threshold, plan)
         hunt.suspect(opening)
-        context, _ = with_plan(whole, pace, clock.left)
-        hunt.search(context)
+        context = hunt.search(lambda: with_plan(whole, pace, clock.left)[0])
         tokens = len(allowed_tokens(pair.base.tokenizer))
         found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
         verdict, reason = judge(found, tokens, settings)
@@ -194,17 +193,23 @@ class _Hunt:
         for one in self.answers[:3]:
             self._say("visible answers", f"asked {one.question!r}, the dormant model answers {one.answer!r}")
 
-    def search(self, context: HuntContext) -> None:
+    def search(self, planned: Callable[[], HuntContext]) -> HuntContext:
         """Gives the stages turns until one has a string that fires on fresh prompts, and refines that.
 
-        context: with the effort that the time left suffices for. A turn is a share of that time, so that no stage starves those
-        behind it; one that did not finish goes on where it was once all had theirs.
+        A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
+        was once all had theirs. planned: the context with the effort that the time left suffices for; the last one is returned.
         """
-        stages = [one for one in HUNT_STAGES if self.suspects or not one.seeks_payload]
-        self._context, waiting, effort = context, stages, context.settings.effort
+        self._context = planned()
         unhinted = [one for one in BEFORE_HINTS if self.suspects]
-        if unhinted and self._round(unhinted, self._unhinted(), effort.unhinted_share) is None:
-            return
+        share = self._context.settings.effort.unhinted_share
+        if not unhinted or self._round(unhinted, self._unhinted(), share) is not None:
+            self._context = planned()
+            self._search_among_hints()
+        return self._context
+
+    def _search_among_hints(self) -> None:
+        stages = [one for one in HUNT_STAGES if self.suspects or not one.seeks_payload]
+        waiting, effort = stages, self._context.settings.effort
         without = f"hints, and with them {', '.join(one.name for one in stages[1:])}"
         vocabulary = self._hints(self._context)
         if vocabulary is None:  # all stages but the first stand on hints: fewer of them are better than none
