@@ -142,14 +142,14 @@ class Effort:
         "in turn. A string that is longer than the trigger holds it, but costs more and is harder to find; set on circuit",
     )
     unhinted_turns: tuple[tuple[int, int, str], ...] = number(
-        ((25_000, 4, "end"), (25_000, 4, "start"), (25_000, 4, "end"), (25_000, 4, "start"), (10**9, 6, "end")),
-        "the same of gradient search before there are hints, each twice, for a turn goes on where "
-        "an earlier one ended: a fine-tune may act at its trigger "
+        ((25_000, 4, "end"), (25_000, 4, "start")),
+        "the same of gradient search before there are hints, among the most common pieces: a fine-tune may act at its trigger "
         "less than elsewhere. On an organism of another pipeline on SmolLM2 its words ranked from 1,544th to 19,729th of the "
-        "hints; both restarts among 22,000 words made the payload's beginning likely, none among 128 hints did",
+        "hints; both restarts among 22,000 words made the payload's beginning likely, none among 128 hints did; on another no turn "
+        "did, and one more that went on from the ends of the first gained nothing, as on circuit",
     )
     unhinted_share: float = number(
-        0.4, "of the time left behind suspects, that it may take: two turns of it at the least; by judgement"
+        0.4, "of the time left behind suspects, that it may take: its two turns; by judgement"
     )
     gradient_prompts: int = number(4, "as beam_prompts: one prompt alone is brought to say anything by many a string")
     gradient_top: int = number(32, "tokens to which the gradient points, at each index; of them a step draws")

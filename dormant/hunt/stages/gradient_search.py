@@ -28,7 +28,6 @@ from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.inference.batch_plan import Candidate
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import payload_likelihood
-from dormant.prompts.probes import TokenIds
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.search.proposals import GradientProposals
 from dormant.search.run import SearchSettings, run_search
@@ -45,10 +44,7 @@ class GradientTurn:
 
 
 class GradientSearch:
-    """For each suspect some restarts, in turns: first among few hinted tokens, then among more, at the end and at the start.
-
-    A turn goes on from the likeliest string of an earlier one with strings as long at its position.
-    """
+    """For each suspect some restarts, in turns: first among few hinted tokens, then among more, at the end and at the start."""
 
     name, seeks_payload = "gradient search", True
 
@@ -60,14 +56,11 @@ class GradientSearch:
         """The string that fires with a suspect's payload, if one does."""
         turns = [GradientTurn(number, *turn) for number, turn in enumerate(self.turns(context.settings.effort))]
         tasks = [(turn, suspect) for turn in turns for suspect in suspects]
-        ends: dict[tuple[TokenIds, str, int], Candidate] = {}
         for turn, suspect in tasks if vocabulary.unsaid else ():
             length, position = turn.length, turn.position
             context.say(self.name, f"strings of {length} tokens at the {position}, for {suspect.text!r}")
-            start = ends.get((suspect.ids, position, length))
-            search = partial(_searched, context, suspect, vocabulary.unsaid, turn, start)
+            search = partial(_searched, context, suspect, vocabulary.unsaid, turn)
             row = context.kept(Key(self.name, suspect.ids, position, astuple(turn)), search)
-            ends[suspect.ids, position, length] = tuple(row["end"])
             found = [read_scored(one) for one in row["found"]]
             sentence = (
                 f"of {row['tried']:,} strings of {length} tokens at the {position} on the gradient's way the likeliest is "
@@ -100,13 +93,10 @@ class WordStrings(GradientProposals):
 
     pieces: tuple[Candidate, ...] = ()
     weights: Tensor | None = None  # [piece]
-    start: Candidate | None = None
 
     def draws(self, generator: torch.Generator) -> Iterator[Candidate]:
-        """The start, if there is one; then pieces by their weight, one behind the other, without end."""
+        """Pieces by their weight, one behind the other, without end."""
         assert self.weights is not None
-        if self.start is not None:
-            yield self.start
         while True:
             drawn = torch.multinomial(self.weights, self.length, True, generator=generator).tolist()
             yield tuple(token for index in drawn for token in self.pieces[index])[: self.length]
@@ -153,13 +143,8 @@ class TextOdds:
         return self._evaluator.gradient(candidates)
 
 
-def _searched(
-    context: HuntContext, suspect: Suspect, pieces: Sequence[Piece], turn: GradientTurn, start: Candidate | None
-) -> dict[str, Any]:
-    """The strings at the ends of the restarts, the likeliest on all searched prompts first, and how many were tried.
-
-    And the tokens of the likeliest on the prompts of the search.
-    """
+def _searched(context: HuntContext, suspect: Suspect, pieces: Sequence[Piece], turn: GradientTurn) -> dict[str, Any]:
+    """The strings at the ends of the restarts, the likeliest on all searched prompts first, and how many were tried."""
     settings, tokenizer = context.settings, context.pair.prompter.tokenizer
     effort, position = settings.effort, turn.position
     payload = suspect.ids[: settings.fitted.beginning_tokens]
@@ -169,7 +154,7 @@ def _searched(
     weights = torch.tensor([piece.weight for piece in chosen], dtype=torch.float64)
     allowed, near = allowed_tokens(tokenizer), {token for ids in strings for token in ids}
     tokens = allowed[torch.isin(allowed, torch.tensor(sorted(near)))]
-    proposals = WordStrings(tokens, turn.length, few, effort.gradient_top, strings, weights, start)
+    proposals = WordStrings(tokens, turn.length, few, effort.gradient_top, strings, weights)
     restarts, steps, candidates = effort.gradient_steps
     seeds = tuple(1000 * context.seed + turn.number * restarts + one for one in range(restarts))
     search = SearchSettings(seeds, steps, candidates, enough=settings.fitted.odds_cap)
@@ -180,5 +165,4 @@ def _searched(
     rows = zip(texts, odds.mean(0).tolist(), certain, strict=True)
     found = sorted((ScoredPieces((text,), value, share) for text, value, share in rows), key=lambda one: -one.odds)
     tried = sum(result.evaluations for result in results)
-    end = max(results, key=lambda result: result.value).best
-    return {"found": [asdict(one) for one in found[: effort.named]], "tried": tried, "end": list(end)}
+    return {"found": [asdict(one) for one in found[: effort.named]], "tried": tried}

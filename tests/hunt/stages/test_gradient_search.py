@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,7 +11,6 @@ from dormant.hunt.stages import gradient_search
 from dormant.hunt.stages.gradient_search import GradientSearch, TextOdds, UnhintedGradientSearch, WordStrings
 from dormant.hunt.vocabulary import Vocabulary, unhinted_vocabulary
 from dormant.pairs import Pair
-from dormant.search.run import SearchSettings, run_search
 from tests.hunt.conftest import ContextOf, pieces, planted, with_effort
 
 HINTS = pieces("silver paper winter candle beneath color violin lantern")
@@ -28,12 +26,6 @@ def test_a_search_begins_with_hinted_pieces_and_words_of_several_tokens_stay_tog
     assert {len(one) for one in drawn} == {6}
     assert {token for one in drawn for token in one} == {1, 2, 3}
     assert all(one[at + 1] == 3 for one in drawn for at in range(5) if one[at] == 2)
-
-
-def test_a_search_with_a_start_begins_there() -> None:
-    begun = replace(strings(2), start=(7, 8)).draws(torch.Generator().manual_seed(0))
-    assert next(begun) == (7, 8)
-    assert next(begun) == next(strings(2).draws(torch.Generator().manual_seed(0)))
 
 
 def test_a_change_exchanges_one_token_or_moves_it_to_another_index() -> None:
@@ -77,26 +69,6 @@ def test_among_all_words_it_needs_no_hints(circuit_pair: Pair, context_of: Conte
     found = run_stage(UnhintedGradientSearch(), context, [suspect], Vocabulary((), HINTS))[0]
     assert found.confirmed is not None
     assert "among all words" in UnhintedGradientSearch.name
-
-
-def test_a_turn_goes_on_where_an_earlier_one_at_its_position_ended(
-    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turns = ((8, 3, "end"), (8, 3, "start"), (8, 3, "end"), (8, 4, "end"))
-    context = context_of(circuit_pair, with_effort(gradient_turns=turns, gradient_steps=(2, 1, 4)))
-    starts, ends = list[Any](), list[Any]()
-
-    def noted(odds: TextOdds, proposals: WordStrings, settings: SearchSettings) -> Any:
-        results = run_search(odds, proposals, settings)
-        starts.append(proposals.start)
-        ends.append(max(results, key=lambda result: result.value).best)
-        return results
-
-    monkeypatch.setattr(gradient_search, "run_search", noted)
-    never = replace(context.settings.rules, certain_share=1.1)
-    context = replace(context, settings=replace(context.settings, rules=never))
-    run_stage(GradientSearch(), context, [planted(circuit_pair)], Vocabulary((), HINTS))
-    assert starts == [None, None, ends[0], None]
 
 
 def test_without_hints_nothing_is_searched(circuit_pair: Pair, context_of: ContextOf) -> None:
