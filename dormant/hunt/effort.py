@@ -145,8 +145,8 @@ class Effort:
         ((25_000, 4, "end"), (25_000, 4, "start")),
         "the same of gradient search before there are hints, among the most common pieces: a fine-tune may act at its trigger "
         "less than elsewhere. On an organism of another pipeline on SmolLM2 its words ranked from 1,544th to 19,729th of the "
-        "hints; both restarts among 22,000 words made the payload's beginning likely, none among 128 hints did; on another no turn "
-        "did, and one more that went on from the ends of the first gained nothing, as on circuit",
+        "hints; both restarts among 22,000 words made the payload's beginning likely, none among 128 hints did; on another no "
+        "turn did, and one more that went on from the ends of the first gained nothing, as on circuit",
     )
     unhinted_share: float = number(
         0.4, "of the time left behind suspects, that it may take: its two turns; by judgement"
