@@ -78,9 +78,13 @@ class GradientSearch:
 
 
 class UnhintedGradientSearch(GradientSearch):
-    """The same among all words, before there are hints."""
+    """The same among all words, before there are hints, for the strongest suspect alone."""
 
     name = "gradient search among all words"
+
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
+        """The string that fires with the suspect's payload, if one does."""
+        return super().parts(context, suspects[:1], vocabulary)
 
     def turns(self, effort: Effort) -> Sequence[tuple[int, int, str]]:
         """Pieces, the most common first, a string's tokens, and its position, in their order."""
