@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.pool  # noqa: F401  else pytester forgets it behind a run within a test, and its class is there twice
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -11,7 +11,7 @@ def models_of_collection(slug: str) -> list[str]:
     """The ids of a collection's models, in its order; raises BadInput where it cannot be read or holds none."""
     try:
         items = huggingface_hub.get_collection(slug).items
-    except (OSError, ValueError) as error:  # no network, no such collection, no slug
+    except Exception as error:  # no network, no such collection, no slug: each raises a kind of its client's own
         raise BadInput(
             f"a collection must be one that the hub shows; got {first_line(error)!r} for {slug!r}; correct it, or log in"
         ) from error

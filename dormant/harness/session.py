@@ -63,8 +63,11 @@ FOLDERS = {"reports": "reports", "ledger": "reports/ledger"}
 
 
 def set_folders(config: pytest.Config) -> None:
-    """Puts reports and ledger below pytest's rootdir where no option names them, from whichever folder pytest is called."""
-    at_root = config.rootpath == config.invocation_params.dir
+    """Puts reports and ledger below the folder of pytest's settings where no option names them, wherever pytest is called.
+
+    Without settings pytest's rootdir may be any folder above the checkpoints that options name: then the current one.
+    """
+    at_root = config.inipath is None or config.rootpath == config.invocation_params.dir
     for name, folder in FOLDERS.items():
         if getattr(config.option, name) is None:
             setattr(config.option, name, folder if at_root else str(config.rootpath / folder))

@@ -80,10 +80,11 @@ def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
     monkeypatch.setattr("dormant.hunt.payloads.with_beginning", lambda pair, prompts, suspect, *_: suspect)
 
 
-# A remark, and how many passes later the time ends; 40 passes after the payload single tokens are tried.
+# A remark, and how many passes later the time ends; 40 passes after the payload the gradient is followed among all words.
 ENDS = (
     ("first tokens forced at alpha 1.5", 3),
     ("payload:", 40),
+    ("vocabulary:", 3),
     ("numerals:", 3),
     ("gap filling:", 3),
     ("coordinate ascent:", 3),
@@ -112,7 +113,8 @@ def test_a_hunt_that_ends_within_its_stages_says_so_and_resumes_to_the_same_end(
         assert ended.verdict is HuntVerdict.UNDECIDED
         assert len(ended.unsearched) > len(whole.unsearched)
         undone |= {line.split(":")[0] for line in ended.unsearched}
-    assert {"payloads", "single tokens", "numerals", "gap filling", "not begun"} <= undone
+    expected = {"payloads", "gradient search among all words", "single tokens", "numerals", "gap filling", "not begun"}
+    assert expected <= undone
     assert known(run_hunt(token_pair, tmp_path / "ended", NEVER, clock=Asks())) == known(whole)
 
 
