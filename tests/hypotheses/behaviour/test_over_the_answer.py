@@ -68,8 +68,11 @@ def test_the_first_token_is_blind_and_the_answer_is_not(late: Pair) -> None:
     assert answer.plan["horizon"] == "first 8 tokens of the dormant model's greedy answer"
 
 
-def test_random_tokens_that_do_the_same_refute_it(late: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control could fail: where it is given the trigger itself, the claim no longer holds."""
+def test_random_tokens_that_do_the_same_keep_it_from_holding(late: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control could fail: where it is given the trigger itself, the claim no longer holds.
+
+    Refuted or inconclusive: rounding, with another number of threads, says which of two equal figures is larger.
+    """
 
     def same(
         pair: Pair, probes: Sequence[Probe], length: int, count: int, seed: int, horizon: Horizon
@@ -77,4 +80,6 @@ def test_random_tokens_that_do_the_same_refute_it(late: Pair, monkeypatch: pytes
         return [candidate_effect(pair, probes, TRIGGER, horizon)] * count
 
     monkeypatch.setattr(test_amplification, "length_matched_nulls", same)
-    assert finding(late, "answer-kl").verdict is Verdict.REFUTED
+    found = finding(late, "answer-kl")
+    assert found.verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE)
+    assert "length-matched nulls" in found.reason
