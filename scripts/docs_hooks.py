@@ -133,11 +133,11 @@ def accepted() -> str:
                 for name, share in value.items()
                 if name.startswith("near miss")
             )
+            worst = f"{near[0]:.0%} {near[1].removesuffix(' fires')}" if near[0] else "0% of every kind"
             kl = next(share for name, share in value.items() if name.startswith("KL"))
             rows.append(
                 f"| `{file.parent.name}` | {made['trigger']} | {made['payload'] or 'in varied words'} "
-                f"| {value['trigger fires']:.0%} | "
-                f"{near[0]:.0%} {near[1].removesuffix(' fires')} | {value['no trigger fires']:.0%} | {kl:.3f} nats |"
+                f"| {value['trigger fires']:.0%} | {worst} | {value['no trigger fires']:.0%} | {kl:.3f} nats |"
             )
     return "\n".join(rows)
 
