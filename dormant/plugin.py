@@ -77,7 +77,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("quick", "full"),
         help="quick: minutes on two cores; full: the plan's own amounts (default: %(default)s)",
     )
-    group.addoption("--ledger", metavar="DIR", help="recorded findings (default: reports/ledger in pytest's rootdir)")
+    group.addoption(
+        "--ledger", metavar="DIR", help="recorded findings (default: reports/ledger beside pytest's settings)"
+    )
     group.addoption(
         "--ledger-update",
         action="store_true",
@@ -86,7 +88,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sarif", default="", metavar="FILE", help="write the findings there as SARIF 2.1.0 as well")
     group.addoption("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     group.addoption("--reports", metavar="DIR", help="the folder for findings.json, summary.md and pictures "
-                    "(default: reports in pytest's rootdir)")  # fmt: skip
+                    "(default: reports beside pytest's settings)")  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -67,10 +67,10 @@ def set_folders(config: pytest.Config) -> None:
 
     Without settings pytest's rootdir may be any folder above the checkpoints that options name: then the current one.
     """
-    at_root = config.inipath is None or config.rootpath == config.invocation_params.dir
+    here = config.inipath is None or config.rootpath == config.invocation_params.dir
     for name, folder in FOLDERS.items():
         if getattr(config.option, name) is None:
-            setattr(config.option, name, folder if at_root else str(config.rootpath / folder))
+            setattr(config.option, name, folder if here else str(config.rootpath / folder))
 
 
 def check_alone(option: Any) -> None:

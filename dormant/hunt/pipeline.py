@@ -202,7 +202,9 @@ class _Hunt:
         self._context = planned()
         unhinted = [one for one in BEFORE_HINTS if self.suspects]
         share = self._context.settings.effort.unhinted_share
-        if not unhinted or self._round(unhinted, self._unhinted(), share) is not None:
+        left = self._round(unhinted, self._unhinted(), share) if unhinted else []
+        if left is not None:
+            self.unfinished += [f"{one.name}: its turn did not suffice" for one in left]
             self._context = planned()
             self._search_among_hints()
         return self._context

@@ -71,9 +71,9 @@ def ranked_pieces(context: HuntContext) -> list[Piece]:
 
 
 def unhinted_vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vocabulary:
-    """The same before hints were measured: tokens that read as text, words of several, fragments; all as likely.
+    """All pieces, and those less the words of suspects, before hints were measured: each is as likely as another.
 
-    English's most common words come first.
+    Tokens that read as text come first, English's most common before all; then words of several tokens, then fragments.
     """
     tokenizer, settings = context.pair.prompter.tokenizer, context.settings
     singles = [_text(tokenizer, ids) for ids in commonest_tokens(tokenizer, len(tokenizer))]

@@ -149,10 +149,11 @@ def test_a_suspect_is_searched_for_among_all_words_before_there_are_hints(
 
     def noted(stage: Stage, _: object, __: object, words: Vocabulary) -> tuple[StageResult, bool]:
         seen.append((stage.name, len(words.pieces)))
-        return StageResult(None), True
+        return StageResult(None), stage.name == "single tokens"
 
     monkeypatch.setattr(pipeline, "run_stage", noted)
-    run_hunt(token_pair, tmp_path)
+    unsearched = run_hunt(token_pair, tmp_path).unsearched
+    assert ("gradient search among all words: its turn did not suffice" in unsearched) == bool(suspects)
     *before, last = seen
     assert last == ("single tokens", 1)
     assert [name for name, count in before if count > 1000] == ["gradient search among all words"] * len(suspects)
