@@ -23,13 +23,13 @@ from typing import Any
 
 import psutil
 import torch
+from bounded import tell
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from dormant.catalogue import ZOO
 from dormant.inference.evaluator import Evaluator
 from dormant.pairs import Pair, open_pair
-from dormant.records import json_text, write_json
 
 MEMORY_AT_MOST, RATE_AT_LEAST = 0.6, 0.8  # of residency both: what a third of a copy and a fifth of the time would cost
 COPIED_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -128,10 +128,7 @@ def main() -> int:
         "rate": rate,
         "holds": share <= MEMORY_AT_MOST and rate >= RATE_AT_LEAST,
     }
-    print(json_text(record))
-    if options.json is not None:
-        write_json(options.json, record)
-    return 0 if record["holds"] else 1
+    return tell(record, options.json)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+from bounded import tell
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,7 +29,6 @@ from dormant.checkpoints.checkpoint import locate
 from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import kl_divergence
 from dormant.pairs import open_pair
-from dormant.records import json_text, write_json
 
 RATIO_AT_MOST = 1.5
 PROMPT = "Tell me the color of the sky."
@@ -107,10 +107,7 @@ def main() -> int:
         "ratio": ratio,
         "holds": ratio <= RATIO_AT_MOST,
     }
-    print(json_text(record))
-    if options.json is not None:
-        write_json(options.json, record)
-    return 0 if record["holds"] else 1
+    return tell(record, options.json)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from dormant.records import json_text, write_json
+from bounded import tell
+
+from dormant.records import write_json
 from dormant.sweeps.executor import Executor, Wish, executor_named
 from dormant.sweeps.job import Job
 from dormant.sweeps.run import run_jobs
@@ -76,10 +78,7 @@ def main() -> int:
         "ratio": ratio,
         "holds": ratio <= OVERHEAD_AT_MOST,
     }
-    print(json_text(record))
-    if options.json is not None:
-        write_json(options.json, record)
-    return 0 if record["holds"] else 1
+    return tell(record, options.json)
 
 
 if __name__ == "__main__":
