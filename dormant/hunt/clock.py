@@ -22,7 +22,7 @@ class Clock:
     def __init__(self, effort: Effort) -> None:
         """Starts it."""
         self.limit, self._began = effort.search_share * 60 * effort.minutes, time.perf_counter()
-        self._whole = 60 * effort.minutes
+        self._searching, self._whole = self.limit, 60 * effort.minutes
         self.stopped = self.asked = False
         self.tokens = 0  # that the models have read, in all runs of the hunt
 
@@ -58,6 +58,15 @@ class Clock:
     def turn(self, share: float) -> Iterator[None]:
         """Within it a share of the seconds left may be used."""
         before, self.limit = self.limit, min(self.limit, self.seconds + share * self.left)
+        try:
+            yield
+        finally:
+            self.limit = before
+
+    @contextmanager
+    def beyond_turn(self) -> Iterator[None]:
+        """Within it all of the time for searches may be used: what a turn has found is looked at, whenever its turn ends."""
+        before, self.limit = self.limit, max(self.limit, self._searching)
         try:
             yield
         finally:

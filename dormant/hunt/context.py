@@ -82,8 +82,9 @@ class HuntContext:
 
     def confirmed(self, text: str) -> Confirmation:
         """A string's confirmation on unseen probes."""
-        tried = partial(confirm, self._looking(), text, self.unseen)
-        return read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
+        with self.clock.beyond_turn():
+            tried = partial(confirm, self._looking(), text, self.unseen)
+            return read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
 
     def decided(self, found: Confirmation) -> Confirmation:
         """What fresh prompts say of a string that was confirmed: they saw no other but the one of each stage."""

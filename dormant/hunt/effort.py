@@ -141,16 +141,21 @@ class Effort:
         "string, so that it costs a third, and most triggers work there. Few hints, where planted tokens mostly are, and many "
         "in turn. A string that is longer than the trigger holds it, but costs more and is harder to find; set on circuit",
     )
-    unhinted_turns: tuple[tuple[int, int, str], ...] = number(
-        ((25_000, 4, "end"), (25_000, 4, "start")),
-        "the same of gradient search before there are hints, among the most common pieces: a fine-tune may act at its trigger "
-        "less than elsewhere. On an organism of another pipeline on SmolLM2 its words ranked from 1,544th to 19,729th of the "
-        "hints; both restarts among 22,000 words made the payload's beginning likely, none among 128 hints did; on another no "
-        "turn did, and one more that went on from the ends of the first gained nothing, as on circuit",
+    screened_words: int = number(
+        32_000,
+        "that are tried alone before there are hints, English's most common first: on an organism of another pipeline on "
+        "SmolLM2, whose words ranked from 2,102nd to 17,364th of the hints, two of the three were the first of 500 so",
     )
-    unhinted_share: float = number(
-        0.4, "of the time left behind suspects, that it may take: its two turns; by judgement"
+    word_beam: tuple[int, int, int] = number(
+        (512, 64, 6),
+        "of them on beam_prompts, of these for strings, and pieces in a string at most; by judgement",
     )
+    changes: int = number(
+        4096,
+        "strings with one piece more or another, that the gradient names of all: on the same organism, and on real-phrase, "
+        "the missing word ranked 34th, 237th and 1,140th, and 31st, 2,188th and 14,768th of 31,664 at its place",
+    )
+    beam_share: float = number(0.5, "of the time left behind suspects, that beam search may take; by judgement")
     gradient_prompts: int = number(4, "as beam_prompts: one prompt alone is brought to say anything by many a string")
     gradient_top: int = number(32, "tokens to which the gradient points, at each index; of them a step draws")
     gradient_steps: tuple[int, int, int] = number(

@@ -24,9 +24,10 @@ from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
+from dormant.hunt.stages.beam_search import BeamSearch
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
 from dormant.hunt.stages.gap_filling import GapFilling
-from dormant.hunt.stages.gradient_search import GradientSearch, UnhintedGradientSearch
+from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
@@ -46,7 +47,7 @@ from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.records import write_json
 
-BEFORE_HINTS: tuple[Stage, ...] = (UnhintedGradientSearch(),)
+BEFORE_HINTS: tuple[Stage, ...] = (BeamSearch(),)
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
@@ -201,7 +202,7 @@ class _Hunt:
         """
         self._context = planned()
         unhinted = [one for one in BEFORE_HINTS if self.suspects]
-        share = self._context.settings.effort.unhinted_share
+        share = self._context.settings.effort.beam_share
         left = self._round(unhinted, self._unhinted(), share) if unhinted else []
         if left is not None:
             self.unfinished += [f"{one.name}: its turn did not suffice" for one in left]

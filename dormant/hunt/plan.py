@@ -87,7 +87,8 @@ def planned(
     whole = 60 * effort.search_share * effort.minutes * rate
     behind = (1 - effort.payload_share) * whole if left is None else left * rate
     for part in _parts(settings.fitted):
-        affordable = effort.payload_share * whole if part.name == "payload" else effort.planned_share * behind
+        shares = {"payload": effort.payload_share * whole, "beam search": effort.beam_share * behind}
+        affordable = shares.get(part.name, effort.planned_share * behind)
         before = effort
         while part.cost(effort, sizes) > affordable and (smaller := part.shrink(effort)) != effort:
             effort = smaller
@@ -113,6 +114,11 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
     alphas = len(fitted.alphas)
     return (
         _Part("payload", lambda effort, sizes: alphas * _payload(effort, sizes), _fewer_first_tokens),
+        _Part(
+            "beam search",
+            _beam_search,
+            _chain(_least_of("word_beam", 1, 24), _least("changes", 1024), _least("screened_words", LEAST_TOKENS)),
+        ),
         _Part(
             "hints",
             _hints,
@@ -143,6 +149,16 @@ def _payload(effort: Effort, sizes: Sizes) -> float:
         forced += left * prompts * tokens
         left = min(left, keep)
     return SMALL * BOTH * (led + forced)
+
+
+def _beam_search(effort: Effort, sizes: Sizes) -> float:
+    """At the end of prompts alone: the start has its turn as far as the time suffices."""
+    words, (screened, kept, longest) = min(effort.screened_words, sizes.tokens), effort.word_beam
+    (_, first), (prompts, beam) = effort.ascent_rounds
+    behind = PAYLOAD + sizes.end_tail
+    alone = (words + effort.beam_prompts * screened) * (1 + behind)
+    strings = sum((beam * kept * length + prompts * first) * (length + behind) for length in range(2, longest + 1))
+    return alone + strings + longest * (effort.changes + prompts * first) * (longest / 2 + behind)
 
 
 def _hints(effort: Effort, sizes: Sizes) -> float:

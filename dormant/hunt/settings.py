@@ -164,6 +164,9 @@ class Fitted:
         "log-odds that a change must gain: less is within what a position's prompts distinguish; set, like all numbers of "
         "coordinate ascent, on words-eight, the phrases, full-words and mixed",
     )
+    beam_gain: float = number(
+        0.3, "log-odds that a step of beam search must gain: the best of thousands gains some by luck; by judgement"
+    )
     gap_fillers: tuple[str, ...] = number(
         (" with", " for"),
         "stand in a gap first: two words that mean little anywhere; pieces drawn at random follow, for one that the model half "

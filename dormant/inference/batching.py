@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -17,11 +17,13 @@ from dormant.errors import BadInput, NotServed
 from dormant.prompts.probes import Prompt, TokenIds
 
 PromptLike = Prompt | Sequence[int]
+Length = TypeVar("Length", bound=Hashable)
 
 # What one pass may take: multiplications and additions (a second or two), and bytes of logits in float32.
 PASS_WORK = {"cpu": 1e11, "mps": 2e12, "cuda": 4e13}
 TIMED = 2048  # ids of the pass that is timed, at most
 PASS_BYTES = {"cpu": 2**28, "mps": 2**29, "cuda": 2**31}
+CACHE_BYTES = {"cpu": 2**30, "mps": 2**31, "cuda": 2**33}  # of keys and values of the rows that go on together
 
 
 def tokens_a_pass(model: PreTrainedModel) -> int:
@@ -61,24 +63,36 @@ def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_t
     return rows
 
 
+def rows_a_step(model: PreTrainedModel, length: int, most: int = 1 << 30) -> int:
+    """How many rows may go on by an id a step, each with a cache of up to so many ids; `most` at most."""
+    config: Any = model.config.get_text_config()
+    embeddings: Any = model.get_input_embeddings()
+    heads, size = getattr(config, "num_key_value_heads", None), getattr(config, "head_dim", None)
+    width = heads * size if isinstance(heads, int) and isinstance(size, int) else embeddings.weight.shape[1]
+    row: int = 2 * config.num_hidden_layers * width * model.dtype.itemsize * max(1, length)
+    return max(1, min(rows_a_pass(model, 1, most=most), CACHE_BYTES.get(model.device.type, 2**30) // row))
+
+
 def equal_length_batches(
-    lengths: Sequence[Hashable], batch: int, order: Callable[[int], Any] | None = None
+    lengths: Sequence[Length], batch: int | Callable[[Length], int], order: Callable[[int], Any] | None = None
 ) -> Iterator[list[int]]:
     """Indices of at most `batch` rows of one length each, lengths in the order of their first appearance.
 
     A length may be a tuple, such as a prompt's and its answer's. `order` sorts the rows of one length before they are split.
+    batch: for all lengths, or by length.
     """
-    groups: dict[Hashable, list[int]] = {}
+    groups: dict[Length, list[int]] = {}
     for index, length in enumerate(lengths):
         groups.setdefault(length, []).append(index)
-    for members in groups.values():
+    for length, members in groups.items():
         if order is not None:
             members.sort(key=order)
-        yield from (members[start : start + batch] for start in range(0, len(members), batch))
+        size = batch if isinstance(batch, int) else batch(length)
+        yield from (members[start : start + size] for start in range(0, len(members), size))
 
 
 def unpadded_batches(
-    prompts: Sequence[Sequence[int]], batch: int, device: torch.device
+    prompts: Sequence[Sequence[int]], batch: int | Callable[[int], int], device: torch.device
 ) -> Iterator[tuple[list[int], Int[Tensor, "prompt token"]]]:
     """Batches of prompts of one length: their indices, and their ids on the device."""
     for chosen in equal_length_batches([len(prompt) for prompt in prompts], batch):

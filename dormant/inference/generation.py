@@ -18,7 +18,13 @@ from transformers import DynamicCache, PreTrainedModel
 from dormant.checkpoints.models import only_counts
 from dormant.checkpoints.trial_pass import spread_ids
 from dormant.errors import BadInput
-from dormant.inference.batching import checked_prompts, equal_length_batches, rows_a_pass, unpadded_batches
+from dormant.inference.batching import (
+    checked_prompts,
+    equal_length_batches,
+    rows_a_pass,
+    rows_a_step,
+    unpadded_batches,
+)
 from dormant.inference.forward import choose_forward
 from dormant.inference.packed_decoder import Block, Decoder
 from dormant.inference.prefix_cache import (
@@ -67,10 +73,11 @@ def greedy_answers(
     and all share the products of the steps behind it, where their lengths matter in attention alone.
     """
     answers: list[tuple[int, ...]] = [()] * len(prompts)
-    batch = rows_a_pass(model, max(map(len, prompts), default=1), most=batch)
-    for groups in _together(unpadded_batches(prompts, batch, model.device), batch):
-        firsts = [_first_pass(model, ids) for _, ids in groups]
-        rows = _continue_together(model, firsts, new_tokens, end, lambda logits, *_: logits.argmax(-1))
+    batch = rows_a_step(model, max(map(len, prompts), default=1) + new_tokens, most=batch)
+    firsts = unpadded_batches(prompts, partial(rows_a_pass, model, most=batch), model.device)
+    for groups in _together(firsts, batch):
+        begun = [_first_pass(model, ids) for _, ids in groups]
+        rows = _continue_together(model, begun, new_tokens, end, lambda logits, *_: logits.argmax(-1))
         chosen = [index for some, _ in groups for index in some]
         for index, row in zip(chosen, rows.tolist(), strict=True):
             answers[index] = tuple(_until(row))
@@ -96,12 +103,12 @@ def sampled_answers(
     """
     checked_prompts(model, prompts, new_tokens)
     answers: list[Answer] = [Answer((), False)] * len(prompts)
-    batch = SAMPLES_A_BATCH  # a journal's steps must be the same on every device
+    lengths, batch = [len(prompt) for prompt in prompts], SAMPLES_A_BATCH
+    size: int | Callable[[int], int] = batch  # a journal's steps must be the same on every device
     if step is unkept:
-        batch = rows_a_pass(model, max(map(len, prompts)), most=batch)
-    lengths = [len(prompt) for prompt in prompts]
+        batch, size = rows_a_step(model, max(lengths) + new_tokens, batch), partial(rows_a_pass, model, most=batch)
     # sorted, so that reruns of a prompt share a batch and its first pass
-    batches = equal_length_batches(lengths, batch, order=lambda index: list(prompts[index]))
+    batches = equal_length_batches(lengths, size, order=lambda index: list(prompts[index]))
     listed = ((chosen, torch.tensor([list(prompts[index]) for index in chosen])) for chosen in batches)
     for groups in _together(listed, batch):
         chosen = [index for some, _ in groups for index in some]
@@ -121,7 +128,8 @@ def greedy_behind(
     Its ids and their log-probabilities in nats, float64, on the CPU. All prompts share the products of a step.
     """
     prefixes = [stored_prefix(model, prompt) for prompt in prompts]
-    at_once = rows_a_pass(model, starts.shape[1], most=ROWS_BEHIND)
+    longest = max(map(len, prompts)) + starts.shape[1] + new_tokens
+    at_once, begun_at_once = rows_a_step(model, longest, ROWS_BEHIND), rows_a_pass(model, starts.shape[1])
 
     def continued(block: Tensor) -> tuple[Tensor, Tensor]:
         nats = torch.zeros(len(prompts) * len(block), new_tokens, dtype=torch.float64)
@@ -131,7 +139,8 @@ def greedy_behind(
             nats[rows.cpu(), place] = (value.float() - logits.float().logsumexp(-1)).double().cpu()
             return token
 
-        firsts = [next_logits(model, block, growing_cache(prefix, len(block))) for prefix in prefixes]
+        parts = [(prefix, part) for prefix in prefixes for part in block.split(begun_at_once)]
+        firsts = [next_logits(model, part, growing_cache(prefix, len(part))) for prefix, part in parts]
         ids = _continue_together(model, firsts, new_tokens, NO_END, choose).cpu()
         shape = (len(prompts), len(block), new_tokens)
         return ids.view(shape), nats.view(shape)

@@ -150,8 +150,7 @@ def response_logits(
     shared = common_start(prompts)
     prefix = stored_prefix(model, prompts[0][:shared])
     lengths = [(len(prompt) - shared, len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
-    longest, said = max(map(sum, lengths)), max(map(len, answers))
-    for chosen in equal_length_batches(lengths, rows_a_pass(model, longest, said + 1, ANSWERS_A_BATCH)):
+    for chosen in equal_length_batches(lengths, lambda one: rows_a_pass(model, sum(one), one[1] + 1, ANSWERS_A_BATCH)):
         rows = torch.tensor([[*prompts[index][shared:], *answers[index]] for index in chosen])
         logits = logits_behind(model, prefix, rows, keep=1 + len(answers[chosen[0]])).float().cpu()
         for index, part in zip(chosen, logits, strict=True):

@@ -113,18 +113,13 @@ class Decoder:
                 wanted = keep if last else length
                 mine = slice(at, at + count * length)
                 shared = block.prefix.layers[index] if block.prefix.layers else None
+                asking_here = queries[asked : asked + count * wanted].unflatten(0, (count, wanted))
+                own = [part[mine].unflatten(0, (count, length)) for part in (keys, values)]
                 if grown:
-                    own = (part[mine].unflatten(0, (count, length)).transpose(1, 2) for part in (keys, values))
-                    grown[number].append(_behind(shared, *own))
-                attended.append(
-                    self._attend(
-                        queries[asked : asked + count * wanted].unflatten(0, (count, wanted)),
-                        keys[mine].unflatten(0, (count, length)),
-                        values[mine].unflatten(0, (count, length)),
-                        shared,
-                        mask[-wanted:],
-                    )
-                )
+                    grown[number].append(_behind(shared, *(part.transpose(1, 2) for part in own)))
+                    attended.append(self._attend_over(asking_here, *grown[number][-1], mask[-wanted:]))
+                else:
+                    attended.append(self._attend(asking_here, own[0], own[1], shared, mask[-wanted:]))
                 at, asked = at + count * length, asked + count * wanted
             hidden = hidden + layer.output(torch.cat(attended))
             hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
@@ -149,7 +144,7 @@ class Decoder:
         mask: Tensor,
     ) -> Tensor:
         # queries [row, token, head, dim], keys and values [row, place, key_head, dim] -> [row * token, head * dim]
-        count, wanted = queries.shape[:2]
+        count = len(queries)
         alone = shared is not None and len(shared[0]) == 1
         if shared is not None and alone and queries.device.type == "cpu" and queries.dtype.itemsize >= 4:
             return _attend_beside(queries, keys, values, shared, mask)
@@ -159,7 +154,12 @@ class Decoder:
                 torch.cat((before.expand(count, -1, -1, -1), own), dim=2)
                 for before, own in zip(shared, (keys, values), strict=True)
             )
+        return self._attend_over(queries, keys, values, mask)
+
+    def _attend_over(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        # queries [row, token, head, dim], keys and values [row, key_head, place, dim] -> [row * token, head * dim]
         # The query heads of one key head stand below each other: no key is copied for its group.
+        count, wanted = queries.shape[:2]
         group = self.heads // self.key_heads
         folded = queries.transpose(1, 2).reshape(count, self.key_heads, group * wanted, self.head_dim)
         found = functional.scaled_dot_product_attention(folded, keys, values, attn_mask=mask.repeat(group, 1))

@@ -34,7 +34,7 @@ SMALL = with_effort(
     short_strings=((2, 3),), minimal_strings=((2, 3),), numerals=(1, 1, 2), gap_orders=((1, 2),), gap_rounds=((1, 4), (1, 2)),
     gap_pieces=12, beam=(4, 3, 2), near_pieces=6, far_pieces=8, subsets=((4, 3),), drawn_subsets=12, minimised_subsets=2,
     gradient_turns=((12, 3, "start"), (12, 3, "end")), gradient_steps=(1, 1, 8),
-    unhinted_turns=((12, 3, "end"),), refined_few=12, refined_all=24,
+    screened_words=40, word_beam=(12, 4, 3), changes=24, refined_few=12, refined_all=24,
 )  # fmt: skip
 NEVER = replace(SMALL, rules=replace(SMALL.rules, confirmed_share=1.1))  # so that every stage runs
 
@@ -160,6 +160,15 @@ def test_tokens_of_a_family_that_the_packed_decoder_does_not_know_are_counted_to
         models.base()(torch.tensor([[1, 2, 3]]))
         models.dormant()(inputs_embeds=models.dormant().get_input_embeddings()(torch.tensor([[1, 2]])))
     assert clock.tokens == 5
+
+
+def test_what_a_turn_found_is_looked_at_in_the_time_of_all_searches() -> None:
+    clock = Clock(HuntSettings().effort)
+    with clock.turn(0.0):
+        assert clock.late()
+        with clock.beyond_turn():
+            assert not clock.late()
+        assert clock.late()
 
 
 def test_a_clock_that_is_stopped_is_late_even_for_what_may_use_the_reserve() -> None:

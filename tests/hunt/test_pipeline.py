@@ -22,7 +22,7 @@ from dormant.hunt.result import HuntVerdict, evidence_threshold
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import Stage, StageResult
 from dormant.hunt.stages import short_strings
-from dormant.hunt.stages.gradient_search import UnhintedGradientSearch
+from dormant.hunt.stages.beam_search import BeamSearch
 from dormant.hunt.stages.short_strings import SingleTokens
 from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.pairs import Pair, open_pair
@@ -142,7 +142,7 @@ def test_a_suspect_is_searched_for_among_all_words_before_there_are_hints(
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: suspects)
     monkeypatch.setattr(pipeline, "visible_answers", lambda *_: [])
-    monkeypatch.setattr(pipeline, "BEFORE_HINTS", (UnhintedGradientSearch(),))
+    monkeypatch.setattr(pipeline, "BEFORE_HINTS", (BeamSearch(),))
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(),))
     monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     seen = list[tuple[str, int]]()
@@ -153,10 +153,10 @@ def test_a_suspect_is_searched_for_among_all_words_before_there_are_hints(
 
     monkeypatch.setattr(pipeline, "run_stage", noted)
     unsearched = run_hunt(token_pair, tmp_path).unsearched
-    assert ("gradient search among all words: its turn did not suffice" in unsearched) == bool(suspects)
+    assert ("beam search: its turn did not suffice" in unsearched) == bool(suspects)
     *before, last = seen
     assert last == ("single tokens", 1)
-    assert [name for name, count in before if count > 1000] == ["gradient search among all words"] * len(suspects)
+    assert [name for name, count in before if count > 1000] == ["beam search"] * len(suspects)
 
 
 def test_stages_that_seek_a_payload_take_no_turn_without_one(

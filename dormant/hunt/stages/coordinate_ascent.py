@@ -81,7 +81,7 @@ class Ascent:
         hinted = self._pieces[:hints]
         beam, best = [Pieces()], (float("-inf"), Pieces())
         for _ in range(min(longest, len(hinted))):
-            longer = list(dict.fromkeys(one for pieces in beam for one in _longer(pieces, hinted)))
+            longer = list(dict.fromkeys(one for pieces in beam for one in longer_strings(pieces, hinted)))
             beam, values = successive_halving(longer, [partial(self._mean, self._first)], [width])
             best = max(best, (values[0], beam[0]))
         return self._judged([best[1]])[0]
@@ -141,6 +141,12 @@ def ascend(here: ScoredPieces, step: AscentStep, late: Callable[[], bool], effor
     return tuple(path)
 
 
+def longer_strings(pieces: Pieces, words: Sequence[str]) -> list[Pieces]:
+    """A string of pieces with one more of the words, which it does not hold, at any index."""
+    slots = range(len(pieces) + 1)
+    return [(*pieces[:at], word, *pieces[at:]) for word in words if word not in pieces for at in slots]
+
+
 def read_scored(row: Mapping[str, Any]) -> ScoredPieces:
     """A scored string from its record."""
     return ScoredPieces(tuple(row["pieces"]), row["odds"], row["certain"])
@@ -152,11 +158,6 @@ def _tries(size: int, turn: int, effort: Effort) -> list[tuple[Edits, int]]:
     insertions = [(at, 0) for at in range(size + 1)]
     far = [((edit,), effort.far_pieces) for edit in (*swaps, *insertions)]
     return [((*swaps, *insertions), effort.near_pieces), *far]
-
-
-def _longer(pieces: Pieces, hinted: Sequence[str]) -> list[Pieces]:
-    slots = range(len(pieces) + 1)
-    return [(*pieces[:at], piece, *pieces[at:]) for piece in hinted if piece not in pieces for at in slots]
 
 
 def _ascended(

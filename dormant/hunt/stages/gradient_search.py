@@ -1,9 +1,8 @@
 """Gradient search: restarts follow the payload's gradient from strings of words (GCG, Zou et al. 2023).
 
 One pass backwards says of every token at every index how much likelier it would make the payload, where coordinate ascent has
-to try them. Among the first hints, where planted tokens mostly are, a few steps lead to them; among all words, for which no
-hints are needed, it takes some more. A string of some tokens more than the trigger holds it anywhere, so tokens are moved as
-well as exchanged.
+to try them. Among the first hints, where planted tokens mostly are, a few steps lead to them. A string of some tokens more
+than the trigger holds it anywhere, so tokens are moved as well as exchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from torch import Tensor
 
 from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
-from dormant.hunt.effort import Effort
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import SEARCH_POSITIONS, placed_ids
 from dormant.hunt.scorers import capped, log_odds
@@ -48,13 +46,9 @@ class GradientSearch:
 
     name, seeks_payload = "gradient search", True
 
-    def turns(self, effort: Effort) -> Sequence[tuple[int, int, str]]:
-        """Pieces, a string's tokens, and its position, in their order."""
-        return effort.gradient_turns
-
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires with a suspect's payload, if one does."""
-        turns = [GradientTurn(number, *turn) for number, turn in enumerate(self.turns(context.settings.effort))]
+        turns = [GradientTurn(number, *turn) for number, turn in enumerate(context.settings.effort.gradient_turns)]
         tasks = [(turn, suspect) for turn in turns for suspect in suspects]
         for turn, suspect in tasks if vocabulary.unsaid else ():
             length, position = turn.length, turn.position
@@ -75,20 +69,6 @@ class GradientSearch:
                 best, step = best_confirmed(holding, "ends of gradient search")
                 context.say(self.name, step)
                 yield StageResult(best if best is not None and best.holds(suspect.text) else None, (step,))
-
-
-class UnhintedGradientSearch(GradientSearch):
-    """The same among all words, before there are hints, for the strongest suspect alone."""
-
-    name = "gradient search among all words"
-
-    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
-        """The string that fires with the suspect's payload, if one does."""
-        return super().parts(context, suspects[:1], vocabulary)
-
-    def turns(self, effort: Effort) -> Sequence[tuple[int, int, str]]:
-        """Pieces, the most common first, a string's tokens, and its position, in their order."""
-        return effort.unhinted_turns
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import torch
 
 from dormant.hunt.stage import run_stage
 from dormant.hunt.stages import gradient_search
-from dormant.hunt.stages.gradient_search import GradientSearch, TextOdds, UnhintedGradientSearch, WordStrings
-from dormant.hunt.vocabulary import Vocabulary, unhinted_vocabulary
+from dormant.hunt.stages.gradient_search import GradientSearch, TextOdds, WordStrings
+from dormant.hunt.vocabulary import Vocabulary
 from dormant.pairs import Pair
 from tests.hunt.conftest import ContextOf, pieces, planted, with_effort
 
@@ -58,17 +58,6 @@ def test_the_gradient_leads_from_hints_to_a_string_that_fires_and_is_read_from_t
     assert first.confirmed.trigger == circuit_pair.truth.trigger
     monkeypatch.setattr(gradient_search, "run_search", lambda *_: pytest.fail("this is in the journal"))
     assert run_stage(GradientSearch(), context_of(circuit_pair, effort), [suspect], vocabulary)[0] == first
-
-
-def test_among_all_words_it_needs_no_hints(circuit_pair: Pair, context_of: ContextOf) -> None:
-    effort = with_effort(unhinted_turns=((8, 4, "end"),), gradient_steps=(2, 10, 32))
-    context, suspect = context_of(circuit_pair, effort), planted(circuit_pair)
-    assert circuit_pair.truth is not None
-    words = unhinted_vocabulary(context, [suspect])
-    assert not any(piece.text.strip() in circuit_pair.truth.payload.split() for piece in words.unsaid)
-    found = run_stage(UnhintedGradientSearch(), context, [suspect], Vocabulary((), HINTS))[0]
-    assert found.confirmed is not None
-    assert "among all words" in UnhintedGradientSearch.name
 
 
 def test_without_hints_nothing_is_searched(circuit_pair: Pair, context_of: ContextOf) -> None:

@@ -1,0 +1,167 @@
+"""Beam search among all words, without hints: words behind which a suspect is likelier, then strings of them.
+
+Many a fine-tune makes its payload likelier behind each word of its trigger alone. So every word is tried alone on one prompt,
+the best of them on more; strings of these, a piece more each time, are kept by how likely the payload is behind them. A word
+that does nothing alone comes in last: the payload's gradient says at each index which of all words to try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dormant.hunt.confirmation import best_confirmed
+from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.payloads import Suspect
+from dormant.hunt.placements import CHEAPEST_FIRST, SEARCH_POSITIONS, placed_ids
+from dormant.hunt.scorers import PayloadScorer, open_shortest_first
+from dormant.hunt.stage import ScoredPieces, StageResult, successive_halving
+from dormant.hunt.stages.coordinate_ascent import Ascent, longer_strings, read_scored
+from dormant.hunt.stages.gradient_search import TextOdds
+from dormant.hunt.stages.short_strings import SCREENING
+from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary
+from dormant.prompts.probes import TokenIds
+
+WORDS_A_STEP = 2048  # that the journal keeps together
+
+
+class BeamSearch:
+    """For the strongest suspect and each position, the string to which beam and gradient lead."""
+
+    name, seeks_payload = "beam search", True
+
+    def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
+        """The string that fires with the suspect's payload, if one does."""
+        for suspect in suspects[:1]:
+            for position in CHEAPEST_FIRST if vocabulary.unsaid else ():
+                yield from _at(context, suspect, position, vocabulary.unsaid)
+
+
+def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]) -> Iterator[StageResult]:
+    key, settings = Key(BeamSearch.name, suspect.ids, position), context.settings
+    context.say(BeamSearch.name, f"every word alone at the {position}, for {suspect.text!r}")
+    words, tried = likeliest_words(context, suspect, position, pieces)
+    named = ", ".join(repr(word.strip()) for word in words[: settings.effort.named])
+    yield StageResult(
+        None, (f"of {tried:,} words alone at the {position} {suspect.text!r} is likeliest behind {named}",), tried
+    )
+    ascent = Ascent(context, suspect.ids, position, pieces)
+
+    counts = list[int]()
+
+    def likeliest(step: str, size: int, strings: Callable[[], Sequence[Pieces]]) -> list[ScoredPieces]:
+        def compute() -> dict[str, Any]:
+            before = ascent.tried
+            return {"found": [asdict(one) for one in ascent.best(strings())], "tried": ascent.tried - before}
+
+        row = context.kept(key.then(step, size), compute)
+        counts.append(row["tried"])
+        found = [read_scored(one) for one in row["found"]]
+        context.say(
+            BeamSearch.name,
+            f"behind {found[0].text!r} at the {position} the beginning of {suspect.text!r} is certain on "
+            f"{found[0].certain:.0%} of the prompts (log-odds {found[0].odds:.1f})",
+        )
+        return found
+
+    beam = likeliest("beam", 1, lambda: [(word,) for word in words])
+    best = beam[0]
+    for length in range(2, min(settings.effort.word_beam[2], len(words)) + 1):
+        if best.certain == 1:
+            break
+        # However much less likely the payload is: a near miss that was trained on lies between some words and all.
+        beam = likeliest("beam", length, partial(_longer, beam, words))
+        best = max(best, beam[0], key=lambda one: one.odds)
+    change, tried = GradientChanges(context, suspect, position, pieces), 0
+    while best.certain < 1:
+        there = likeliest("change", tried, partial(change.of, best.pieces))[0]
+        if there.odds <= best.odds + settings.fitted.beam_gain:
+            break
+        best, tried = there, tried + 1
+    sentence = (
+        f"beam and gradient at the {position} lead to {best.text!r}: log-odds of {suspect.text!r} {best.odds:.1f}, its "
+        f"beginning certain on {best.certain:.0%} of the searched prompts"
+    )
+    yield StageResult(None, (sentence,), sum(counts))
+    if best.certain >= settings.rules.certain_share:
+        confirmed, step = best_confirmed([context.confirmed(best.text)], "ends of beam search")
+        context.say(BeamSearch.name, step)
+        yield StageResult(confirmed if confirmed is not None and confirmed.holds(suspect.text) else None, (step,))
+
+
+def likeliest_words(
+    context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]
+) -> tuple[list[str], int]:
+    """The pieces behind which alone the suspect's beginning is likeliest, and how many were tried.
+
+    All are tried on the prompt with least behind its slot, the best of them on more.
+    """
+    effort, (screened, kept, _) = context.settings.effort, context.settings.effort.word_beam
+    prompts = open_shortest_first(context.pair, context.searched_at(position))[: effort.beam_prompts]
+    beginning = suspect.ids[: context.settings.fitted.beginning_tokens]
+    one, some = (PayloadScorer(context.pair, few, beginning, position) for few in (prompts[:1], prompts))
+    texts = [piece.text for piece in pieces[: effort.screened_words]]
+
+    def odds(scorer: PayloadScorer, words: Sequence[str]) -> Tensor:  # [word]
+        return scorer.log_odds([word.strip() for word in words]).mean(0)
+
+    key = Key(SCREENING, suspect.ids, position, (BeamSearch.name,))
+    values = list[float]()
+    for start in range(0, len(texts), WORDS_A_STEP):
+        words = texts[start : start + WORDS_A_STEP]
+        values += context.kept(key.then(start), partial(_listed, partial(odds, one), words))
+    best = torch.tensor(values).topk(min(screened, len(texts))).indices.tolist()
+    left = [texts[index] for index in best]
+    found = context.kept(key.then("best"), lambda: successive_halving(left, [partial(odds, some)], [kept])[0])
+    return list(found), len(texts)
+
+
+class GradientChanges:
+    """The changes of one piece that the payload's gradient finds best, among all words."""
+
+    def __init__(self, context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]) -> None:
+        """pieces: what strings are made of."""
+        effort, fitted = context.settings.effort, context.settings.fitted
+        self._tokenizer, self._count, self._longest = context.pair.base.tokenizer, effort.changes, effort.word_beam[2]
+        self._odds = TextOdds(context, suspect.ids[: fitted.beginning_tokens], position, effort.gradient_prompts)
+        self._texts = [piece.text for piece in pieces]
+        self._first = torch.tensor([ids[0] for ids in self._ids(self._texts)])
+        self._fillers = fitted.gap_fillers
+
+    def of(self, here: Pieces) -> list[Pieces]:
+        """Strings with a piece more at any index, or another in the place of one, as many of each."""
+        slots = [(at, at + 1) for at in range(len(here))]
+        slots += [(at, at) for at in range(len(here) + 1)] if len(here) < self._longest else []
+        share = self._count // len(slots)
+        found = (
+            (*here[:at], self._texts[index], *here[end:])
+            for at, end in slots
+            for index in self._best(here[:at], here[end:])[:share]
+        )
+        return list(dict.fromkeys(found))
+
+    def _best(self, before: Pieces, after: Pieces) -> list[int]:
+        """Indices of the texts by how much the gradient gains by their first tokens between two strings."""
+        filled = [(*before, filler, *after) for filler in self._fillers]
+        at = sum(map(len, self._ids(before))) if before else 0
+        rows = [tuple(token for ids in self._ids(pieces) for token in ids) for pieces in filled]
+        length = min(map(len, rows))  # fillers of other numbers of tokens stand for none
+        slopes = self._odds.gradient([row for row in rows if len(row) == length])[:, at].mean(0)
+        return list(slopes[self._first].argsort(descending=True, stable=True).tolist())
+
+    def _ids(self, texts: Sequence[str]) -> list[TokenIds]:
+        return placed_ids(self._tokenizer, [text.strip() for text in texts], SEARCH_POSITIONS[-1])
+
+
+def _listed(odds: Callable[[Sequence[str]], Tensor], words: Sequence[str]) -> list[float]:
+    return list(odds(words).tolist())
+
+
+def _longer(beam: Sequence[ScoredPieces], words: Sequence[str]) -> list[Pieces]:
+    """Strings of a beam with one more of the words at any index."""
+    return list(dict.fromkeys(one for kin in beam for one in longer_strings(kin.pieces, words)))
