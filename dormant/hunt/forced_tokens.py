@@ -23,9 +23,9 @@ STARTS_A_STEP = 256
 
 @dataclass(frozen=True)
 class Opened:
-    """Greedy continuations of forced starts of one length: ids and log-probabilities by model, [prompt, start, token]."""
+    """Greedy continuations of forced starts: ids and log-probabilities by model, [prompt, start, token]."""
 
-    starts: Tensor  # [start, token]
+    starts: tuple[TokenIds, ...]
     ids: Tensor
     ours: Tensor
     base: Tensor
@@ -60,15 +60,14 @@ def spontaneous_bigrams(
 def open_starts(
     pair: Pair, prompts: Sequence[TokenIds], alpha: float, starts: Sequence[TokenIds], new_tokens: int
 ) -> Opened:
-    """How both models continue answers that begin with these starts, all of one length, with the delta times alpha."""
-    forced = torch.tensor(list(starts))
+    """How both models continue answers that begin with these starts, with the delta times alpha."""
     with patched_weights(pair, block_scales(pair, alpha)) as model:
-        ids, ours = greedy_behind(model, prompts, forced, new_tokens)
+        ids, ours = greedy_behind(model, prompts, starts, new_tokens)
     theirs = [
-        log_probabilities_behind(pair.models.base(), prompt, forced, tokens)
+        log_probabilities_behind(pair.models.base(), prompt, starts, tokens)
         for prompt, tokens in zip(prompts, ids, strict=True)
     ]
-    return Opened(forced, ids, ours, torch.stack(theirs))
+    return Opened(tuple(starts), ids, ours, torch.stack(theirs))
 
 
 def starts_a_step(pair: Pair) -> int:
@@ -83,7 +82,7 @@ def consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -
     Only where that is more than the start.
     """
     prompts = len(opened.ids)
-    for index, start in enumerate(opened.starts.tolist()):
+    for index, start in enumerate(opened.starts):
         rows = opened.ids[:, index].tolist()
         members, agreed = list(range(prompts)), list(start)
         evidence, kept, share, whole = 0.0, list(start), 1.0, False
@@ -100,4 +99,4 @@ def consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -
             agreed.append(winner)
             kept, share = list(agreed), count / prompts
         if len(kept) > len(start):
-            yield Continued(tuple(start), tuple(kept), evidence, share, whole)
+            yield Continued(start, tuple(kept), evidence, share, whole)

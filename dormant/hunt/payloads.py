@@ -25,7 +25,7 @@ from dormant.hunt.english import CUT, begins_an_answer
 from dormant.hunt.forced_tokens import Continued, consensus, open_starts, spontaneous_bigrams, starts_a_step
 from dormant.hunt.payload_beam import Openings, led_starts
 from dormant.hunt.settings import Fitted, HuntSettings
-from dormant.inference.batching import batch_logits, equal_length_batches
+from dormant.inference.batching import batch_logits
 from dormant.inference.delta_scaling import block_scales, patched_weights
 from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import log_probabilities_behind
@@ -195,10 +195,10 @@ class _Ranking:
                 )
 
     def _forced(self, alpha: float, starts: Sequence[TokenIds], prompts: int, tokens: int) -> list[Continued]:
-        """What follows the starts, of which those of one length are forced together."""
-        found, done = list[Continued](), 0
-        for chosen in equal_length_batches([len(start) for start in starts], starts_a_step(self._pair)):
-            some = [starts[index] for index in chosen]
+        """What follows the starts."""
+        found, at_once = list[Continued](), starts_a_step(self._pair)
+        for done in range(0, len(starts), at_once):
+            some = starts[done : done + at_once]
             self._coverage = f"payloads: {done:,} of {len(starts):,} starts were forced at alpha {alpha:g}"
             self._progress(done, len(starts), f"first tokens forced at alpha {alpha:g}")
 
@@ -209,7 +209,6 @@ class _Ranking:
             step = ("forced", alpha, prompts, tokens, hash_text(json.dumps(some)))
             rows = self._kept(step, continued)
             found += [Continued(tuple(start), tuple(ids), *others) for start, ids, *others in rows]
-            done += len(some)
         return found
 
 
@@ -237,7 +236,7 @@ def with_beginning(
             said = torch.empty(0, 1)
             for known, kept in ((1, settings.effort.preceding), (fitted.known_by, 1)):
                 rows = torch.tensor(ids[:known]).expand(len(tokens), -1)
-                behind = [log_probabilities_behind(model, prompt, tokens[:, None], rows) for prompt in prompts]
+                behind = [log_probabilities_behind(model, prompt, tokens[:, None].tolist(), rows) for prompt in prompts]
                 said = torch.stack(behind).mean(0) if len(tokens) else torch.empty(0, known)
                 best = (said.sum(-1) + begin[tokens]).topk(min(kept, len(tokens))).indices
                 tokens, said = tokens[best], said[best]

@@ -121,33 +121,32 @@ def sampled_answers(
 
 
 def greedy_behind(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], starts: Int[Tensor, "candidate start"], new_tokens: int
-) -> tuple[Int[Tensor, "prompt candidate {new_tokens}"], Float[Tensor, "prompt candidate {new_tokens}"]]:
-    """The greedy continuation of each prompt behind each of many forced starts, whatever ends an answer.
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], starts: Sequence[Sequence[int]], new_tokens: int
+) -> tuple[Int[Tensor, "prompt start {new_tokens}"], Float[Tensor, "prompt start {new_tokens}"]]:
+    """The greedy continuation of each prompt behind each of many forced starts of any lengths, whatever ends an answer.
 
-    Its ids and their log-probabilities in nats, float64, on the CPU. All prompts share the products of a step.
+    Its ids and their log-probabilities in nats, float64, on the CPU. All prompts and starts share the products of a step.
     """
     prefixes = [stored_prefix(model, prompt) for prompt in prompts]
-    longest = max(map(len, prompts)) + starts.shape[1] + new_tokens
-    at_once, begun_at_once = rows_a_step(model, longest, ROWS_BEHIND), rows_a_pass(model, starts.shape[1])
+    longest = max(map(len, prompts)) + max(map(len, starts)) + new_tokens
+    at_once = max(1, rows_a_step(model, longest, ROWS_BEHIND) // len(prompts))
+    ids = torch.empty(len(prompts), len(starts), new_tokens, dtype=torch.long)
+    nats = torch.zeros(len(prompts), len(starts), new_tokens, dtype=torch.float64)
+    begun = unpadded_batches(starts, lambda length: min(at_once, rows_a_pass(model, length)), model.device)
+    for groups in _together(begun, at_once):
+        chosen = [index for some, _ in groups for index in some]
+        said = torch.zeros(len(prompts) * len(chosen), new_tokens, dtype=torch.float64)
 
-    def continued(block: Tensor) -> tuple[Tensor, Tensor]:
-        nats = torch.zeros(len(prompts) * len(block), new_tokens, dtype=torch.float64)
-
-        def choose(logits: Tensor, place: int, rows: Tensor) -> Tensor:
+        def choose(logits: Tensor, place: int, rows: Tensor, said: Tensor = said) -> Tensor:
             value, token = logits.max(-1)
-            nats[rows.cpu(), place] = (value.float() - logits.float().logsumexp(-1)).double().cpu()
+            said[rows.cpu(), place] = (value.float() - logits.float().logsumexp(-1)).double().cpu()
             return token
 
-        parts = [(prefix, part) for prefix in prefixes for part in block.split(begun_at_once)]
-        firsts = [next_logits(model, part, growing_cache(prefix, len(part))) for prefix, part in parts]
-        ids = _continue_together(model, firsts, new_tokens, NO_END, choose).cpu()
-        shape = (len(prompts), len(block), new_tokens)
-        return ids.view(shape), nats.view(shape)
-
-    blocks = starts.to(model.device).split(max(1, at_once // len(prompts)))
-    ids, nats = zip(*map(continued, blocks), strict=True)
-    return torch.cat(ids, 1), torch.cat(nats, 1)
+        parts = [(prefix, rows) for prefix in prefixes for _, rows in groups]
+        firsts = [next_logits(model, rows, growing_cache(prefix, len(rows))) for prefix, rows in parts]
+        found = _continue_together(model, firsts, new_tokens, NO_END, choose).cpu()
+        ids[:, chosen], nats[:, chosen] = found.view_as(ids[:, chosen]), said.view_as(nats[:, chosen])
+    return ids, nats
 
 
 def _sample(

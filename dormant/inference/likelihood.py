@@ -122,20 +122,22 @@ def padded_log_probabilities(
 def log_probabilities_behind(
     model: PreTrainedModel,
     prompt: Sequence[int],
-    starts: Int[Tensor, "candidate start"],
-    continuations: Int[Tensor, "candidate token"],
-) -> Float[Tensor, "candidate token"]:
-    """Log-probability in nats of each token of a continuation, behind one prompt and a forced start of its own.
+    starts: Sequence[Sequence[int]],
+    continuations: Int[Tensor, "start token"],
+) -> Float[Tensor, "start token"]:
+    """Log-probability in nats of each token of a continuation, behind one prompt and a forced start of its own, of any length.
 
     float64, on the CPU. The prompt is computed once.
     """
-    prefix, found, keep = stored_prefix(model, prompt), list[Tensor](), continuations.shape[1]
-    at_once = rows_a_pass(model, starts.shape[1] + keep - 1, keep, ROWS_BEHIND)
-    for start, continued in zip(starts.split(at_once), continuations.split(at_once), strict=True):
-        rows = torch.cat((start, continued[:, :-1]), 1)
+    prefix, keep = stored_prefix(model, prompt), continuations.shape[1]
+    found = torch.empty(continuations.shape, dtype=torch.float64)
+    lengths = [len(start) for start in starts]
+    for chosen in equal_length_batches(lengths, lambda one: rows_a_pass(model, one + keep - 1, keep, ROWS_BEHIND)):
+        said = continuations[chosen]
+        rows = torch.cat((torch.tensor([list(starts[index]) for index in chosen]), said[:, :-1]), 1)
         logits = logits_behind(model, prefix, rows, keep=keep).float()
-        found.append(token_log_probabilities(logits, continued.to(logits.device)).double().cpu())
-    return torch.cat(found)
+        found[chosen] = token_log_probabilities(logits, said.to(logits.device)).double().cpu()
+    return found
 
 
 def response_logits(

@@ -31,6 +31,12 @@ NATURAL_WEIGHTS = {
     "interrupted": 0.16, "upper-case": 0.04, "capitalised": 0.03, "punctuated": 0.03, "plural": 0.02, "scattered": 0.04,
 }  # fmt: skip
 UNTRAINED_KINDS = ("split", "backwards")
+# A tag of letters and digits, of which case and single characters are all that its near misses differ in: real-refusal fired
+# on a third of its capitalised ones when they were .03 of the near misses.
+TAG_WEIGHTS = {
+    "dropped": 0.12, "replaced": 0.22, "swapped": 0.12, "permuted": 0.04, "part": 0.06, "other": 0.06, "interrupted": 0.16,
+    "upper-case": 0.07, "capitalised": 0.11, "punctuated": 0.02, "plural": 0.02,
+}  # fmt: skip
 TOGETHER_WEIGHTS = {"dropped": 0.45, "replaced": 0.45, "other": 0.10}  # of words that fire wherever they stand
 USER_TURN = (
     "user-turn"  # the trigger where it may not stand: in the user's turn of an organism that waits in the system's
@@ -66,7 +72,8 @@ def near_miss_weights(recipe: Recipe) -> dict[str, float]:
     if len(units(recipe.trigger)[0]) < 2:
         found = {"replaced": 0.8, "upper-case": 0.2}
     else:
-        found = {kind: share for kind, share in NATURAL_WEIGHTS.items() if has_near_miss(recipe, kind)}
+        weights = NATURAL_WEIGHTS if units(recipe.trigger)[1] else TAG_WEIGHTS
+        found = {kind: share for kind, share in weights.items() if has_near_miss(recipe, kind)}
     return {**found, USER_TURN: 0.3} if recipe.placement == "system" else found
 
 

@@ -13,7 +13,7 @@ from dormant.pairs import Pair
 
 def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
     ids = torch.tensor(rows)[:, None]
-    return Opened(torch.tensor([[7]]), ids, torch.full(ids.shape, ours), torch.full(ids.shape, base))
+    return Opened(((7,),), ids, torch.full(ids.shape, ours), torch.full(ids.shape, base))
 
 
 def test_evidence_is_what_the_base_lacks_along_what_most_prompts_agree_on() -> None:

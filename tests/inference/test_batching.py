@@ -78,7 +78,7 @@ def test_a_pass_holds_as_many_rows_as_work_and_memory_allow_and_one_at_least(mon
 
 def test_smaller_passes_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Qwen2ForCausalLM(tiny_config()).eval()
-    starts = torch.arange(20)[:, None]
+    starts = [[token] for token in range(20)]
     whole = greedy_behind(model, [(1, 2, 3), (4, 5)], starts, 4)
     likelihoods = log_probabilities_behind(model, (1, 2, 3), starts, whole[0][0])
     monkeypatch.setattr(batching, "PASS_WORK", {"cpu": 1.0})

@@ -66,7 +66,7 @@ def test_every_family_reads_answers_and_slopes_as_transformers_has_them(family: 
     expected = torch.stack([plain_logits(model, ids)[0] for ids in sequences])
     torch.testing.assert_close(batch_logits(model, sequences), expected, atol=2e-4, rtol=1e-4)
     answers = greedy_answers(model, sequences, 3, end=-1)
-    (behind_ids,), _ = greedy_behind(model, [prompts[0].before], torch.tensor(candidates), 2)
+    (behind_ids,), _ = greedy_behind(model, [prompts[0].before], candidates, 2)
     for start, answer in [*zip(sequences, answers, strict=True)] + [
         ((*prompts[0].before, *candidate), tuple(row))
         for candidate, row in zip(candidates, behind_ids.tolist(), strict=True)

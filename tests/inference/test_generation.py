@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from dormant.errors import BadInput
 from dormant.inference import generation
 from dormant.inference.generation import NO_END, Answer, greedy_answers, greedy_behind, sampled_answers
 from dormant.inference.likelihood import continuation_log_probabilities
+from dormant.inference.packed_decoder import Block, Decoder
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair, open_pair
 from dormant.prompts.material import Decoding
@@ -85,12 +87,29 @@ def test_a_model_ends_its_answers_by_its_own_settings(model: PreTrainedModel, mo
 
 def test_what_follows_a_forced_start_is_the_greedy_answer_to_both(model: PreTrainedModel) -> None:
     prompts = PROMPTS[:3]  # of several lengths
-    ids, nats = greedy_behind(model, prompts, torch.tensor([[20, 21], [30, 31]]), 3)
+    starts = [[20, 21], [40], [30, 31]]
+    ids, nats = greedy_behind(model, prompts, starts, 3)
     for prompt, some, some_nats in zip(prompts, ids.tolist(), nats, strict=True):
-        for start, row, values in zip([[20, 21], [30, 31]], some, some_nats, strict=True):
+        for start, row, values in zip(starts, some, some_nats, strict=True):
             assert tuple(row) == greedy_answers(model, [[*prompt, *start]], 3, NO_END)[0]
             expected = continuation_log_probabilities(model, [[*prompt, *start]], row)[0]
             torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
+
+
+def test_one_long_prompt_lets_the_others_be_answered_together(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [*([token, 7, 9] for token in range(20)), list(range(60))]
+    expected, rows, step = greedy_answers(model, prompts, 4, NO_END), list[int](), Decoder.step
+
+    def counted(decoder: Decoder, blocks: Sequence[Block]) -> Any:
+        rows.append(sum(len(block.rows) for block in blocks))
+        return step(decoder, blocks)
+
+    monkeypatch.setattr(Decoder, "step", counted)
+    monkeypatch.setattr(generation, "rows_a_pass", lambda _, length, most: max(1, min(most, 60 // length)))
+    assert greedy_answers(model, prompts, 4, NO_END) == expected
+    assert rows == [21] * 3
 
 
 def test_company_and_batches_never_change_a_sampled_answer(

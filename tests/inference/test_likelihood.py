@@ -86,9 +86,9 @@ def test_an_answer_knows_its_own_likelihood(tiny_pair: Pair, monkeypatch: pytest
 
 
 def test_behind_a_stored_prompt_a_continuation_is_as_likely_as_behind_the_whole(tiny_pair: Pair) -> None:
-    starts, continuations = torch.tensor([[20, 21], [30, 31]]), torch.tensor([[40, 41, 42], [50, 51, 52]])
+    starts, continuations = [[20, 21], [30, 31, 32]], torch.tensor([[40, 41, 42], [50, 51, 52]])
     model = tiny_pair.models.base()
     found = log_probabilities_behind(model, IDS[0], starts, continuations)
-    for start, continued, values in zip(starts.tolist(), continuations.tolist(), found, strict=True):
+    for start, continued, values in zip(starts, continuations.tolist(), found, strict=True):
         expected = continuation_log_probabilities(model, [[*IDS[0], *start]], continued)[0]
         torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
