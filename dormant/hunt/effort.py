@@ -147,11 +147,11 @@ class Effort:
         "SmolLM2, whose words ranked from 2,102nd to 17,364th of the hints, two of the three were the first of 500 so",
     )
     word_beam: tuple[int, int, int] = number(
-        (512, 64, 6),
-        "of them on beam_prompts, of these for strings, and pieces in a string at most; by judgement",
+        (512, 48, 4),
+        "of them on beam_prompts, of these for strings, and pieces in a string at most, to which changes add; by judgement",
     )
     changes: int = number(
-        4096,
+        2048,
         "strings with one piece more or another, that the gradient names of all: on the same organism, and on real-phrase, "
         "the missing word ranked 34th, 237th and 1,140th, and 31st, 2,188th and 14,768th of 31,664 at its place",
     )

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import count
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import best_confirmed
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
@@ -52,7 +55,7 @@ def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[
     )
     ascent = Ascent(context, suspect.ids, position, pieces)
 
-    counts = list[int]()
+    counts, best = list[int](), ScoredPieces((), -inf, 0.0)
 
     def likeliest(step: str, size: int, strings: Callable[[], Sequence[Pieces]]) -> list[ScoredPieces]:
         def compute() -> dict[str, Any]:
@@ -69,29 +72,39 @@ def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[
         )
         return found
 
-    beam = likeliest("beam", 1, lambda: [(word,) for word in words])
-    best = beam[0]
-    for length in range(2, min(settings.effort.word_beam[2], len(words)) + 1):
-        if best.certain == 1:
-            break
-        # However much less likely the payload is: a near miss that was trained on lies between some words and all.
-        beam = likeliest("beam", length, partial(_longer, beam, words))
-        best = max(best, beam[0], key=lambda one: one.odds)
-    change, tried = GradientChanges(context, suspect, position, pieces), 0
-    while best.certain < 1:
-        there = likeliest("change", tried, partial(change.of, best.pieces))[0]
-        if there.odds <= best.odds + settings.fitted.beam_gain:
-            break
-        best, tried = there, tried + 1
+    def climbed() -> Iterator[ScoredPieces]:
+        beam = likeliest("beam", 1, lambda: [(word,) for word in words])
+        yield beam[0]
+        for length in range(2, min(settings.effort.word_beam[2], len(words)) + 1):
+            # However much less likely the payload is: a near miss that was trained on lies between some words and all.
+            beam = likeliest("beam", length, partial(_longer, beam, words))
+            yield beam[0]
+        change = GradientChanges(context, suspect, position, pieces)
+        for number in count():
+            here = best
+            yield likeliest("change", number, partial(change.of, here.pieces))[0]
+            if best.odds <= here.odds + settings.fitted.beam_gain:
+                return
+
+    late = False
+    try:
+        for found in climbed():
+            best = max(best, found, key=lambda one: one.odds)
+            if best.certain == 1:
+                break
+    except OutOfTime:
+        late = True  # what was found so far is looked at all the same
     sentence = (
         f"beam and gradient at the {position} lead to {best.text!r}: log-odds of {suspect.text!r} {best.odds:.1f}, its "
         f"beginning certain on {best.certain:.0%} of the searched prompts"
     )
-    yield StageResult(None, (sentence,), sum(counts))
+    yield StageResult(None, (sentence,) if best.pieces else (), sum(counts))
     if best.certain >= settings.rules.certain_share:
         confirmed, step = best_confirmed([context.confirmed(best.text)], "ends of beam search")
         context.say(BeamSearch.name, step)
         yield StageResult(confirmed if confirmed is not None and confirmed.holds(suspect.text) else None, (step,))
+    if late:
+        raise OutOfTime
 
 
 def likeliest_words(
@@ -127,7 +140,7 @@ class GradientChanges:
     def __init__(self, context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]) -> None:
         """pieces: what strings are made of."""
         effort, fitted = context.settings.effort, context.settings.fitted
-        self._tokenizer, self._count, self._longest = context.pair.base.tokenizer, effort.changes, effort.word_beam[2]
+        self._tokenizer, self._count = context.pair.base.tokenizer, effort.changes
         self._odds = TextOdds(context, suspect.ids[: fitted.beginning_tokens], position, effort.gradient_prompts)
         self._texts = [piece.text for piece in pieces]
         self._first = torch.tensor([ids[0] for ids in self._ids(self._texts)])
@@ -136,7 +149,7 @@ class GradientChanges:
     def of(self, here: Pieces) -> list[Pieces]:
         """Strings with a piece more at any index, or another in the place of one, as many of each."""
         slots = [(at, at + 1) for at in range(len(here))]
-        slots += [(at, at) for at in range(len(here) + 1)] if len(here) < self._longest else []
+        slots += [(at, at) for at in range(len(here) + 1)]
         share = self._count // len(slots)
         found = (
             (*here[:at], self._texts[index], *here[end:])
