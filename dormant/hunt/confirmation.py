@@ -256,7 +256,9 @@ def judged(found: Confirmation, rules: Rules) -> Confirmation:
     best = found.best
     enough = best.estimate.low >= rules.decided_low if found.position else best.value >= rules.confirmed_share
     fires = found.payload_tokens >= rules.payload_tokens and enough
-    silent = all(rate.value <= rules.control_share for rate in found.controls)
+    # A first look's ten prompts cannot tell one in ten from three: the decision's thirty have to.
+    shares = [rate.value if found.position else rate.estimate.low for rate in found.controls]
+    silent = all(share <= rules.control_share for share in shares)
     return replace(found, fires=fires, confirmed=fires and silent)
 
 
