@@ -48,26 +48,32 @@ def grid_data(name: str, found: Sequence[tuple[Path, Finding]], ledger: Path) ->
         }
         for row in grid
     ]  # fmt: skip
-    pictures, left_out = embedded_pictures((folder, picture) for folder, one in found for picture in one.pictures)
+    pictures, held, left_out = embedded_pictures((folder, picture) for folder, one in found for picture in one.pictures)
     return {
         "kind": "claims", "name": name, "pairs": pair_columns(findings), "rows": rows,
         "findings": [finding.keyed_record for finding in findings], "luck": luck(grid),
-        "pictures": pictures, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
+        "pictures": pictures, "held": held, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
     }  # fmt: skip
 
 
-def embedded_pictures(named: Iterable[tuple[Path, str]]) -> tuple[dict[str, str], list[str]]:
-    """By name the pictures as data URLs as long as there is room, and the names of the others."""
-    found, left_out, room = dict[str, str](), list[str](), PICTURE_BYTES
+def embedded_pictures(named: Iterable[tuple[Path, str]]) -> tuple[dict[str, int], list[str], list[str]]:
+    """By name the place of a picture among those held, these as data URLs while there is room, and the names of the others.
+
+    Findings that share a measurement share its picture: what has the same content is held once.
+    """
+    places, held, left_out, room = dict[str, int](), dict[bytes, int](), list[str](), PICTURE_BYTES
     for folder, name in dict.fromkeys(named):
         file = folder / name
-        size = file.stat().st_size if file.is_file() else None
-        if size is None or size > room or not file.resolve().is_relative_to(folder.resolve()):
+        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
             left_out.append(name)
             continue
-        room -= size
-        found[name] = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    return found, left_out
+        content = file.read_bytes()
+        if content not in held and len(content) > room:
+            left_out.append(name)
+            continue
+        room -= 0 if content in held else len(content)
+        places[name] = held.setdefault(content, len(held))
+    return places, [f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in held], left_out
 
 
 def recorded(finding: Finding, ledger: Path) -> dict[str, Any] | None:

@@ -11,8 +11,8 @@ import pytest
 
 from dormant.report.view.folder import write_view
 from dormant.report.view.page import ASSETS, PAGE_CODE, embedded, html_page
+from tests.report.conftest import Opened
 from tests.report.samples import zoo_findings
-from tests.report.view.conftest import Opened
 from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, lineage, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")

@@ -11,7 +11,7 @@ import pytest
 from dormant.hunt.plan import PlannedStage
 from dormant.journal import Journal
 from dormant.report.view.folder import view_data, write_view
-from tests.report.view.conftest import Opened
+from tests.report.conftest import Opened
 from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, write_hunt
 
 LEDGER = Path("reports/ledger")

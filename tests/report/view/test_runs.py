@@ -29,14 +29,20 @@ def test_pictures_are_held_once_as_long_as_there_is_room_and_never_from_elsewher
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("run/a.png", "run/b.png", "secret.png"):
-        (tmp_path / name).write_bytes(b"0123456789")
-    found, left_out = embedded_pictures(
-        [(run, name) for name in ("a.png", "a.png", "../secret.png", "gone.png", "b.png")]
+    for name, content in {
+        "run/a.png": b"0123456789",
+        "run/like a.png": b"0123456789",
+        "run/b.png": b"another one",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    places, held, left_out = embedded_pictures(
+        [(run, name) for name in ("a.png", "a.png", "../secret.png", "like a.png", "gone.png", "b.png")]
     )
-    assert (list(found), left_out) == (["a.png", "b.png"], ["../secret.png", "gone.png"])
+    assert (places, len(held)) == ({"a.png": 0, "like a.png": 0, "b.png": 1}, 2)
+    assert left_out == ["../secret.png", "gone.png"]
     monkeypatch.setattr(runs, "PICTURE_BYTES", 15)
-    assert embedded_pictures([(run, "a.png"), (run, "b.png")])[1] == ["b.png"]
+    assert embedded_pictures([(run, "a.png"), (run, "b.png"), (run, "like a.png")])[2] == ["b.png"]
 
 
 def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:
