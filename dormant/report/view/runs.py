@@ -13,6 +13,7 @@ from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR, Finding
 from dormant.claims.ledger import Ledger
 from dormant.records import from_json, read_json, to_json
 from dormant.report.grid import grid_rows, luck, pair_columns
+from dormant.report.view.comparison import paired
 
 PICTURE_BYTES = 10_000_000  # that a page holds at most, a third more as text: it stays below fifteen megabytes
 
@@ -21,8 +22,8 @@ def read_run(folder: Path) -> list[Finding]:
     """The findings that a run left in its reports folder, or so far; raises BadInput naming what does not fit."""
     file = folder / FINDINGS_SO_FAR
     if file.exists():
-        whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")  # a line may be half written
-        data = [json.loads(line) for line in whole.split("\n") if line]
+        whole, _, _ = file.read_bytes().rpartition(b"\n")  # a line, and a letter, may be half written
+        data = [json.loads(line) for line in whole.split(b"\n") if line]
     else:
         file = folder / FINDINGS_FILE
         data = read_json(file)
@@ -104,8 +105,18 @@ def _compared(key: str, one: Finding | None, other: Finding | None) -> dict[str,
         "reasons": [found.reason if found else "" for found in (one, other)],
         "changed": one is not None and other is not None and one.verdict is not other.verdict,
         "figures": figures,
+        "paired": _paired(one, other),
         "beyond": [figure["name"] for figure in figures if figure["beyond"]],
     }
+
+
+def _paired(one: Finding | None, other: Finding | None) -> dict[str, Any] | None:
+    """The difference of the effects by prompt, where both runs kept them of the same prompts."""
+    ours, theirs = (found.effects if found else None for found in (one, other))
+    if ours is None or theirs is None or (ours.unit, ours.prompts) != (theirs.unit, theirs.prompts):
+        return None
+    difference = paired(ours.values, theirs.values)
+    return difference and difference | {"unit": ours.unit}
 
 
 def _matched(one: Finding | None, other: Finding | None) -> list[tuple[str, Any, Any]]:
