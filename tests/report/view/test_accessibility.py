@@ -16,6 +16,7 @@ from tests.report.view.samples import hunt, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")
 KINDS = ("hunt", "claims", "hunts", "runs")
+WIDE = "claims of all pairs"
 GUIDELINES = (
     "wcag2a",
     "wcag2aa",
@@ -39,18 +40,22 @@ MISSED = """[...document.querySelectorAll("a[href], button, input, select, summa
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page of each kind that shows all that it can."""
     folder = tmp_path_factory.mktemp("pages")
-    findings = zoo_findings()
+    every = zoo_findings()
+    findings = [found for found in every if found.pair in ("circuit", "circuit-plain")]
     changed = [replace(findings[0], verdict=Verdict.REFUTED), *findings[1:]]
     hunts = [write_hunt(folder / name, hunt(), trace()) for name in ("one hunt", "another hunt")]
     runs = [write_run(folder / name, found) for name, found in (("one run", findings), ("another run", changed))]
-    for kind, folders in zip(KINDS, (hunts[:1], runs[:1], hunts, runs), strict=True):
+    shown = dict(
+        zip((*KINDS, WIDE), (hunts[:1], runs[:1], hunts, runs, [write_run(folder / WIDE, every)]), strict=True)
+    )
+    for kind, folders in shown.items():
         write_view(folders, folder / f"{kind}.html", LEDGER)
-    return {kind: folder / f"{kind}.html" for kind in KINDS}
+    return {kind: folder / f"{kind}.html" for kind in shown}
 
 
 def whole(kind: str, pages: dict[str, Path], opened: Opened, **options: Any) -> Any:
     """The page with a finding or a token open, and all that folds."""
-    page = opened(pages[kind], "#finding-1" if kind == "claims" else "", **options)
+    page = opened(pages[kind], "#finding-1" if "claims" in kind else "", **options)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     if kind == "hunt":
         page.locator("#answers .tok").first.hover()
@@ -85,7 +90,7 @@ def test_the_tab_key_reaches_all_controls_and_shows_where_it_is(
     assert page.evaluate(MISSED) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, WIDE])
 def test_on_paper_nothing_is_cut_off(kind: str, pages: dict[str, Path], opened: Opened) -> None:
     page = whole(kind, pages, opened)
     page.set_viewport_size({"width": 718, "height": 1047})  # A4 at 96 dots an inch, within margins of a centimetre
