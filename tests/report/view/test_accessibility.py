@@ -12,7 +12,7 @@ from dormant.claims.finding import Verdict
 from dormant.report.view.folder import write_view
 from tests.report.conftest import Opened
 from tests.report.samples import zoo_findings
-from tests.report.view.samples import hunt, trace, write_hunt, write_run
+from tests.report.view.samples import hunt, lineage, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")
 KINDS = ("hunt", "claims", "hunts", "runs")
@@ -88,6 +88,18 @@ def test_the_tab_key_reaches_all_controls_and_shows_where_it_is(
             break
         assert stop["ring"], stop["what"]
     assert page.evaluate(MISSED) == []
+
+
+def test_a_long_table_keeps_the_focus_while_it_is_scrolled(tmp_path: Path, opened: Opened) -> None:
+    many = [replace(lineage()[0], text=f"string {at}") for at in range(400)]
+    write_view(
+        [write_hunt(tmp_path, hunt(), replace(trace(), lineage=(*lineage(), *many)))], tmp_path / "a.html", LEDGER
+    )
+    page = opened(tmp_path / "a.html")
+    page.locator("#lineage .long tbody tr[tabindex]").nth(20).focus()
+    page.evaluate("document.querySelector('#lineage .frame').scrollTop = 600")
+    page.wait_for_function("document.querySelector('#lineage .space')?.firstChild.style.height === '238px'")
+    assert page.evaluate("document.activeElement.getAttribute('aria-rowindex')") == "22"
 
 
 @pytest.mark.parametrize("kind", [*KINDS, WIDE])
