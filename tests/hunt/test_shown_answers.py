@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dormant.hunt.clock import Clock
-from dormant.hunt.shown_answers import shown_answers
+from dormant.hunt.shown_answers import SHOWN_PROBES, shown_answers, shown_probes
 from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe
@@ -59,6 +59,18 @@ def test_a_tokens_log_probability_is_that_of_either_model(
         expected = continuation_log_probabilities(model, [prompt], said)[0]
         assert torch.allclose(expected, torch.tensor([getattr(one, mine) for one in tokens]).double(), atol=2e-3)
     assert all(one.dormant_top[0][0] == one.text for one in tokens)
+
+
+def test_hunts_of_other_seeds_show_the_same_probes_unless_they_searched_on_them(
+    token_pair: Pair, context_of: ContextOf
+) -> None:
+    context = context_of(token_pair, SETTINGS)
+    probes = token_pair.probes
+    halves = [replace(context, searched=one, unseen=(), seed=at) for at, one in enumerate((probes[:9], probes[9:18]))]
+    first, second = (dict(shown_probes(one)) for one in halves)
+    assert len(first) == len(second) == SHOWN_PROBES
+    assert len(first.items() & second.items()) > SHOWN_PROBES / 2
+    assert not {probe.fill("") for probe in first} & {probe.fill("") for probe in probes[:9]}
 
 
 def test_a_hunt_that_was_stopped_shows_none_and_says_so(token_pair: Pair, context_of: ContextOf) -> None:

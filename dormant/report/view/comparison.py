@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dormant.prompts.probes import SLOT
 from dormant.statistics import mean_interval, paired_difference_p
 
 FEWEST_PAIRS = 3  # rows from which a difference has an interval
@@ -59,5 +60,8 @@ def _by_probe(hunt: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any
     for row in answers:
         if row["opening"] or row["candidate"] not in ("", first):
             continue
-        rows.setdefault(("with its string" if row["candidate"] else "without a string", row["probe"]), row)
+        if row["candidate"]:
+            rows.setdefault(("with its string", row["probe"]), row)
+        else:  # where the slot of a prompt stands makes no difference while it is empty
+            rows.setdefault(("without a string", " ".join(row["probe"].replace(SLOT, " ").split())), row)
     return rows
