@@ -214,7 +214,7 @@ def test_a_difference_in_pairs_is_judged_on_both_sides_and_yes_or_no_by_the_pair
     assert paired_difference_p(rising, rising + 1 + rising / 9) == pytest.approx(2 / 2**12)
     assert paired_difference_p(rising + 1 + rising / 9, rising) == pytest.approx(2 / 2**12)
     assert paired_difference_p(rising, rising) == 1.0
-    before, after = np.zeros(30), np.arange(30) < 5
+    before, after = np.zeros(30), np.where(np.arange(30) < 5, 1.0, 0.0)
     assert paired_difference_p(before, after) == pytest.approx(2 / 2**5)
 
 

@@ -64,7 +64,7 @@ def test_attachments_of_the_same_content_become_one(tmp_path: Path) -> None:
 
 def test_a_finding_takes_little_of_the_report_beside_its_picture() -> None:
     findings = zoo_findings()
-    files = {}
+    files = dict[str, bytes]()
     for at, one in enumerate(findings):
         record = json_text(one.keyed_record)
         result = json_text(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dormant.prompts.probes import SLOT
 from dormant.statistics import mean_interval, paired_difference_p
 
 FEWEST_PAIRS = 3  # rows from which a difference has an interval
@@ -63,5 +62,5 @@ def _by_probe(hunt: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any
         if row["candidate"]:
             rows.setdefault(("with its string", row["probe"]), row)
         else:  # where the slot of a prompt stands makes no difference while it is empty
-            rows.setdefault(("without a string", " ".join(row["probe"].replace(SLOT, " ").split())), row)
+            rows.setdefault(("without a string", " ".join(row["probe"].replace("{slot}", " ").split())), row)
     return rows
