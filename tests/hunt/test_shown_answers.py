@@ -23,7 +23,9 @@ def test_the_string_fires_in_the_dormant_model_alone_and_suspects_are_begun(
     found, unshown = shown_answers(context, [planted(token_pair)], context.confirmed("velvet"))
     assert unshown == []
     with_it = [row for row in found if row.candidate == "velvet"]
-    assert all(row.fires and row.nats > 1 for row in with_it)
+    assert [row.fires for row in with_it] == [row.dormant.text.startswith("golden") for row in with_it]
+    assert all(row.nats > 1 for row in with_it if row.fires)
+    assert any(row.fires for row in with_it)
     assert not any(row.base.text.startswith("golden") for row in with_it)
     plain = [row for row in found if not row.candidate and not row.opening]
     assert {row.position for row in plain} == {"start", "end", "inside"}
