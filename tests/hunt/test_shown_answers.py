@@ -30,7 +30,9 @@ def test_the_string_fires_in_the_dormant_model_alone_and_suspects_are_begun(
     plain = [row for row in found if not row.candidate and not row.opening]
     assert {row.position for row in plain} == {"start", "end", "inside"}
     assert not any(row.fires for row in plain)
-    assert [row.suspect for row in found if row.opening] == [planted(token_pair).text]
+    payload, opened = planted(token_pair).text, [row for row in found if row.opening]
+    assert [bool(row.suspect) for row in opened] == [payload in f"{row.opening}{row.dormant.text}" for row in opened]
+    assert {row.suspect for row in with_it if row.fires} == {payload}
     assert context_of(token_pair, SETTINGS).journal.entries[-1]["key"]["stage"] == "shown answers"
 
 
