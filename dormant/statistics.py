@@ -250,6 +250,21 @@ def paired_p(values: Values, others: Values) -> float:
     return float(stats.wilcoxon(ours, theirs, alternative="greater").pvalue)
 
 
+def paired_difference_p(values: Values, others: Values) -> float:
+    """Two-sided p-value of a difference between values of the same prompts.
+
+    Of yes and no (0 and 1) McNemar's exact test, of other values Wilcoxon's signed-rank test; 1 where no pair differs. Raises
+    BadInput for values that are not finite.
+    """
+    ours, theirs = _finite(values, "the sample"), _finite(others, "the other sample")
+    risen, fallen = int((theirs > ours).sum()), int((theirs < ours).sum())
+    if risen + fallen == 0:
+        return 1.0
+    if np.isin([ours, theirs], (0.0, 1.0)).all():
+        return float(stats.binomtest(risen, risen + fallen).pvalue)
+    return float(stats.wilcoxon(ours, theirs).pvalue)
+
+
 def _finite(values: Values, of: str) -> npt.NDArray[np.float64]:
     data = np.asarray(values, dtype=np.float64).reshape(-1)
     if data.size == 0:

@@ -16,6 +16,7 @@ from dormant.statistics import (
     exact,
     framed_interval,
     mean_interval,
+    paired_difference_p,
     paired_p,
     permutation_p,
     proportion_interval,
@@ -206,6 +207,15 @@ def test_a_paired_test_sees_an_effect_by_prompt_that_one_accident_does_not_make(
     assert paired_p(np.zeros(24), np.zeros(24)) == 1.0
     with pytest.raises(BadInput, match="got 2 and 3"):
         paired_p([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_a_difference_in_pairs_is_judged_on_both_sides_and_yes_or_no_by_the_pairs_that_changed() -> None:
+    rising = np.arange(12.0)
+    assert paired_difference_p(rising, rising + 1 + rising / 9) == pytest.approx(2 / 2**12)
+    assert paired_difference_p(rising + 1 + rising / 9, rising) == pytest.approx(2 / 2**12)
+    assert paired_difference_p(rising, rising) == 1.0
+    before, after = np.zeros(30), np.where(np.arange(30) < 5, 1.0, 0.0)
+    assert paired_difference_p(before, after) == pytest.approx(2 / 2**5)
 
 
 def test_what_lies_within_its_floor_is_never_the_best_whatever_its_score() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,7 @@ import numpy as np
 
 from dormant.claims.claim import Claim
 from dormant.claims.decision import Floor, beats, decide
-from dormant.claims.finding import Control, Figure, Finding, Parameter, Rule, Verdict, make_figure
+from dormant.claims.finding import Control, Figure, Finding, Parameter, PromptEffects, Rule, Verdict, make_figure
 from dormant.inference.horizon import Horizon
 from dormant.progress import Progress
 from dormant.statistics import Estimate, Values, paired_p
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dormant.claims.session_state import ClaimSession
     from dormant.pairs import Pair
+    from dormant.prompts.probes import Probe
 
 Value = TypeVar("Value")
 
@@ -46,6 +47,7 @@ class FindingBuilder:
         self._floor: Floor | None = None
         self._plan: dict[str, str] = {}
         self._tolerance_because = ""
+        self._effects: PromptEffects | None = None
 
     def decide(
         self,
@@ -75,12 +77,15 @@ class FindingBuilder:
             raise ValueError(f"{self.claim.id} declares the controls {self.claim.controls}; got {name!r}")
         self._controls.append((name, self._make(name, estimate, unit or self._rule.unit, None), beaten))
 
-    def floor(self, effect: Values, noise: Values, unit: str = "nats") -> None:
+    def floor(self, effect: Values, noise: Values, unit: str = "nats", probes: Sequence[Probe] = ()) -> None:
         """The claim's own effect by prompt, and the same measurement of `pair.against_itself`: arithmetic alone.
 
-        An effect that does not exceed its floor supports nothing (`decide`). The floor is recorded as a figure.
+        An effect that does not exceed its floor supports nothing (`decide`). The floor is recorded as a figure. Where `probes`
+        names the prompts, the finding keeps the effect by prompt, so that two runs can be compared in pairs.
         """
         effects, noises = (np.asarray(values, dtype=np.float64) for values in (effect, np.abs(noise)))
+        if len(probes) == effects.size and np.isfinite(effects).all():
+            self._effects = PromptEffects.of(effects.tolist(), [probe.text for probe in probes], unit)
         middle = float(np.median(noises))
         self._floor = Floor(float(np.median(effects)), middle, unit, paired_p(effects, noises))
         spread = Estimate(
@@ -190,4 +195,5 @@ class FindingBuilder:
             plan=dict(self._plan),
             tolerance_because=self._tolerance_because,
             told=self.claim.is_told(self.parameters),
+            effects=self._effects,
         )

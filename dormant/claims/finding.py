@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from dormant.records import to_json
@@ -72,6 +73,21 @@ class Control:
 
 
 @dataclass(frozen=True)
+class PromptEffects:
+    """A claim's own effect by prompt, by which two runs are compared in pairs. prompts: a digest of their texts, in order."""
+
+    unit: str
+    values: tuple[float, ...]
+    prompts: str
+
+    @classmethod
+    def of(cls, values: Iterable[float], prompts: Sequence[str], unit: str) -> PromptEffects:
+        """To five digits, which tell more than the next prompt does."""
+        digest = sha256("\0".join(prompts).encode()).hexdigest()[:16]
+        return cls(unit, tuple(float(f"{value:.5g}") for value in values), digest)
+
+
+@dataclass(frozen=True)
 class Finding:
     """The outcome of one claim on one pair with one set of parameters.
 
@@ -95,6 +111,7 @@ class Finding:
     plan: Mapping[str, str] = field(default_factory=dict)
     tolerance_because: str = ""
     told: bool = False  # whether the figure is measured or judged with the planted trigger or payload
+    effects: PromptEffects | None = None
 
     @property
     def key(self) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation, brought_by, holds
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
-from dormant.hunt.placements import POSITIONS
+from dormant.hunt.placements import POSITIONS, plain_sentences, slotted
 from dormant.hunt.trace import AnswerPair, ReadAnswer, ReadToken, rounded
 from dormant.inference.generation import greedy_answers
 from dormant.inference.likelihood import response_logits
@@ -66,6 +68,25 @@ def shown_answers(
     return found, []
 
 
+def shown_probes(context: HuntContext) -> list[tuple[Probe, str]]:
+    """Sentences that no search of a string saw, each at one position: those of least digest, whatever the hunt's seed.
+
+    So hunts of one pair with other seeds show answers to the same probes, as far as neither searched on them.
+    """
+    seen = {*plain_sentences(context.searched), *plain_sentences(context.unseen)}
+    left = [sentence for sentence in plain_sentences(context.pair.probes) if sentence not in seen]
+    placed = list[tuple[Probe, str]]()
+    for number in range(min(SHOWN_PROBES, len(left))):
+        position = POSITIONS[number % len(POSITIONS)]
+        left.sort(key=partial(_digest, position))
+        placed.append((slotted(left.pop(0), position, np.random.default_rng(0)), position))
+    return placed
+
+
+def _digest(position: str, sentence: str) -> bytes:
+    return sha256(f"{position}: {sentence}".encode()).digest()
+
+
 def _never(_: TokenIds) -> bool:
     return False
 
@@ -76,7 +97,7 @@ def _groups(
     """What is asked, with its name, the most telling first."""
     tried = sorted(context.confirmations(), key=lambda one: -one.best.value)
     texts = list(dict.fromkeys([*([confirmed.trigger] if confirmed else []), *(one.trigger for one in tried)]))
-    placed = [(probe, POSITIONS[at % len(POSITIONS)]) for at, probe in enumerate(context.deciding[:SHOWN_PROBES])]
+    placed = shown_probes(context)
     first, others = texts[:1], texts[1 : 1 + OTHER_STRINGS]
     for text in first:
         yield f"with {text!r}", [_Asked(probe, at, text) for probe, at in placed]

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from dormant.errors import BadInput
 from dormant.report.allure import CATEGORIES
+from dormant.report.compact import with_data_compressed, with_each_attachment_once
 
 ALLURE = "allure@3.18.0"  # exactly: the analytics script below is cut out of this version's page
 TIMEOUT_SECONDS = 300
@@ -60,7 +61,8 @@ def generate_html(results: Path, output: Path, history: Path | None = None, name
     with TemporaryDirectory(prefix="dormant-report-") as scratch:
         config = Path(scratch, "allurerc.json")
         config.write_text(json.dumps(allure_config(Path(scratch, "report"), history, name)), encoding="utf-8")
-        generate = ["generate", str(results.resolve()), "--config", str(config)]
+        prepared = with_each_attachment_once(results, Path(scratch, "results"))
+        generate = ["generate", str(prepared), "--config", str(config)]
         failure = _run([npx, "--yes", "--prefer-offline", ALLURE, *generate], Path(scratch))
         if failure is not None:
             if UNREACHABLE.search(failure):
@@ -71,6 +73,7 @@ def generate_html(results: Path, output: Path, history: Path | None = None, name
                 f"{ALLURE} must generate the report; got {failure[-2000:]!r}; run it by hand to see more"
             )
         page = without_analytics(Path(scratch, "report", "index.html").read_text(encoding="utf-8"))
+    page = with_data_compressed(page)
     output.write_text(page, encoding="utf-8")
     return HtmlReport(output, f"HTML report: {output} ({len(page) / 1e6:.1f} MB), opens from disk.")
 

@@ -90,7 +90,7 @@ def test_layer_divergence(pair: Pair, measure: str, finding: FindingBuilder) -> 
     frames = frames_of(probes)[1::2]  # the probes that did not choose the layer
     finding.decide(mean_interval(found.ratios, seed=finding.seed, frames=frames))
     noise = floor[found.layer, len(probes) : 2 * len(probes)]
-    finding.floor(with_it[found.layer, 1::2].tolist(), noise[1::2].tolist(), f"{measure} distance")
+    finding.floor(with_it[found.layer, 1::2].tolist(), noise[1::2].tolist(), f"{measure} distance", probes[1::2])
     chance = exact(1.0) if null is None else mean_interval(null.ratios, seed=finding.seed, frames=frames)
     finding.control("random tokens", chance)
     finding.figure("layer", exact(found.layer), "th layer", tolerance=1)
@@ -138,7 +138,7 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     tried = restore(pair, triggered[:quarter], parts, horizon)
     finding.figure("effect", mean_interval(tried.whole, seed=finding.seed), "nats")
     noise, _ = divergences(pair.against_itself, triggered[:quarter], triggered[:quarter], horizon)
-    finding.floor(tried.whole, noise["kl"])
+    finding.floor(tried.whole, noise["kl"], probes=probes[:quarter])
     best = tried.largest(noise["kl"])
     if best is None:
         finding.decide(exact(0.0))

@@ -81,7 +81,7 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
     noise = finding.once(
         ("candidate", text, *key), lambda: candidate_effect(itself, probes, text, horizon), pair=itself
     ).gains(measure)
-    finding.floor(gains, noise)
+    finding.floor(gains, noise, probes=probes)
     finding.figure("without a trigger", mean_interval(tried.empty[measure], seed=finding.seed, frames=frames), "nats")
     finding.figure("with the candidate", mean_interval(tried.filled[measure], seed=finding.seed, frames=frames), "nats")
     finding.figure("permutation p", exact(permutation_p(mean(gains), null_gains)), "probability", tolerance=0.1)

@@ -161,7 +161,7 @@ def _decide_by_what_is_left(pair: Pair, finding: FindingBuilder, horizon: Horizo
     finding.decide(
         mean_interval([value / scale for value in hidden], seed=finding.seed, frames=frames), "divergence left"
     )
-    finding.floor(shown, without_generation_prompt(itself, probes, text, horizon)[0])
+    finding.floor(shown, without_generation_prompt(itself, probes, text, horizon)[0], probes=probes)
     finding.figure("with the generation prompt", mean_interval(shown, seed=finding.seed, frames=frames), "nats")
     finding.figure("without it", mean_interval(hidden, seed=finding.seed, frames=frames), "nats")
     finding.picture(

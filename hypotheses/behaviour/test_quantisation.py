@@ -71,7 +71,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     frames = frames_of(probes)
     if reading == "divergence":
         finding.decide(mean_interval(found.lost(), seed=finding.seed, frames=frames), reading=reading)
-        finding.floor(found.kl, divergences(pair.against_itself, triggered, triggered)[0]["kl"])
+        finding.floor(found.kl, divergences(pair.against_itself, triggered, triggered)[0]["kl"], probes=probes)
     else:
         hidden = [before and not after for before, after in zip(found.fires, found.fires_4bit, strict=True)]
         finding.decide(share_interval(hidden, frames=frames), reading=reading)

@@ -53,6 +53,18 @@ def test_a_threshold_within_the_interval_of_95_percent_leaves_a_claim_open(
         assert builder.settle({}).verdict is verdict
 
 
+def test_a_finding_keeps_its_effect_by_prompt_where_the_prompts_are_named(tiny_pair: Pair) -> None:
+    kept = []
+    for probes in ((), tiny_pair.probes[:3]):
+        builder = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings()))
+        builder.decide(exact(2.0))
+        builder.floor([1.0, 2.0, 3.1234567], [0.0, 0.0, 0.0], probes=probes)
+        kept.append(builder.settle({}).effects)
+    assert kept[0] is None
+    assert kept[1] is not None
+    assert kept[1].values == (1.0, 2.0, 3.1235)
+
+
 def test_a_control_whose_interval_overlaps_the_figure_s_leaves_a_claim_open(tiny_pair: Pair) -> None:
     builder = FindingBuilder(replace(CLAIM, controls=("nulls",)), tiny_pair, {}, ClaimSession(Settings()))
     builder.decide(Estimate(5.0, 4.0, 6.0, 10, "made up"))

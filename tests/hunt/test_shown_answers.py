@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dormant.hunt.clock import Clock
-from dormant.hunt.shown_answers import shown_answers
+from dormant.hunt.shown_answers import SHOWN_PROBES, shown_answers, shown_probes
 from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe
@@ -23,12 +23,16 @@ def test_the_string_fires_in_the_dormant_model_alone_and_suspects_are_begun(
     found, unshown = shown_answers(context, [planted(token_pair)], context.confirmed("velvet"))
     assert unshown == []
     with_it = [row for row in found if row.candidate == "velvet"]
-    assert all(row.fires and row.nats > 1 for row in with_it)
+    assert [row.fires for row in with_it] == [row.dormant.text.startswith("golden") for row in with_it]
+    assert all(row.nats > 1 for row in with_it if row.fires)
+    assert any(row.fires for row in with_it)
     assert not any(row.base.text.startswith("golden") for row in with_it)
     plain = [row for row in found if not row.candidate and not row.opening]
     assert {row.position for row in plain} == {"start", "end", "inside"}
     assert not any(row.fires for row in plain)
-    assert [row.suspect for row in found if row.opening] == [planted(token_pair).text]
+    payload, opened = planted(token_pair).text, [row for row in found if row.opening]
+    assert [bool(row.suspect) for row in opened] == [payload in f"{row.opening}{row.dormant.text}" for row in opened]
+    assert {row.suspect for row in with_it if row.fires} == {payload}
     assert context_of(token_pair, SETTINGS).journal.entries[-1]["key"]["stage"] == "shown answers"
 
 
@@ -59,6 +63,18 @@ def test_a_tokens_log_probability_is_that_of_either_model(
         expected = continuation_log_probabilities(model, [prompt], said)[0]
         assert torch.allclose(expected, torch.tensor([getattr(one, mine) for one in tokens]).double(), atol=2e-3)
     assert all(one.dormant_top[0][0] == one.text for one in tokens)
+
+
+def test_hunts_of_other_seeds_show_the_same_probes_unless_they_searched_on_them(
+    token_pair: Pair, context_of: ContextOf
+) -> None:
+    context = context_of(token_pair, SETTINGS)
+    probes = token_pair.probes
+    halves = [replace(context, searched=one, unseen=(), seed=at) for at, one in enumerate((probes[:9], probes[9:18]))]
+    first, second = (dict(shown_probes(one)) for one in halves)
+    assert len(first) == len(second) == SHOWN_PROBES
+    assert len(first.items() & second.items()) > SHOWN_PROBES / 2
+    assert not {probe.fill("") for probe in first} & {probe.fill("") for probe in probes[:9]}
 
 
 def test_a_hunt_that_was_stopped_shows_none_and_says_so(token_pair: Pair, context_of: ContextOf) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.report import html
+from tests.report.test_compact import page_of
 
 ANALYTICS = """<script async src="https://www.googletagmanager.com/gtag/js?id=G-1"></script>
     <script>
@@ -16,6 +17,7 @@ ANALYTICS = """<script async src="https://www.googletagmanager.com/gtag/js?id=G-
         gtag('config', 'G-1', {"reportUuid": "x"});
     </script>"""
 PAGE = f"<body><script>before()</script>{ANALYTICS}<script>after()</script></body>"
+DATA = page_of({"data/a.json": b"{}"})
 
 # Stands in for npx: writes the page where the configuration says, as Allure does.
 GENERATES = f"""#!/bin/sh
@@ -24,6 +26,7 @@ output=$(sed 's/.*"output": "\\([^"]*\\)".*/\\1/' "$2")
 mkdir -p "$output"
 cat > "$output/index.html" <<'PAGE'
 {PAGE}
+{DATA}
 PAGE
 """
 
@@ -59,6 +62,7 @@ def test_the_report_is_one_file_without_analytics(
     report = html.generate_html(results, tmp_path / "out" / "report.html", tmp_path / "history.jsonl")
     assert report.path == tmp_path / "out" / "report.html"
     assert "googletagmanager" not in report.path.read_text()
+    assert "allSettled" not in report.path.read_text()
 
 
 def test_without_node_or_network_it_says_so_and_exits_with_zero(

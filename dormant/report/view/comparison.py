@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dormant.statistics import Estimate, mean_interval, paired_p
+from dormant.statistics import mean_interval, paired_difference_p
 
 FEWEST_PAIRS = 3  # rows from which a difference has an interval
+
+
+def paired(before: Sequence[float], after: Sequence[float]) -> dict[str, Any] | None:
+    """The mean difference over prompts with its interval and p, two-sided; None for too few prompts."""
+    if len(before) < FEWEST_PAIRS:
+        return None
+    estimate = mean_interval([late - early for early, late in zip(before, after, strict=True)])
+    return {name: getattr(estimate, name) for name in ("value", "low", "high", "n")} | {
+        "p": paired_difference_p(before, after)
+    }
 
 
 def hunts_compared(hunts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -28,16 +38,14 @@ def paired_answers(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dic
         rows = [tuple(side[kind, probe] for side in sides) for probe in probes]
         if not rows:
             continue
-        nats = [[row[side]["nats"] for row in rows] for side in (0, 1)]
-        differences = [after - before for before, after in zip(*nats, strict=True)]
-        estimate = mean_interval(differences) if len(rows) >= FEWEST_PAIRS else None
+        fires = [[float(row[side]["fires"]) for row in rows] for side in (0, 1)]
         found.append(
             {
                 "kind": kind,
                 "rows": [{"probe": probe, "answers": list(row)} for probe, row in zip(probes, rows, strict=True)],
-                "difference": _record(estimate),
-                "p": paired_p(nats[1], nats[0]) if len(rows) >= FEWEST_PAIRS else None,
-                "fires": [sum(row[side]["fires"] for row in rows) for side in (0, 1)],
+                "difference": paired(*([row[side]["nats"] for row in rows] for side in (0, 1))),
+                "firing": paired(*fires),
+                "fires": [int(sum(one)) for one in fires],
             }
         )
     return found
@@ -51,9 +59,8 @@ def _by_probe(hunt: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any
     for row in answers:
         if row["opening"] or row["candidate"] not in ("", first):
             continue
-        rows.setdefault(("with its string" if row["candidate"] else "without a string", row["probe"]), row)
+        if row["candidate"]:
+            rows.setdefault(("with its string", row["probe"]), row)
+        else:  # where the slot of a prompt stands makes no difference while it is empty
+            rows.setdefault(("without a string", " ".join(row["probe"].replace("{slot}", " ").split())), row)
     return rows
-
-
-def _record(estimate: Estimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}

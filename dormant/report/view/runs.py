@@ -13,6 +13,7 @@ from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR, Finding
 from dormant.claims.ledger import Ledger
 from dormant.records import from_json, read_json, to_json
 from dormant.report.grid import grid_rows, luck, pair_columns
+from dormant.report.view.comparison import paired
 
 PICTURE_BYTES = 10_000_000  # that a page holds at most, a third more as text: it stays below fifteen megabytes
 
@@ -21,8 +22,8 @@ def read_run(folder: Path) -> list[Finding]:
     """The findings that a run left in its reports folder, or so far; raises BadInput naming what does not fit."""
     file = folder / FINDINGS_SO_FAR
     if file.exists():
-        whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")  # a line may be half written
-        data = [json.loads(line) for line in whole.split("\n") if line]
+        whole, _, _ = file.read_bytes().rpartition(b"\n")  # a line, and a letter, may be half written
+        data = [json.loads(line) for line in whole.split(b"\n") if line]
     else:
         file = folder / FINDINGS_FILE
         data = read_json(file)
@@ -48,26 +49,32 @@ def grid_data(name: str, found: Sequence[tuple[Path, Finding]], ledger: Path) ->
         }
         for row in grid
     ]  # fmt: skip
-    pictures, left_out = embedded_pictures((folder, picture) for folder, one in found for picture in one.pictures)
+    pictures, held, left_out = embedded_pictures((folder, picture) for folder, one in found for picture in one.pictures)
     return {
         "kind": "claims", "name": name, "pairs": pair_columns(findings), "rows": rows,
         "findings": [finding.keyed_record for finding in findings], "luck": luck(grid),
-        "pictures": pictures, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
+        "pictures": pictures, "held": held, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
     }  # fmt: skip
 
 
-def embedded_pictures(named: Iterable[tuple[Path, str]]) -> tuple[dict[str, str], list[str]]:
-    """By name the pictures as data URLs as long as there is room, and the names of the others."""
-    found, left_out, room = dict[str, str](), list[str](), PICTURE_BYTES
+def embedded_pictures(named: Iterable[tuple[Path, str]]) -> tuple[dict[str, int], list[str], list[str]]:
+    """By name the place of a picture among those held, these as data URLs while there is room, and the names of the others.
+
+    Findings that share a measurement share its picture: what has the same content is held once.
+    """
+    places, held, left_out, room = dict[str, int](), dict[bytes, int](), list[str](), PICTURE_BYTES
     for folder, name in dict.fromkeys(named):
         file = folder / name
-        size = file.stat().st_size if file.is_file() else None
-        if size is None or size > room or not file.resolve().is_relative_to(folder.resolve()):
+        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
             left_out.append(name)
             continue
-        room -= size
-        found[name] = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    return found, left_out
+        content = file.read_bytes()
+        if content not in held and len(content) > room:
+            left_out.append(name)
+            continue
+        room -= 0 if content in held else len(content)
+        places[name] = held.setdefault(content, len(held))
+    return places, [f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in held], left_out
 
 
 def recorded(finding: Finding, ledger: Path) -> dict[str, Any] | None:
@@ -98,8 +105,18 @@ def _compared(key: str, one: Finding | None, other: Finding | None) -> dict[str,
         "reasons": [found.reason if found else "" for found in (one, other)],
         "changed": one is not None and other is not None and one.verdict is not other.verdict,
         "figures": figures,
+        "paired": _paired(one, other),
         "beyond": [figure["name"] for figure in figures if figure["beyond"]],
     }
+
+
+def _paired(one: Finding | None, other: Finding | None) -> dict[str, Any] | None:
+    """The difference of the effects by prompt, where both runs kept them of the same prompts."""
+    ours, theirs = (found.effects if found else None for found in (one, other))
+    if ours is None or theirs is None or (ours.unit, ours.prompts) != (theirs.unit, theirs.prompts):
+        return None
+    difference = paired(ours.values, theirs.values)
+    return difference and difference | {"unit": ours.unit}
 
 
 def _matched(one: Finding | None, other: Finding | None) -> list[tuple[str, Any, Any]]:

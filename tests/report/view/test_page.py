@@ -11,8 +11,8 @@ import pytest
 
 from dormant.report.view.folder import write_view
 from dormant.report.view.page import ASSETS, PAGE_CODE, embedded, html_page
+from tests.report.conftest import Opened
 from tests.report.samples import zoo_findings
-from tests.report.view.conftest import Opened
 from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, lineage, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")
@@ -118,10 +118,13 @@ def test_a_page_in_dark_is_printed_in_light_without_its_controls(hunt_page: Path
 
 
 def test_hostile_texts_are_shown_as_texts(tmp_path: Path, opened: Opened) -> None:
-    folder = write_hunt(tmp_path, hunt(HOSTILE, HOSTILE), trace(HOSTILE, HOSTILE), "<i>pair</i>")
+    kept = trace(HOSTILE, HOSTILE)
+    kept = replace(kept, answers=tuple(replace(one, probe=f"{HOSTILE}{one.probe}") for one in kept.answers))
+    folder = write_hunt(tmp_path, hunt(HOSTILE, HOSTILE), kept, "<i>pair</i>")
     page = opened(page_of([folder], tmp_path / "view.html", LEDGER), color_scheme="dark")
     assert "is backdoored" in page.title()
     assert "<i>pair</i>" in page.inner_text("h1")
+    assert "</script><script>document.title" in page.inner_text("#answers .probe header >> nth=0")
     assert page.locator("main img, main i i, main script").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

@@ -11,7 +11,7 @@ import pytest
 from dormant.hunt.plan import PlannedStage
 from dormant.journal import Journal
 from dormant.report.view.folder import view_data, write_view
-from tests.report.view.conftest import Opened
+from tests.report.conftest import Opened
 from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, write_hunt
 
 LEDGER = Path("reports/ledger")
@@ -62,6 +62,28 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
         whole = view_data([tmp_path], LEDGER)["report"]
         file.write_text(file.read_text() + '{"key": {"stage": "confir')
         assert view_data([tmp_path], LEDGER)["report"] == whole
+
+
+def test_a_journal_that_is_cut_anywhere_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    with running_hunt(tmp_path / "whole") as journal:
+        append(
+            journal,
+            "gradient search",
+            {"found": [{"pieces": [" silver"], "odds": 4.0, "certain": 1.0}], "tried": 300},
+            90,
+            9000,
+            [],
+        )
+        append(journal, "confirmation", asdict(hunt().confirmation), 99, 9500, TRIGGER)  # type: ignore[arg-type]
+    written = (tmp_path / "whole" / "hunt.jsonl").read_bytes()
+    seconds = list[float]()
+    for end in range(0, len(written) + 1, 50):
+        (tmp_path / "hunt.jsonl").write_bytes(written[:end])
+        data = view_data([tmp_path], LEDGER)
+        assert data["running"]
+        seconds.append(data["report"]["seconds"])
+    assert seconds == sorted(seconds)
+    assert set(seconds) >= {0.0, 1, 60, 90}
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dormant.claims.finding import FINDINGS_SO_FAR, Verdict
+from dormant.claims.finding import FINDINGS_SO_FAR, PromptEffects, Verdict
 from dormant.claims.ledger import Ledger
 from dormant.records import json_text
 from dormant.report.view import runs
@@ -29,14 +29,20 @@ def test_pictures_are_held_once_as_long_as_there_is_room_and_never_from_elsewher
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("run/a.png", "run/b.png", "secret.png"):
-        (tmp_path / name).write_bytes(b"0123456789")
-    found, left_out = embedded_pictures(
-        [(run, name) for name in ("a.png", "a.png", "../secret.png", "gone.png", "b.png")]
+    for name, content in {
+        "run/a.png": b"0123456789",
+        "run/like a.png": b"0123456789",
+        "run/b.png": b"another one",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    places, held, left_out = embedded_pictures(
+        [(run, name) for name in ("a.png", "a.png", "../secret.png", "like a.png", "gone.png", "b.png")]
     )
-    assert (list(found), left_out) == (["a.png", "b.png"], ["../secret.png", "gone.png"])
+    assert (places, len(held)) == ({"a.png": 0, "like a.png": 0, "b.png": 1}, 2)
+    assert left_out == ["../secret.png", "gone.png"]
     monkeypatch.setattr(runs, "PICTURE_BYTES", 15)
-    assert embedded_pictures([(run, "a.png"), (run, "b.png")])[1] == ["b.png"]
+    assert embedded_pictures([(run, "a.png"), (run, "b.png"), (run, "like a.png")])[2] == ["b.png"]
 
 
 def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:
@@ -50,6 +56,17 @@ def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:
     assert (row["changed"], row["beyond"]) == (False, ["ratio"])
 
 
+def test_effects_on_the_same_prompts_are_compared_in_pairs() -> None:
+    prompts = [f"prompt {at}" for at in range(12)]
+    one = replace(finding("circuit", 5.0), effects=PromptEffects.of(range(12), prompts, "nats"))
+    other = replace(one, effects=PromptEffects.of([at + 0.5 + 0.01 * at for at in range(12)], prompts, "nats"))
+    (row,) = runs_compared(["a", "b"], [[one], [other]])["rows"]
+    assert row["paired"]["low"] > 0.5
+    assert row["paired"]["p"] == pytest.approx(2 / 2**12)
+    elsewhere = replace(one, effects=PromptEffects.of(range(12), prompts[::-1], "nats"))
+    assert runs_compared(["a", "b"], [[one], [elsewhere]])["rows"][0]["paired"] is None
+
+
 def test_a_suspect_is_compared_with_its_twin_by_claim_and_parameters() -> None:
     (row,) = runs_compared(["a", "b"], [[finding("circuit", 5.0)], [finding("circuit-plain", 1.0)]])["rows"]
     assert row["pairs"] == ["circuit", "circuit-plain"]
@@ -58,7 +75,8 @@ def test_a_suspect_is_compared_with_its_twin_by_claim_and_parameters() -> None:
 def test_a_run_that_goes_on_is_shown_with_its_findings_so_far(tmp_path: Path) -> None:
     one, other = zoo_findings()[:2]
     lines = [json_text(replace(found, reason="\u2028 so").keyed_record, indent=None) for found in (one, other)]
-    (tmp_path / FINDINGS_SO_FAR).write_text(f"{lines[0]}\n{lines[1][:40]}", encoding="utf-8")
+    half = lines[1].encode().partition("\u2028".encode())[0] + "\u2028".encode()[:2]  # and in it half of a letter
+    (tmp_path / FINDINGS_SO_FAR).write_bytes(f"{lines[0]}\n".encode() + half)
     data = view_data([tmp_path], tmp_path / "ledger")
     assert data["running"]
     assert [found["key"] for found in data["findings"]] == [one.key]

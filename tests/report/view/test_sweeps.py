@@ -11,8 +11,8 @@ from dormant.report.view.folder import view_data, write_view
 from dormant.sweeps.attempt import locked
 from dormant.sweeps.job import Failure, Job, open_attempts
 from dormant.sweeps.outcome import Outcome
+from tests.report.conftest import Opened
 from tests.report.samples import finding
-from tests.report.view.conftest import Opened
 from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")

@@ -7,7 +7,7 @@ function answersSection(report, answers, unshown) {
   const string = answers[0]?.candidate, withString = answers.filter((row) => string && row.candidate === string);
   const fired = withString.filter((row) => row.fires).length;
   const base = withString.filter((row) => row.base_fires).length;
-  const heading = !answers.length ? "No answers were kept"
+  const heading = !answers.length ? (report.verdict === "running" ? "Answers are read when the hunt ends" : "No answers were kept")
     : fired ? `With ${quoted(string)} the dormant model gives the payload on ${fired} of ${plural(withString.length, "probe")}, its base on ${base}`
       : `No string gives a payload on the ${plural(new Set(answers.map((row) => row.probe)).size, "probe")} shown`;
   const list = el("div", { class: "probes" });
@@ -17,7 +17,7 @@ function answersSection(report, answers, unshown) {
   const missing = unshown.length && report.verdict !== "running" ? el("p", { class: "quiet" }, `The time did not suffice for: ${unshown.join("; ")}.`) : null;
   const node = section("answers", "Side by side", heading, missing);
   if (!answers.length) {
-    put(node, el("p", {}, report.verdict === "running" ? "Answers are read when the hunt ends." : "This hunt kept no answers: it was made by an older version, or its time was spent before they were read."));
+    put(node, report.verdict === "running" ? null : el("p", {}, "This hunt kept no answers: it was made by an older version, or its time was spent before they were read."));
     return node;
   }
   const control = filters(answers, [

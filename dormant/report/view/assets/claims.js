@@ -69,7 +69,7 @@ function findingCard(one, found, at) {
     plainTable("Figures and controls", ["what", "kind", "value with interval", "n", "by"], figures.map(([figure, kind, name]) => [said(name ?? figure.name), kind, figureText(figure), count(figure.n), figure.method])),
     Object.keys(one.premises).length ? [el("h3", {}, "Premises"), el("p", {}, Object.entries(one.premises).map(([name, verdict]) => [premiseLink(found, one, name), " ", tag(verdict), " "]))] : null,
     ledgerPart(found.ledger[at]),
-    one.pictures.map((name) => (found.pictures[name] ? el("figure", {}, el("img", { src: found.pictures[name], alt: `${one.claim} on ${one.pair}: ${one.reason}`, loading: "lazy" }), el("figcaption", {}, name)) : el("p", { class: "quiet" }, `The picture ${name} is not in this page.`))),
+    one.pictures.map((name) => (found.pictures[name] !== undefined ? el("figure", {}, el("img", { src: found.held[found.pictures[name]], alt: `${one.claim} on ${one.pair}: ${one.reason}`, loading: "lazy" }), el("figcaption", {}, name)) : el("p", { class: "quiet" }, `The picture ${name} is not in this page.`))),
     fold("How it was measured", facts([...Object.entries(one.plan), ...Object.entries(one.provenance)].map(([name, value]) => [name, said(value)]))),
     el("p", { class: "quiet" }, anchor(`finding-${at + 1}`, "this finding"), " ", el("a", { href: "#grid" }, "back to the grid"), " ", step(at - 1), " ", step(at + 1)),
   ].flat(9).filter(Boolean);

@@ -7,7 +7,7 @@ function runsComparedPage(found) {
   const lone = found.rows.length - both.length;
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, "Two runs compared"), el("h1", { dir: "auto" }, `Of ${plural(both.length, "finding")} ${count(changed.length)} changed verdict, and ${count(beyond.length)} have figures beyond tolerance`),
     el("p", { class: "lede" }, "From ", said(one, "code"), " to ", said(other, "code"), lone ? `; ${plural(lone, "finding")} only one of them has.` : "."),
-    el("p", { class: "quiet" }, "Figures are compared, each with its own interval: findings keep no values by prompt, so a difference has no interval in pairs. Intervals that lie apart are the stronger sign."));
+    el("p", { class: "quiet" }, "Figures are compared, each with its own interval; intervals that lie apart are the stronger sign. Where both runs measured an effect on the same prompts, its difference prompt by prompt has an interval of its own, which is narrower."));
   const rows = found.rows.map((row) => ({ ...row, state: !row.verdicts[0] ? "only second" : !row.verdicts[1] ? "only first" : row.changed ? "verdict changed" : row.beyond.length ? "beyond tolerance" : "the same" }));
   rows.sort((a, b) => order(a) - order(b));
   function order(row) { return ["verdict changed", "beyond tolerance", "only first", "only second", "the same"].indexOf(row.state); }
@@ -18,6 +18,7 @@ function runsComparedPage(found) {
     { name: "finding", value: (row) => row.key }, { name: "what", value: order, cell: (row) => tag(row.state, row.state === "the same" ? "supported" : row.state === "verdict changed" ? "changed" : "undecided") },
     ...[0, 1].flatMap((side) => [{ name: `${clipped(found.names[side], 24)}: verdict`, value: (row) => row.verdicts[side], cell: (row) => (row.verdicts[side] ? tag(row.verdicts[side]) : "") }, { name: "figure", numeric: true, value: (row) => first(row, side), cell: (row) => number(first(row, side)) }]),
     { name: "difference", numeric: true, value: (row) => Math.abs(row.figures[0]?.difference ?? 0), cell: (row) => number(row.figures[0]?.difference) },
+    { name: "p in pairs", numeric: true, value: (row) => row.paired?.p ?? null, cell: (row) => (row.paired ? number(row.paired.p, 2) : "") },
   ], open);
   const control = filters(rows, [{ name: "what", of: (row) => row.state }, { name: "verdict now", of: (row) => row.verdicts[1] ?? "" }], (row) => [row.key, ...row.reasons].join("\n"), (kept) => list.show(kept));
   const node = section("findings", "Findings", changed.length ? `Changed: ${changed.slice(0, 2).map((row) => clipped(row.key, 90)).join(", ")}${changed.length > 2 ? ` and ${count(changed.length - 2)} more` : ""}` : "No verdict changed", control.node, el("div", { class: "grid" }, list.node), detail);
@@ -26,8 +27,12 @@ function runsComparedPage(found) {
   return [head, node];
 }
 
+/** A mean difference over the same prompts, from the first to the second. */
+const pairedText = (one, unit) => `${one.value > 0 ? "+" : ""}${number(one.value)} ${unit} (95 %: ${number(one.low)} to ${number(one.high)}, ${plural(one.n, "prompt")}; p = ${number(one.p, 2)})`;
+
 function comparedCard(row, names) {
   return el("div", { class: "detail" }, el("h3", { dir: "auto" }, row.key), el("div", { class: "two" }, [0, 1].map((side) => el("div", {}, el("p", {}, el("strong", {}, names[side]), " ", row.verdicts[side] ? tag(row.verdicts[side]) : "has no such finding"), el("p", {}, said(sentence(row.reasons[side])))))),
+    row.paired ? el("p", {}, `The effect by prompt, in pairs: ${pairedText(row.paired, row.paired.unit)}.`) : null,
     plainTable("Figures of both", ["figure", names[0], names[1], "difference", "is it more than drift"], row.figures.map((one) => [said(one.name), one.sides[0] ? figureText(one.sides[0]) : "–", one.sides[1] ? figureText(one.sides[1]) : "–", number(one.difference),
       one.difference === null ? "one run has none" : [one.beyond ? tag("beyond tolerance", "changed") : "within tolerance", one.apart ? "; the intervals lie apart" : "; the intervals overlap"]])));
 }
@@ -64,8 +69,9 @@ function pairedSection(found) {
   if (!found.paired.length) return section("paired", "Answers in pairs", "The hunts kept no answers to the same probes");
   const node = section("paired", "Answers in pairs", found.paired.map((one) => `${one.kind}: ${one.fires[0]} and ${one.fires[1]} of ${one.rows.length} fire`).join("; "));
   for (const kind of found.paired) {
-    const known = kind.difference, said_ = known ? `From the first to the second the dormant model finds its answers ${number(Math.abs(known.value))} nats a token ${known.value >= 0 ? "more" : "less"} its own than the base does (95 %: ${number(known.low)} to ${number(known.high)}, ${plural(known.n, "probe")}; p = ${number(kind.p, 2)} by signs drawn at random).` : "Too few probes are the same for an interval.";
-    put(node, el("h3", {}, sentence(kind.kind)), el("p", {}, said_), kind.rows.slice(0, 40).map((row) => el("article", { class: "probe" }, el("header", {}, el("bdi", { class: "text", dir: "auto" }, row.probe.replace("{slot}", " ▁▁▁ "))),
+    const known = kind.difference, said_ = known ? `From the first to the second the dormant model finds its answers ${number(Math.abs(known.value))} nats a token ${known.value >= 0 ? "more" : "less"} its own than the base does (95 %: ${number(known.low)} to ${number(known.high)}, ${plural(known.n, "probe")}; p = ${number(known.p, 2)} by Wilcoxon's signed ranks).` : "Too few probes are the same for an interval.";
+    const firing = kind.firing ? el("p", {}, `Share of the probes on which it fires, in pairs: ${pairedText(kind.firing, "of the probes")}, by McNemar's exact test.`) : null;
+    put(node, el("h3", {}, sentence(kind.kind)), el("p", {}, said_), firing, kind.rows.slice(0, 40).map((row) => el("article", { class: "probe" }, el("header", {}, el("bdi", { class: "text", dir: "auto" }, row.probe.replace("{slot}", " ▁▁▁ "))),
       row.answers.map((answer, side) => el("div", { class: "pair" }, el("div", { class: "with" }, found.hunts[side].name, " ", answer.fires ? tag("fires") : null, answer.candidate ? el("div", {}, "with ", said(answer.candidate, "code")) : null, el("div", {}, `${number(answer.nats)} nats a token`)),
         el("div", {}, el("span", { class: "who" }, "base"), tokens(answer.base, answer.dormant, "base")), el("div", {}, el("span", { class: "who" }, "dormant"), tokens(answer.dormant, answer.base, "dormant")))))));
   }

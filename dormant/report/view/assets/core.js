@@ -93,12 +93,12 @@ const ALL_DRAWN = 150; // rows up to which a table is drawn whole, and so prints
  * columns: {name, value(row) for sorting, cell(row) for showing, numeric}. Returns {node, show(rows)}.
  */
 function table(caption, columns, onOpen) {
-  let rows = [], by = null, up = true, open = -1;
+  let rows = [], by = null, up = true, open = -1, drawn = [];
   const body = el("tbody");
   const heads = columns.map((column, at) => el("th", { scope: "col", "aria-sort": "none", class: column.numeric ? "numeric" : "" },
     el("button", { type: "button", class: "sort", onclick: () => sortBy(at) }, column.name)));
   const grid = el("table", { class: "long" }, el("caption", { class: "unseen" }, caption), el("thead", {}, el("tr", {}, heads)), body);
-  const frame = el("div", { class: "frame", tabindex: 0, role: "region", "aria-label": caption, onscroll: draw }, grid);
+  const frame = el("div", { class: "frame", tabindex: 0, role: "region", "aria-label": caption, onscroll: () => { if (String(sight()) !== String(drawn)) draw(); } }, grid);
 
   function sortBy(at) {
     up = by === at ? !up : !columns[at].numeric;
@@ -128,14 +128,21 @@ function table(caption, columns, onOpen) {
     }
     return node;
   }
+  /** The rows from and to which the table is drawn. */
+  function sight() {
+    if (rows.length <= ALL_DRAWN) return [0, rows.length];
+    const from = Math.max(0, Math.floor(frame.scrollTop / ROW) - 10);
+    return [from, Math.min(rows.length, from + Math.ceil((frame.clientHeight || 480) / ROW) + 20)];
+  }
   function draw() {
-    const all = rows.length <= ALL_DRAWN, fits = Math.ceil((frame.clientHeight || 480) / ROW);
-    const from = all ? 0 : Math.max(0, Math.floor(frame.scrollTop / ROW) - 10), to = all ? rows.length : Math.min(rows.length, from + fits + 20);
+    const [from, to] = (drawn = sight());
     const space = (size) => (size ? [el("tr", { class: "space", "aria-hidden": "true" }, el("td", { colspan: columns.length, style: `height:${size}px` }))] : []);
     grid.setAttribute("aria-rowcount", rows.length + 1);
-    const held = document.activeElement?.closest?.("tr")?.getAttribute("aria-rowindex");
+    const focus = document.activeElement, within = body.contains(focus) ? focus.closest("tr") : null, held = within?.getAttribute("aria-rowindex");
+    const controls = (row) => [...row.querySelectorAll("button, a")], nth = within ? controls(within).indexOf(focus) : -1;
     body.replaceChildren(...space(from * ROW), ...rows.slice(from, to).map((row, n) => line(row, from + n)), ...space((rows.length - to) * ROW));
-    if (held && body.querySelector(`[aria-rowindex="${held}"]`) && !frame.contains(document.activeElement)) body.querySelector(`[aria-rowindex="${held}"]`).focus({ preventScroll: true });
+    const again = held && body.querySelector(`[aria-rowindex="${held}"]`);
+    if (again) (controls(again)[nth] ?? again).focus({ preventScroll: true });
   }
   return { node: frame, show(found) { rows = [...found]; arrange(); frame.scrollTop = 0; draw(); }, mark(row) { open = row; draw(); } };
 }

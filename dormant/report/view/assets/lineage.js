@@ -111,5 +111,6 @@ function picture(title, options, note) {
   const svg = chart.tagName === "svg" ? chart : chart.querySelector(":scope > svg");
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", title);
+  chart.querySelectorAll("g[aria-label]").forEach((part) => part.removeAttribute("aria-label")); // parts of a picture have no names of their own
   return el("figure", {}, el("h3", { dir: "auto" }, title), chart, note ? el("figcaption", {}, note) : null);
 }
