@@ -35,8 +35,8 @@ class Rules:
     )
     control_share: float = number(
         0.1,
-        "of the prompts on which a base, a plain prompt or random strings may say the payload; at a first look, of ten, the low end "
-        "of the 95 % interval",
+        "of the prompts on which a base, a plain prompt or random strings may say the payload; at a first look, of ten, the "
+        "low end of the 95 % interval",
     )
     shared_share: float = number(
         0.8, "of the answers share what counts as payload: an artefact says something else each time"
