@@ -71,6 +71,15 @@ def test_a_single_word_a_habit_and_eight_of_ten_decide_a_confirmation() -> None:
     assert not said("golden owl", 7, 0, 2).confirmed
 
 
+def test_two_leaks_of_ten_plain_prompts_do_not_refute_a_first_look_and_four_of_thirty_do_a_decision() -> None:
+    look = said("golden owl", 10, 2, 2)
+    assert look.confirmed
+    fresh = [Rate(name, proportion_interval(count, 30)) for name, count in (("start", 30), ("without it", 4), ("-", 3))]
+    decided = replace(look, by_position=(fresh[0],), position="start")
+    assert not judged(replace(decided, controls=(fresh[1],)), RULES).confirmed
+    assert judged(replace(decided, controls=(fresh[2],)), RULES).confirmed
+
+
 def test_the_first_half_of_a_suspected_payload_counts_and_another_answer_does_not() -> None:
     assert said("one point six one eight", 10, 0, 5).holds("one point six one eight zero three")
     assert said("golden owl under silver moon", 10, 0, 5).holds(" under silver")
