@@ -26,6 +26,7 @@ def test_every_stage_fits_its_share_of_a_small_budget_or_is_at_its_least() -> No
     settings, stages = planned(SETTINGS.within(20.0), LARGE, 2_000)
     longest = {stage.name: stage.minutes for stage in stages}
     assert longest["payload"] <= 0.4 * 20
+    assert longest.pop("beam search") <= 0.5 * 0.6 * 20
     assert all(minutes <= 0.3 * 0.6 * 20 for name, minutes in longest.items() if name != "payload")
     assert settings.effort.forced_rounds == settings.effort.halving
     assert settings.effort.swept[1] == 1
