@@ -20,6 +20,7 @@ from dormant.claims.claim import claim_of
 from dormant.claims.session_state import ClaimSession
 from dormant.errors import BadInput, NotServed
 from dormant.gpus import take_gpu
+from dormant.harness.groups import PairGroups
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_alone, check_options, set_folders
 from dormant.pairs import Pair
@@ -114,6 +115,15 @@ def pytest_configure(config: pytest.Config) -> None:
         option.benchmark_json = os.devnull  # pytest-benchmark hands out its results only where it writes them
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Has `-n` alone share claims out by group, before xdist takes it for `--dist load`."""
+    option = config.option
+    if getattr(option, "numprocesses", None) and option.dist == "no" and _selects(option.markexpr, "hypothesis"):
+        option.dist = "loadgroup"
+    return (yield)
+
+
 def share_gpus(config: pytest.Config) -> None:
     """Gives a worker of xdist one of the GPUs; call it before anything asks CUDA."""
     worker = str(getattr(config, "workerinput", {}).get("workerid", ""))
@@ -131,6 +141,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     active = Session(session.config)
     session.config.stash[SESSION] = active
     session.config.pluginmanager.register(active, "dormant-session")
+    if session.config.pluginmanager.hasplugin("xdist"):
+        session.config.pluginmanager.register(PairGroups(), "dormant-groups")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
