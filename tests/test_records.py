@@ -131,6 +131,6 @@ def test_a_committed_outcome_is_written_as_it_was_read(path: Path, tmp_path: Pat
 
 def test_a_generic_record_has_in_its_fields_what_stands_in_its_brackets() -> None:
     value = Holder(Box((1, 2)))
-    assert from_json(Holder, to_json(value)) == value
+    assert from_json(Holder, to_json(value), "here") == value
     with pytest.raises(BadInput, match=r"box\.content must be a list; got 'a text'"):
-        from_json(Holder, {"box": {"content": "a text"}})
+        from_json(Holder, {"box": {"content": "a text"}}, "here")
