@@ -99,6 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
     share_gpus(config)
+    if getattr(config, "workerinput", {}).get("loadgroup"):
+        config.option.loadgroup = True
     set_folders(config)
     option = config.option
     claims, benchmarks = (_selects(option.markexpr, mark) for mark in ("hypothesis", "benchmark"))
@@ -122,6 +124,12 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     if getattr(option, "numprocesses", None) and option.dist == "no" and _selects(option.markexpr, "hypothesis"):
         option.dist = "loadgroup"
     return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker of xdist, which reads the command line anew, how claims are shared out."""
+    node.workerinput["loadgroup"] = node.config.option.dist == "loadgroup"
 
 
 def share_gpus(config: pytest.Config) -> None:
