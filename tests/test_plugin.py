@@ -144,6 +144,18 @@ def test_verdicts_are_the_same_under_selection_order_and_workers(notebook: Noteb
     assert {key: (one["verdict"], one["reason"]) for key, one in notebook.findings().items()} == whole
 
 
+def test_one_worker_has_all_claims_on_a_pair_that_options_name(
+    notebook: Notebook, tiny_base: Path, tiny_dormant: Path
+) -> None:
+    worker = "__import__('os').environ['PYTEST_XDIST_WORKER']"
+    notebook.claims(values="[1.0, 2.0, 3.0, 4.0]", more=f"open('reports/' + pair.name + {worker}, 'a').close()")
+    options = ["-n", "2", "--base", str(tiny_base), "--dormant", str(tiny_dormant)]
+    notebook.run(*options).assert_outcomes(passed=8)
+    assert len({path.name for path in (notebook.pytester.path / "reports").glob("*gw?")}) == 2
+    notebook.run(*options, "--dist", "load").assert_outcomes(passed=8)
+    assert len({path.name for path in (notebook.pytester.path / "reports").glob("*gw?")}) > 2
+
+
 def test_hypothesis_marks_claims_and_never_a_given_test(notebook: Notebook) -> None:
     notebook.claims()
     notebook.pytester.makepyfile(

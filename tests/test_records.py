@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,19 @@ class Colour(StrEnum):
 class Leaf:
     value: float
     name: str = ""
+
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Box(Generic[C]):
+    content: C
+
+
+@dataclass(frozen=True)
+class Holder:
+    box: Box[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -113,3 +127,10 @@ def test_a_committed_outcome_is_written_as_it_was_read(path: Path, tmp_path: Pat
     write_json(tmp_path / "copy.json", record if path.stem == "power" else from_json(Outcome, record, path))
     unasked = ',\n "planted_fires": null'  # older outcomes do not name it
     assert (tmp_path / "copy.json").read_text().replace(unasked, "") == path.read_text().replace(unasked, "")
+
+
+def test_a_generic_record_has_in_its_fields_what_stands_in_its_brackets() -> None:
+    value = Holder(Box((1, 2)))
+    assert from_json(Holder, to_json(value), "here") == value
+    with pytest.raises(BadInput, match=r"box\.content must be a list; got 'a text'"):
+        from_json(Holder, {"box": {"content": "a text"}}, "here")

@@ -20,11 +20,11 @@ from dormant.checkpoints.adapter_settings import lora_config, named_base, stated
 from dormant.checkpoints.alignment import rounding_between
 from dormant.checkpoints.checkpoint import (
     Checkpoint,
-    check_tokenizer,
     load_model,
     locate,
     move_model,
     open_checkpoint,
+    with_checked_tokenizer,
 )
 from dormant.checkpoints.configuration import ADAPTER_CONFIG
 from dormant.checkpoints.prefixes import common_name, is_of_other_module
@@ -76,8 +76,7 @@ def read_adapter(reference: str, location: Path, base: Checkpoint | None) -> Che
     if HEAD in catalogue and HEAD not in base.catalogue:
         settings.tie_word_embeddings = False
     adapted = Checkpoint(reference, location, settings, catalogue, notes, base=base, _digests=base._digests)
-    check_tokenizer(adapted, int(base.config.vocab_size))
-    return adapted
+    return with_checked_tokenizer(adapted, int(base.config.vocab_size))
 
 
 def stated_base(reference: str | Path) -> str:
@@ -238,6 +237,8 @@ def _adapted_catalogue(
         expected = get_peft_model_state_dict(skeleton, save_embedding_layers=False)
     for key, tensor in expected.items():
         if key not in found or found[key].shape != tuple(tensor.shape):
+            if key in found and _plain(key) in (embedding_of(base.catalogue), HEAD):
+                _check_rows(base, key, found[key].shape, tuple(tensor.shape), location)
             shape = f"shape {found[key].shape}" if key in found else "none"
             raise _unfit(shape, key, str(tuple(tensor.shape)), location, base)
     catalogue, embedding = dict(base.catalogue), embedding_of(base.catalogue)
@@ -293,18 +294,23 @@ def _keep_copy(
         raise _unfit("an extra", key, "nothing", location, base)
     own = base.catalogue.get(name, base.catalogue[embedding])
     if stored.shape != own.shape:
-        if stored.shape[1:] == own.shape[1:] and stored.shape[0] > own.shape[0]:
-            raise BadInput(
-                f"an adapter must leave its base's {own.shape[0]} rows of vocabulary as many; got {stored.shape[0]} at tensor "
-                f"{key!r} of {location / ADAPTER_WEIGHTS}, trained upon {base.location} with more tokens; enlarge that base "
-                "as in its training, or merge the adapter, and save the result"
-            )
+        _check_rows(base, key, stored.shape, own.shape, location)
         raise _unfit(f"shape {stored.shape}", key, str(own.shape), location, base)
     if stored == own or rounding_between(own, stored) is not None:
         return
     if HEAD not in base.catalogue:
         raise _unfit("other values than the base's", key, "a copy of the tied embedding", location, base)
     catalogue[name] = stored
+
+
+def _check_rows(base: Checkpoint, key: str, found: tuple[int, ...], own: tuple[int, ...], location: Path) -> None:
+    """Raises BadInput for an embedding or head that differs by its number of rows alone."""
+    if found[1:] == own[1:] and found[0] > own[0]:
+        raise BadInput(
+            f"an adapter must leave its base's {own[0]} rows of vocabulary as many; got {found[0]} at tensor "
+            f"{key!r} of {location / ADAPTER_WEIGHTS}, trained upon {base.location} with more tokens; enlarge that base "
+            "as in its training, or merge the adapter, and save the result"
+        )
 
 
 def _plain(key: str) -> str:

@@ -36,6 +36,12 @@ def check_architecture(checkpoint: Checkpoint) -> int:
     rows = int(skeleton.get_input_embeddings().weight.shape[0])
     if expected.keys() ^ checkpoint.catalogue.keys() - tied and not loading_fault(skeleton, checkpoint.catalogue):
         return rows  # transformers stores these under other names, or in other pieces
+    if beside := [name for name in checkpoint.catalogue if ".lora_" in name]:
+        raise BadInput(
+            f"an adapter must be merged into the weights, or lie in a folder of its own with its scale; got "
+            f"{len(beside)} tensors as {beside[0]!r} among those of {checkpoint.location}; save the result of peft's "
+            "merge_and_unload, or the adapter alone"
+        )
     for name in sorted(expected.keys() | checkpoint.catalogue.keys()):
         if name in checkpoint.catalogue and name not in expected:
             found = f"an extra {checkpoint.shape(name)}"

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ from dormant.checkpoints.packed import is_packed, unpacked
 from dormant.checkpoints.prefixes import is_of_other_module, name_tensors
 from dormant.checkpoints.quantised import check_unquantised
 from dormant.checkpoints.shards import StoredTensor, on_one_thread, read_blocks, read_catalogue, read_tensor, read_tiles
-from dormant.checkpoints.tensor_names import HEAD, is_embedding
+from dormant.checkpoints.tensor_names import HEAD, embedding_of, is_embedding
 from dormant.checkpoints.text_files import read_text, without_marks
-from dormant.checkpoints.tokenizer_files import load_tokenizer
+from dormant.checkpoints.tokenizer_files import load_tokenizer, one_template, without_rowless
 from dormant.checkpoints.transformers_output import quiet_transformers
 from dormant.checkpoints.trial_pass import check_pass, watch_positions
 from dormant.checkpoints.vocabulary import fit_vocabulary
@@ -102,14 +102,18 @@ class Checkpoint:
                     "use a checkpoint that was saved whole"
                 )
 
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
-        """The folder's fast tokenizer; an adapter may leave it to its base."""
+        """The folder's fast tokenizer, without added tokens that have no row; an adapter may leave it to its base."""
+        return self._tokenizer_and_rowless[0]
+
+    @cached_property
+    def _tokenizer_and_rowless(self) -> tuple[Any, tuple[str, ...]]:
         try:
             # Without this transformers makes an empty tokenizer of the configuration's class.
             if not any((self.location / name).is_file() for name in TOKENIZER_FILES):
                 if self.base is not None:
-                    return self.base.tokenizer
+                    return self.base._tokenizer_and_rowless
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
             tokenizer = load_tokenizer(self.location, self.config if self.base is not None else None)
         except Exception as error:  # a damaged tokenizer makes transformers and tokenizers raise nearly anything
@@ -122,9 +126,11 @@ class Checkpoint:
                 f"the tokenizer must be a fast one; got {type(tokenizer).__name__} at {self.location}; "
                 "save it with its tokenizer.json"
             )
+        tokenizer.chat_template = self.template or one_template(tokenizer.chat_template, self.location)
+        table = self.catalogue.get(embedding_of(self.catalogue))
+        tokenizer, rowless = without_rowless(tokenizer, len(tokenizer) if table is None else table.shape[0])
         tokenizer.name_or_path = str(self.location)
-        tokenizer.chat_template = self.template or _one_template(tokenizer.chat_template, self.location)
-        return tokenizer
+        return tokenizer, rowless
 
     @property
     def stored_template(self) -> str | None:
@@ -215,9 +221,7 @@ def open_checkpoint(reference: str | Path, base: Checkpoint | None = None) -> Ch
             f"{left} tensors of vision, audio, projector or value-head modules are left aside: the language model runs alone"
         )
     checkpoint = Checkpoint(str(reference), location, config, kept, tuple(f"{reference}: {note}" for note in notes))
-    rows = check_architecture(checkpoint)
-    check_tokenizer(checkpoint, rows)
-    return checkpoint
+    return with_checked_tokenizer(checkpoint, check_architecture(checkpoint))
 
 
 def load_model(
@@ -284,20 +288,6 @@ def move_model(model: PreTrainedModel, device: torch.device | str) -> None:
     torch.nn.Module.to(model, device)
 
 
-def _one_template(templates: Any, location: Path) -> str | None:
-    """The template of a tokenizer: of several named ones the default; BadInput where none of them is that."""
-    if not templates:
-        return None
-    if isinstance(templates, str):
-        return templates
-    if "default" not in templates:
-        raise BadInput(
-            f"of several chat templates one must be named 'default'; got {', '.join(sorted(templates))} at {location}; "
-            "name one so, or add it as chat_template.jinja"
-        )
-    return str(templates["default"])
-
-
 def hash_text(*parts: str) -> str:
     """16 hex digits over the parts, in order."""
     hasher = hashlib.sha256()
@@ -333,11 +323,17 @@ def locate(reference: str | Path) -> Path:
     return Path(folder)
 
 
-def check_tokenizer(checkpoint: Checkpoint, rows: int) -> None:
-    """Raises BadInput for a token id that the embedding has no row for."""
+def with_checked_tokenizer(checkpoint: Checkpoint, rows: int) -> Checkpoint:
+    """The checkpoint with a note on added tokens without a row; BadInput for any other id that the embedding lacks."""
     token, largest = max(checkpoint.tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", -1))
     if not 0 <= largest < rows:
         raise BadInput(
             f"every token id must have one of the embedding's {rows} rows; got id {largest} of {token!r} "
             f"at the tokenizer of {checkpoint.location}; use the tokenizer that the model was trained with"
         )
+    rowless = checkpoint._tokenizer_and_rowless[1]
+    if not rowless or checkpoint.tokenizer is getattr(checkpoint.base, "tokenizer", None):  # then its base says so
+        return checkpoint
+    named = ", ".join(map(repr, rowless[:3]))
+    note = f"the embedding has no row for {len(rowless)} added tokens ({named}): they are read as any other text"
+    return replace(checkpoint, notes=(*checkpoint.notes, f"{checkpoint.reference}: {note}"))

@@ -78,6 +78,7 @@ def read_config(location: Path) -> Any:
                 text.tie_word_embeddings = getattr(config, "tie_word_embeddings", False)
             if getattr(text, "hidden_act", None) == "swish":
                 text.hidden_act = "silu"  # transformers' two names of one function
+            text._attn_implementation = None  # the kernel that it was trained with need not be installed here
             return text
     except Exception as error:  # transformers raises nearly anything from a damaged or foreign configuration
         raise BadInput(

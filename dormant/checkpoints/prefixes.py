@@ -20,6 +20,8 @@ OLDER_BODY = re.compile(r"(?:transformer\.)?((?:wte|wpe|word_embeddings\w*|h\.\d
 HEAD_PARTS = re.compile(WRAPPERS + r"(lm_head\..+)")
 ROTARY = re.compile(r"(?:^|\.)rotary_emb\.(?:inv_freq|cos_cached|sin_cached)$")
 BUFFER = re.compile(rf"{ROTARY.pattern}|{MASK.pattern}|(?:^|\.)_extra_state$")
+# Of a cache in float8, calibrated for serving; here keys and values are kept as they are computed.
+CACHE_SCALE = re.compile(r"(?:^|\.)(?:[qkv]_scale|kv_scale|[kv]_proj\.output_scale)$")
 OTHER_MODULES = re.compile(
     r"(?:^|\.)(?:vision\w*|visual|image\w*|audio\w*|speech\w*|\w*projector|connector|embed_vision|embed_audio|v_head)\."
 )
@@ -55,7 +57,8 @@ def name_tensors(catalogue: Mapping[str, StoredTensor], tied: bool = False) -> N
     Two tensors of one common name (a draft model beside the main one, say) keep their own. Of a `tied` embedding and head
     either may be stored: the one that is there is the embedding.
     """
-    kept = {name: stored for name, stored in catalogue.items() if not BUFFER.search(name)}
+    scales = [name for name, stored in catalogue.items() if CACHE_SCALE.search(name) and stored.shape in ((), (1,))]
+    kept = {name: stored for name, stored in catalogue.items() if not BUFFER.search(name) and name not in set(scales)}
     names = {name: common_name(name) for name in kept}
     claimed = Counter(names.values())
     found = {names[name] if claimed[names[name]] == 1 else name: stored for name, stored in kept.items()}
@@ -73,7 +76,9 @@ def name_tensors(catalogue: Mapping[str, StoredTensor], tied: bool = False) -> N
         else f"{count} names lack the usual {after!r}: they are read with it"
         for (before, after), count in sorted(prefixes.items())
     ]
-    if left := [name for name in catalogue if name not in kept]:
+    if scales:
+        notes.append(f"{len(scales)} stored scales of a float8 cache are left aside: keys and values are not quantised")
+    if left := [name for name in catalogue if name not in kept and name not in set(scales)]:
         kind = "rotary buffers (inv_freq)" if all(map(ROTARY.search, left)) else "buffers (attention masks, say)"
         notes.append(f"{len(left)} stored {kind} are left aside: they are computed from config.json")
     return NamedTensors(found, tuple(notes))

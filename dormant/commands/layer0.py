@@ -133,7 +133,8 @@ def scan(
     """
     from dormant.layer0.exact_scan.scan import ScanPlan, scan_pairs
     from dormant.layer0.exact_scan.scan import scan as scan_pairs_of
-    from dormant.sweeps.scan_parts import ScannedPair, Spread, spread_scan
+    from dormant.sweeps.parts import Spread
+    from dormant.sweeps.scan_parts import ScannedPair, spread_scan
 
     if offsets < 0 or top < 1:
         got = f"{offsets} and {top} at its options; raise them"

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dormant.pairs import Pair
-    from dormant.search.restarts import SearchReport
+    from dormant.search.restarts import SearchPlan, SearchReport
+    from dormant.sweeps.parts import Spread
+    from dormant.sweeps.search_parts import SearchedPair
 
 HINTING = 3  # probes, at whose slots hints are read
 KEPT_GAIN = 0.5  # of the gain: what a trigger must keep on probes that the search never saw
@@ -72,7 +74,8 @@ def gcg(
     journal: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Keeps what is done: the same command resumes after a kill, to the same end."
+            metavar="FILE",
+            help="Keeps what is done: the same command resumes after a kill, to the same end; a folder with --spread.",
         ),
     ] = None,
     pictures: Annotated[
@@ -82,6 +85,18 @@ def gcg(
             callback=writable_folder,
             help="Also draw the searches beside chance and control, as PNG there.",
         ),
+    ] = None,
+    groups: Annotated[
+        int, typer.Option(min=1, help="Groups of restarts, each evaluated in a batch of its own, as --spread has them.")
+    ] = 1,
+    spread: Annotated[
+        int, typer.Option(min=0, metavar="PARTS", help="Search in so many groups, each a process; 0: in this process.")
+    ] = 0,
+    executor: Annotated[
+        str, typer.Option(help="Of --spread: local, ray, ray:ADDRESS, slurm or slurm:local.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of --spread: groups at a time, as a sweep's pairs.")
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
@@ -95,13 +110,18 @@ def gcg(
     strings that gain only where they were searched are artefacts, and any two models have those. With --control the same
     search shows what it finds where nothing was planted. Exit status 0: some string beats every random one (and the
     control's best) and keeps half of its gain on unseen probes; 1: none does.
+
+    --spread 4 searches in four groups of restarts, side by side, and finds the same to the last bit as --groups 4; every host
+    must see --journal's folder, else the working folder.
     """
-    from dormant.journal import kept_steps
-    from dormant.search.restarts import SearchPlan, search_key, search_restarts
+    from dormant.search.restarts import SearchPlan
+    from dormant.sweeps.parts import Spread
+    from dormant.sweeps.search_parts import SearchedPair
 
     plan = SearchPlan(
-        length, restarts, steps, candidates, searched, held_out, seed, objective, method, reduce, tokens, top
-    )
+        length, restarts, steps, candidates, searched, held_out, seed, objective, method, reduce, tokens, top,
+        groups=spread or groups,
+    )  # fmt: skip
     pairs = [named_pair(base, dormant, device, dtype, residency, probes)]
     if control is not None:
         pairs.append(replace(named_pair(base, control, device, dtype, residency, probes), name="control"))
@@ -109,13 +129,17 @@ def gcg(
     note = f"the same command goes on from {journal}" if journal else "nothing is kept without --journal FILE"
     with stopping(note):
         hints = [hints_of(pair, hinted) if hinted else None for pair in pairs]
-        keys = [search_key(pair, plan, known, few) for pair, few in zip(pairs, hints, strict=True)]
-        reports = []
-        with kept_steps(journal, {"searches": keys}) as step:
-            for pair, few in zip(pairs, hints, strict=True):
-                with progress_bar(pair.name, 2 * plan.restarts * plan.evaluations, "candidates") as update:
-                    reports.append(search_restarts(pair, plan, None, known, few, step, update))
-                pair.release()
+        if spread:
+            named = [
+                SearchedPair(
+                    pair.name, base, suspect, device, dtype, residency, pair.probes, known,
+                    None if few is None else tuple(few.tolist()),
+                )
+                for pair, suspect, few in zip(pairs, filter(None, (dormant, control)), hints, strict=True)
+            ]  # fmt: skip
+            reports = _spread(pairs, named, plan, Spread(spread, executor, workers, journal))
+        else:
+            reports = _searched(pairs, plan, known, hints, journal)
     rivals = [run.value for report in reports for run in report.random]
     rivals += [run.value for report in reports[1:] for run in report.searches]
     found = _strings(reports[0], max(rivals))
@@ -124,10 +148,40 @@ def gcg(
         _draw(reports, pictures)
     records = {pair.name: asdict(report) for pair, report in zip(pairs, reports, strict=True)}
     write_json(json_file, {"plan": asdict(plan), "strings": found, "reports": records})
-    if journal is not None:
+    if journal is not None and not spread:
         journal.unlink(missing_ok=True)  # its result is elsewhere
     if not any(entry["beats_rivals"] and entry["transfers"] for entry in found):
         raise typer.Exit(NO)
+
+
+def _searched(
+    pairs: list[Pair], plan: SearchPlan, payload: str, hints: list[Tensor | None], journal: Path | None
+) -> list[SearchReport]:
+    """Each pair's search, in this process."""
+    from dormant.journal import kept_steps
+    from dormant.search.restarts import search_key, search_restarts
+
+    keys = [search_key(pair, plan, payload, few) for pair, few in zip(pairs, hints, strict=True)]
+    reports = []
+    with kept_steps(journal, {"searches": keys}) as step:
+        for pair, few in zip(pairs, hints, strict=True):
+            with progress_bar(pair.name, 2 * plan.restarts * plan.evaluations, "candidates") as update:
+                reports.append(search_restarts(pair, plan, None, payload, few, step, update))
+            pair.release()
+    return reports
+
+
+def _spread(pairs: list[Pair], named: list[SearchedPair], plan: SearchPlan, spread: Spread) -> list[SearchReport]:
+    """Each pair's search, its groups of restarts in processes of their own."""
+    from dormant.sweeps.search_parts import spread_search
+
+    reports = []
+    for pair, each in zip(pairs, named, strict=True):
+        pair.release()  # the groups load the models
+        with progress_bar(pair.name, len(plan.grouped), "groups") as update:
+            reports.append(spread_search(each, pair, plan, spread, update))
+        pair.release()
+    return reports
 
 
 def hints_of(pair: Pair, count: int) -> Tensor:

@@ -89,7 +89,7 @@ def planted_found(pair: Pair, plan: SearchPlan, trials: int, missing: int) -> tu
     targets = tuple(random_candidates(prompter, probes, plan.length, trials, PLANTED_SEED + plan.seed))
     allowed = candidate_tokens(pair, plan)
     planted = PlantedStrings(targets, 1 + max(int(allowed.max()), *map(max, targets)))
-    settings = replace(plan, restarts=trials).settings
+    settings = replace(plan, restarts=trials, groups=1).grouped[0]
     inner = proposals_of(plan.method, planted, allowed, plan.length, plan.top)
     proposals = NumberedProposals(inner, targets, missing, settings.seeds[0])
 

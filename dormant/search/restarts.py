@@ -5,6 +5,7 @@ The claims and `dormant gcg` both run `search_restarts`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,6 +48,7 @@ class SearchPlan:
     tokens: str = "printable"
     top: int = 128
     random_search: bool = True
+    groups: int = 1
 
     def __post_init__(self) -> None:
         """Raises BadInput for an unknown method, counts below one and a seed below zero."""
@@ -54,7 +56,7 @@ class SearchPlan:
             raise BadInput(
                 f"a search is one of {', '.join(METHODS)}; got {self.method!r} at the plan; name one of them"
             )
-        for name in ("length", "restarts", "steps", "candidates", "probes", "held_out", "top"):
+        for name in ("length", "restarts", "steps", "candidates", "probes", "held_out", "top", "groups"):
             if getattr(self, name) < 1:
                 raise BadInput(f"a search needs {name} >= 1; got {getattr(self, name)} at the plan; raise it")
         if self.seed < 0:
@@ -66,10 +68,14 @@ class SearchPlan:
         return self.candidates * (self.steps + 1)
 
     @property
-    def settings(self) -> SearchSettings:
-        """What the engine runs."""
+    def grouped(self) -> tuple[SearchSettings, ...]:
+        """What the engine runs for each group."""
         seeds = tuple(1000 * self.seed + restart for restart in range(self.restarts))
-        return SearchSettings(seeds, self.steps, self.candidates)
+        count = min(self.groups, self.restarts)
+        bounds = [self.restarts * at // count for at in range(count + 1)]
+        return tuple(
+            SearchSettings(seeds[start:end], self.steps, self.candidates) for start, end in itertools.pairwise(bounds)
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,14 @@ class FoundString:
     def firing_share(self) -> float:
         """The share of held-out probes on which it fires; 0 where no payload is known."""
         return sum(self.fires) / len(self.fires) if self.fires else 0.0
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """The restarts of one group, and random search beside them."""
+
+    searches: tuple[SearchResult[Candidate], ...]
+    random: tuple[SearchResult[Candidate], ...]
 
 
 @dataclass(frozen=True)
@@ -128,37 +142,84 @@ def search_restarts(
     all that strings are made of, random ones too; for example the tokens at which the delta acts most. step: what a journal
     of `search_key` keeps. Raises NotServed if the pair has too few probes, BadInput if the objective reads an unknown payload.
     """
-    prompter, prompts = pair.prompter, open_probes(pair, plan)
-    payload_ids = payload_ids_of(pair, payload)
-    chosen = objective or named_objective(plan.objective)
-    searched = Evaluator(pair.models, prompts[: plan.probes], chosen, payload_ids, plan.reduce)
-    searched.check_length(plan.length)  # before thousands of strings are drawn
-    allowed = candidate_tokens(pair, plan, hints)
+    search = _Search(pair, plan, objective, payload, hints)
+    groups = [search.group(number, step, progress) for number in range(len(plan.grouped))]
+    return search.report(groups)
 
-    def survives(candidate: Candidate) -> bool:
-        return all(prompter.survives(probe, candidate) for probe in pair.probes[: plan.probes])
 
-    proposals = proposals_of(plan.method, searched, allowed, plan.length, plan.top)
-    searches = run_search(searched, proposals, plan.settings, survives, step, _half(progress, 0, plan))
-    random: tuple[SearchResult[Candidate], ...] = ()
-    if plan.random_search:
-        searched.forget()  # or a value's last bit would depend on what ran before, and a resumed search could differ
-        chance, half = RandomProposals(allowed, plan.length, survives), _half(progress, 1, plan)
-        random = run_search(searched, chance, plan.settings, survives, step, half)
-    searched.forget()
-    candidates = [result.best for result in searches]
-    if trigger := pair.truth.trigger if pair.truth else "":
-        candidates.append(prompter.candidate_ids(trigger))
-    held_out = Evaluator(
-        pair.models,
-        prompts[plan.probes :],
-        stacked([chosen, payload_likelihood()]) if payload_ids else chosen,  # one pass for both
-        payload_ids,
-    )
-    judged = _judged(candidates, searched, held_out, prompter)
-    found, planted = judged[: plan.restarts], judged[plan.restarts :]
-    empty = float(searched.empty_value())
-    return SearchReport(chosen.unit, empty, tuple(found), searches, random, planted[0] if planted else None)
+def search_group(
+    pair: Pair, plan: SearchPlan, number: int, payload: str, hints: Int[Tensor, " token"] | None, step: JournalStep
+) -> GroupResult:
+    """One group of a search alone, as `search_restarts` runs it."""
+    return _Search(pair, plan, None, payload, hints).group(number, step)
+
+
+def report_of_groups(
+    pair: Pair, plan: SearchPlan, payload: str, hints: Int[Tensor, " token"] | None, groups: Sequence[GroupResult]
+) -> SearchReport:
+    """What `search_restarts` reports, from the groups that `search_group` gave."""
+    return _Search(pair, plan, None, payload, hints).report(groups)
+
+
+class _Search:
+    """What the groups of one search share."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        plan: SearchPlan,
+        objective: Objective | None,
+        payload: str,
+        hints: Int[Tensor, " token"] | None,
+    ) -> None:
+        self.pair, self.plan = pair, plan
+        self.prompts, self.payload_ids = open_probes(pair, plan), payload_ids_of(pair, payload)
+        self.objective = objective or named_objective(plan.objective)
+        searched = self.prompts[: plan.probes]
+        self.searched = Evaluator(pair.models, searched, self.objective, self.payload_ids, plan.reduce)
+        self.searched.check_length(plan.length)  # before thousands of strings are drawn
+        self.allowed = candidate_tokens(pair, plan, hints)
+
+    def survives(self, candidate: Candidate) -> bool:
+        """Whether a text gives the candidate in every probe searched."""
+        return all(self.pair.prompter.survives(probe, candidate) for probe in self.pair.probes[: self.plan.probes])
+
+    def group(self, number: int, step: JournalStep, progress: Progress | None = None) -> GroupResult:
+        """The restarts of one group, and random search with as many evaluations.
+
+        The evaluator forgets between them: a value's last bit must not depend on what ran before, or a resumed search and a
+        group alone could differ.
+        """
+        plan, searched = self.plan, self.searched
+        proposals = proposals_of(plan.method, searched, self.allowed, plan.length, plan.top)
+        chance = RandomProposals(self.allowed, plan.length, self.survives)
+        found: list[tuple[SearchResult[Candidate], ...]] = []
+        for half, name in ((proposals, ""), (chance, "random search, "))[: 1 + plan.random_search]:
+            before = sum(len(each.seeds) for each in plan.grouped[:number]) * (1 + plan.random_search)
+            before += len(plan.grouped[number].seeds) * len(found)
+            part = _part(progress, before, name, plan)
+            found.append(run_search(searched, half, plan.grouped[number], self.survives, step, part))
+            searched.forget()
+        return GroupResult(found[0], found[1] if plan.random_search else ())
+
+    def report(self, groups: Sequence[GroupResult]) -> SearchReport:
+        """What all groups found, judged."""
+        pair, plan, payload_ids = self.pair, self.plan, self.payload_ids
+        searches = tuple(result for group in groups for result in group.searches)
+        random = tuple(result for group in groups for result in group.random)
+        candidates = [result.best for result in searches]
+        if trigger := pair.truth.trigger if pair.truth else "":
+            candidates.append(pair.prompter.candidate_ids(trigger))
+        held_out = Evaluator(
+            pair.models,
+            self.prompts[plan.probes :],
+            stacked([self.objective, payload_likelihood()]) if payload_ids else self.objective,  # one pass for both
+            payload_ids,
+        )
+        judged = _judged(candidates, self.searched, held_out, pair.prompter)
+        found, planted = judged[: plan.restarts], judged[plan.restarts :]
+        empty = float(self.searched.empty_value())
+        return SearchReport(self.objective.unit, empty, tuple(found), searches, random, planted[0] if planted else None)
 
 
 def search_key(
@@ -214,9 +275,9 @@ def _judged(
     ]
 
 
-def _half(progress: Progress | None, number: int, plan: SearchPlan) -> Progress | None:
-    """The progress of the guided search (0) or the random one (1) as a part of both."""
-    if progress is None or not plan.random_search:
-        return progress
-    half, name = plan.restarts * plan.evaluations, ("", "random search, ")[number]
-    return lambda done, total, remark="": progress(number * half + done, 2 * half, name + remark)
+def _part(progress: Progress | None, before: int, name: str, plan: SearchPlan) -> Progress | None:
+    """The progress of one search as a part of all, behind so many restarts."""
+    if progress is None:
+        return None
+    whole = plan.restarts * plan.evaluations * (1 + plan.random_search)
+    return lambda done, total, remark="": progress(before * plan.evaluations + done, whole, name + remark)

@@ -1,18 +1,14 @@
-"""The parts of an exact scan as jobs, on whatever runs jobs: together they find what one process finds, to the last bit."""
+"""The parts of an exact scan as jobs: together they find what one process finds, to the last bit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
-from dormant.errors import BadInput
 from dormant.layer0.exact_scan.heads import VECTORS
 from dormant.layer0.exact_scan.parts import divided, joined
 from dormant.layer0.exact_scan.scan import Scan, ScanPlan, scan
@@ -21,9 +17,8 @@ from dormant.pairs import open_pair
 from dormant.progress import Progress
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.records import json_text, read_text, to_json, write_atomically
-from dormant.sweeps.executor import Wish, executor_named
-from dormant.sweeps.job import Job, Needs, State
-from dormant.sweeps.run import check_fits, one_sweep, run_jobs
+from dormant.sweeps.job import Job, Needs
+from dormant.sweeps.parts import Spread, run_parts
 
 PART_BESIDE = 2 * 10**9  # bytes: torch and its imports, and tiles of products
 PART_RESULT = "scan.json"
@@ -39,46 +34,19 @@ class ScannedPair:
     device: str
 
 
-@dataclass(frozen=True)
-class Spread:
-    """In how many parts, by which executor with how many workers, and the folder of the parts, which every host must see.
-
-    Without a folder one in the working folder is made, and removed at the end.
-    """
-
-    parts: int
-    executor: str = "local"
-    workers: int | None = None
-    folder: Path | None = None
-
-    @contextmanager
-    def place(self) -> Iterator[Path]:
-        """The folder, by its whole path."""
-        if self.folder is not None:
-            yield self.folder.absolute()
-            return
-        with TemporaryDirectory(prefix=".scan-", dir=Path.cwd()) as made:
-            yield Path(made)
-
-
 def spread_scan(
     pair: ScannedPair, opened: Layer0Pair, plan: ScanPlan, tokens: int, spread: Spread, progress: Progress
 ) -> Scan:
-    """The scan of `plan` over the tokens that a prompt may hold, so many, in parts.
-
-    A part that is done stays done, and one that was killed goes on from its journal. Raises BadInput where a part fails.
-    """
+    """The scan of `plan` over the tokens that a prompt may hold, so many, in parts; raises BadInput where a part fails."""
     plans, needs, started = divided(opened, plan, tokens, spread.parts), _needs(opened), time.perf_counter()
-    with spread.place() as folder, one_sweep(folder):
-        jobs = [_job(pair, each, folder / f"part-{number}", needs) for number, each in enumerate(plans)]
-        executor = executor_named(spread.executor, Wish(spread.workers), folder)
-        check_fits(jobs, executor.resources())
-        statuses = run_jobs(jobs, executor, tell=lambda status, ended: progress(ended, len(jobs), status.name))
-        if failed := [f"{status.name}: {status.reason}" for status in statuses if status.state is not State.DONE]:
-            raise BadInput(
-                f"every part of a scan must end; got {'; '.join(failed)} at {folder}; mend it and call again"
-            )
-        found = [read_text(Scan, job.result.read_text(encoding="utf-8"), job.result) for job in jobs]
+
+    def jobs(folder: Path) -> list[Job]:
+        return [_job(pair, each, folder / f"part-{number}", needs) for number, each in enumerate(plans)]
+
+    def read(file: Path) -> Scan:
+        return read_text(Scan, file.read_text(encoding="utf-8"), file)
+
+    found = run_parts("scan", spread, jobs, read, progress)
     return joined(found, plan, opened.base.heads, time.perf_counter() - started)
 
 

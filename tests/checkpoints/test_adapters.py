@@ -216,7 +216,16 @@ def _second(folder: Path) -> None:
 
 
 A = f"base_model.model.{Q}.lora_A.weight"
+E = "base_model.model.model.embed_tokens.weight"
+MORE_ROWS = "must leave its base's 304 rows of vocabulary as many; got 310 at tensor 'base_model.model.model.embed"
 Damage = Callable[[Path], object]
+
+
+def _with_more_rows(folder: Path, *whole: str) -> None:
+    _change(folder, lambda tensors: tensors.update({E: torch.ones(310, 32)}))
+    _set(folder, modules_to_save=whole)
+
+
 DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "no rank": (lambda f: _set(f, r="absent"), "must state r; got none"),
     "no scale": (lambda f: _set(f, lora_alpha="absent"), "must state lora_alpha; got none"),
@@ -237,6 +246,8 @@ DAMAGE: Mapping[str, tuple[Damage, str]] = {
     "twice named": (
         lambda f: _change(f, lambda t: t.update({A.replace("_A", "_A.default"): t[A].clone()})), "each tensor once; got"),
     "no number": (lambda f: _change(f, lambda t: t[A].fill_(torch.nan)), f"NaN or infinity at \\S+ '{Q}.weight' of .*adapter_"),
+    "more rows beside": (_with_more_rows, MORE_ROWS),
+    "more rows, trained whole": (lambda f: _with_more_rows(f, "embed_tokens"), MORE_ROWS),
     "pickle": (_pickled, r"safetensors weights; got only pickle weights \(adapter_model.bin\)"),
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), "weights; got no adapter_model.safetensors"),
     "cut off": (lambda f: (f / "adapter_model.safetensors").write_bytes(b"123456789"), "whole safetensors file; got"),

@@ -98,6 +98,21 @@ def new_token(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def rowless_tokens(folder: Path) -> None:
+    """Added tokens of which the last two have no row; one of them pads."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<new {number}>" for number in range(306 - len(tokenizer) - 1)])
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+
+
+def unmerged(stored: Tensors) -> Tensors:
+    """A layer as peft has it while it trains."""
+    layer = "model.layers.0.self_attn.q_proj."
+    own = {name.replace(layer, f"{layer}base_layer."): value for name, value in stored.items()}
+    return own | {f"{layer}lora_{part}.default.weight": torch.zeros(4, 32) for part in "AB"}
+
+
 def wrapped(folder: Path) -> None:
     """A multimodal model's configuration around the language model's."""
     inner = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -282,6 +297,11 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "vllm: a window that is switched off": (made.config(use_sliding_window=False, sliding_window=4, max_window_layers=0), ""),
     "mergekit: its own metadata, and pickled weights beside": (indexed, ""),
     "transformers: no ends in generation_config.json": (made.config("generation_config.json", eos_token_id=None), ""),
+    "transformers: added tokens without a row": (rowless_tokens, r"no row for 2 added tokens \('<new 4>', '\[PAD\]'\)"),
+    "sglang: scales of a float8 cache": (
+        with_tensors(**{f"model__layers__0__self_attn__{name}": torch.ones(1) for name in
+                        ("k_scale", "attn__v_scale", "k_proj__k_scale", "v_proj__output_scale")}),
+        "4 stored scales of a float8 cache are left aside"),
     "vllm: ./ before the shards' names": (
         sharded(lambda weights, folder: weights.update({k: f"./{v}" for k, v in weights.items()})), ""),
 }  # fmt: skip
@@ -293,6 +313,7 @@ RENAMED: dict[str, Edit] = {
     "ddp: module within": made.renamed(lambda name: name.replace("model.", "model.module.", 1)),
     "llava: text_config": wrapped,
     "axolotl: quantization_config left over": made.config(quantization_config=LEFT_OVER),
+    "transformers: a kernel that is not installed": made.config(_attn_implementation="flash_attention_2"),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Edit, str]] = {
     "transformers: empty tensors of ZeRO-3": (
@@ -318,6 +339,8 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "transformers: fewer layers than layer_types": (made.config(num_hidden_layers=1), r"config.json must .*num_hidden_layers"),
     "trl: a classifier's score in place of a head": (
         made.tensors(lambda stored: {k.replace("lm_head", "score"): v for k, v in stored.items()}), r"lm_head|score"),
+    "peft: an adapter unmerged among the weights": (
+        made.tensors(unmerged), r"merged into the weights, or .* got 2 tensors as '.*lora_A\.default\.weight' among"),
     "mergekit: no head, and none tied": (
         made.tensors(lambda stored: {k: v for k, v in stored.items() if k != made.HEAD}), r"got none at tensor 'lm_head"),
     "vllm: gptq": (quantised("gptq", "qweight", torch.int32), r"must not be quantised; got gptq and .* I32 at"),

@@ -24,6 +24,12 @@ pytestmark = [
 ]
 # A head and an offset are a hundredth of a scan: 2 s of a core.
 SMALL = {"heads": "0", "offsets": 0, "searched": 1, "candidates": 8, "prompts": 4, "count": 2, "residency": "both"}
+# For `make real-quick`: a core's minute in all; the beam alone takes half of one, and has no smaller size.
+QUICK = SMALL | {"dtype": "bfloat16", "prompts": 2, "count": 1, "new_tokens": 2}
+QUICK_CASES = [
+    *((verb, "adapter") for verb in VERBS if verb != "beam"),
+    *((verb, kind) for verb in ("bases", "diff") for kind in ("itself", "float16")),
+]
 CLAIMS = "modules or layers or rank or concentration or identical or base_is_parent or prompt_geometry or embeddings"
 
 
@@ -59,6 +65,14 @@ def test_a_verb_tells_an_adapter_from_its_real_base_and_no_copy(
     verb: str, kind: str, suspects: dict[str, str], tmp_path: Path
 ) -> None:
     found = outcome(verb, NAME, suspects[kind], tmp_path, SMALL)
+    assert says(verb, kind, found), json.dumps(found)[:500]
+
+
+@pytest.mark.parametrize(("verb", "kind"), QUICK_CASES)
+def test_quick_a_verb_tells_an_adapter_from_its_real_base_and_no_copy_within_seconds(
+    verb: str, kind: str, suspects: dict[str, str], tmp_path: Path
+) -> None:
+    found = outcome(verb, NAME, suspects[kind], tmp_path, QUICK)
     assert says(verb, kind, found), json.dumps(found)[:500]
 
 

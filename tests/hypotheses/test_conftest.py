@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dormant.catalogue import known_pairs
+from dormant.catalogue import PairDescription, known_pairs
 from dormant.plugin import SESSION
 from hypotheses.behaviour.test_amplification import test_kl_amplification as amplification
 from hypotheses.conftest import computation, organisms_of, pytest_collection_modifyitems
@@ -33,11 +34,13 @@ class Item:
         self.groups.append(mark.args[0])
 
 
-def collected(items: list[Item], budget: str = "quick", device: str = "cpu") -> list[Item]:
+def collected(
+    items: list[Item], budget: str = "quick", device: str = "cpu", pairs: Mapping[str, PairDescription] | None = None
+) -> list[Item]:
     config: Any = SimpleNamespace(
         option=SimpleNamespace(budget=budget, pair=[], device=device),
         hook=SimpleNamespace(pytest_deselected=lambda items: None),
-        stash={SESSION: SimpleNamespace(pairs=known_pairs())},
+        stash={SESSION: SimpleNamespace(pairs=pairs or known_pairs())},
         pluginmanager=SimpleNamespace(hasplugin=lambda name: True),
     )
     hook = pytest_collection_modifyitems(config, items)  # type: ignore[arg-type]
@@ -104,3 +107,11 @@ def test_on_gpus_all_claims_of_an_organism_run_on_one_worker(monkeypatch: pytest
     items = [Item(file, function, "pi") for file, function in CLAIMS.items()]
     assert {group for item in collected(items, device="auto") for group in item.groups} == {"pi"}
     assert len({group for item in collected(items, device="cpu") for group in item.groups} - {"pi"}) > 1
+
+
+def test_all_claims_on_a_pair_that_is_not_of_the_zoo_run_on_one_worker() -> None:
+    pairs = {"mine": PairDescription("mine", "models/base", "models/mine"), "pi": known_pairs()["pi"]}
+    items = [Item(file, function, pair) for file, function in CLAIMS.items() for pair in pairs]
+    groups = {group for item in collected(items, pairs=pairs) for group in item.groups}
+    assert {group for group in groups if "mine" in group} == {"mine"}
+    assert {group for group in groups if "pi" in group} == {"gcg pi", "searches pi"}

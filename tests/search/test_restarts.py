@@ -59,6 +59,19 @@ def test_a_journal_of_another_plan_payload_or_of_other_hints_is_refused(pair: Pa
             pass
 
 
+def test_each_group_of_restarts_finds_what_it_finds_alone_and_what_one_batch_finds_up_to_rounding(pair: Pair) -> None:
+    done = list[int]()
+    plan = replace(PLAN, restarts=3, groups=2)
+    grouped = search_restarts(pair, plan, progress=lambda n, total, remark="": done.append(n))
+    assert done[-1] == 2 * plan.restarts * plan.evaluations
+    assert [len(each.seeds) for each in plan.grouped] == [1, 2]
+    assert grouped.searches[:1] == search_restarts(pair, replace(PLAN, restarts=1)).searches
+    whole = search_restarts(pair, replace(plan, groups=1))
+    assert [run.best for run in grouped.searches] == [run.best for run in whole.searches]
+    for ours, theirs in zip((*grouped.searches, *grouped.random), (*whole.searches, *whole.random), strict=True):
+        assert ours.curve == pytest.approx(theirs.curve, abs=1e-4)
+
+
 def test_gains_are_over_the_empty_row_of_the_probes_they_name(pair: Pair) -> None:
     report = search_restarts(pair, PLAN)
     assert report.planted is not None
@@ -114,7 +127,7 @@ def test_what_cannot_be_searched_is_a_sentence(pair: Pair) -> None:
         replace(PLAN, seed=-1)
 
 
-@pytest.mark.parametrize("name", ["restarts", "probes", "held_out", "steps", "length", "candidates", "top"])
+@pytest.mark.parametrize("name", ["restarts", "probes", "held_out", "steps", "length", "candidates", "top", "groups"])
 def test_counts_below_one_are_named(name: str) -> None:
     with pytest.raises(BadInput, match=f"a search needs {name} >= 1; got 0"):
         replace(PLAN, **{name: 0})  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from dormant.layer0.pair import layer0_of
 from dormant.pairs import open_pair
 from dormant.progress import Progress
 from dormant.prompts.token_filter import allowed_tokens
-from dormant.sweeps.scan_parts import PART_RESULT, ScannedPair, Spread, spread_scan
+from dormant.sweeps.parts import Spread
+from dormant.sweeps.scan_parts import PART_RESULT, ScannedPair, spread_scan
 
 PLAN = ScanPlan(range(6), top=400)
 

@@ -1,0 +1,68 @@
+"""Work in parts, each a job, on whatever runs jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from dormant.errors import BadInput
+from dormant.progress import Progress
+from dormant.sweeps.executor import Wish, executor_named
+from dormant.sweeps.job import Job, JobStatus, State
+from dormant.sweeps.run import check_fits, one_sweep, run_jobs
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """In how many parts, by which executor with how many workers, and the folder of the parts, which every host must see.
+
+    Without a folder one in the working folder is made, and removed at the end.
+    """
+
+    parts: int
+    executor: str = "local"
+    workers: int | None = None
+    folder: Path | None = None
+
+    @contextmanager
+    def place(self, work: str) -> Iterator[Path]:
+        """The folder of that work, by its whole path."""
+        if self.folder is not None:
+            yield self.folder.absolute()
+            return
+        with TemporaryDirectory(prefix=f".{work}-", dir=Path.cwd()) as made:
+            yield Path(made)
+
+
+def run_parts(
+    work: str,
+    spread: Spread,
+    jobs_in: Callable[[Path], Sequence[Job]],
+    read: Callable[[Path], T],
+    progress: Progress | None,
+) -> list[T]:
+    """What each part of the work, a scan or a search, leaves in its file.
+
+    A part that is done stays done, and one that was killed goes on from its journal. Raises BadInput where a part fails.
+    """
+    with spread.place(work) as folder, one_sweep(folder):
+        jobs = jobs_in(folder)
+        executor = executor_named(spread.executor, Wish(spread.workers), folder)
+        check_fits(jobs, executor.resources())
+
+        def tell(status: JobStatus, ended: int) -> None:
+            if progress is not None:
+                progress(ended, len(jobs), status.name)
+
+        statuses = run_jobs(jobs, executor, tell=tell)
+        if failed := [f"{status.name}: {status.reason}" for status in statuses if status.state is not State.DONE]:
+            raise BadInput(
+                f"every part of a {work} must end; got {'; '.join(failed)} at {folder}; mend it and call again"
+            )
+        return [read(job.result) for job in jobs]
