@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from string import punctuation
 
@@ -64,9 +64,23 @@ def ranked_pieces(context: HuntContext) -> list[Piece]:
     # Not at the start, where no space stands before a piece.
     chosen = context.searched[1 : 2 * context.settings.effort.hint_prompts : 2]
     prompts = [prompter.open(probe) for probe in chosen]
+    measured = list[int]()
+
+    def affordable() -> Iterator[OpenPrompt]:
+        """Another prompt as long as the turn has time for one: what fewer say is better than nothing."""
+        began = context.clock.seconds
+        for number, prompt in enumerate(prompts):
+            if number and context.clock.left < (context.clock.seconds - began) / number:
+                return
+            measured.append(number)
+            yield prompt
+
     rows = context.kept(
-        Key("vocabulary"), lambda: [asdict(piece) for piece in hinted_pieces(context.pair, prompts, context.settings)]
+        Key("vocabulary"),
+        lambda: [asdict(piece) for piece in hinted_pieces(context.pair, affordable(), context.settings)],
     )
+    if 0 < len(measured) < len(prompts):
+        context.say("vocabulary", f"the time sufficed for {len(measured)} of {len(prompts)} prompts")
     return [Piece(**row) for row in rows]
 
 
@@ -91,7 +105,7 @@ def hinted_vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Voca
     return Vocabulary(tuple(pieces), tuple(excluding_payload_words(suspects, pieces, context.pair.prompter, letters)))
 
 
-def hinted_pieces(pair: Pair, prompts: Sequence[OpenPrompt], settings: HuntSettings) -> list[Piece]:
+def hinted_pieces(pair: Pair, prompts: Iterable[OpenPrompt], settings: HuntSettings) -> list[Piece]:
     """All pieces by falling weight; prompts: where they are read, behind what stands before the slot.
 
     Kinds are the allowed tokens that read as text with the digits that the tokenizer parts from their space, the most common
@@ -216,7 +230,7 @@ def _weights(count: int, halves: Sequence[tuple[int, float]]) -> list[float]:
 
 
 def _standing_out(
-    pair: Pair, prompts: Sequence[OpenPrompt], strings: Sequence[TokenIds], familiar: float
+    pair: Pair, prompts: Iterable[OpenPrompt], strings: Sequence[TokenIds], familiar: float
 ) -> dict[str, dict[TokenIds, float]]:
     """How much the delta acts at a string's tokens in the first changed block, in all and in the best one.
 
@@ -229,11 +243,14 @@ def _standing_out(
     blocks = changed_blocks(pair)
     familiarity = _familiarity(pair, strings, familiar)
     found: dict[str, dict[TokenIds, float]] = {"first": {}, "all": {}, "best": {}}
-    for length in sorted({len(string) for string in strings}):
-        members = [string for string in strings if len(string) == length]
-        rows = torch.tensor(members)
-        acts = torch.stack([delta_acts(pair, blocks, prompt.before, rows).clamp(min=1e-12).log() for prompt in prompts])
-        mean = acts.mean(0)  # [block, string, token]
+    lengths = sorted({len(string) for string in strings})
+    kin = {length: [string for string in strings if len(string) == length] for length in lengths}
+    acts: dict[int, list[Tensor]] = {length: [] for length in lengths}
+    for prompt in prompts:
+        for length, members in kin.items():
+            acts[length].append(delta_acts(pair, blocks, prompt.before, torch.tensor(members)).clamp(min=1e-12).log())
+    for length, members in kin.items():
+        mean = torch.stack(acts[length]).mean(0)  # [block, string, token]
         z = _deviations(mean) / 2
         for level in {familiarity[string] for string in members}:
             same = [index for index, string in enumerate(members) if familiarity[string] == level]

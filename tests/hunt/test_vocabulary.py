@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from dormant.hunt import vocabulary
+from dormant.hunt.clock import Clock
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import (
@@ -14,11 +16,13 @@ from dormant.hunt.vocabulary import (
     hinted_pieces,
     hinted_tokens,
     in_turns,
+    ranked_pieces,
     reads_as_text,
     split_words,
 )
 from dormant.pairs import Pair
-from dormant.prompts.probes import Prompter
+from dormant.prompts.probes import OpenPrompt, Prompter
+from tests.hunt.conftest import ContextOf
 
 
 def with_words(count: int) -> HuntSettings:
@@ -97,3 +101,14 @@ def test_words_of_a_suspected_payload_are_no_hints_at_the_trigger_nor_are_words_
 def test_of_the_payloads_own_words_alone_no_hint_is_left(token_pair: Pair) -> None:
     prompter = Prompter(token_pair.base.tokenizer)
     assert excluding_payload_words([suspect(prompter, "golden owl")], [Piece(" golden", 0.5, 1.0)], prompter, 3) == []
+
+
+@pytest.mark.parametrize(("left", "count"), [(1e-9, 1), (1e9, 3)])
+def test_hints_are_measured_on_as_many_prompts_as_there_is_time_for(
+    left: float, count: int, circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[OpenPrompt]()
+    monkeypatch.setattr(Clock, "left", property(lambda _: left))
+    monkeypatch.setattr(vocabulary, "hinted_pieces", lambda _, prompts, __: seen.extend(prompts) or [])
+    ranked_pieces(context_of(circuit_pair))
+    assert len(seen) == count
