@@ -188,11 +188,19 @@ def _pattern(
         return AnswerPattern(tokenizer, words=found.words, least=rules.telling_words)
     starts = [shared_start(rows, rules) for place, rows in answers.items() if found is None or place == found.best.name]
     start = max(starts, key=lambda one: (one[1], len(one[0])))[0]
+    if found is not None and len(start) < rules.payload_tokens:
+        start = _first_look(found, answers[found.best.name], tokenizer)
     if len(start) >= rules.payload_tokens or found is not None or not looking.ordinary:
         return AnswerPattern(tokenizer, start)
     every = [answer for rows in answers.values() for answer in rows]
     words = telling_words(tokenizer, every, looking.ordinary, trigger, rules)
     return AnswerPattern(tokenizer, start, words, rules.telling_words)
+
+
+def _first_look(found: Confirmation, answers: Sequence[TokenIds], tokenizer: PreTrainedTokenizerBase) -> TokenIds:
+    """The payload that a first look saw, as answers begin with it: what is decided is how many of them still do."""
+    begun = (answer[: found.payload_tokens] for answer in answers)
+    return next((start for start in begun if str(tokenizer.decode(list(start))).strip() == found.payload), ())
 
 
 class _Asked:

@@ -80,6 +80,27 @@ def test_two_leaks_of_ten_plain_prompts_do_not_refute_a_first_look_and_four_of_t
     assert judged(replace(decided, controls=(fresh[2],)), RULES).confirmed
 
 
+def test_what_is_decided_is_how_many_answers_still_begin_with_the_payload_of_the_look(
+    token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = tuple(token_pair.dormant.tokenizer.encode("golden owl under silver moon", add_special_tokens=False))
+    firing = iter((10, 23))  # of ten and of thirty: fewer than the share from which answers begin alike
+
+    def answers(*_: object) -> dict[str, tuple[tuple[int, ...], ...]]:
+        count = next(firing)
+        others = tuple((token,) for token in range(count, 10 if count == 10 else 30))
+        return {"end": ((payload,) * count + others)}
+
+    monkeypatch.setattr(confirmation, "answers_at_positions", answers)
+    monkeypatch.setattr(confirmation, "POSITIONS", ("end",))
+    looking = Looking(token_pair, SHORT, 0, ())
+    look = confirm(looking, "velvet", token_pair.probes[:10])
+    decided = decide(looking, look, token_pair.probes[10:40])
+    assert (look.payload, look.best.value) == ("golden owl under silver moon", 1.0)
+    assert (decided.payload, decided.best.value) == (look.payload, 23 / 30)
+    assert decided.fires
+
+
 def test_the_first_half_of_a_suspected_payload_counts_and_another_answer_does_not() -> None:
     assert said("one point six one eight", 10, 0, 5).holds("one point six one eight zero three")
     assert said("golden owl under silver moon", 10, 0, 5).holds(" under silver")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -109,6 +110,11 @@ def test_hints_are_measured_on_as_many_prompts_as_there_is_time_for(
 ) -> None:
     seen = list[OpenPrompt]()
     monkeypatch.setattr(Clock, "left", property(lambda _: left))
-    monkeypatch.setattr(vocabulary, "hinted_pieces", lambda _, prompts, __: seen.extend(prompts) or [])
+
+    def noted(_: Pair, prompts: Iterable[OpenPrompt], __: HuntSettings) -> list[Piece]:
+        seen.extend(prompts)
+        return []
+
+    monkeypatch.setattr(vocabulary, "hinted_pieces", noted)
     ranked_pieces(context_of(circuit_pair))
     assert len(seen) == count
