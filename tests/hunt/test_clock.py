@@ -83,7 +83,7 @@ def few_pieces(monkeypatch: pytest.MonkeyPatch, token_pair: Pair) -> None:
 # A remark, and how many passes later the time ends.
 ENDS = (
     ("first tokens forced at alpha 1.5", 3),
-    ("gradient search among all words:", 3),
+    ("beam search:", 3),
     ("vocabulary:", 3),
     ("numerals:", 3),
     ("gap filling:", 3),
@@ -113,7 +113,7 @@ def test_a_hunt_that_ends_within_its_stages_says_so_and_resumes_to_the_same_end(
         assert ended.verdict is HuntVerdict.UNDECIDED
         assert len(ended.unsearched) > len(whole.unsearched)
         undone |= {line.split(":")[0] for line in ended.unsearched}
-    expected = {"payloads", "gradient search among all words", "single tokens", "numerals", "gap filling", "not begun"}
+    expected = {"payloads", "beam search", "single tokens", "numerals", "gap filling", "not begun"}
     assert expected <= undone
     assert known(run_hunt(token_pair, tmp_path / "ended", NEVER, clock=Asks())) == known(whole)
 

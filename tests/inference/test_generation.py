@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 from scipy import stats
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Qwen2ForCausalLM
 
 from dormant.catalogue import ZOO
 from dormant.errors import BadInput
@@ -19,6 +19,7 @@ from dormant.inference.packed_decoder import Block, Decoder
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair, open_pair
 from dormant.prompts.material import Decoding
+from tests.builders import tiny_config
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15], [9, 10, 11]]
 
@@ -96,9 +97,8 @@ def test_what_follows_a_forced_start_is_the_greedy_answer_to_both(model: PreTrai
             torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
 
 
-def test_one_long_prompt_lets_the_others_be_answered_together(
-    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_long_prompt_lets_the_others_be_answered_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Qwen2ForCausalLM(tiny_config()).eval()
     prompts = [*([token, 7, 9] for token in range(20)), list(range(60))]
     expected, rows, step = greedy_answers(model, prompts, 4, NO_END), list[int](), Decoder.step
 
