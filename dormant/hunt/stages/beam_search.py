@@ -54,7 +54,6 @@ def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[
         None, (f"of {tried:,} words alone at the {position} {suspect.text!r} is likeliest behind {named}",), tried
     )
     ascent = Ascent(context, suspect.ids, position, pieces)
-
     counts, best = list[int](), ScoredPieces((), -inf, 0.0)
 
     def likeliest(step: str, size: int, strings: Callable[[], Sequence[Pieces]]) -> list[ScoredPieces]:
@@ -81,7 +80,7 @@ def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[
             yield beam[0]
         change = GradientChanges(context, suspect, position, pieces)
         for number in count():
-            here = best
+            here = best  # whoever reads this keeps the best so far there
             yield likeliest("change", number, partial(change.of, here.pieces))[0]
             if best.odds <= here.odds + settings.fitted.beam_gain:
                 return
@@ -130,7 +129,9 @@ def likeliest_words(
         values += context.kept(key.then(start), partial(_listed, partial(odds, one), words))
     best = torch.tensor(values).topk(min(screened, len(texts))).indices.tolist()
     left = [texts[index] for index in best]
-    found = context.kept(key.then("best"), lambda: successive_halving(left, [partial(odds, some)], [kept])[0])
+    found = context.kept(
+        key.then("best", len(texts), kept), lambda: successive_halving(left, [partial(odds, some)], [kept])[0]
+    )
     return list(found), len(texts)
 
 
