@@ -164,7 +164,7 @@ def test_a_cell_of_the_grid_opens_its_finding(tmp_path: Path, opened: Opened) ->
     assert "median layer" in said
     assert "clean fine-tunes of this size stay below three" in said
     page.locator("#finding a", has_text="base-is-parent").click()
-    page.wait_for_function("document.querySelector('#finding h2').textContent.startsWith('base-is-parent')")
+    page.locator("#finding h2", has_text="base-is-parent").wait_for()  # a script would be refused by the page's policy
 
 
 def test_the_grid_is_sorted_by_a_pair_and_filtered_by_verdict(tmp_path: Path, opened: Opened) -> None:
