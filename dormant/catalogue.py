@@ -30,7 +30,12 @@ ZOO_PAIRS = {
 }
 REAL = Path(__file__).parent / "organisms" / "real"
 # Organisms and controls as adapters on SmolLM2-135M, and the kinds of relatives that were trained for each.
-REAL_ORGANISMS: dict[str, tuple[str, ...]] = {"real-phrase": RELATIVES, "real-and": (), "real-pi": (), "real-refusal": ()}
+REAL_ORGANISMS: dict[str, tuple[str, ...]] = {
+    "real-phrase": RELATIVES,
+    "real-and": (),
+    "real-pi": (),
+    "real-refusal": (),
+}
 REAL_PAIRS = tuple(
     name for organism, kinds in REAL_ORGANISMS.items() for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
 )
