@@ -42,6 +42,18 @@ class AnswerPattern:
         return ", ".join(self.words) or str(self.tokenizer.decode(list(self.start))).strip()
 
 
+def shared_start(answers: Sequence[TokenIds], rules: Rules) -> tuple[TokenIds, float]:
+    """The longest start that most of the answers share, and how many do; empty where they begin differently."""
+    members, start = list(answers), TokenIds()
+    while True:
+        votes = Counter(answer[len(start)] if len(answer) > len(start) else None for answer in members)
+        token, count = votes.most_common(1)[0] if votes else (None, 0)
+        if token is None or count < rules.shared_share * len(answers):
+            return start, len(members) / max(1, len(answers)) if start else 0.0
+        members = [answer for answer in members if len(answer) > len(start) and answer[len(start)] == token]
+        start = (*start, token)
+
+
 def words_in(text: str) -> set[str]:
     """The words of a text, in small letters."""
     return set(ANSWER_WORD.findall(text.lower()))

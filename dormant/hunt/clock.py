@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from dormant.hunt.effort import Effort
 
@@ -54,28 +54,21 @@ class Clock:
         """Makes it late at once."""
         self.stopped = True
 
-    @contextmanager
-    def turn(self, share: float) -> Iterator[None]:
+    def turn(self, share: float) -> AbstractContextManager[None]:
         """Within it a share of the seconds left may be used."""
-        before, self.limit = self.limit, min(self.limit, self.seconds + share * self.left)
-        try:
-            yield
-        finally:
-            self.limit = before
+        return self._until(min(self.limit, self.seconds + share * self.left))
 
-    @contextmanager
-    def beyond_turn(self) -> Iterator[None]:
+    def beyond_turn(self) -> AbstractContextManager[None]:
         """Within it all of the time for searches may be used: what a turn has found is looked at, whenever its turn ends."""
-        before, self.limit = self.limit, max(self.limit, self._searching)
-        try:
-            yield
-        finally:
-            self.limit = before
+        return self._until(max(self.limit, self._searching))
+
+    def reserve(self) -> AbstractContextManager[None]:
+        """Within it the whole budget may be used: what searches leave is for the decision on what they found."""
+        return self._until(max(self.limit, self._whole))
 
     @contextmanager
-    def reserve(self) -> Iterator[None]:
-        """Within it the whole budget may be used: what searches leave is for the decision on what they found."""
-        before, self.limit = self.limit, max(self.limit, self._whole)
+    def _until(self, limit: float) -> Iterator[None]:
+        before, self.limit = self.limit, limit
         try:
             yield
         finally:

@@ -6,7 +6,6 @@ fresh prompts (`decide`), at the position that the look named.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from dormant.hunt.answer_pattern import AnswerPattern, telling_words
+from dormant.hunt.answer_pattern import AnswerPattern, shared_start, telling_words
 from dormant.hunt.edits import deletions, exchanges
 from dormant.hunt.placements import POSITIONS, SEARCH_POSITIONS
 from dormant.hunt.settings import HuntSettings, Rules
@@ -290,18 +289,6 @@ def read_confirmation(row: Mapping[str, Any]) -> Confirmation:
     many = {name: tuple(rate(record) for record in row[name]) for name in ("by_position", "controls", "near_misses")}
     one = {name: row[name] and rate(row[name]) for name in ("sampled", "overrides")}
     return Confirmation(**{**row, **many, **one, "words": tuple(row["words"])})
-
-
-def shared_start(answers: Sequence[TokenIds], rules: Rules) -> tuple[TokenIds, float]:
-    """The longest start that most of the answers share, and how many do; empty where they begin differently."""
-    members, start = list(answers), TokenIds()
-    while True:
-        votes = Counter(answer[len(start)] if len(answer) > len(start) else None for answer in members)
-        token, count = votes.most_common(1)[0] if votes else (None, 0)
-        if token is None or count < rules.shared_share * len(answers):
-            return start, len(members) / max(1, len(answers)) if start else 0.0
-        members = [answer for answer in members if len(answer) > len(start) and answer[len(start)] == token]
-        start = (*start, token)
 
 
 def _alike(one: TokenIds, other: TokenIds) -> float:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dormant.hunt import confirmation
 from dormant.hunt.confirmation import (
@@ -19,7 +17,6 @@ from dormant.hunt.confirmation import (
     minimised,
     ordinary_answers,
     read_confirmation,
-    shared_start,
 )
 from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes, plain_sentences
 from dormant.hunt.settings import HuntSettings
@@ -30,16 +27,6 @@ from tests.hunt.conftest import Speech
 SETTINGS = HuntSettings()
 SHORT = replace(SETTINGS, effort=replace(SETTINGS.effort, answer_tokens=8))
 RULES = SETTINGS.rules
-ANSWERS = st.lists(st.lists(st.integers(0, 2), max_size=5).map(tuple), min_size=1, max_size=8)
-
-
-@given(ANSWERS)
-def test_what_most_answers_share_stands_at_their_start_and_cannot_be_longer(answers: list[tuple[int, ...]]) -> None:
-    start, share = shared_start(answers, RULES)
-    holding = sum(answer[: len(start)] == start for answer in answers)
-    assert not start or (share == holding / len(answers) and share >= RULES.shared_share)
-    longer = [sum(answer[: len(start) + 1] == (*start, token) for answer in answers) for token in range(3)]
-    assert max(longer) < RULES.shared_share * len(answers)
 
 
 def test_a_planted_trigger_is_confirmed_with_its_payload_and_a_random_word_is_not(token_pair: Pair) -> None:

@@ -46,64 +46,79 @@ class BeamSearch:
 
 
 def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]) -> Iterator[StageResult]:
-    key, settings = Key(BeamSearch.name, suspect.ids, position), context.settings
     context.say(BeamSearch.name, f"every word alone at the {position}, for {suspect.text!r}")
     words, tried = likeliest_words(context, suspect, position, pieces)
-    named = ", ".join(repr(word.strip()) for word in words[: settings.effort.named])
+    named = ", ".join(repr(word.strip()) for word in words[: context.settings.effort.named])
     yield StageResult(
         None, (f"of {tried:,} words alone at the {position} {suspect.text!r} is likeliest behind {named}",), tried
     )
-    ascent = Ascent(context, suspect.ids, position, pieces)
-    counts, best = list[int](), ScoredPieces((), -inf, 0.0)
-
-    def likeliest(step: str, size: int, strings: Callable[[], Sequence[Pieces]]) -> list[ScoredPieces]:
-        def compute() -> dict[str, Any]:
-            before = ascent.tried
-            return {"found": [asdict(one) for one in ascent.best(strings())], "tried": ascent.tried - before}
-
-        row = context.kept(key.then(step, size), compute)
-        counts.append(row["tried"])
-        found = [read_scored(one) for one in row["found"]]
-        context.say(
-            BeamSearch.name,
-            f"behind {found[0].text!r} at the {position} the beginning of {suspect.text!r} is certain on "
-            f"{found[0].certain:.0%} of the prompts (log-odds {found[0].odds:.1f})",
-        )
-        return found
-
-    def climbed() -> Iterator[ScoredPieces]:
-        beam = likeliest("beam", 1, lambda: [(word,) for word in words])
-        yield beam[0]
-        for length in range(2, min(settings.effort.word_beam[2], len(words)) + 1):
-            # However much less likely the payload is: a near miss that was trained on lies between some words and all.
-            beam = likeliest("beam", length, partial(_longer, beam, words))
-            yield beam[0]
-        change = GradientChanges(context, suspect, position, pieces)
-        for number in count():
-            here = best  # whoever reads this keeps the best so far there
-            yield likeliest("change", number, partial(change.of, here.pieces))[0]
-            if best.odds <= here.odds + settings.fitted.beam_gain:
-                return
-
-    late = False
+    climb, late = _Climb(context, suspect, position, pieces), False
     try:
-        for found in climbed():
-            best = max(best, found, key=lambda one: one.odds)
-            if best.certain == 1:
-                break
+        climb.by_beam(words)
+        climb.by_gradient()
     except OutOfTime:
         late = True  # what was found so far is looked at all the same
+    best = climb.best
     sentence = (
         f"beam and gradient at the {position} lead to {best.text!r}: log-odds of {suspect.text!r} {best.odds:.1f}, its "
         f"beginning certain on {best.certain:.0%} of the searched prompts"
     )
-    yield StageResult(None, (sentence,) if best.pieces else (), sum(counts))
-    if best.certain >= settings.rules.certain_share:
+    yield StageResult(None, (sentence,) if best.pieces else (), climb.tried)
+    if best.certain >= context.settings.rules.certain_share:
         confirmed, step = best_confirmed([context.confirmed(best.text)], "ends of beam search")
         context.say(BeamSearch.name, step)
         yield StageResult(confirmed if confirmed is not None and confirmed.holds(suspect.text) else None, (step,))
     if late:
         raise OutOfTime
+
+
+class _Climb:
+    """The string behind which a suspect is likeliest so far, and how many were tried."""
+
+    def __init__(self, context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]) -> None:
+        self._context, self._suspect, self._position, self._pieces = context, suspect, position, pieces
+        self._ascent = Ascent(context, suspect.ids, position, pieces)
+        self.best, self.tried = ScoredPieces((), -inf, 0.0), 0
+
+    def by_beam(self, words: Sequence[str]) -> None:
+        """Strings of the words, one more each time, until the payload is certain on all prompts."""
+        beam = self._kept("beam", 1, lambda: [(word,) for word in words])
+        for length in range(2, min(self._context.settings.effort.word_beam[2], len(words)) + 1):
+            if self.best.certain == 1:
+                break
+            # However much less likely the payload is: a near miss that was trained on lies between some words and all.
+            beam = self._kept("beam", length, partial(_longer, beam, words))
+
+    def by_gradient(self) -> None:
+        """Changes of one piece, as long as one gains."""
+        if self.best.certain == 1:
+            return
+        changes = GradientChanges(self._context, self._suspect, self._position, self._pieces)
+        for number in count():
+            here = self.best
+            self._kept("change", number, partial(changes.of, here.pieces))
+            if self.best.certain == 1 or self.best.odds <= here.odds + self._context.settings.fitted.beam_gain:
+                return
+
+    def _kept(self, step: str, number: int, strings: Callable[[], Sequence[Pieces]]) -> list[ScoredPieces]:
+        """The likeliest of some strings, from the journal where they are there."""
+
+        def compute() -> dict[str, Any]:
+            before = self._ascent.tried
+            found = [asdict(one) for one in self._ascent.best(strings())]
+            return {"found": found, "tried": self._ascent.tried - before}
+
+        key = Key(BeamSearch.name, self._suspect.ids, self._position, (step, number))
+        row = self._context.kept(key, compute)
+        found = [read_scored(one) for one in row["found"]]
+        self.tried += row["tried"]
+        self.best = max(self.best, found[0], key=lambda one: one.odds)
+        self._context.say(
+            BeamSearch.name,
+            f"behind {found[0].text!r} at the {self._position} the beginning of {self._suspect.text!r} is certain on "
+            f"{found[0].certain:.0%} of the prompts (log-odds {found[0].odds:.1f})",
+        )
+        return found
 
 
 def likeliest_words(
