@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dormant.commands.options import NO, Base, Device, Dormant, JsonFile, named_pair, writable_file, write_json
+from dormant.commands.options import (
+    NO,
+    Base,
+    Device,
+    Dormant,
+    JsonFile,
+    PartsAtOnce,
+    PartsExecutor,
+    named_pair,
+    writable_file,
+    write_json,
+)
 from dormant.errors import BadInput
 from dormant.progress import progress_bar
 from dormant.terminal import Table, show
@@ -114,12 +125,8 @@ def scan(
     spread: Annotated[
         int, typer.Option(min=0, metavar="PARTS", help="Scan in so many parts, each a process; 0: in this process.")
     ] = 0,
-    executor: Annotated[
-        str, typer.Option(help="Of --spread: local, ray, ray:ADDRESS, slurm or slurm:local.")
-    ] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Of --spread: parts at a time, as a sweep's pairs.")
-    ] = None,
+    executor: PartsExecutor = "local",
+    workers: PartsAtOnce = None,
     device: Device = "auto",
     json_file: JsonFile = None,
 ) -> None:

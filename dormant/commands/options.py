@@ -101,6 +101,12 @@ ProbesFile = Annotated[
     Path | None, typer.Option("--probes", metavar="FILE", help="A file of prompts, one a line, each with one {slot}.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+PartsExecutor = Annotated[
+    str, typer.Option("--executor", help="Of --spread: local, ray, ray:ADDRESS, slurm or slurm:local.")
+]
+PartsAtOnce = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Of --spread: parts at a time, as a sweep's pairs.")
+]
 
 
 def named_pair(

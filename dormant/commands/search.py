@@ -15,6 +15,8 @@ from dormant.commands.options import (
     Dormant,
     Dtype,
     JsonFile,
+    PartsAtOnce,
+    PartsExecutor,
     ProbesFile,
     Residency,
     Seed,
@@ -92,12 +94,8 @@ def gcg(
     spread: Annotated[
         int, typer.Option(min=0, metavar="PARTS", help="Search in so many groups, each a process; 0: in this process.")
     ] = 0,
-    executor: Annotated[
-        str, typer.Option(help="Of --spread: local, ray, ray:ADDRESS, slurm or slurm:local.")
-    ] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Of --spread: groups at a time, as a sweep's pairs.")
-    ] = None,
+    executor: PartsExecutor = "local",
+    workers: PartsAtOnce = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
     residency: Residency = "both",

@@ -56,5 +56,16 @@ def test_words_of_the_payload_are_not_among_all_words(circuit_pair: Pair, contex
     assert not any(piece.text.strip() in circuit_pair.truth.payload.split() for piece in words.unsaid)
 
 
+def test_a_model_beside_itself_says_no_payload_behind_any_string(
+    circuit_pair: Pair, sham_pair: Pair, context_of: ContextOf
+) -> None:
+    found, finished = run_stage(
+        BeamSearch(), context_of(sham_pair, EFFORT), [planted(circuit_pair)], Vocabulary((), WORDS)
+    )
+    assert finished
+    assert found.evaluations > 0
+    assert found.confirmed is None
+
+
 def test_without_words_nothing_is_searched(circuit_pair: Pair, context_of: ContextOf) -> None:
     assert run_stage(BeamSearch(), context_of(circuit_pair), [planted(circuit_pair)], Vocabulary())[0].evaluations == 0
