@@ -22,7 +22,7 @@ from dormant.hunt.placements import POSITIONS, at_every_position, placed_probes,
 from dormant.hunt.settings import HuntSettings
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
-from tests.hunt.conftest import Speech
+from tests.hunt.conftest import ContextOf, Speech
 
 SETTINGS = HuntSettings()
 SHORT = replace(SETTINGS, effort=replace(SETTINGS.effort, answer_tokens=8))
@@ -195,3 +195,9 @@ def test_near_misses_are_the_string_less_a_token_or_in_another_order(
     decided = decide(Looking(token_pair, SHORT, 0), found, at_every_position(probes[:10], 0))
     assert tuple(rate.value for rate in decided.near_misses) == near
     assert decided.is_topic(RULES) is topic
+
+
+def test_a_string_is_looked_at_where_the_turn_that_found_it_has_ended(token_pair: Pair, context_of: ContextOf) -> None:
+    context = context_of(token_pair, SHORT)
+    with context.clock.turn(0.0):
+        assert context.confirmed("velvet").trigger == "velvet"
