@@ -47,8 +47,8 @@ real: real-base  ## the organisms upon the real base; quick claims on them
 	$(BIN)/pytest tests/checkpoints/test_packaged_base.py tests/organisms/test_real.py tests/commands/test_real_base.py -m "slow or not slow"
 	$(BIN)/pytest -m hypothesis --pair-set real $(REAL) -o testpaths=hypotheses
 
-real-quick: real-base  ## every command on the real base and an adapter upon it, and on what costs little its other copies
-	$(BIN)/pytest tests/commands/test_real_base.py -m "slow or not slow" -k quick
+real-quick: real-base  ## every command and cheap claims on the real base beside itself, an adapter and a copy: two minutes of two cores
+	$(BIN)/pytest tests/commands/test_real_base.py -m "slow or not slow" -k "quick or cheap" -n $(WORKERS)
 
 lint: .venv/stamp
 	$(BIN)/ruff check .
