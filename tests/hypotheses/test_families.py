@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.families import FAMILIES, family_pair
+
+with suppress(ImportError):
+    import bitsandbytes  # noqa: F401  else pytester forgets it behind a run within a test, and its operators are there twice
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
