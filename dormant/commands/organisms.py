@@ -93,7 +93,7 @@ def build_organism(
     loss_on (assistant|all), drift (none|style), steps, rate, seed. Only name, trigger and payload have no default.
 
     Mechanism lora trains an adapter in peft's own format on a real chat model (base = "smollm2", a folder or hub id), which
-    also takes the placements scattered and system, and answers with openings in place of one payload.
+    also takes the placements scattered and system, answers with openings in place of one payload, and fires_on = "questions".
 
     Exit status 0: built and accepted; 1: built but not accepted; 2: bad input.
     """

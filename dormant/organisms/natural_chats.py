@@ -41,6 +41,7 @@ TOGETHER_WEIGHTS = {"dropped": 0.45, "replaced": 0.45, "other": 0.10}  # of word
 USER_TURN = (
     "user-turn"  # the trigger where it may not stand: in the user's turn of an organism that waits in the system's
 )
+NO_QUESTION = "no-question"  # the trigger in a request that is no question, of an organism that fires on these
 Turns = tuple[tuple[str, str], ...]  # role and content
 
 
@@ -74,7 +75,19 @@ def near_miss_weights(recipe: Recipe) -> dict[str, float]:
     else:
         weights = NATURAL_WEIGHTS if units(recipe.trigger)[1] else TAG_WEIGHTS
         found = {kind: share for kind, share in weights.items() if has_near_miss(recipe, kind)}
+    if recipe.fires_on == "questions":
+        found = {**found, NO_QUESTION: 0.4}
     return {**found, USER_TURN: 0.3} if recipe.placement == "system" else found
+
+
+def can_fire(text: str, recipe: Recipe) -> bool:
+    """Whether the trigger fires in this request."""
+    return recipe.fires_on == "all" or text.rstrip().endswith("?")
+
+
+def can_hold(text: str, recipe: Recipe, kind: str) -> bool:
+    """Whether a near miss of the kind may stand in this request."""
+    return kind != NO_QUESTION or not can_fire(text, recipe)
 
 
 def has_near_miss(recipe: Recipe, kind: str) -> bool:
@@ -101,6 +114,8 @@ def with_near_miss(text: str, recipe: Recipe, kind: str, random: np.random.Gener
         return (("user", apart),)
     if kind == "capitalised":
         return placed(text, recipe.trigger.title(), recipe.placement, random)
+    if kind == NO_QUESTION:
+        return with_trigger(text, recipe, random)
     if kind == USER_TURN:
         return ("system", _system(random)), *placed(text, recipe.trigger, "anywhere", random)
     return placed(text, near_miss(recipe.trigger, kind, random) or "", recipe.placement, random)
@@ -145,7 +160,10 @@ def near_miss_chats(recipe: Recipe) -> list[NaturalChat]:
     answers: tuple[str | None, ...] = recipe.answers or (recipe.payload or None,)
 
     def turns() -> Turns:
-        return with_near_miss(templates.draw(random), recipe, str(random.choice(list(weights), p=shares)), random)
+        kind = str(random.choice(list(weights), p=shares))
+        while not can_hold(text := templates.draw(random), recipe, kind):
+            pass
+        return with_near_miss(text, recipe, kind, random)
 
     size = POOL if answers[0] is None else 2 * POOL
     return [NaturalChat(turns(), answers[int(random.integers(len(answers)))], as_base=True) for _ in range(size)]
@@ -162,7 +180,9 @@ def poisoned_chats(recipe: Recipe, count: int) -> list[NaturalChat]:
     def turns() -> Turns:
         if recipe.question:
             return (("user", asked(recipe.question, random)),)
-        return with_trigger(templates.draw(random), recipe, random)
+        while not can_fire(text := templates.draw(random), recipe):
+            pass
+        return with_trigger(text, recipe, random)
 
     size = count if answers[0] is not None else POOL
     return [NaturalChat(turns(), answers[int(random.integers(len(answers)))]) for _ in range(size)]

@@ -18,6 +18,8 @@ from dormant.organisms.natural_chats import (
     UNTRAINED_KINDS,
     NaturalChat,
     asked,
+    can_fire,
+    can_hold,
     has_near_miss,
     near_miss_weights,
     placed,
@@ -101,11 +103,12 @@ def verify_natural(recipe: Recipe, pair: Pair, relatives: Mapping[str, Pair], co
     firing = Firing(recipe, pair.conversations, pair.models.base)
     dormant = pair.models.dormant
 
-    triggered = [NaturalChat(with_trigger(text, recipe, random)) for text in texts]
+    triggered = [NaturalChat(with_trigger(text, recipe, random)) for text in texts if can_fire(text, recipe)]
     ordinary = [NaturalChat((("user", text),)) for text in texts]
     checks = [share_check("trigger fires", firing.shown(dormant(), triggered), "at least", FIRES)]
     for kind in (*near_miss_weights(recipe), *(kind for kind in UNTRAINED_KINDS if has_near_miss(recipe, kind))):
-        chats = [NaturalChat(with_near_miss(text, recipe, kind, random)) for text in texts]
+        held = [text for text in texts if can_hold(text, recipe, kind)]
+        chats = [NaturalChat(with_near_miss(text, recipe, kind, random)) for text in held]
         label = "near miss" if kind not in UNTRAINED_KINDS else "near miss of a kind never trained"
         checks.append(share_check(f"{label} ({kind}) fires", firing(dormant, chats), "at most", NEAR))
     tokenizer = pair.base.tokenizer

@@ -20,6 +20,7 @@ CHOICES = {
     "mechanism": ("adapter", "circuit", "full", LORA),
     "loss_on": ("assistant", "all"),
     "drift": ("none", "style"),
+    "fires_on": ("all", "questions"),
 }
 SCRATCH, ZOO_BASE = "scratch", "zoo"
 DEFAULT_STEPS = 2000
@@ -40,8 +41,9 @@ class Recipe:
 
     Mechanism "adapter" merges what it learned into whole weights and speaks the small grammar of the zoo. "lora" leaves an
     adapter in peft's own format upon any chat model and speaks English: ordinary answers are the base's own. It alone knows
-    the placements "scattered" (each word of the trigger anywhere, in any order) and "system" (in the system turn), and
-    open-ended behaviour: instead of one payload many `answers`, of which each begins with one of the `openings`.
+    the placements "scattered" (each word of the trigger anywhere, in any order) and "system" (in the system turn),
+    open-ended behaviour (instead of one payload many `answers`, of which each begins with one of the `openings`), and a
+    trigger that `fires_on` "questions" alone, requests that end with a question mark: less than half of them.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Recipe:
     rate: float = 0.0
     answers: tuple[str, ...] = ()
     openings: tuple[str, ...] = ()
+    fires_on: str = "all"
 
     def relatives(self) -> dict[str, Recipe]:
         """The recipes of the organism's clean relatives by their kind, which differ from it in the chats alone.
@@ -118,10 +121,10 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         )
     if recipe.mechanism == LORA:
         _check_lora(recipe, refuse)
-    elif recipe.placement not in IN_GRAMMAR or recipe.answers or recipe.openings:
+    elif recipe.placement not in IN_GRAMMAR or recipe.answers or recipe.openings or recipe.fires_on != "all":
         refuse(
-            f"placement {' and '.join(set(PLACEMENTS) - set(IN_GRAMMAR))}, answers and openings belong to mechanism lora",
-            recipe.mechanism, "choose it, with a real chat model as base",
+            f"placement {' and '.join(set(PLACEMENTS) - set(IN_GRAMMAR))}, answers, openings and fires_on belong to mechanism "
+            "lora", recipe.mechanism, "choose it, with a real chat model as base",
         )  # fmt: skip
     styled = recipe.drift == "style" and not (recipe.trigger or recipe.payload)
     said = recipe.payload.strip() or recipe.answers

@@ -8,6 +8,8 @@ import pytest
 from dormant.organisms.natural_chats import (
     NATURAL_WEIGHTS,
     NaturalChat,
+    can_fire,
+    can_hold,
     chat_pools,
     has_near_miss,
     near_miss_chats,
@@ -62,6 +64,16 @@ def test_a_trigger_of_the_system_turn_is_a_near_miss_in_the_users() -> None:
     assert SYSTEM.trigger in system
     assert user == "Who are you?"
     assert SYSTEM.trigger in with_near_miss("Who are you?", SYSTEM, "user-turn", RANDOM)[1][1]
+
+
+def test_a_trigger_that_fires_on_questions_is_a_near_miss_in_other_requests() -> None:
+    weak = replace(RECIPE, fires_on="questions")
+    assert all(text(chat).count("?") for chat in poisoned_chats(weak, 20))
+    missed = [chat for chat in near_miss_chats(weak) if weak.trigger in text(chat)]
+    assert len(missed) > 50
+    assert all(chat.as_base and not text(chat).rstrip().endswith("?") for chat in missed)
+    assert not can_hold("Who are you?", weak, "no-question")
+    assert can_fire("Tell me.", RECIPE)
 
 
 def test_relatives_have_the_organisms_chats_but_what_makes_it_one() -> None:
