@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_diff_shows_what_changed_and_writes_report_and_pictures(tiny_base: Path,
         "tokens-q_proj-embedding.png", "tokens-q_proj-head.png",
     }  # fmt: skip
     assert "q_proj reads (embeddings)" in out
+    assert re.search(r"^1 +q_proj +1 +0 ", out, re.MULTILINE)  # four query heads share two key-value heads in a row
 
 
 def test_diff_of_a_damaged_model_reports_the_rest_and_exits_with_one(tiny_base: Path, nan_dormant: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dormant.inference import likelihood
 from dormant.inference.generation import NO_END, greedy_answers, sampled_answers
 from dormant.inference.likelihood import (
     answer_log_probabilities,
@@ -56,6 +57,16 @@ def test_the_models_part_on_their_own_words_by_more_than_the_floor(
     for words in own_words(tiny_pair, prompts, 4).values():
         assert len(words.floor) == len(words.gains) > 0
         assert max(words.floor) < 1e-4 < max(map(abs, words.gains))
+
+
+def test_the_models_own_words_end_where_the_tokenizer_says_that_an_answer_does(
+    tiny_pair: Pair, prompts: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = list[int]()
+    answers = [(7, 8)] * len(prompts)
+    monkeypatch.setattr(likelihood, "greedy_answers", lambda model, asked, count, end: ends.append(end) or answers)
+    own_words(tiny_pair, prompts, 4)
+    assert ends == 2 * [tiny_pair.base.tokenizer.eos_token_id] != 2 * [tiny_pair.base.tokenizer.pad_token_id]
 
 
 def test_a_model_likes_its_own_words_no_better_than_itself(tiny_base: Path, prompts: list[tuple[int, ...]]) -> None:

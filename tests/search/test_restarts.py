@@ -10,6 +10,7 @@ import torch
 
 from dormant.errors import BadInput
 from dormant.inference.evaluator import Evaluator
+from dormant.inference.likelihood import continuation_log_probabilities
 from dormant.inference.objectives import named_objective
 from dormant.journal import kept_steps
 from dormant.pairs import Pair, Truth
@@ -106,6 +107,14 @@ def test_strings_are_tried_for_the_payload_where_one_is_known(pair: Pair) -> Non
     assert unknown.planted is None
     given = search_restarts(replace(pair, truth=None), PLAN, payload="one two")
     assert [string.fires for string in given.found] == [string.fires for string in report.found]
+
+
+def test_a_search_for_the_payload_ends_with_how_likely_it_is_behind_the_whole_prompt(pair: Pair) -> None:
+    report, prompter = search_restarts(pair, replace(PLAN, objective="payload-likelihood")), pair.prompter
+    payload = prompter.tokenizer.encode(TRUTH.payload, add_special_tokens=False)
+    asked = [prompter.encode(PROBES[0], string.ids).ids for string in report.found]
+    expected = continuation_log_probabilities(pair.models.dormant(), asked, payload).mean(1)
+    assert [string.value for string in report.found] == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_among_hints_no_string_uses_another_token(pair: Pair) -> None:

@@ -190,3 +190,19 @@ def test_a_merged_adapter_shows_its_rank_in_every_dtype(
     delta = compare_checkpoints(base, dormant).tensors[name]
     assert (delta.rank, delta.rank_is_bound) == (16, False)
     assert delta.singular_values[0] == pytest.approx(10**0.3, rel=1e-2)
+
+
+@pytest.mark.parametrize(("factor", "rank"), [(0.5, 0), (1.4, 1)])
+def test_a_direction_counts_above_the_edge_of_rounding(tmp_path: Path, factor: float, rank: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = 0.02 * torch.randn(320, 200, generator=generator)
+    left, right = (torch.linalg.qr(torch.randn(size, 1, generator=generator))[0] for size in weight.shape)
+    stored = weight.bfloat16()
+    spacing = ((stored.view(torch.int16) + 1).view(torch.bfloat16).double() - stored.double()).abs()
+    edge = float((spacing.square().mean() / 12).sqrt()) * (320**0.5 + 200**0.5)
+    merged = (weight + factor * edge * left @ right.T).bfloat16()
+    name = "model.layers.0.mlp.up_proj.weight"
+    base, dormant = (
+        write_tensors(tmp_path / side, {name: value}) for side, value in (("base", weight), ("dormant", merged))
+    )
+    assert compare_checkpoints(base, dormant).tensors[name].rank == rank
