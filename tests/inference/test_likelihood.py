@@ -63,8 +63,12 @@ def test_the_models_own_words_end_where_the_tokenizer_says_that_an_answer_does(
     tiny_pair: Pair, prompts: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = list[int]()
-    answers = [(7, 8)] * len(prompts)
-    monkeypatch.setattr(likelihood, "greedy_answers", lambda model, asked, count, end: ends.append(end) or answers)
+
+    def answered(model: object, asked: object, count: int, end: int) -> list[tuple[int, ...]]:
+        ends.append(end)
+        return [(7, 8)] * len(prompts)
+
+    monkeypatch.setattr(likelihood, "greedy_answers", answered)
     own_words(tiny_pair, prompts, 4)
     assert ends == 2 * [tiny_pair.base.tokenizer.eos_token_id] != 2 * [tiny_pair.base.tokenizer.pad_token_id]
 
