@@ -9,6 +9,7 @@ from dormant.claims.decision import Floor, beats, decide, interval_side
 from dormant.claims.finding import Control, Figure, Verdict
 
 RULE = at_least(4.0, "times", because="a test")
+LOW_RULE = at_most(4.0, "times", because="a test")
 numbers = st.floats(-100, 100)
 
 
@@ -70,6 +71,12 @@ def test_at_most_mirrors_at_least(low: float, width: float, threshold: float) ->
 def test_a_figure_and_a_control_never_beat_each_other(first: float, second: float, width: float) -> None:
     one, other = figure(first, first + width), figure(second, second + width)
     assert not (beats(RULE, one, other) and beats(RULE, other, one))
+
+
+@given(low=numbers, width=st.floats(0.5, 10))
+def test_of_two_intervals_that_overlap_neither_beats_the_other(low: float, width: float) -> None:
+    figures = figure(low, low + width), figure(low + 0.9 * width, low + 3 * width)
+    assert not any(beats(rule, *pair) for rule in (RULE, LOW_RULE) for pair in (figures, figures[::-1]))
 
 
 def test_an_effect_within_its_floor_supports_nothing_and_refutes_only_in_its_own_unit() -> None:
