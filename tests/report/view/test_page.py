@@ -13,7 +13,7 @@ from dormant.report.view.folder import write_view
 from dormant.report.view.page import ASSETS, PAGE_CODE, embedded, html_page
 from tests.report.conftest import Opened
 from tests.report.samples import zoo_findings
-from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, lineage, trace, write_hunt, write_run
+from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, lineage, rate, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")
 HOSTILE = (
@@ -100,6 +100,27 @@ def test_the_lineage_of_the_trigger_is_shown_and_that_of_another_string_is_follo
     assert page.locator("#lineage .chain li").count() == 2
     page.locator("#lineage .long tbody tr", has_text="silver lamp").first.press("Enter")
     assert "silver lamp" in page.inner_text("#lineage .chain li.end")
+
+
+def test_near_misses_that_fire_are_named(tmp_path: Path, opened: Opened) -> None:
+    found = hunt()
+    assert found.confirmation is not None
+    near = (rate("without 'lantern'", 1, 10), rate("without 'name'", 9, 10))
+    longer = replace(found, confirmation=replace(found.confirmation, near_misses=near))
+    page = opened(page_of([write_hunt(tmp_path, longer, None)], tmp_path / "view.html", LEDGER))
+    assert "in 1 near miss: without 'name' (90 %). What they leave out" in page.inner_text("#evidence")
+
+
+def test_pictures_in_a_narrow_window_stay_readable_and_the_page_within_it(hunt_page: Path, opened: Opened) -> None:
+    page = opened(hunt_page)
+    page.set_viewport_size({"width": 390, "height": 800})
+    letters = (
+        "(text) => 12 * text.ownerSVGElement.getBoundingClientRect().width / text.ownerSVGElement.viewBox.baseVal.width"
+    )
+    sizes = [text.evaluate(letters) for text in page.locator("svg[role=img] text").all()[:40]]
+    assert sizes
+    assert min(sizes) > 9
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_hunt_without_a_trace_is_shown_without_answers(tmp_path: Path, opened: Opened) -> None:
