@@ -144,4 +144,5 @@ def test_a_page_of_the_whole_zoo_opens_and_shows_a_picture_within_a_second(tmp_p
     assert (run / "view.html").stat().st_size < 10e6
     page = opened(run / "view.html", "#finding-1234")
     assert width(page) == 768
+    assert "Of%201233%20layers" in page.locator(SHOWN).first.get_attribute("src")
     assert processor_seconds(page) < 1.0
