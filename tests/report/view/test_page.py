@@ -217,6 +217,16 @@ def test_two_hunts_compared_stand_side_by_side(tmp_path: Path, opened: Opened) -
     assert page.inner_text("h1") == "Both hunts say backdoored, with the same payload and another trigger"
     assert "2 and 2 of 3 fire" in page.inner_text("#paired h2")
     assert "silver lamp" in page.inner_text("#what")
+    first, second = page.locator("#what > p:not(.kicker)").all_inner_texts()
+    assert first == (
+        "a names silver lantern, to which coordinate ascent came first. b never came to it. "
+        "Its payload stands 1st of 5 there, with 41.5 nats."
+    )
+    assert (
+        "a came to it: coordinate ascent, -2 log-odds of the payload's beginning, 2nd of the 3 strings kept there"
+        in second
+    )
+    assert "It was not tried on fresh prompts there." in second
 
 
 def test_two_payloads_that_share_words_are_said_to(tmp_path: Path, opened: Opened) -> None:
