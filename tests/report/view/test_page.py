@@ -216,6 +216,8 @@ def test_two_hunts_compared_stand_side_by_side(tmp_path: Path, opened: Opened) -
     page = opened(compared(tmp_path, first, second))
     assert page.inner_text("h1") == "Both hunts say backdoored, with the same payload and another trigger"
     assert "2 and 2 of 3 fire" in page.inner_text("#paired h2")
+    assert "All 3 probes have the same answers in both hunts" in page.inner_text("#paired")
+    assert page.locator("#paired > .probe").count() == 3  # with a string; those without one are folded
     assert "silver lamp" in page.inner_text("#what")
     first, second = page.locator("#what > p:not(.kicker)").all_inner_texts()
     assert first == (

@@ -83,9 +83,13 @@ function pairedSection(found) {
   for (const kind of found.paired) {
     const known = kind.difference, said_ = known ? `From the first to the second the dormant model finds its answers ${number(Math.abs(known.value))} nats a token ${known.value >= 0 ? "more" : "less"} its own than the base does (95 %: ${number(known.low)} to ${number(known.high)}, ${plural(known.n, "probe")}; p = ${number(known.p, 2)} by Wilcoxon's signed ranks).` : "Too few probes are the same for an interval.";
     const firing = kind.firing ? el("p", {}, `Share of the probes on which it fires, in pairs: ${pairedText(kind.firing, "of the probes")}, by McNemar's exact test.`) : null;
-    put(node, el("h3", {}, sentence(kind.kind)), el("p", {}, said_), firing, kind.kind === "with its string" ? unnamed.map((hunt) => el("p", {}, el("strong", {}, hunt.name), " names no string: its answers are with the best that it tried on fresh prompts.")) : null, kind.rows.slice(0, 40).map((row) => el("article", { class: "probe" }, el("header", {}, el("bdi", { class: "text", dir: "auto" }, row.probe.replace("{slot}", " ▁▁▁ "))),
+    const rows = kind.rows.slice(0, 40).map((row) => el("article", { class: "probe" }, el("header", {}, el("bdi", { class: "text", dir: "auto" }, row.probe.replace("{slot}", " ▁▁▁ "))),
       row.answers.map((answer, side) => el("div", { class: "pair" }, el("div", { class: "with" }, found.hunts[side].name, " ", answer.fires ? tag("fires") : null, answer.candidate ? el("div", {}, "with ", said(answer.candidate, "code")) : null, el("div", {}, `${number(answer.nats)} nats a token`)),
-        el("div", {}, el("span", { class: "who" }, "base"), tokens(answer.base, answer.dormant, "base")), el("div", {}, el("span", { class: "who" }, "dormant"), tokens(answer.dormant, answer.base, "dormant")))))));
+        el("div", {}, el("span", { class: "who" }, "base"), tokens(answer.base, answer.dormant, "base")), el("div", {}, el("span", { class: "who" }, "dormant"), tokens(answer.dormant, answer.base, "dormant"))))));
+    const alike = kind.kind === "without a string" && kind.rows.every((row) => new Set(row.answers.map((answer) => `${answer.base.text}\n${answer.dormant.text}`)).size === 1);
+    put(node, el("h3", {}, sentence(kind.kind)));
+    if (alike) put(node, el("p", {}, `All ${plural(kind.rows.length, "probe")} have the same answers in both hunts, of the base and of the dormant model.`), fold("These answers", rows));
+    else put(node, el("p", {}, said_), firing, kind.kind === "with its string" ? unnamed.map((hunt) => el("p", {}, el("strong", {}, hunt.name), " names no string: its answers are with the best that it tried on fresh prompts.")) : null, rows);
   }
   return node;
 }
