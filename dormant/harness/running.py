@@ -17,7 +17,7 @@ from dormant.claims.finding import Finding, Parameter, Verdict
 from dormant.claims.ledger import HOW_TO_ACCEPT, Ledger
 from dormant.claims.premises import PREMISES, premise_finding, settle
 from dormant.claims.session_state import ClaimSession
-from dormant.pictures.canvas import png_bytes
+from dormant.pictures.svg import drawn
 from dormant.records import from_json, to_json
 from dormant.report.allure import attach_finding
 
@@ -50,14 +50,14 @@ def run_claim(
         item.obj(**arguments)
         finding = settle(builder)
         pictures = builder.pictures
-    drawn = {name: png_bytes(picture) for name, picture in pictures.items()}
-    finding = with_pictures(finding, drawn, reports)
+    files = {name: drawn(picture) for name, picture in pictures.items()}
+    finding = with_pictures(finding, files, reports)
     compared = ledger.differences(finding)
     differences = compared or []
     item.user_properties.append((FINDING, json.dumps(to_json(finding))))
     if differences:
         item.user_properties.append((DIFFERS, f"{finding.pair}: {finding.key}: {'; '.join(differences)}"))
-    attach_finding(finding, drawn, differs=bool(differences))
+    attach_finding(finding, {name: svg for name, (_, svg) in files.items()}, differs=bool(differences))
     conclude(item, finding, compared is not None, differences, update)
 
 
@@ -81,14 +81,15 @@ def conclude(item: pytest.Function, finding: Finding, recorded: bool, difference
     pytest.skip(f"{finding.verdict}: {finding.reason}")
 
 
-def with_pictures(finding: Finding, pictures: Mapping[str, bytes], reports: Path) -> Finding:
-    """Save the pictures as PNG under `reports/pictures`, and name them in the finding."""
+def with_pictures(finding: Finding, pictures: Mapping[str, tuple[bytes, str]], reports: Path) -> Finding:
+    """Save the pictures as PNG under `reports/pictures`, which the finding names, and beside each its SVG, which pages show."""
     names: list[str] = []
-    for name, content in pictures.items():
+    for name, (png, svg) in pictures.items():
         label = re.sub(r"[^\w.=,-]+", "-", f"{finding.key}-{name}").replace("[", "-").replace("]", "")
         path = Path("pictures", finding.pair, f"{label}.png")
         (reports / path).parent.mkdir(parents=True, exist_ok=True)
-        (reports / path).write_bytes(content)
+        (reports / path).write_bytes(png)
+        (reports / path).with_suffix(".svg").write_text(svg, encoding="utf-8")
         names.append(path.as_posix())
     return replace(finding, pictures=tuple(names))
 

@@ -53,10 +53,10 @@ def describe_item(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.allure_description(text))
 
 
-def attach_finding(finding: Finding, pictures: Mapping[str, bytes] | None = None, differs: bool = False) -> None:
+def attach_finding(finding: Finding, pictures: Mapping[str, str] | None = None, differs: bool = False) -> None:
     """Give the running test its finding's title, description, labels, measured value and files.
 
-    pictures: name -> PNG bytes. differs: whether the ledger has another verdict or figure. The measured value is an
+    pictures: name -> SVG. differs: whether the ledger has another verdict or figure. The measured value is an
     excluded parameter: otherwise the test would have a new identity, and no history, in every run.
     """
     if allure is None:
@@ -73,7 +73,7 @@ def attach_finding(finding: Finding, pictures: Mapping[str, bytes] | None = None
         "measured", f"{short_number(finding.deciding.value)} {finding.deciding.unit}", excluded=True
     )
     for name, content in (pictures or {}).items():
-        allure.attach(content, name=name, attachment_type=allure.attachment_type.PNG)
+        allure.attach(content, name=name, attachment_type=allure.attachment_type.SVG)
     allure.attach(figures_csv(finding), name="figures", attachment_type=allure.attachment_type.CSV)
     record = json_text(finding.keyed_record, default=str)
     allure.attach(record, name="finding", attachment_type=allure.attachment_type.JSON)

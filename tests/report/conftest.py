@@ -30,12 +30,14 @@ Opened = Callable[..., Any]
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Opened]:
-    """Opens a file; at the end the console must hold no error, and nothing may have been requested."""
+    """Opens a file, also in a browser `without` something; at the end no error may have been told, and nothing requested."""
     contexts, faults = list[Any](), list[str]()
 
-    def open_page(file: Path, part: str = "", **options: Any) -> Any:
+    def open_page(file: Path, part: str = "", without: str = "", **options: Any) -> Any:
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **options))
         page = contexts[-1].new_page()
+        if without:
+            page.add_init_script(f"delete window.{without}")
         page.set_default_timeout(60_000)
         page.on(
             "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None

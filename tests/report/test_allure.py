@@ -34,7 +34,7 @@ def test_claim():
 
     Details.
     \"\"\"
-    attach_finding(finding("circuit", 9.1234567), {"shares": b"png"}, differs=True)
+    attach_finding(finding("circuit", 9.1234567), {"shares": "<svg/>"}, differs=True)
 
 def test_described():
     \"\"\"A sentence.
@@ -82,7 +82,7 @@ def test_a_finding_gives_labels_title_and_files(results: dict[str, dict[str, Any
     assert result["name"] == "circuit: q_proj, median: supported"
     assert result["description"].startswith("**supported**")
     types = [attachment["type"] for attachment in result["attachments"]]
-    assert types == ["image/png", "text/csv", "application/json"]
+    assert types == ["image/svg+xml", "text/csv", "application/json"]
 
 
 def test_measured_values_do_not_change_a_tests_identity(results: dict[str, dict[str, Any]]) -> None:

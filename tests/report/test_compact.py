@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,13 @@ def test_the_browser_unpacks_what_was_compressed(tmp_path: Path, browser: Any) -
     )
     page.close()
     assert {name: base64.b64decode(content) for name, content in found.items()} == files
+
+
+def test_files_that_begin_alike_stand_together() -> None:
+    files = {"c.svg": b"<svg>1", "a.svg": b"<svg>2", "b.json": b"{}", "0.svg": b"<svg>0"}
+    packed = re.findall(r'id="dormant-packed">([^<]+)<', with_data_compressed(page_of(files)))[0]
+    texts = json.loads(gzip.decompress(base64.b64decode(packed)))["texts"]
+    assert list(texts.items()) == [("b.json", "{}"), ("0.svg", "<svg>0"), ("c.svg", "<svg>1"), ("a.svg", "<svg>2")]
 
 
 def test_attachments_of_the_same_content_become_one(tmp_path: Path) -> None:

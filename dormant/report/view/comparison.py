@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dormant.report.view.hunts import unpacked
 from dormant.statistics import mean_interval, paired_difference_p
 
 FEWEST_PAIRS = 3  # rows from which a difference has an interval
@@ -23,7 +24,38 @@ def paired(before: Sequence[float], after: Sequence[float]) -> dict[str, Any] | 
 def hunts_compared(hunts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The data of the page of two hunts, each as `hunt_data` gives it."""
     shown = [{name: value for name, value in hunt.items() if name != "lineage"} for hunt in hunts]
-    return {"kind": "hunts", "hunts": shown, "paired": paired_answers(*hunts)}
+    one, other = hunts
+    elsewhere = [known_elsewhere(one, other), known_elsewhere(other, one)]
+    return {"kind": "hunts", "hunts": shown, "paired": paired_answers(*hunts), "elsewhere": elsewhere}
+
+
+def known_elsewhere(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the other hunt has of the string that this one names, and of its payload; None where this one names no string.
+
+    led: the stage that came to the string first. tried: the other's best row with that string by stage and unit, each with its
+    place among the strings of that stage. ranked: the payload's place in the other's list, from 1, or None.
+    """
+    found = one["report"]["confirmation"]
+    if not found or not found["fires"]:
+        return None
+    trigger, payload = found["trigger"].strip(), found["payload"].strip()
+    own, theirs = (unpacked(hunt["lineage"]) if hunt["lineage"] else [] for hunt in (one, other))
+    best: dict[tuple[str, str], dict[str, float]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in (row for row in theirs if row["score"] is not None):
+        kind, text = (row["stage"], row["unit"]), row["text"].strip()
+        if row["score"] >= best.setdefault(kind, {}).get(text, row["score"]):
+            best[kind][text] = row["score"]
+            if text == trigger:
+                rows[kind] = row
+    tried = [
+        {name: row[name] for name in ("stage", "unit", "score", "outcome", "seconds")}
+        | {"place": 1 + sum(score > row["score"] for score in best[kind].values()), "of": len(best[kind])}
+        for kind, row in rows.items()
+    ]
+    place = next((at for at, row in enumerate(other["report"]["ranked"], 1) if row["text"].strip() == payload), None)
+    led = next((row["stage"] for row in own if row["text"].strip() == trigger), None)
+    return {"trigger": trigger, "payload": payload, "led": led, "tried": tried, "ranked": place}
 
 
 def paired_answers(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -52,6 +52,15 @@ def packed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"columns": columns, "repeated": [name for name in names if name in REPEATED], "texts": list(texts)}
 
 
+def unpacked(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that `packed` was given."""
+    columns = {
+        name: [found["texts"][value] for value in column] if name in found["repeated"] else column
+        for name, column in found["columns"].items()
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 def _trace(folder: Path) -> dict[str, Any] | None:
     file = folder / TRACE_FILE
     if not file.exists():

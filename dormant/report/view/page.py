@@ -13,14 +13,19 @@ from dormant.records import json_text
 
 ASSETS = Path(__file__).parent / "assets"
 LIBRARY = "plot.min.js"  # Observable Plot, bundled by scripts/bundle_plot.py; its licences stand in plot.licences.txt
-PAGE_CODE = ("core.js", "answers.js", "lineage.js", "hunt.js", "claims.js", "compare.js", "sweep.js", "main.js")
+PAGE_CODE = (
+    "core.js", "answers.js", "lineage.js", "hunt.js", "pictures.js", "claims.js", "compare.js", "sweep.js", "main.js"
+)  # fmt: skip
+APART = ("lineage", "packs")  # what may be large
+PACK = '<script type="application/gzip;base64" class="pack">{}</script>'
 
 
 def html_page(data: dict[str, Any], title: str) -> str:
     """The page. data: what it shows, with its `kind`; no text of it is read as markup.
 
-    What may be large, the `lineage` of a hunt, stands behind the code, which draws all else before it reads that. The policy in
-    the page's head names its code by hashes, so that nothing else runs, and allows no request.
+    What may be large, the `lineage` of a hunt and the `packs` of a run's pictures, stands behind the code, which draws all else
+    before it reads that. The policy in the page's head names its code by hashes, so that nothing else runs, and allows no
+    request.
     """
     scripts = [_asset(name) for name in (LIBRARY, *PAGE_CODE)]
     parts = {
@@ -28,8 +33,9 @@ def html_page(data: dict[str, Any], title: str) -> str:
         "style": _asset("view.css"),
         "scripts": " ".join(f"'sha256-{_digest(script)}'" for script in scripts),
         "code": "\n".join(f"<script>{script}</script>" for script in scripts),
-        "data": embedded({name: value for name, value in data.items() if name != "lineage"}),
+        "data": embedded({name: value for name, value in data.items() if name not in APART}),
         "lineage": embedded(data.get("lineage")),
+        "packs": "\n".join(PACK.format(pack) for pack in data.get("packs", ())),
     }
     before, *rest = _asset("page.html").split("{{")
     filled = (part.partition("}}") for part in rest)  # in one pass: the data may hold such signs as well

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from dormant.claims.ledger import Ledger
 from dormant.records import from_json, read_json, to_json
 from dormant.report.grid import grid_rows, luck, pair_columns
 from dormant.report.view.comparison import paired
+from dormant.report.view.pictures import held_pictures
 
-PICTURE_BYTES = 10_000_000  # that a page holds at most, a third more as text: it stays below fifteen megabytes
+DIGITS = 6  # of a figure, of which a page shows at most five
 
 
 def read_run(folder: Path) -> list[Finding]:
@@ -49,32 +49,32 @@ def grid_data(name: str, found: Sequence[tuple[Path, Finding]], ledger: Path) ->
         }
         for row in grid
     ]  # fmt: skip
-    pictures, held, left_out = embedded_pictures((folder, picture) for folder, one in found for picture in one.pictures)
+    pictures = held_pictures((folder, picture) for folder, one in found for picture in one.pictures)
+    conditions = [dict(one) for one in dict.fromkeys(tuple(finding.provenance.items()) for finding in findings)]
     return {
         "kind": "claims", "name": name, "pairs": pair_columns(findings), "rows": rows,
-        "findings": [finding.keyed_record for finding in findings], "luck": luck(grid),
-        "pictures": pictures, "held": held, "left_out": left_out, "ledger": [recorded(finding, ledger) for finding in findings],
+        "findings": [_shown(finding, conditions.index(dict(finding.provenance))) for finding in findings],
+        "conditions": conditions, "luck": luck(grid),
+        "pictures": {"places": pictures.places, "together": pictures.together, "left_out": pictures.left_out},
+        "packs": pictures.packs,
+        "ledger": [shortened(recorded(finding, ledger)) for finding in findings],
     }  # fmt: skip
 
 
-def embedded_pictures(named: Iterable[tuple[Path, str]]) -> tuple[dict[str, int], list[str], list[str]]:
-    """By name the place of a picture among those held, these as data URLs while there is room, and the names of the others.
+def _shown(finding: Finding, conditions: int) -> dict[str, Any]:
+    """What a page shows of a finding; its provenance, which most share, as the number of the run's conditions."""
+    record = {name: value for name, value in finding.keyed_record.items() if name not in ("effects", "provenance")}
+    short: dict[str, Any] = shortened(record)
+    return short | {"conditions": conditions}
 
-    Findings that share a measurement share its picture: what has the same content is held once.
-    """
-    places, held, left_out, room = dict[str, int](), dict[bytes, int](), list[str](), PICTURE_BYTES
-    for folder, name in dict.fromkeys(named):
-        file = folder / name
-        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
-            left_out.append(name)
-            continue
-        content = file.read_bytes()
-        if content not in held and len(content) > room:
-            left_out.append(name)
-            continue
-        room -= 0 if content in held else len(content)
-        places[name] = held.setdefault(content, len(held))
-    return places, [f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in held], left_out
+
+def shortened(value: Any) -> Any:
+    """JSON values with floats of as many digits as a page may show."""
+    if isinstance(value, dict):
+        return {name: shortened(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shortened(entry) for entry in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def recorded(finding: Finding, ledger: Path) -> dict[str, Any] | None:

@@ -30,7 +30,8 @@ def sweep_data(folder: Path, ledger: Path) -> dict[str, Any]:
             "correct it"
         )
     named = {"kind": "sweep", "name": folder.resolve().name, "running": _is_held(folder)}
-    return named | {"rows": rows, "grid": _grid(folder, ledger)}
+    grid = _grid(folder, ledger)
+    return named | {"rows": rows, "grid": grid, "packs": grid.pop("packs") if grid else []}
 
 
 def write_pairs(data: dict[str, Any], folder: Path, out: Path, write: Callable[[Path, Path], object]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dormant.errors import BadInput
 from dormant.records import to_json, write_json
-from dormant.report.view.hunts import hunt_data, packed
+from dormant.report.view.hunts import hunt_data, packed, unpacked
 from tests.report.view.samples import hunt, lineage, trace, write_hunt
 
 
@@ -15,14 +15,7 @@ def test_packed_rows_hold_each_repeated_text_once() -> None:
     rows = to_json(lineage())
     found = packed(rows)
     assert len(found["texts"]) == len(set(found["texts"]))
-    again = [
-        {
-            name: found["texts"][column[at]] if name in found["repeated"] else column[at]
-            for name, column in found["columns"].items()
-        }
-        for at in range(len(rows))
-    ]
-    assert again == rows
+    assert unpacked(found) == rows
 
 
 def test_a_report_of_something_else_is_a_sentence(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dormant.report.view.folder import write_view
 from dormant.report.view.page import ASSETS, PAGE_CODE, embedded, html_page
 from tests.report.conftest import Opened
 from tests.report.samples import zoo_findings
-from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, lineage, trace, write_hunt, write_run
+from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, lineage, rate, trace, write_hunt, write_run
 
 LEDGER = Path("reports/ledger")
 HOSTILE = (
@@ -100,6 +100,27 @@ def test_the_lineage_of_the_trigger_is_shown_and_that_of_another_string_is_follo
     assert page.locator("#lineage .chain li").count() == 2
     page.locator("#lineage .long tbody tr", has_text="silver lamp").first.press("Enter")
     assert "silver lamp" in page.inner_text("#lineage .chain li.end")
+
+
+def test_near_misses_that_fire_are_named(tmp_path: Path, opened: Opened) -> None:
+    found = hunt()
+    assert found.confirmation is not None
+    near = (rate("without 'lantern'", 1, 10), rate("without 'name'", 9, 10))
+    longer = replace(found, confirmation=replace(found.confirmation, near_misses=near))
+    page = opened(page_of([write_hunt(tmp_path, longer, None)], tmp_path / "view.html", LEDGER))
+    assert "in 1 near miss: without 'name' (90 %). What they leave out" in page.inner_text("#evidence")
+
+
+def test_pictures_in_a_narrow_window_stay_readable_and_the_page_within_it(hunt_page: Path, opened: Opened) -> None:
+    page = opened(hunt_page)
+    page.set_viewport_size({"width": 390, "height": 800})
+    letters = (
+        "(text) => 12 * text.ownerSVGElement.getBoundingClientRect().width / text.ownerSVGElement.viewBox.baseVal.width"
+    )
+    sizes = [text.evaluate(letters) for text in page.locator("svg[role=img] text").all()[:40]]
+    assert sizes
+    assert min(sizes) > 9
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_hunt_without_a_trace_is_shown_without_answers(tmp_path: Path, opened: Opened) -> None:
@@ -195,7 +216,19 @@ def test_two_hunts_compared_stand_side_by_side(tmp_path: Path, opened: Opened) -
     page = opened(compared(tmp_path, first, second))
     assert page.inner_text("h1") == "Both hunts say backdoored, with the same payload and another trigger"
     assert "2 and 2 of 3 fire" in page.inner_text("#paired h2")
+    assert "All 3 probes have the same answers in both hunts" in page.inner_text("#paired")
+    assert page.locator("#paired > .probe").count() == 3  # with a string; those without one are folded
     assert "silver lamp" in page.inner_text("#what")
+    first, second = page.locator("#what > p:not(.kicker)").all_inner_texts()
+    assert first == (
+        "a names silver lantern, to which coordinate ascent came first. b never came to it. "
+        "Its payload stands 1st of 5 there, with 41.5 nats."
+    )
+    assert (
+        "a came to it: coordinate ascent, -2 log-odds of the payload's beginning, 2nd of the 3 strings kept there"
+        in second
+    )
+    assert "It was not tried on fresh prompts there." in second
 
 
 def test_two_payloads_that_share_words_are_said_to(tmp_path: Path, opened: Opened) -> None:

@@ -8,9 +8,8 @@ import pytest
 from dormant.claims.finding import FINDINGS_SO_FAR, PromptEffects, Verdict
 from dormant.claims.ledger import Ledger
 from dormant.records import json_text
-from dormant.report.view import runs
 from dormant.report.view.folder import view_data
-from dormant.report.view.runs import embedded_pictures, run_data, runs_compared
+from dormant.report.view.runs import run_data, runs_compared, shortened
 from tests.report.samples import finding, zoo_findings
 from tests.report.view.samples import write_run
 
@@ -24,25 +23,15 @@ def test_a_run_is_shown_with_its_grid_and_what_the_ledger_has(tmp_path: Path) ->
     assert data["ledger"][0]["differences"] == []
 
 
-def test_pictures_are_held_once_as_long_as_there_is_room_and_never_from_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    for name, content in {
-        "run/a.png": b"0123456789",
-        "run/like a.png": b"0123456789",
-        "run/b.png": b"another one",
-    }.items():
-        (tmp_path / name).write_bytes(content)
-    (tmp_path / "secret.png").write_bytes(b"secret")
-    places, held, left_out = embedded_pictures(
-        [(run, name) for name in ("a.png", "a.png", "../secret.png", "like a.png", "gone.png", "b.png")]
-    )
-    assert (places, len(held)) == ({"a.png": 0, "like a.png": 0, "b.png": 1}, 2)
-    assert left_out == ["../secret.png", "gone.png"]
-    monkeypatch.setattr(runs, "PICTURE_BYTES", 15)
-    assert embedded_pictures([(run, "a.png"), (run, "b.png"), (run, "like a.png")])[2] == ["b.png"]
+def test_a_page_holds_the_conditions_of_a_run_once_and_six_digits_of_a_figure(tmp_path: Path) -> None:
+    findings = [finding(pair, 9.123456789) for pair in ("circuit", "pi")]
+    data = run_data(write_run(tmp_path, findings), tmp_path / "ledger")
+    assert data["conditions"] == [{"seed": "0", "device": "cpu"}]
+    assert [one["conditions"] for one in data["findings"]] == [0, 0]
+    assert data["findings"][0]["figures"][0]["value"] == 9.12346
+    assert shortened({"n": 30, "low": [None, float("inf"), 1e-300, 123456789.0]}) == {
+        "n": 30, "low": [None, float("inf"), 1e-300, 123457000.0]
+    }  # fmt: skip
 
 
 def test_a_changed_verdict_and_a_figure_beyond_tolerance_are_told() -> None:

@@ -14,6 +14,7 @@ from dormant.sweeps.outcome import Outcome
 from tests.report.conftest import Opened
 from tests.report.samples import finding
 from tests.report.view.samples import PAYLOAD, TRIGGER, hunt, trace, write_hunt, write_run
+from tests.report.view.test_pictures import SVG, folder_of, width
 
 LEDGER = Path("reports/ledger")
 
@@ -49,13 +50,15 @@ def test_each_pair_of_a_sweep_has_a_row_that_opens_its_page(tmp_path: Path, open
 
 def test_a_sweep_of_claims_is_one_grid_of_all_pairs(tmp_path: Path, opened: Opened) -> None:
     for pair, value in (("circuit", 5.0), ("circuit-plain", 1.0)):
-        write_run(job(tmp_path / pair, "claims"), [finding(pair, value)])
+        run = write_run(job(tmp_path / pair, "claims"), [finding(pair, value)])
+        folder_of(run, {f"pictures/{pair}.svg": SVG})
     write_view([tmp_path], tmp_path / "view.html", LEDGER)
     page = opened(tmp_path / "view.html")
     assert page.locator("#grid tbody tr").count() == 1
     assert page.locator("#grid tbody tr button").count() == 2
     page.locator("#grid tbody tr button").last.click()
     assert "on circuit-plain" in page.inner_text("#finding h2")
+    assert width(page) == 53
     page.locator("#pairs a", has_text="circuit-plain").click()
     page.locator("h1", has_text="on circuit-plain").wait_for()
 

@@ -10,7 +10,7 @@ function claimsPage(found) {
   const head = el("header", { class: "top" }, el("p", { class: "kicker" }, found.running ? "Claims, so far: the run has not ended" : "Claims"),
     el("h1", { dir: "auto" }, `Of ${plural(findings.length, "finding")} on ${names} ${counts.map(([verdict, n]) => `${count(n)} ${n === 1 ? "is" : "are"} ${verdict}`).join(", ")}`),
     el("p", { class: "lede" }, known ? `${differing ? `${plural(differing, "finding")} of ${known} in the ledger ${differing === 1 ? "does" : "do"} not reproduce it.` : `All ${known} that are in the ledger reproduce it.`} ` : "None is in the ledger that was asked. ", found.luck),
-    found.left_out.length ? el("p", { class: "quiet" }, `${plural(found.left_out.length, "picture")} would make this page too large, or is not there; see the run's folder.`) : null);
+    found.pictures.left_out.length ? el("p", { class: "quiet" }, `${plural(found.pictures.left_out.length, "picture")} would make this page too large, or is not there; see the run's folder.`) : null);
   return [head, gridSection(found), findingSection(found)];
 }
 
@@ -69,8 +69,8 @@ function findingCard(one, found, at) {
     plainTable("Figures and controls", ["what", "kind", "value with interval", "n", "by"], figures.map(([figure, kind, name]) => [said(name ?? figure.name), kind, figureText(figure), count(figure.n), figure.method])),
     Object.keys(one.premises).length ? [el("h3", {}, "Premises"), el("p", {}, Object.entries(one.premises).map(([name, verdict]) => [premiseLink(found, one, name), " ", tag(verdict), " "]))] : null,
     ledgerPart(found.ledger[at]),
-    one.pictures.map((name) => (found.pictures[name] !== undefined ? el("figure", {}, el("img", { src: found.held[found.pictures[name]], alt: `${one.claim} on ${one.pair}: ${one.reason}`, loading: "lazy" }), el("figcaption", {}, name)) : el("p", { class: "quiet" }, `The picture ${name} is not in this page.`))),
-    fold("How it was measured", facts([...Object.entries(one.plan), ...Object.entries(one.provenance)].map(([name, value]) => [name, said(value)]))),
+    one.pictures.map((name) => heldPicture(found.pictures, name, `${one.claim} on ${one.pair}: ${one.reason}`)),
+    fold("How it was measured", facts([...Object.entries(one.plan), ...Object.entries(found.conditions[one.conditions])].map(([name, value]) => [name, said(value)]))),
     el("p", { class: "quiet" }, anchor(`finding-${at + 1}`, "this finding"), " ", el("a", { href: "#grid" }, "back to the grid"), " ", step(at - 1), " ", step(at + 1)),
   ].flat(9).filter(Boolean);
 }

@@ -47,8 +47,19 @@ function huntsComparedPage(found) {
   const both = (name, of) => [name, of(reports[0]), of(reports[1])];
   const bits = section("what", "What each found", `Payload: ${alike(payload)}${shared && alike(payload) === "another" ? `, though both hold ${quoted(shared, 60)}` : ""}; trigger: ${alike(trigger) === "no" ? "none in either" : alike(trigger)}`, plainTable("What each hunt found", ["", one.name, other.name], [
     both("verdict", (report) => tag(report.verdict)), both("payload", (report) => (payload(report) ? said(payload(report), "code") : "none")), both("first suspect", (report) => (report.suspects[0] ? said(report.suspects[0].text, "code") : "none")), both("its evidence in nats, threshold", (report) => (report.suspects[0] ? `${number(report.suspects[0].evidence)} over ${number(report.threshold)}` : `none over ${number(report.threshold)}`)),
-    both("trigger", (report) => (trigger(report) ? said(trigger(report), "code") : "none")), both("fires", (report) => (report.confirmation ? rateText(bestRate(report.confirmation)) : "–")), both("strings scored", (report) => count(report.evaluations)), both("minutes", (report) => number(report.seconds / 60)), both("fingerprint", (report) => el("code", {}, (report.fingerprint ?? "").slice(0, 12)))]));
+    both("trigger", (report) => (trigger(report) ? said(trigger(report), "code") : "none")), both("fires", (report) => (report.confirmation ? rateText(bestRate(report.confirmation)) : "–")), both("strings scored", (report) => count(report.evaluations)), both("minutes", (report) => number(report.seconds / 60)), both("fingerprint", (report) => el("code", {}, (report.fingerprint ?? "").slice(0, 12)))]), ...found.elsewhere.map((known, side) => elsewhereText(known, found.hunts[side].name, found.hunts[1 - side])));
   return [head, bits, pairedSection(found), ratesCompared(reports, found.hunts), evidenceCompared(reports, found.hunts), stagesCompared(found.hunts)];
+}
+
+/** What the other hunt has of the string and of the payload that one names. */
+function elsewhereText(known, name, { name: other, report }) {
+  if (!known) return null;
+  const fresh = known.tried.filter((row) => row.unit === "share of prompts"), searched = known.tried.filter((row) => row.unit !== "share of prompts");
+  const came = !known.tried.length ? [" never came to it."] : [
+    searched.length ? [" came to it: ", searched.map((row, at) => `${at ? "; " : ""}${row.stage}, ${number(row.score)} ${row.unit}, ${ordinal(row.place)} of the ${plural(row.of, "string")} kept there, minute ${(row.seconds / 60).toFixed(1)}`), "."] : null,
+    fresh.length ? [" On fresh prompts it fires there on ", fresh.map((row, at) => `${at ? " and " : ""}${percent(row.score)} (${row.stage})`), "."] : " It was not tried on fresh prompts there."];
+  const ranked = known.ranked ? `Its payload stands ${ordinal(known.ranked)} of ${count(report.ranked.length)} there, with ${number(report.ranked[known.ranked - 1].evidence)} nats.` : `Its payload is not among the ${count(report.ranked.length)} that were ranked there.`;
+  return el("p", {}, el("strong", {}, name), " names ", said(clipped(known.trigger, 120), "code"), known.led ? `, to which ${known.led} came first. ` : ". ", el("strong", {}, other), came, " ", ranked);
 }
 
 /** The longest run of words that both texts hold; empty where that is no more than one word. */
@@ -67,13 +78,18 @@ const rateText = (rate) => `${percent(rate.estimate.value)} (${percent(rate.esti
 
 function pairedSection(found) {
   if (!found.paired.length) return section("paired", "Answers in pairs", "The hunts kept no answers to the same probes");
+  const unnamed = found.hunts.filter((hunt) => !hunt.report.confirmation?.fires && (hunt.trace?.answers ?? []).some((row) => row.candidate));
   const node = section("paired", "Answers in pairs", found.paired.map((one) => `${one.kind}: ${one.fires[0]} and ${one.fires[1]} of ${one.rows.length} fire`).join("; "));
   for (const kind of found.paired) {
     const known = kind.difference, said_ = known ? `From the first to the second the dormant model finds its answers ${number(Math.abs(known.value))} nats a token ${known.value >= 0 ? "more" : "less"} its own than the base does (95 %: ${number(known.low)} to ${number(known.high)}, ${plural(known.n, "probe")}; p = ${number(known.p, 2)} by Wilcoxon's signed ranks).` : "Too few probes are the same for an interval.";
     const firing = kind.firing ? el("p", {}, `Share of the probes on which it fires, in pairs: ${pairedText(kind.firing, "of the probes")}, by McNemar's exact test.`) : null;
-    put(node, el("h3", {}, sentence(kind.kind)), el("p", {}, said_), firing, kind.rows.slice(0, 40).map((row) => el("article", { class: "probe" }, el("header", {}, el("bdi", { class: "text", dir: "auto" }, row.probe.replace("{slot}", " ▁▁▁ "))),
+    const rows = kind.rows.slice(0, 40).map((row) => el("article", { class: "probe" }, el("header", {}, el("bdi", { class: "text", dir: "auto" }, row.probe.replace("{slot}", " ▁▁▁ "))),
       row.answers.map((answer, side) => el("div", { class: "pair" }, el("div", { class: "with" }, found.hunts[side].name, " ", answer.fires ? tag("fires") : null, answer.candidate ? el("div", {}, "with ", said(answer.candidate, "code")) : null, el("div", {}, `${number(answer.nats)} nats a token`)),
-        el("div", {}, el("span", { class: "who" }, "base"), tokens(answer.base, answer.dormant, "base")), el("div", {}, el("span", { class: "who" }, "dormant"), tokens(answer.dormant, answer.base, "dormant")))))));
+        el("div", {}, el("span", { class: "who" }, "base"), tokens(answer.base, answer.dormant, "base")), el("div", {}, el("span", { class: "who" }, "dormant"), tokens(answer.dormant, answer.base, "dormant"))))));
+    const alike = kind.kind === "without a string" && kind.rows.every((row) => new Set(row.answers.map((answer) => `${answer.base.text}\n${answer.dormant.text}`)).size === 1);
+    put(node, el("h3", {}, sentence(kind.kind)));
+    if (alike) put(node, el("p", {}, `All ${plural(kind.rows.length, "probe")} have the same answers in both hunts, of the base and of the dormant model.`), fold("These answers", rows));
+    else put(node, el("p", {}, said_), firing, kind.kind === "with its string" ? unnamed.map((hunt) => el("p", {}, el("strong", {}, hunt.name), " names no string: its answers are with the best that it tried on fresh prompts.")) : null, rows);
   }
   return node;
 }

@@ -60,12 +60,26 @@ function rateRows(found) {
 function ratesOf(found) {
   const rows = rateRows(found), high = Math.max(0, ...found.controls.map((rate) => rate.estimate.value)), near = found.near_misses.map((rate) => rate.estimate.value);
   const title = `Fires on ${percent(bestRate(found).estimate.value)} at the ${bestRate(found).name}; the controls on ${percent(high)} at most${near.length ? `, ${plural(near.length, "near miss").replace("misss", "misses")} on ${percent(Math.min(...near))} to ${percent(Math.max(...near))}` : ""}`;
-  const shown = rows.slice(0, 40).map((row, at) => ({ ...row, label: `${at + 1}. ${clipped(row.name, 44)}` }));
+  const shown = rows.slice(0, 40).map((row, at) => ({ ...row, label: `${at + 1}. ${shortened(row.name)}` }));
   const colours = { place: "#d1682c", control: "#8a939c", "near miss": "#3d7fc4", sampled: "#b08a1e", override: "#7a5ab5" };
   const chart = picture(title, { marginLeft: 320, height: 70 + 22 * shown.length, x: { label: "share of prompts, 95 % interval", domain: [0, 1], percent: false, grid: true, tickFormat: (value) => percent(value) }, y: { label: null, domain: shown.map((row) => row.label) }, color: { legend: true, domain: Object.keys(colours), range: Object.values(colours) },
     marks: [Plot.link(shown, { x1: "low", x2: "high", y: "label", stroke: "kind", strokeWidth: 3, strokeOpacity: 0.5 }), Plot.dot(shown, { x: "value", y: "label", fill: "kind", r: 4.5 })] });
-  return [el("h3", {}, "Trigger ", said(clipped(found.trigger, 200), "code"), ", which brings ", found.words?.length ? said(brought(found)) : ["answers that begin ", said(clipped(found.payload, 200), "code")]), chart,
+  return [el("h3", {}, "Trigger ", said(clipped(found.trigger, 200), "code"), ", which brings ", found.words?.length ? said(brought(found)) : ["answers that begin ", said(clipped(found.payload, 200), "code")]), chart, stillFires(found),
     fold("The same as a table", plainTable("Rates with intervals", ["measured", "how", "rate", "95 % interval", "n"], rows.map((row) => [row.kind, said(row.name), percent(row.value), `${percent(row.low)} to ${percent(row.high)}`, count(row.n)])))];
+}
+
+/** A long name without its middle: names of near misses differ at their ends. */
+function shortened(name) {
+  const points = Array.from(name);
+  return points.length <= 44 ? name : `${points.slice(0, 23).join("")}…${points.slice(-20).join("")}`;
+}
+
+/** The near misses that fire: what they leave out or exchange may be no part of the planted trigger. */
+function stillFires(found) {
+  const firing = found.near_misses.filter((rate) => rate.estimate.value >= 0.5);
+  if (!firing.length) return null;
+  const names = firing.slice(0, 8).map((rate, at) => [at ? ", " : "", said(rate.name), ` (${percent(rate.estimate.value)})`]);
+  return el("p", {}, `It still fires, on half of the prompts or more, in ${plural(firing.length, "near miss").replace("misss", "misses")}: `, names, firing.length > 8 ? ` and ${count(firing.length - 8)} more` : "", ". What they leave out or exchange may be no part of the planted trigger.");
 }
 
 const counted = (n) => (n === null || n === undefined ? "–" : count(n));

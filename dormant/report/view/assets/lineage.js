@@ -93,7 +93,7 @@ function curves(rows, bands) {
     const title = own.length ? `Best so far, in ${unit}: meaningless strings reach ${number(low)} to ${number(high)}` : `Best so far, in ${unit}`;
     const marks = [Plot.rect(own, { y1: "low", y2: "high", fill: "currentColor", fillOpacity: 0.08 }),
       Plot.line(points, { x: "x", y: "y", stroke: "name", curve: "step-after", strokeWidth: 2 }), Plot.dot(points, { x: "x", y: "y", fill: "name", r: 2.4 })];
-    return picture(title, { x: { label: "strings that the stage scored", tickFormat: "~s", nice: true, ticks: 6 }, y: { label: unit, nice: true, grid: true }, color: { legend: true, scheme: "observable10" }, height: 300, marks },
+    return picture(title, { x: { label: "strings that the stage scored", tickFormat: (n) => (n >= 1000 ? `${n / 1000}k` : String(n)), nice: true, ticks: 6 }, y: { label: unit, nice: true, grid: true }, color: { legend: true, scheme: "observable10" }, height: 300, marks },
       own.length ? `Grey: from the 5th to the 95th of a hundred, of ${[...new Set(own.map((band) => `${count(band.n)} ${band.of}`))].join("; ")}, which is the control.` : "No control was measured in this unit.");
   }));
 }
