@@ -37,7 +37,7 @@ class SweepPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises BadInput for counts below one, and without roles."""
+        """Raises BadInput for counts below one, for an unknown or repeated role, and without roles."""
         counts = (
             self.searched,
             self.held_out,
@@ -50,6 +50,10 @@ class SweepPlan:
                 f"a sweep needs probes, held-out prompts, roles, finalists and tokens, at least one each, and a seed of 0 or "
                 f"more; got {', '.join(map(str, counts))} and seed {self.seed} at the plan; raise them"
             )
+        for role in self.roles:
+            _check_role(role)
+        if len(set(self.roles)) < len(self.roles):
+            raise BadInput(f"a role is swept once; got {', '.join(self.roles)} at the plan; name each once")
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,15 @@ def possible_roles(conversations: Conversations, roles: Sequence[str]) -> tuple[
 
 def open_role(conversations: Conversations, probe: Probe, role: str) -> OpenPrompt:
     """The probe with its slot in a role: where it is, at the "start" of the user's turn, or at the "system" turn's end."""
-    if role not in SWEPT_ROLES:
-        raise BadInput(f"a role is one of {', '.join(SWEPT_ROLES)}; got {role!r} at the sweep; name one of them")
+    _check_role(role)
     if role == "system":
         return conversations.open_system(probe.fill(""))
     return conversations.prompter.open(probe if role == "slot" else Probe(f"{SLOT} {probe.fill('')}"))
+
+
+def _check_role(role: str) -> None:
+    if role not in SWEPT_ROLES:
+        raise BadInput(f"a role is one of {', '.join(SWEPT_ROLES)}; got {role!r} at the sweep; name one of them")
 
 
 def sweep_vocabulary(

@@ -51,6 +51,8 @@ def says(verb: str, kind: str, found: Any) -> bool:
         return bool(found["divergence"][0]["value"] > 1e-3) == moved
     if verb == "score":
         return bool(found["scores"][0]["max-head"] > 1e-3) == moved
+    if verb == "vocabulary":
+        return bool(max(map(abs, found["effects"]["kl"])) > 1e-3) == moved
     if verb == "hunt":
         return moved or found["verdict"] == "clean"
     return bool(found)
