@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from dormant.behaviour.vocabulary_sweep import Sweep, SweepPlan, sweep_vocabulary
+from dormant.behaviour.vocabulary_sweep import Sweep, SweepPlan, sweep_vocabulary, swept
 from dormant.errors import BadInput
 from dormant.inference import candidate_effects
+from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import open_pair
 from dormant.prompts.probes import Probe
 from dormant.sweeps.executor import Wish
@@ -66,6 +68,16 @@ def test_a_killed_part_goes_on_from_its_journal(
     vocabulary_part(pair, PLAN, (0, 3), tmp_path / "killed")
     found, whole = ((tmp_path / name / EFFECTS_RESULT).read_text() for name in ("killed", "whole"))
     assert found == whole
+
+
+def test_a_part_holds_its_own_chunks_in_order(tiny_base: Path, tiny_dormant: Path, tmp_path: Path) -> None:
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu").with_probes(PROBES)
+    work = swept(pair, PLAN)
+    effects = measure_effects(pair, work.prompts, work.candidates)
+    vocabulary_part(named(tiny_base, tiny_dormant), PLAN, (1, 2), tmp_path)
+    found = json.loads((tmp_path / EFFECTS_RESULT).read_text())["values"]
+    assert found == [[effects.values[metric][prompt].tolist() for metric in SCANNED] for prompt in (1, 2)]
+    pair.release()
 
 
 def test_a_folder_with_the_parts_of_another_sweep_is_refused(
