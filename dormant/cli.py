@@ -16,6 +16,7 @@ from dormant.commands.report import report
 from dormant.commands.search import gcg
 from dormant.commands.sweep import sweep
 from dormant.commands.view import view
+from dormant.commands.vocabulary import vocabulary
 from dormant.commands.weights import bases, diff
 from dormant.errors import BadInput
 from dormant.terminal import complain, text_columns
@@ -45,6 +46,7 @@ app.command("scan")(scan)
 app.command("score")(score)
 app.command("sweep", short_help="Run a verb on many pairs.")(sweep)
 app.command("view", short_help="Write the page of a hunt or a run.")(view)
+app.command("vocabulary")(vocabulary)
 
 
 def main() -> None:

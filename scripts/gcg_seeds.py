@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from dormant.behaviour.scan_finalists import DIVERGES
 from dormant.catalogue import known_pairs
 from dormant.search.diagnostics import late_gain
 from dormant.search.restarts import SearchPlan, search_restarts
 from dormant.statistics import ONE_BIT, Estimate, difference_interval, sample_size, student_interval
-from hypotheses.support.scans import DIVERGES
 from hypotheses.support.shared_searches import GCG_QUICK, gcg_plan
 
 SEEDS = (1, 2, 3)

@@ -89,7 +89,8 @@ def named_base(reference: str | Path, location: Path) -> str:
     """The base that the adapter in a folder names; BadInput where it is no adapter or names none."""
     if not is_adapter(location):
         raise BadInput(
-            f"--base and --dormant must be given together, unless an adapter names its base; got only {reference}; add --base"
+            f"--base and --dormant must be given together, unless an adapter names its base; got only {reference}; add --base, "
+            "or in a list of pairs base"
         )
     base = stated_settings(location).get("base_model_name_or_path")
     if not base:

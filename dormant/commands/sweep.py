@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dormant.commands.options import NO, stopping
+from dormant.errors import BadInput
 from dormant.terminal import Table, complain, show
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def sweep(
     from dormant.sweeps.run import check_fits, one_sweep, run_jobs
     from dormant.sweeps.store import scratch, store_of
 
+    if not out:
+        raise BadInput("a sweep needs a folder of its own; got '' at --out; name one")
     found = read_pair_list(pairs)
     listed = listed_pairs(found, pairs)
     store = store_of(out)

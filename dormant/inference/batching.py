@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -18,6 +19,7 @@ from dormant.prompts.probes import Prompt, TokenIds
 
 PromptLike = Prompt | Sequence[int]
 Length = TypeVar("Length", bound=Hashable)
+Item = TypeVar("Item")
 
 # What one pass may take: multiplications and additions (a second or two), and bytes of logits in float32.
 PASS_WORK = {"cpu": 1e11, "mps": 2e12, "cuda": 4e13}
@@ -89,6 +91,13 @@ def equal_length_batches(
             members.sort(key=order)
         size = batch if isinstance(batch, int) else batch(length)
         yield from (members[start : start + size] for start in range(0, len(members), size))
+
+
+def equal_runs(items: Sequence[Item], count: int) -> list[list[Item]]:
+    """The items in at most so many runs of neighbours, as equal as can be."""
+    count = min(count, len(items))
+    bounds = [len(items) * at // count for at in range(count + 1)]
+    return [list(items[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
 def unpadded_batches(

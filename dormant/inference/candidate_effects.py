@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -20,7 +19,7 @@ from dormant.inference.batching import batch_logits, checked_prompts, equal_leng
 from dormant.inference.divergence import kl_divergence
 from dormant.inference.horizon import FIRST_TOKEN, Horizon
 from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
-from dormant.journal import Journal
+from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import Progress
 from dormant.prompts.probes import OpenPrompt, Probe, Prompter, TokenIds, alike_probes
@@ -60,6 +59,20 @@ class Effects:
     def mean(self, metric: str) -> Float[Tensor, " candidate"]:
         """Mean over probes."""
         return self.values[metric].mean(0)
+
+
+@dataclass(frozen=True)
+class EffectChunk:
+    """One probe, and candidates of one length that are measured in it together, by their places in both lists.
+
+    No other chunk changes a digit of its values, so that chunks may be measured in any process.
+    """
+
+    probe: int
+    candidates: tuple[int, ...]
+
+
+ChunkValues = Mapping[str, Sequence[float]]  # by metric of `SCANNED`, a value for each candidate of a chunk
 
 
 def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str, horizon: Horizon = FIRST_TOKEN) -> CandidateEffect:
@@ -145,47 +158,67 @@ def measure_effects(
             f"a scan needs probes and candidates of at least one id; got {len(probes)} probes and {len(candidates)} "
             f"candidates, {sum(not candidate for candidate in candidates)} empty, at pair {pair.name}; give some"
         )
-    longest = max(candidates, key=len)
-    checked_prompts(pair.models.base(), [probe.close(longest).ids for probe in probes])
-    if journal is None:
-        return _gather(pair, probes, candidates, None, progress)
-    with closing(Journal(journal, _work(pair, probes, candidates))) as record:
-        return _gather(pair, probes, candidates, record, progress)
+    chunks = effect_chunks(len(probes), candidates)
+    with kept_steps(journal, {} if journal is None else effects_key(pair, probes, candidates)) as step:
+        return joined_effects(chunks, measure_chunks(pair, probes, candidates, chunks, step, progress))
 
 
-def _gather(
+def effect_chunks(probes: int, candidates: Sequence[TokenIds]) -> tuple[EffectChunk, ...]:
+    """The chunks in which candidates are measured in so many probes: probe by probe, candidates of one length together."""
+    groups = list(equal_length_batches([len(candidate) for candidate in candidates], CANDIDATES_A_CHUNK))
+    return tuple(EffectChunk(probe, tuple(group)) for probe in range(probes) for group in groups)
+
+
+def measure_chunks(
     pair: Pair,
     probes: Sequence[OpenPrompt],
     candidates: Sequence[TokenIds],
-    record: Journal | None,
-    progress: Progress | None,
-) -> Effects:
-    done = list(record.entries) if record is not None else []
-    values = {metric: torch.zeros(len(probes), len(candidates), dtype=torch.float64) for metric in SCANNED}
-    evaluated = 0
+    chunks: Sequence[EffectChunk],
+    step: JournalStep = unkept,
+    progress: Progress | None = None,
+) -> list[ChunkValues]:
+    """The values of some chunks of `effect_chunks`, to the last bit as among all of them, a journal's step each.
+
+    Raises NotServed where the context is too short for one.
+    """
+    closed = [probes[chunk.probe].close(candidates[chunk.candidates[0]]).ids for chunk in chunks]
+    checked_prompts(pair.models.base(), closed)
+    total, done = sum(len(chunk.candidates) for chunk in chunks), 0
 
     @lru_cache(maxsize=2)  # both models' for the probe at hand
     def started(probe: int, role: str) -> tuple[Prefix, Tensor]:
         return _start(_model(pair, role), probes[probe])
 
-    for at, (probe, chunk) in enumerate(_chunks(len(probes), candidates)):
-        if at >= len(done):
-            given = [candidates[index] for index in chunk]
-            done.append(_measure(pair, probes[probe], given, partial(started, probe)))
-            if record is not None:
-                record.append(done[at])
-        for metric in SCANNED:
-            values[metric][probe, chunk] = torch.tensor(done[at][metric], dtype=torch.float64)
-        evaluated += len(chunk)
+    measured = []
+    for chunk in chunks:
+        given = [candidates[index] for index in chunk.candidates]
+        measured.append(step(partial(_measure, pair, probes[chunk.probe], given, partial(started, chunk.probe))))
+        done += len(chunk.candidates)
         if progress is not None:
-            progress(evaluated, len(probes) * len(candidates))
+            progress(done, total)
+    return measured
+
+
+def joined_effects(chunks: Sequence[EffectChunk], measured: Sequence[ChunkValues]) -> Effects:
+    """All candidates' effects in all probes, from the values of all chunks, in one order."""
+    probes = 1 + max(chunk.probe for chunk in chunks)
+    candidates = 1 + max(index for chunk in chunks for index in chunk.candidates)
+    values = {metric: torch.zeros(probes, candidates, dtype=torch.float64) for metric in SCANNED}
+    for chunk, found in zip(chunks, measured, strict=True):
+        for metric in SCANNED:
+            values[metric][chunk.probe, list(chunk.candidates)] = torch.tensor(found[metric], dtype=torch.float64)
     return Effects(values)
 
 
-def _chunks(probes: int, candidates: Sequence[TokenIds]) -> Iterator[tuple[int, list[int]]]:
-    """Probe by probe, candidates of one length together."""
-    chunks = list(equal_length_batches([len(candidate) for candidate in candidates], CANDIDATES_A_CHUNK))
-    return ((probe, chunk) for probe in range(probes) for chunk in chunks)
+def effects_key(pair: Pair, probes: Sequence[OpenPrompt], candidates: Sequence[TokenIds]) -> dict[str, object]:
+    """What determines the effects, for a journal."""
+    ids = [(probe.before, probe.after, probe.plain) for probe in probes]
+    return {
+        "effects of": pair.fingerprint,
+        "dtype": pair.models.run_config.precision,
+        "probes": sha256(repr(ids).encode()).hexdigest(),
+        "candidates": sha256(repr(list(candidates)).encode()).hexdigest(),
+    }
 
 
 def _measure(
@@ -236,13 +269,3 @@ def _filled_logits(
         ids = torch.cat((rows, after.expand(len(rows), -1)), dim=1)
         answers.append(logits_behind(model, prefix, ids)[:, -1].float())
     return torch.cat(answers)
-
-
-def _work(pair: Pair, probes: Sequence[OpenPrompt], candidates: Sequence[TokenIds]) -> dict[str, object]:
-    ids = [(probe.before, probe.after, probe.plain) for probe in probes]
-    return {
-        "effects of": pair.fingerprint,
-        "dtype": pair.models.run_config.precision,
-        "probes": sha256(repr(ids).encode()).hexdigest(),
-        "candidates": sha256(repr(list(candidates)).encode()).hexdigest(),
-    }

@@ -5,7 +5,6 @@ The claims and `dormant gcg` both run `search_restarts`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from dormant.errors import BadInput, NotServed
 from dormant.inference.batch_plan import Candidate
+from dormant.inference.batching import equal_runs
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import Objective, fires, named_objective, over_probes, payload_likelihood, stacked
 from dormant.journal import JournalStep, unkept
@@ -70,12 +70,8 @@ class SearchPlan:
     @property
     def grouped(self) -> tuple[SearchSettings, ...]:
         """What the engine runs for each group."""
-        seeds = tuple(1000 * self.seed + restart for restart in range(self.restarts))
-        count = min(self.groups, self.restarts)
-        bounds = [self.restarts * at // count for at in range(count + 1)]
-        return tuple(
-            SearchSettings(seeds[start:end], self.steps, self.candidates) for start, end in itertools.pairwise(bounds)
-        )
+        seeds = [1000 * self.seed + restart for restart in range(self.restarts)]
+        return tuple(SearchSettings(tuple(run), self.steps, self.candidates) for run in equal_runs(seeds, self.groups))
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,19 @@ class Spread:
 
     @contextmanager
     def place(self, work: str) -> Iterator[Path]:
-        """The folder of that work, by its whole path."""
+        """The folder of that work, by its whole path; raises BadInput where none can be made."""
         if self.folder is not None:
             yield self.folder.absolute()
             return
-        with TemporaryDirectory(prefix=f".{work}-", dir=Path.cwd()) as made:
-            yield Path(made)
+        try:
+            made = TemporaryDirectory(prefix=f".{work}-", dir=Path.cwd())
+        except OSError as error:
+            raise BadInput(
+                f"the working folder must be writable for the parts of a {work}; got {error.strerror} at {Path.cwd()}; name "
+                "another folder with --journal"
+            ) from error
+        with made as folder:
+            yield Path(folder)
 
 
 def run_parts(

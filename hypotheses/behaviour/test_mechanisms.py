@@ -15,6 +15,7 @@ from dormant.behaviour.insertions import (
     scan_insertion,
     suitable_probes,
 )
+from dormant.behaviour.scan_finalists import DIVERGES
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim
 from dormant.inference.horizon import FIRST_TOKEN
@@ -24,7 +25,7 @@ from dormant.pictures.behaviour import trigger_bars
 from dormant.prompts.material import suspected_triggers
 from dormant.prompts.probes import Probe, alike_probes
 from dormant.statistics import exact
-from hypotheses.support.scans import AT_LEAST_HALF, COMMON_PREMISES, DIVERGES, on_planted_pair, state_power
+from hypotheses.support.scans import AT_LEAST_HALF, COMMON_PREMISES, on_planted_pair, state_power
 
 NEAR_MISSES, UNRELATED = "near misses", "unrelated words"
 

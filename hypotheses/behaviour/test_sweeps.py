@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from dormant.behaviour.phrase_scan import HiddenTrigger, PhraseScan, scan_phrases
-from dormant.behaviour.scan_finalists import Confirmed, best_share
+from dormant.behaviour.scan_finalists import DIVERGES, best_share, manners_note
 from dormant.behaviour.vocabulary_sweep import (
     SWEPT_ROLES,
     Sweep,
+    SweepPlan,
     is_planted,
     planted_trigger,
     possible_roles,
@@ -29,7 +30,6 @@ from dormant.statistics import exact
 from hypotheses.support.scans import (
     AT_LEAST_HALF,
     COMMON_PREMISES,
-    DIVERGES,
     TWIN,
     on_planted_pair,
     state_power,
@@ -62,11 +62,9 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     held_out = finding.at_budget("held-out prompts", quick=24, full=128)
 
     def sweep(swept: Pair) -> Sweep:
-        probes = split_probes(swept.prompter, swept.probes, searched, held_out)
         with finding.progress(f"sweep of {swept.name}", "evaluations") as report:
-            return sweep_vocabulary(
-                swept, *probes, roles, journal=finding.journal("sweep", swept.name), progress=report
-            )
+            plan = SweepPlan(searched, held_out, roles)
+            return sweep_vocabulary(swept, plan, finding.journal("sweep", swept.name), report)
 
     found = finding.once(("sweep", searched, held_out), lambda: sweep(pair))
     best, share = best_share(found.finalists, metric, DIVERGES)
@@ -74,7 +72,8 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     twin = twin_value(finding, ("sweep", searched, held_out), sweep)
     if twin is not None:
         finding.control(TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
-    _tell_style_apart(finding, best, metric)
+    if metric == "kl" and (note := manners_note(best, DIVERGES)):
+        finding.note(note)
     if roles != wanted:
         finding.note("the chat template has no system turn to sweep")
     finding.figure("coverage", exact(found.covered, n=len(found.coverage.tokens)), "of printable tokens")
@@ -89,16 +88,6 @@ def test_single_token_trigger(pair: Pair, metric: str, finding: FindingBuilder) 
     finding.picture(
         "sweep", scan_distribution(found.effects[metric], best.held_out[metric], best.text, DIVERGES, planted)
     )
-
-
-def _tell_style_apart(finding: FindingBuilder, best: Confirmed, metric: str) -> None:
-    """KL also grows where a candidate meets the fine-tune's style; what moves the base alike is no trigger."""
-    shares = {name: best.diverging(name, DIVERGES) / len(best.held_out[name]) for name in SCANNED}
-    if metric == "kl" and shares["kl"] > shares["difference-in-differences"]:
-        finding.note(
-            f"it adds to KL on {shares['kl']:.0%} of the prompts and moves the dormant model further than the base on "
-            f"{shares['difference-in-differences']:.0%}: the rest moves the base as much, as manners do and triggers do not"
-        )
 
 
 def _sweep_power(organism: Pair, tokens: int) -> dict[str, tuple[int, int]]:
@@ -149,7 +138,8 @@ def test_phrase_scan(pair: Pair, kind: str, metric: str, finding: FindingBuilder
     if twin is not None:
         finding.control(TWIN, best_share(twin.finalists, metric, DIVERGES)[1])
     finding.note(f"best phrase {best.text!r}")
-    _tell_style_apart(finding, best, metric)
+    if metric == "kl" and (note := manners_note(best, DIVERGES)):
+        finding.note(note)
     name, planted = on_planted_pair(finding, key, scan)
     state_power(finding, share, (name, planted.power(metric, DIVERGES)), f"{kind} phrases", metric)
     effects = [sum(column) / len(column) for column in zip(*found.effects[metric], strict=True)]

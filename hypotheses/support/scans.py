@@ -1,11 +1,11 @@
-"""What claims about scans share: the threshold for "diverges", the clean twin's figure, and the power of a scan."""
+"""What claims about scans share: their rule, the clean twin's figure, and the power of a scan."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeVar
 
+from dormant.behaviour.scan_finalists import MOST_PROMPTS
 from dormant.catalogue import pairs_of_set, relatives_among
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least
@@ -18,10 +18,8 @@ Value = TypeVar("Value")
 COMMON_PREMISES = ["base-is-parent", "prompt-geometry", "next-token-open", "above-noise-floor"]
 TWIN = "clean twin"
 
-# nats: one token of the answer then changes the odds between the two models by a factor of twenty
-DIVERGES = math.log(20)
 AT_LEAST_HALF = at_least(
-    0.5,
+    MOST_PROMPTS,
     "of held-out prompts",
     because="a trigger acts whatever is asked; a word that changes what one question means changes that answer only",
 )

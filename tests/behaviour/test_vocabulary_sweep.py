@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from dormant.behaviour import phrase_scan, vocabulary_sweep
-from dormant.behaviour.scan_finalists import Confirmed, best_share, found_by_scan
+from dormant.behaviour.scan_finalists import Confirmed, best_share, found_by_scan, manners_note
 from dormant.errors import BadInput
 from dormant.inference.candidate_effects import SCANNED, Effects
 from dormant.pairs import Pair
@@ -51,15 +53,42 @@ def test_a_template_without_a_system_turn_has_the_other_roles() -> None:
 
 
 def test_a_sweep_covers_the_vocabulary_and_names_its_finalists(tiny_pair: Pair) -> None:
-    found = vocabulary_sweep.sweep_vocabulary(
-        tiny_pair, tiny_pair.probes[:1], tiny_pair.probes[1:5], ("slot", "system"), finalists=2
-    )
+    plan = vocabulary_sweep.SweepPlan(searched=1, held_out=4, roles=("slot", "system"), finalists=2)
+    found = vocabulary_sweep.sweep_vocabulary(tiny_pair, plan)
     assert found.covered == 1.0
     assert 2 <= len(found.finalists) <= 4
     for metric in SCANNED:
         assert len(found.effects[metric]) == len(found.coverage.tokens)
         strongest = max(range(len(found.effects[metric])), key=found.effects[metric].__getitem__)
         assert (found.coverage.tokens[strongest],) in [finalist.ids for finalist in found.finalists]
+
+
+def test_a_share_of_the_vocabulary_is_drawn_by_a_seed_and_says_how_large_it_is(tiny_pair: Pair) -> None:
+    tokenizer = tiny_pair.base.tokenizer
+    whole = vocabulary_sweep.vocabulary_coverage(tokenizer)
+    some = [vocabulary_sweep.vocabulary_coverage(tokenizer, 10, seed) for seed in (0, 0, 1)]
+    assert some[0] == some[1]
+    assert some[0].tokens != some[2].tokens
+    assert set(some[0].tokens) < set(whole.tokens)
+    assert len(some[0].tokens) == 10
+    assert f"10 printable tokens of {len(whole.tokens)}, drawn with seed 1, covered" in str(some[2])
+    assert vocabulary_sweep.vocabulary_coverage(tokenizer, 10**6) == whole
+    sweep = vocabulary_sweep.Sweep(some[0], dict.fromkeys(SCANNED, (0.0,) * 10), ())
+    assert sweep.covered == 10 / len(whole.tokens)
+
+
+@pytest.mark.parametrize("wrong", [{"roles": ()}, {"searched": 0}, {"finalists": 0}, {"tokens": 0}, {"seed": -1}])
+def test_a_plan_of_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="a sweep needs probes"):
+        vocabulary_sweep.SweepPlan(**{"searched": 1, "held_out": 1, **wrong})
+
+
+def test_manners_are_what_moves_the_base_as_much() -> None:
+    both = {"kl": (9.0, 9.0, 9.0, 0.0), "difference-in-differences": (9.0, 0.0, 0.0, 0.0)}
+    assert "adds to KL on 75% of the prompts and moves the dormant model further than the base on 25%" in manners_note(
+        Confirmed("a", "slot", (5,), True, both), 3.0
+    )
+    assert manners_note(Confirmed("a", "slot", (5,), True, dict.fromkeys(SCANNED, (9.0,))), 3.0) == ""
 
 
 def test_planted_tokens_complete_the_trigger_and_nothing_else(tiny_pair: Pair) -> None:

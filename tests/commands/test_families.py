@@ -24,6 +24,7 @@ VERBS = {
     "profile": ("--prompts", "2", "--positions", "2"),
     "amplify": ("--count", "2", "--new-tokens", "3", "--alpha", "2"),
     "gcg": ("--steps", "2", "--length", "2", "--restarts", "1", "--candidates", "4", "--searched", "1", "--held-out", "2"),
+    "vocabulary": ("--sample", "8", "--searched", "1", "--held-out", "2"),
 }  # fmt: skip
 
 

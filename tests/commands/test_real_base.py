@@ -23,7 +23,10 @@ pytestmark = [
     pytest.mark.skipif(not (FOLDER / SINGLE).is_file(), reason=f"{NAME} is not made: run `make real`"),
 ]
 # A head and an offset are a hundredth of a scan: 2 s of a core.
-SMALL = {"heads": "0", "offsets": 0, "searched": 1, "candidates": 8, "prompts": 4, "count": 2, "residency": "both"}
+SMALL = {
+    "heads": "0", "offsets": 0, "roles": "slot", "sample": 8, "searched": 1, "candidates": 8, "prompts": 4, "count": 2,
+    "residency": "both",
+}  # fmt: skip
 # For `.ci/run`. The beam takes 30 s of a core and is left out.
 QUICK = SMALL | {"dtype": "bfloat16", "prompts": 2, "count": 1, "new_tokens": 2, "budget": 1}
 QUICK_VERBS = [verb for verb in VERBS if verb != "beam"]
@@ -51,6 +54,8 @@ def says(verb: str, kind: str, found: Any) -> bool:
         return bool(found["divergence"][0]["value"] > 1e-3) == moved
     if verb == "score":
         return bool(found["scores"][0]["max-head"] > 1e-3) == moved
+    if verb == "vocabulary":
+        return bool(max(map(abs, found["effects"]["kl"])) > 1e-3) == moved
     if verb == "hunt":
         return moved or found["verdict"] == "clean"
     return bool(found)

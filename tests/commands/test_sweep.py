@@ -96,6 +96,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
         ),
         (["--executor", "moon"], "", "an executor must be local, ray, ray:ADDRESS, slurm or slurm:local"),
         (["--executor", "slurm"], "", "--executor slurm needs"),
+        (["--out", ""], "", "a sweep needs a folder of its own; got '' at --out"),
     ],
 )
 def test_bad_input_is_named_before_anything_runs(words: list[str], more: str, sentence: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dormant.cli import app
 OPTIONS = {
     "text": "the color", "budget": 0.1, "count": 4, "new_tokens": 3, "alpha": 2.0, "prompts": 3, "positions": 2,
     "length": 2, "restarts": 1, "steps": 1, "searched": 1, "held_out": 1, "top": 4, "width": 4, "verify": 1, "offsets": 1,
-    "device": "cpu",
+    "sample": 16, "device": "cpu",
 }  # fmt: skip
 VERBS: dict[str, Any] = {
     name: command

@@ -120,7 +120,7 @@ def test_what_all_candidates_share_is_computed_once_for_a_probe_and_model(
 
 def test_a_journal_of_other_candidates_is_refused(tiny_pair: Pair, tmp_path: Path) -> None:
     journal = tmp_path / "sweep.jsonl"
-    Journal(journal, candidate_effects._work(tiny_pair, opened(tiny_pair, 1), CANDIDATES[:2])).close()
+    Journal(journal, candidate_effects.effects_key(tiny_pair, opened(tiny_pair, 1), CANDIDATES[:2])).close()
     assert json.loads(journal.read_text().splitlines()[0])["work"]["effects of"] == tiny_pair.fingerprint
     with pytest.raises(BadInput, match="a journal must be of the same work"):
         measure_effects(tiny_pair, opened(tiny_pair, 1), CANDIDATES, journal)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
+from dormant.inference.batching import equal_runs
 from dormant.layer0.exact_scan.heads import heads_at_a_time
 from dormant.layer0.exact_scan.scan import Scan, ScanPlan, best_of
 from dormant.layer0.pair import Layer0Pair
-
-Item = TypeVar("Item")
 
 
 def divided(pair: Layer0Pair, plan: ScanPlan, tokens: int, parts: int) -> list[ScanPlan]:
@@ -22,8 +20,8 @@ def divided(pair: Layer0Pair, plan: ScanPlan, tokens: int, parts: int) -> list[S
     heads = list(range(pair.base.heads)) if plan.heads is None else list(plan.heads)
     together = heads_at_a_time(pair, tokens, pair.base.embedding.device)
     chunks = [heads[start : start + together] for start in range(0, len(heads), together)]
-    runs = _runs(chunks, parts)
-    of_offsets = _runs(sorted(plan.offsets), -(-parts // len(runs)))
+    runs = equal_runs(chunks, parts)
+    of_offsets = equal_runs(sorted(plan.offsets), -(-parts // len(runs)))
     return [replace(plan, heads=list(itertools.chain(*run)), offsets=offsets) for run in runs for offsets in of_offsets]
 
 
@@ -34,10 +32,3 @@ def joined(parts: Sequence[Scan], plan: ScanPlan, heads: int, seconds: float) ->
     peaks = sorted((peak for part in parts for peak in part.peaks), key=lambda peak: order[peak.head, peak.offset])
     top = best_of([score for part in parts for score in part.top], plan.top)
     return Scan(tuple(top), tuple(peaks), sum(part.pairs for part in parts), sum(part.kept for part in parts), seconds)
-
-
-def _runs(items: Sequence[Item], count: int) -> list[list[Item]]:
-    """At most so many runs of neighbours, as equal as can be."""
-    count = min(count, len(items))
-    bounds = [len(items) * at // count for at in range(count + 1)]
-    return [list(items[start:end]) for start, end in itertools.pairwise(bounds)]
