@@ -62,7 +62,7 @@ def swept_values(entries: Sequence[Entry]) -> list[float]:
 
 def _is_sweep(entry: Entry) -> bool:
     step = entry["key"]["step"]
-    return entry["key"]["stage"] == "single tokens" and len(step) == 2
+    return entry["key"]["stage"] == "single tokens" and len(step) == 3
 
 
 def _row(lineage: _Lineage, entry: Entry, text: str, outcome: str, **more: Any) -> TriedString:

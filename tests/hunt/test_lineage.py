@@ -63,7 +63,7 @@ def test_a_string_is_followed_from_its_stage_to_the_decision() -> None:
 
 def test_of_single_tokens_those_are_kept_that_were_the_best_or_have_large_values() -> None:
     values = [0.1, 3.0, 0.2, *[0.0] * 200, 5.0]
-    rows = tried_strings([entry("single tokens", values, 0, 6)], named, [f" t{at}" for at in range(204)])
+    rows = tried_strings([entry("single tokens", values, 0, 204, 6)], named, [f" t{at}" for at in range(204)])
     assert {"t0", "t1", "t203"} <= {row.text for row in rows}
     assert len(rows) <= 101
     assert (rows[-1].score, rows[-1].strings, rows[-1].unit) == (5.0, 204, NATS)

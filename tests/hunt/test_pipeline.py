@@ -79,7 +79,7 @@ def test_a_string_that_is_tried_twice_takes_its_time_off_the_budget_once(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: (["velvet", "velvet"], 0))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda _, tokens: (["velvet", "velvet"], len(tokens)))
     monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     began = time.perf_counter()
     assert run_hunt(token_pair, tmp_path).seconds <= time.perf_counter() - began
@@ -89,7 +89,7 @@ def test_a_budget_that_is_spent_before_the_search_leaves_it_undecided_and_says_s
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [Suspect((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda _, tokens: ([], len(tokens)))
     found = run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     assert found.verdict is HuntVerdict.UNDECIDED
     assert "the time ran out before the parent was checked" in found.reason
@@ -107,7 +107,7 @@ def test_a_budget_that_ends_among_the_strings_is_no_clean_model(
             context.clock.ask()
 
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda _, tokens: ([], len(tokens)))
     monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Ending()))
     assert run_hunt(token_pair, tmp_path).verdict is HuntVerdict.UNDECIDED
@@ -129,7 +129,7 @@ def test_stages_that_need_hints_run_with_few_of_them_where_their_turn_did_not_su
         return [Piece(" velvet", 1.0, 0.0)]
 
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda _, tokens: ([], len(tokens)))
     monkeypatch.setattr(vocabulary, "ranked_pieces", pieces)
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Seen()))
     run_hunt(token_pair, tmp_path)
@@ -179,7 +179,7 @@ def test_the_journal_of_other_settings_is_another_hunts(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([], 0))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda _, tokens: ([], len(tokens)))
     run_hunt(token_pair, tmp_path, SETTINGS.within(0.0))
     run_hunt(token_pair, tmp_path, SETTINGS.within(0.1))  # a larger budget goes on
     others = replace(SETTINGS, rules=replace(SETTINGS.rules, confirmed_share=0.7))
@@ -237,7 +237,7 @@ def test_a_verdict_follows_what_both_models_say(
     monkeypatch.setattr(pipeline, "refined", lambda context, found, _: StageResult(found))
     monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" silver", 1.0, 0.0)])
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(),))
-    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda *_: ([STRING], 0))
+    monkeypatch.setattr(short_strings, "most_divergent_tokens", lambda _, tokens: ([STRING], len(tokens)))
     assert run_hunt(token_pair, tmp_path, settings).verdict is verdict
 
 

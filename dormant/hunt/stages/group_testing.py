@@ -46,7 +46,7 @@ class GroupTesting:
             needed = [Piece(**row) for row in kept["pieces"]]
             what = "strings of pieces that random subsets of {1} of {0} hints need".format(*room)
             lengths = context.settings.effort.minimal_strings
-            yield divergent_string(context, key.then("strings"), needed, lengths, what)
+            yield from divergent_string(context, key.then("strings"), needed, lengths, what)
 
 
 def needed_pieces(context: HuntContext, pieces: Sequence[Piece], room: tuple[int, int]) -> tuple[list[Piece], int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import permutations
 from math import perm
@@ -10,19 +10,20 @@ from math import perm
 import torch
 from torch import Tensor
 
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.confirmation import Confirmation, best_confirmed, minimised
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import CHEAPEST_FIRST, SEARCH_POSITIONS, placed_ids
 from dormant.hunt.scorers import DivergenceScorer
-from dormant.hunt.stage import Scorer, StageResult, successive_halving
+from dormant.hunt.stage import StageResult, successive_halving
 from dormant.hunt.vocabulary import Piece, Vocabulary, reads_as_text
 from dormant.inference.evaluator import Evaluator
 from dormant.inference.objectives import kl
-from dormant.prompts.probes import Probe
+from dormant.prompts.probes import Probe, TokenIds
 from dormant.prompts.token_filter import allowed_tokens
 
-TOKENS_A_STEP, STRINGS_A_STEP = 1024, 512  # that the journal keeps together
+TOKENS_A_STEP, STRINGS_A_STEP = 256, 512  # that the journal keeps together: on a slow machine a turn has time for some
 SCREENING = "screening"  # the stage of a key to values of strings, of which the best are kept by a stage's own key
 Lengths = tuple[tuple[int, int], ...]  # by the number of pieces in a string, of how many pieces every order is tried
 
@@ -34,11 +35,14 @@ class SingleTokens:
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The token that fires, if one does."""
-        texts, tried = most_divergent_tokens(context, vocabulary.pieces)
+        tokens = swept_tokens(context, vocabulary.pieces)
+        texts, tried = most_divergent_tokens(context, tokens)
         yield StageResult(None, (), tried)
         best, step = best_confirmed([context.confirmed(text) for text in texts], self.name)
         context.say(self.name, step)
         yield StageResult(best, (step,))
+        if tried < len(tokens):
+            raise OutOfTime
 
 
 class ShortStrings:
@@ -56,9 +60,18 @@ class ShortStrings:
         for position in CHEAPEST_FIRST:
             for which, words in hinted:
                 what = f"{self.name} at the {position}{which}"
-                yield divergent_string(
+                yield from divergent_string(
                     context, Key(self.name, step=(position, which)), words, lengths, what, (position,)
                 )
+
+
+class StringsUnfinished(OutOfTime):
+    """The time ran out while strings were screened: those to look at among as many as were tried."""
+
+    def __init__(self, texts: Sequence[str], tried: int) -> None:
+        """Of strings that were screened on one prompt the best, by all."""
+        super().__init__(f"{tried:,} strings were screened")
+        self.texts, self.tried = tuple(texts), tried
 
 
 def divergent_string(
@@ -68,47 +81,64 @@ def divergent_string(
     lengths: Lengths,
     what: str,
     screened: Sequence[str] = SEARCH_POSITIONS,
-) -> StageResult:
+) -> Iterator[StageResult]:
     """The string of hinted pieces that fires, if one of those does at which the models diverge most.
 
-    screened: the positions at which all strings are tried; the best are tried at every one.
+    screened: the positions at which all strings are tried; the best are tried at every one. Where the time runs out, the best
+    of the strings so far are looked at all the same, and OutOfTime is raised behind them.
     """
     if not pieces:
-        return StageResult(None)
-    texts = context.kept(key, partial(most_divergent_strings, context, key, pieces, lengths, screened))
+        return
+    late: StringsUnfinished | None = None
+    try:
+        texts = context.kept(key, partial(most_divergent_strings, context, key, pieces, lengths, screened))
+        evaluations = strings_tried(len(pieces), lengths)
+    except StringsUnfinished as error:
+        late, texts, evaluations = error, list(error.texts), error.tried
     tried = list[Confirmation]()
     for text in texts:  # a longer string that holds one that fires says nothing new
         if not any(one.confirmed and one.trigger in text for one in tried):
             tried.append(context.confirmed(text))
     best, step = best_confirmed(tried, what)
     context.say(key.stage, step)
-    return StageResult(best and minimised(best, context.confirmed), (step,), strings_tried(len(pieces), lengths))
+    yield StageResult(best and minimised(best, context.confirmed), (step,), evaluations)
+    if late is not None:
+        raise late
 
 
-def most_divergent_tokens(context: HuntContext, pieces: Sequence[Piece]) -> tuple[list[str], int]:
+def most_divergent_tokens(context: HuntContext, tokens: Sequence[int]) -> tuple[list[str], int]:
     """The tokens at which the models diverge most, by mean KL, words first of equals; and how many were tried.
 
-    pieces: the most hinted first, in whose order tokens are tried.
+    Where the time runs out, the best of the tokens so far; raises OutOfTime where none was tried, or at none of them the
+    base's own answers become unlikely.
     """
     fitted, effort = context.settings.fitted, context.settings.effort
     prompter, count = context.pair.prompter, effort.swept[1]
-    strings = [(token,) for token in swept_tokens(context, pieces)]
+    strings = [(token,) for token in tokens]
     probes = context.searched[: effort.divergence_prompts]
     # One prompt alone has its slot at the end: little follows it.
     evaluator = _divergence(context, probes[1:2] if count == 1 else probes[:count])
 
-    def divergences(start: int) -> list[float]:
-        return list(evaluator.per_probe_of(strings[start : start + TOKENS_A_STEP]).mean(0).tolist())
+    def divergences(some: Sequence[TokenIds]) -> list[float]:
+        return list(evaluator.per_probe_of(some).mean(0).tolist())
 
-    steps = range(0, len(strings), TOKENS_A_STEP)
-    rows = [context.kept(Key(SingleTokens.name, step=(start, count)), partial(divergences, start)) for start in steps]
-    values = torch.tensor([value for row in rows for value in row], dtype=torch.float64)
-    tried = len(strings)
+    steps = ((start, strings[start : start + TOKENS_A_STEP]) for start in range(0, len(strings), TOKENS_A_STEP))
+    values = _as_far_as_time(
+        context,
+        (
+            context.kept(Key(SingleTokens.name, step=(at, len(some), count)), partial(divergences, some))
+            for at, some in steps
+        ),
+    )
+    tried = len(values)
+    strings = strings[:tried]
     if count < len(probes):
         best = values.topk(min(effort.finalists, tried)).indices.tolist()
         strings = [strings[index] for index in best]
         compute = partial(_divergence(context, probes).per_probe_of, strings)
-        values = torch.tensor(context.kept(Key(SingleTokens.name, step=("best",)), lambda: compute().mean(0).tolist()))
+        key = Key(SingleTokens.name, step=("best", tried))
+        with context.clock.beyond_turn():
+            values = torch.tensor(context.kept(key, lambda: compute().mean(0).tolist()))
     texts = [str(prompter.tokenizer.decode(list(ids))) for ids in strings]
     alike = (values >= fitted.alike * values.max()).tolist()
     # "lass" is how the end of "glass" is read at the start of a prompt: among equals a word is meant.
@@ -122,6 +152,18 @@ def most_divergent_tokens(context: HuntContext, pieces: Sequence[Piece]) -> tupl
         if prompter.survives(context.searched[0], strings[index]) and texts[index].strip() not in found:
             found.append(texts[index].strip())
     return found, tried
+
+
+def _as_far_as_time(context: HuntContext, rows: Iterable[Sequence[float]]) -> Tensor:  # [string]
+    """The divergences of as many strings as there was time for; raises OutOfTime where some lack and none is worth a look."""
+    values = list[float]()
+    try:
+        for row in rows:
+            values += row
+    except OutOfTime:
+        if max(values, default=0.0) < context.settings.rules.silent_base:
+            raise
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def swept_tokens(context: HuntContext, pieces: Sequence[Piece]) -> list[int]:
@@ -161,23 +203,24 @@ def most_divergent_strings(
         ]
         return torch.stack([scorer.mean(texts) for scorer in by_position]).amax(0)
 
-    def screen(texts: Sequence[str]) -> Tensor:  # [string]
-        def values(start: int) -> list[float]:
-            return list(divergence(1, screened, texts[start : start + STRINGS_A_STEP]).tolist())
+    def values(some: Sequence[str]) -> list[float]:
+        return list(divergence(1, screened, some).tolist())
 
-        steps = range(0, len(texts), STRINGS_A_STEP)
-        screening = Key(SCREENING, key.payload, key.position, (key.stage, *key.step))
-        rows = [context.kept(screening.then(start), partial(values, start)) for start in steps]
-        return torch.tensor([value for row in rows for value in row], dtype=torch.float64)
-
-    scorers: list[Scorer[str]] = [screen, partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
-    ranked, values = successive_halving(list(cost), scorers, (effort.finalists, effort.finalists))
+    texts, screening = list(cost), Key(SCREENING, key.payload, key.position, (key.stage, *key.step))
+    steps = ((start, texts[start : start + STRINGS_A_STEP]) for start in range(0, len(texts), STRINGS_A_STEP))
+    first = _as_far_as_time(context, (context.kept(screening.then(at), partial(values, some)) for at, some in steps))
+    left = [texts[index] for index in first.topk(min(effort.finalists, len(first))).indices.tolist()]
+    with context.clock.beyond_turn():
+        again = [partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
+        ranked, best = successive_halving(left, again, (effort.finalists,))
     ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
     described = {text: cost[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)}
-    enough = fitted.alike * max(values, default=0.0)
-    alike = [text for text, value in zip(ranked, values, strict=True) if value >= enough]
-    others = ranked[len(alike) :]
-    return [*sorted(alike, key=described.__getitem__), *others][: effort.named]
+    enough = fitted.alike * max(best, default=0.0)
+    alike = [text for text, value in zip(ranked, best, strict=True) if value >= enough]
+    found = [*sorted(alike, key=described.__getitem__), *ranked[len(alike) :]][: effort.named]
+    if len(first) < len(texts):
+        raise StringsUnfinished(found, len(first))
+    return found
 
 
 def strings_tried(pieces: int, lengths: Lengths) -> int:
