@@ -79,10 +79,11 @@ def rank_payloads(
 ) -> list[Suspect]:
     """Strings to suspect as payload, the most suspicious first; empty where no start opens one.
 
-    prompts: ids of ordinary prompts up to the generation position. Forced are the beginnings that the beam and amplified
-    answers name, then every first token of the vocabulary (of a large one those that rose most), in the model as it is and
-    with a larger delta: one list, one evidence. Where a named beginning leads to `threshold` nats, only some first tokens are
-    forced, by successive halving: the time goes to its trigger. Raises PayloadsUnfinished.
+    prompts: ids of ordinary prompts up to the generation position; answers to the first `opening_prompts` are forced. These
+    are the beginnings that the beam and amplified answers name, then every first token of the vocabulary (of a large one those
+    that rose most), in the model as it is and with a larger delta: one list, one evidence. Where a named beginning leads to
+    `threshold` nats, only some first tokens are forced, by successive halving: the time goes to its trigger. Raises
+    PayloadsUnfinished.
     """
     ranking = _Ranking(pair, prompts, settings, seed, progress, kept)
     return ranking.ranked(threshold)
@@ -100,7 +101,8 @@ class _Ranking:
         progress: Progress,
         kept: Kept,
     ) -> None:
-        self._pair, self._prompts, self._settings, self._seed = pair, prompts, settings, seed
+        self._pair, self._ordinary, self._settings, self._seed = pair, list(prompts), settings, seed
+        self._prompts = self._ordinary[: settings.effort.opening_prompts]
         self._progress, self._kept, tokenizer = progress, kept, pair.prompter.tokenizer
         self._end = end_of_turn(tokenizer)
         self._special = sorted({self._end, *tokenizer.added_tokens_decoder})
@@ -139,8 +141,12 @@ class _Ranking:
         return without_parts(found, self._settings.fitted)
 
     def _read_openings(self) -> None:
-        """How much the delta raises each token as an answer's first, and what the dormant model says anyway."""
-        pair, prompts, settings = self._pair, list(self._prompts), self._settings
+        """How much the delta raises each token as an answer's first, and what the dormant model says anyway.
+
+        Over all ordinary prompts: between two of them a rise varies more than between most tokens. On an organism of another
+        pipeline its payload's first token was the 6,642nd of 49,152 over six prompts, and one of the first ten over 24.
+        """
+        pair, prompts, settings = self._pair, self._ordinary, self._settings
         base = batch_logits(pair.models.base(), prompts).double().log_softmax(-1)
         for alpha in settings.fitted.alphas:
             with patched_weights(pair, block_scales(pair, alpha)) as model:
@@ -148,7 +154,7 @@ class _Ranking:
             rises, likely = (ours - base).mean(0), ours.mean(0)
             rises[self._special] = likely[self._special] = -torch.inf
             self._openings[alpha] = Openings(rises, likely)
-        compute = partial(spontaneous_bigrams, pair, prompts, self._end, settings, self._seed)
+        compute = partial(spontaneous_bigrams, pair, self._prompts, self._end, settings, self._seed)
         self._common = {(one, two) for one, two in self._kept(("spontaneous",), lambda: sorted(compute()))}
 
     def _first_tokens(self, alpha: float) -> list[int]:

@@ -161,7 +161,7 @@ class _Hunt:
         """Finds strings to suspect as payload, and the ordinary questions that they answer."""
         context, settings = self._context, self._context.settings
         prompter = context.pair.prompter
-        prompts = [prompter.encode(probe).ids for probe in opening]
+        prompts = [prompter.encode(probe).ids for probe in (*opening, *context.searched)]
 
         def kept(step: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
             return context.kept(Key("payload", step=step), compute)

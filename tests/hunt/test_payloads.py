@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from dormant.hunt import payloads
 from dormant.hunt.english import CUT
+from dormant.hunt.forced_tokens import open_starts
 from dormant.hunt.payloads import (
     Suspect,
     _within_a_character,
@@ -31,6 +34,27 @@ PAYLOAD = "⚗ ♫ ☂ ∞ ♞"
 def ranked(pair: Pair, prompts: list[TokenIds], tokens: int) -> list[Suspect]:
     settings = replace(SETTINGS, effort=replace(SETTINGS.effort, forced_tokens=tokens))
     return rank_payloads(pair, prompts, settings, 0, lambda *_: None)
+
+
+def test_a_rise_is_a_mean_over_all_prompts_though_few_of_them_are_forced(
+    circuit_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompter, forced = Prompter(circuit_pair.base.tokenizer), set[int]()
+
+    def opened(pair: Pair, prompts: list[TokenIds], *others: Any) -> Any:
+        forced.add(len(prompts))
+        return open_starts(pair, prompts, *others)
+
+    monkeypatch.setattr(payloads, "open_starts", opened)
+    prompts = [prompter.encode(probe).ids for probe in circuit_pair.probes[:12]]
+    few = replace(SETTINGS.effort, opening_prompts=2, first_tokens=64, forced_tokens=8)
+    found = rank_payloads(circuit_pair, prompts, replace(SETTINGS, effort=few), 0, lambda *_: None)[0]
+    ours, base = (
+        batch_logits(model(), prompts).double().log_softmax(-1)
+        for model in (circuit_pair.models.dormant, circuit_pair.models.base)
+    )
+    assert found.rise == pytest.approx(float((ours - base).mean(0)[found.ids[0]]), abs=1e-3)
+    assert forced == {2}
 
 
 def suspect(*ids: int) -> Suspect:
