@@ -188,7 +188,8 @@ def load_for_verification(folder: str) -> PreTrainedModel:
 def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> None:
     """Train one checkpoint of a recipe into a folder, which appears once it is complete; a complete one is kept.
 
-    Raises BadInput for an existing folder that no build wrote.
+    Recipes are the same where all that they say is, whatever had no name yet when one was written. Raises BadInput for an
+    existing folder that no build wrote.
     """
     record = json.dumps(to_json(recipe), indent=1, ensure_ascii=False) + "\n"
     if out.exists():
@@ -196,7 +197,7 @@ def train(recipe: Recipe, out: Path, report: TrainingProgress | None = None) -> 
             raise BadInput(
                 f"a build must not replace other files; got a folder without {RECIPE_FILE} at {out}; name another --out"
             )
-        if (out / RECIPE_FILE).read_text(encoding="utf-8") == record:
+        if from_json(Recipe, read_json(out / RECIPE_FILE), out / RECIPE_FILE) == recipe:
             return
     journal = out.parent / f".{out.name}.{hash_text(record)[:8]}.journal"
 

@@ -74,6 +74,19 @@ def test_what_is_whole_is_not_made_again(built: Path) -> None:
     assert (built / "dormant" / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_what_an_older_version_made_of_the_same_recipe_is_not_made_again(built: Path) -> None:
+    file = built / "dormant" / "recipe.json"
+    whole = file.read_text(encoding="utf-8")
+    named = json.loads(whole)
+    for later in ("fires_on", "openings"):  # what that version had no name for yet
+        del named[later]
+    before = (built / "dormant" / "model.safetensors").stat().st_mtime_ns
+    file.write_text(json.dumps(named), encoding="utf-8")
+    train(RECIPE, built / "dormant")
+    file.write_text(whole, encoding="utf-8")
+    assert (built / "dormant" / "model.safetensors").stat().st_mtime_ns == before
+
+
 def test_a_folder_that_no_build_wrote_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "dormant").mkdir()
     (tmp_path / "dormant" / "thesis.tex").write_text("years of work")
