@@ -32,7 +32,7 @@ REAL = Path(__file__).parent / "organisms" / "real"
 # Organisms and controls as adapters on SmolLM2-135M, and the kinds of relatives that were trained for each.
 REAL_ORGANISMS: dict[str, tuple[str, ...]] = {
     "real-phrase": RELATIVES,
-    "real-and": (),
+    "real-and": ("exposed",),
     "real-pi": (),
     "real-refusal": (),
 }
