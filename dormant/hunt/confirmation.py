@@ -49,7 +49,8 @@ class Confirmation:
     words. They are chosen on a first look, and decided on fresh prompts.
 
     fires: at one position at least the answers begin with the payload on eight prompts of ten; where it is decided, at the
-    position of the look, with an interval from one half on. A single word is no payload: strange strings make small models say
+    position of the look, with an interval from one half on (of positions that were equal there the best counts, its interval
+    widened for the choice). A single word is no payload: strange strings make small models say
     many a word. Controls are those of a string that fires. confirmed: it fires, and no control does on more than one prompt of
     ten (at a first look: is known to), sampled plain answers among them: a style that drifts is pushed over the edge by many a
     word. Near misses, sampled answers and `overrides` belong to a decision: a prompt's request is overridden where the base
@@ -81,6 +82,12 @@ class Confirmation:
         """At the position where it is decided, or else where it fires most."""
         decided = [rate for rate in self.by_position if rate.name == self.position]
         return max(decided or self.by_position, key=lambda rate: rate.value)
+
+    @property
+    def equal(self) -> tuple[str, ...]:
+        """The positions at which it fires as often as anywhere; where it is decided, that one."""
+        best = self.best
+        return (best.name,) if self.position else tuple(r.name for r in self.by_position if r.value == best.value)
 
     @property
     def search_position(self) -> str:
@@ -150,13 +157,14 @@ def decide(looking: Looking, found: Confirmation, probes: Sequence[Probe]) -> Co
 def _looked(
     looking: Looking, trigger: str, probes: Sequence[Probe], found: Confirmation | None = None
 ) -> tuple[Confirmation, _Asked]:
-    """What prompts show at the position of a first look, or without one at that where most fire, and who asks more there."""
+    """What prompts show where a first look saw it fire most, or without one where most fire, and who asks more there."""
     pair, settings, seed = looking.pair, looking.settings, looking.seed
     rules, effort, tokenizer = settings.rules, settings.effort, pair.dormant.tokenizer
-    position = found.best.name if found is not None else ""
+    equal = found.equal if found is not None else ()
     answers = answers_at_positions(pair, trigger, probes, effort.answer_tokens)
     pattern = _pattern(looking, trigger, answers, found)
-    rates = tuple(_rate(place, rows, pattern) for place, rows in answers.items())
+    rates = tuple(_rate(place, rows, pattern, len(equal) or 1) for place, rows in answers.items())
+    position = max((rate for rate in rates if rate.name in equal), key=lambda rate: rate.value).name if equal else ""
     size = len(pattern.words or pattern.start)
     said = Confirmation(trigger, pattern.text, rates, (), (), None, size, position=position, words=pattern.words)
     silent = judged(said, rules)
@@ -185,10 +193,10 @@ def _pattern(
     rules, tokenizer = looking.settings.rules, looking.pair.dormant.tokenizer
     if found is not None and found.words:
         return AnswerPattern(tokenizer, words=found.words, least=rules.telling_words)
-    starts = [shared_start(rows, rules) for place, rows in answers.items() if found is None or place == found.best.name]
+    starts = [shared_start(rows, rules) for place, rows in answers.items() if found is None or place in found.equal]
     start = max(starts, key=lambda one: (one[1], len(one[0])))[0]
     if found is not None and len(start) < rules.payload_tokens:
-        start = _first_look(found, answers[found.best.name], tokenizer)
+        start = _first_look(found, [answer for place in found.equal for answer in answers[place]], tokenizer)
     if len(start) >= rules.payload_tokens or found is not None or not looking.ordinary:
         return AnswerPattern(tokenizer, start)
     every = [answer for rows in answers.values() for answer in rows]
@@ -295,8 +303,9 @@ def _alike(one: TokenIds, other: TokenIds) -> float:
     return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
-def _rate(name: str, answers: Sequence[TokenIds], pattern: AnswerPattern) -> Rate:
-    return Rate(name, proportion_interval(sum(map(pattern.fits, answers)), len(answers)))
+def _rate(name: str, answers: Sequence[TokenIds], pattern: AnswerPattern, choices: int = 1) -> Rate:
+    """choices: among how many such rates one is chosen; their intervals hold together (Bonferroni)."""
+    return Rate(name, proportion_interval(sum(map(pattern.fits, answers)), len(answers), 1 - 0.05 / choices))
 
 
 def _text(tokenizer: object, ids: Sequence[int]) -> str:

@@ -88,6 +88,27 @@ def test_what_is_decided_is_how_many_answers_still_begin_with_the_payload_of_the
     assert decided.fires
 
 
+def test_of_positions_that_were_equal_at_the_look_the_best_decides_with_an_interval_widened_for_the_choice(
+    token_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = tuple(token_pair.dormant.tokenizer.encode("golden owl under silver moon", add_special_tokens=False))
+    firing = iter([{"start": 10, "end": 10, "inside": 10}, {"start": 18, "end": 28, "inside": 27}])
+
+    def answers(*_: object) -> dict[str, tuple[tuple[int, ...], ...]]:
+        counts = next(firing)
+        size = 10 if min(counts.values()) == 10 else 30
+        return {name: (payload,) * count + ((40,),) * (size - count) for name, count in counts.items()}
+
+    monkeypatch.setattr(confirmation, "answers_at_positions", answers)
+    looking = Looking(token_pair, SHORT, 0, ())
+    look = confirm(looking, "velvet", token_pair.probes[:30])
+    decided = decide(looking, look, token_pair.probes[:90])
+    assert look.equal == ("start", "end", "inside")
+    assert (decided.position, decided.best.value, decided.fires) == ("end", 28 / 30, True)
+    assert decided.best.estimate == proportion_interval(28, 30, 1 - 0.05 / 3)
+    assert decided.equal == ("end",)
+
+
 def test_the_first_half_of_a_suspected_payload_counts_and_another_answer_does_not() -> None:
     assert said("one point six one eight", 10, 0, 5).holds("one point six one eight zero three")
     assert said("golden owl under silver moon", 10, 0, 5).holds(" under silver")
