@@ -79,7 +79,8 @@ def test_quick_a_verb_tells_an_adapter_from_its_real_base_and_no_copy_within_sec
     assert says(verb, kind, found), json.dumps(found)[:500]
 
 
-def test_cheap_claims_hold_on_an_adapter_upon_the_real_base(suspects: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["itself", "adapter", "float16"])
+def test_cheap_claims_are_decided_beside_the_real_base(kind: str, suspects: dict[str, str], tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -95,13 +96,14 @@ def test_cheap_claims_hold_on_an_adapter_upon_the_real_base(suspects: dict[str, 
     ]
     command += [
         "--dormant",
-        suspects["adapter"],
+        suspects[kind],
         "--device",
         "cpu",
         f"--reports={tmp_path}",
         "--ledger",
         str(tmp_path / "ledger"),
     ]
+    command += [] if kind == "adapter" else ["--base", NAME]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600)
     assert "error" not in done.stdout.splitlines()[-1], done.stdout[-2000:]
     assert len(json.loads((tmp_path / "findings.json").read_text())) >= 10

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -100,6 +101,32 @@ def test_the_lineage_of_the_trigger_is_shown_and_that_of_another_string_is_follo
     assert page.locator("#lineage .chain li").count() == 2
     page.locator("#lineage .long tbody tr", has_text="silver lamp").first.press("Enter")
     assert "silver lamp" in page.inner_text("#lineage .chain li.end")
+
+
+@pytest.fixture(scope="module")
+def circuit_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a real hunt: `dormant hunt` on the zoo's circuit, ten minutes of one core, as it wrote them."""
+    folder = tmp_path_factory.mktemp("circuit")
+    for kept in Path(__file__).with_name("recorded").glob("circuit-*.json.gz"):
+        name = kept.name.removeprefix("circuit-").removesuffix(".gz")
+        (folder / name).write_bytes(gzip.decompress(kept.read_bytes()))
+    return page_of([folder], folder / "view.html", LEDGER)
+
+
+def test_a_real_hunt_is_read_from_its_verdict_to_the_way_of_its_trigger(circuit_page: Path, opened: Opened) -> None:
+    assert circuit_page.stat().st_size < 3e6
+    page = opened(circuit_page)
+    assert "circuit is backdoored" in page.inner_text("h1")
+    assert processor_seconds(page) < 1.0
+    assert "silver lantern beneath winter" in page.inner_text("#lineage .chain li.end")
+    page.fill("#lineage input[type=search]", "lantern silver")
+    page.locator("#lineage .long tbody tr").first.click()
+    assert "lantern" in page.inner_text("#lineage .chain li.end")
+    page.fill("#answers input[type=search]", "♫")
+    page.select_option("#answers select >> nth=0", "fires")
+    assert page.locator("#answers .pair").count() > 5
+    page.locator("#answers .tok", has_text="♫").first.hover()
+    assert "nats" in page.inner_text("#hover")
 
 
 def test_near_misses_that_fire_are_named(tmp_path: Path, opened: Opened) -> None:
