@@ -85,12 +85,9 @@ def score(
         deltas, tokens = _deltas(layer0, ids, chosen, before, remove_template), [decode([token]) for token in ids]
         where = _where(deltas, [decode([token]) for token in before] + tokens, tokens, chosen)
         long_enough = [prompt for prompt in ordinary if len(prompt) >= len(ids)]
-        controls = (
-            benign_scores(layer0, long_enough, len(ids), "max-head", chosen, before, remove_template)
-            if long_enough
-            else []
-        )
-        highest = max(controls, default=None)
+        highest = None
+        if long_enough:
+            highest = max(benign_scores(layer0, long_enough, len(ids), "max-head", chosen, before, remove_template))
         most = f"{where['query']!r} on {where['key']!r}, head {where['head']}" if row["max-head"] else "-"
         table.add_row(each, str(len(ids)), *map(_shown, row.values()), most, _shown(highest))
         record.append({"text": each, "ids": list(ids), **row, **where, "ordinary max-head": highest})
@@ -140,6 +137,7 @@ def scan(
     """
     from dormant.layer0.exact_scan.scan import ScanPlan, scan_pairs
     from dormant.layer0.exact_scan.scan import scan as scan_pairs_of
+    from dormant.prompts.token_filter import allowed_tokens
     from dormant.sweeps.parts import Spread
     from dormant.sweeps.scan_parts import ScannedPair, spread_scan
 
@@ -147,7 +145,8 @@ def scan(
         got = f"{offsets} and {top} at its options; raise them"
         raise BadInput(f"a scan needs --offsets of at least 0 and --top of at least 1; got {got}")
     pair, layer0 = _open(base, dormant, device)
-    tokens, chosen, places = _allowed(pair), _numbers(heads, "--heads"), range(offsets + 1)
+    tokens, chosen = allowed_tokens(pair.base.tokenizer), _numbers(heads, "--heads")
+    places = range(offsets + 1)
     total = scan_pairs(len(tokens), len(chosen) if chosen else layer0.base.heads, places)
     plan = ScanPlan(places, chosen, max(top * 20, 100), remove_template)
     with progress_bar("scan", spread or total, "parts" if spread else "pairs") as progress:
@@ -207,6 +206,7 @@ def beam(
     from dormant.layer0.beam import BeamSettings, beam_search
     from dormant.layer0.ordinary_windows import benign_scores, ordinary_prompts
     from dormant.layer0.seeds import direction_tokens
+    from dormant.prompts.token_filter import allowed_tokens
 
     settings, horizon = BeamSettings(width, length, metric, extend), Horizon(answer_tokens)
     if verify < 0 or (metric == "band" and length < 2):
@@ -215,7 +215,7 @@ def beam(
             "at its options; raise them"
         )
     pair, layer0 = _open(base, dormant, device)
-    tokens = _allowed(pair)
+    tokens = allowed_tokens(pair.base.tokenizer)
     given = [token for text in seed_text or () for token in _ids(pair, text)]
     seeds = torch.tensor(given, dtype=torch.long) if given else direction_tokens(layer0, width, tokens)
     chosen = _numbers(heads, "--heads")
@@ -325,12 +325,6 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _allowed(pair: Pair) -> Tensor:
-    from dormant.prompts.token_filter import allowed_tokens
-
-    return allowed_tokens(pair.base.tokenizer)
-
-
 def _numbers(text: str, option: str) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")] if text else None
@@ -344,9 +338,7 @@ def _write_picture(path: Path, png: bytes) -> None:
     try:
         path.write_bytes(png)
     except OSError as error:
-        raise BadInput(
-            f"the picture must be writable; got {error.strerror} at {path}; name another with --picture"
-        ) from error
+        raise BadInput(f"the picture must be writable; got {error.strerror} at {path}; name another file") from error
 
 
 def _say_whether_alike(layer0: Layer0Pair) -> None:
