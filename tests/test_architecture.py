@@ -95,3 +95,8 @@ def test_prompts_of_a_pair_are_written_by_its_own_prompter() -> None:
     found = [file.name for file in files if OWN_PROMPTER.search(file.read_text(encoding="utf-8"))]
     # layer0: the ids before a slot, for a scan of weights; pairs: what a prompter for the pair is made from
     assert sorted(found) == ["layer0.py", "pairs.py"]
+
+
+def test_no_file_of_the_package_has_more_than_350_lines() -> None:
+    lines = {file.name: file.read_text(encoding="utf-8").count("\n") for file in ROOT.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > 350} == {}
