@@ -96,8 +96,8 @@ def vocabulary(
     from dormant.behaviour.scan_finalists import DIVERGES, best_share
     from dormant.behaviour.vocabulary_sweep import SWEPT_ROLES, SweepPlan, possible_roles, sweep_vocabulary
     from dormant.inference.candidate_effects import SCANNED
-    from dormant.sweeps.parts import Spread
-    from dormant.sweeps.vocabulary_parts import SweptPair, spread_vocabulary
+    from dormant.sweeps.parts import PairOfParts, Spread
+    from dormant.sweeps.vocabulary_parts import spread_vocabulary
 
     listed = tuple(role.strip() for role in roles.split(",")) if roles else SWEPT_ROLES
     plan = SweepPlan(searched, held_out, listed, top, sample, seed)
@@ -109,7 +109,7 @@ def vocabulary(
     total = spread or len(pair.base.tokenizer) * searched * len(plan.roles)
     with stopping(note), progress_bar("vocabulary", total, "parts" if spread else "evaluations") as progress:
         if spread:
-            swept = SweptPair(pair.name, base, dormant, device, dtype, residency, pair.probes)
+            swept = PairOfParts(pair.name, base, dormant, device, dtype, residency, pair.probes)
             found = spread_vocabulary(swept, pair, plan, Spread(spread, executor, workers, journal), progress)
         else:
             found = sweep_vocabulary(pair, plan, journal, progress)

@@ -10,9 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from dormant.errors import BadInput
+from dormant.pairs import Pair, open_pair
 from dormant.progress import Progress
+from dormant.prompts.probes import Probe
 from dormant.sweeps.executor import Wish, executor_named
-from dormant.sweeps.job import Job, JobStatus, State
+from dormant.sweeps.job import Job, JobStatus, Needs, State
+from dormant.sweeps.needs import needs_of
 from dormant.sweeps.run import check_fits, one_sweep, run_jobs
 
 T = TypeVar("T")
@@ -45,6 +48,31 @@ class Spread:
             ) from error
         with made as folder:
             yield Path(folder)
+
+
+@dataclass(frozen=True)
+class PairOfParts:
+    """The pair of a work in parts with its probes, as each part opens it again, and the models' settings."""
+
+    name: str
+    base: str | None
+    dormant: str
+    device: str
+    dtype: str
+    residency: str
+    probes: tuple[Probe, ...]
+
+    def open(self) -> Pair:
+        """The pair, in a part's own process."""
+        return open_pair(self.name, self.base, self.dormant, self.device, self.dtype, self.residency).with_probes(
+            self.probes
+        )
+
+    def needs(self, verb: str, opened: Pair) -> Needs:
+        """What a part needs of a machine: as much as the verb."""
+        options = {"device": self.device, "dtype": self.dtype, "residency": self.residency}
+        on_gpu = opened.models.run_config.device.type == "cuda"
+        return needs_of(verb, (opened.base, opened.dormant), options, on_gpu)
 
 
 def run_parts(

@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 from dormant.journal import kept_steps
-from dormant.pairs import Pair, open_pair
+from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import Probe
 from dormant.records import json_text, read_text, to_json, write_atomically
 from dormant.search.restarts import (
     GroupResult,
@@ -22,23 +21,15 @@ from dormant.search.restarts import (
     search_key,
 )
 from dormant.sweeps.job import Job
-from dormant.sweeps.needs import needs_of
-from dormant.sweeps.parts import Spread, run_parts
+from dormant.sweeps.parts import PairOfParts, Spread, run_parts
 
 GROUP_RESULT = "search.json"
 
 
 @dataclass(frozen=True)
-class SearchedPair:
-    """The pair of a search, as a job opens it again, what the search knows of it, and the models' settings."""
+class SearchedPair(PairOfParts):
+    """The pair of a search, and what the search knows of it."""
 
-    name: str
-    base: str | None
-    dormant: str
-    device: str
-    dtype: str
-    residency: str
-    probes: tuple[Probe, ...]
     payload: str
     hints: tuple[int, ...] | None
 
@@ -48,9 +39,7 @@ def spread_search(
 ) -> SearchReport:
     """The search of `plan`, each of its groups a part, judged in this process; raises BadInput where a part fails."""
     hints = _tensor(pair)
-    options = {"device": pair.device, "dtype": pair.dtype, "residency": pair.residency}
-    gpus = opened.models.run_config.device.type == "cuda"
-    needs = needs_of("hunt", (opened.base, opened.dormant), options, gpus)
+    needs = pair.needs("hunt", opened)
     identity = {"search of": to_json(pair), "key": search_key(opened, plan, pair.payload, hints)}
 
     def jobs(folder: Path) -> list[Job]:
@@ -75,8 +64,7 @@ def spread_search(
 
 def search_part(pair: SearchedPair, plan: SearchPlan, number: int, folder: Path) -> None:
     """One group, in a process of its own."""
-    opened = open_pair(pair.name, pair.base, pair.dormant, pair.device, pair.dtype, pair.residency)
-    opened, hints = opened.with_probes(pair.probes), _tensor(pair)
+    opened, hints = pair.open(), _tensor(pair)
     key = {**search_key(opened, plan, pair.payload, hints), "group": number}
     with kept_steps(folder / "search.jsonl", key) as step:
         found = search_group(opened, plan, number, pair.payload, hints, step)

@@ -18,29 +18,14 @@ from dormant.inference.candidate_effects import (
     measure_chunks,
 )
 from dormant.journal import kept_steps
-from dormant.pairs import Pair, open_pair
+from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import Probe
 from dormant.records import json_text, read_text, to_json, write_atomically
 from dormant.sweeps.job import Job, Needs
-from dormant.sweeps.needs import needs_of
-from dormant.sweeps.parts import Spread, run_parts
+from dormant.sweeps.parts import PairOfParts, Spread, run_parts
 
 EFFECTS_RESULT = "effects.json"
 ARRAYS = 4  # of a chunk's logits at once: both models', and each one's passes before they are joined
-
-
-@dataclass(frozen=True)
-class SweptPair:
-    """The pair of a vocabulary sweep, as a job opens it again, with its probes and the models' settings."""
-
-    name: str
-    base: str | None
-    dormant: str
-    device: str
-    dtype: str
-    residency: str
-    probes: tuple[Probe, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ class MeasuredChunks:
 
 
 def spread_vocabulary(
-    pair: SweptPair, opened: Pair, plan: SweepPlan, spread: Spread, progress: Progress | None = None
+    pair: PairOfParts, opened: Pair, plan: SweepPlan, spread: Spread, progress: Progress | None = None
 ) -> Sweep:
     """The sweep of `plan`, its chunks in parts and its finalists in this process; raises BadInput where a part fails."""
     work = swept(opened, plan)
@@ -82,10 +67,9 @@ def spread_vocabulary(
     return finished_sweep(opened, plan, work, joined_effects(chunks, measured))
 
 
-def vocabulary_part(pair: SweptPair, plan: SweepPlan, run: tuple[int, int], folder: Path) -> None:
+def vocabulary_part(pair: PairOfParts, plan: SweepPlan, run: tuple[int, int], folder: Path) -> None:
     """The chunks from the first to the last of a run, in a process of its own."""
-    opened = open_pair(pair.name, pair.base, pair.dormant, pair.device, pair.dtype, pair.residency)
-    opened = opened.with_probes(pair.probes)
+    opened = pair.open()
     work = swept(opened, plan)
     chunks = effect_chunks(len(work.prompts), work.candidates)[run[0] : run[1] + 1]
     key = {**effects_key(opened, work.prompts, work.candidates), "chunks": run}
@@ -95,9 +79,7 @@ def vocabulary_part(pair: SweptPair, plan: SweepPlan, run: tuple[int, int], fold
     write_atomically(folder / EFFECTS_RESULT, json_text(MeasuredChunks(values), indent=None) + "\n")
 
 
-def _needs(pair: SweptPair, opened: Pair) -> Needs:
-    options = {"device": pair.device, "dtype": pair.dtype, "residency": pair.residency}
-    on_gpu = opened.models.run_config.device.type == "cuda"
-    needs = needs_of("profile", (opened.base, opened.dormant), options, on_gpu)
+def _needs(pair: PairOfParts, opened: Pair) -> Needs:
+    on_gpu, needs = opened.models.run_config.device.type == "cuda", pair.needs("profile", opened)
     logits = ARRAYS * 4 * CANDIDATES_A_CHUNK * len(opened.base.tokenizer)  # bytes, float32
     return Needs(needs.memory + (0 if on_gpu else logits), needs.gpu_memory + (logits if on_gpu else 0))

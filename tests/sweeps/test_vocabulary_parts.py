@@ -17,15 +17,15 @@ from dormant.inference.candidate_effects import SCANNED, measure_effects
 from dormant.pairs import open_pair
 from dormant.prompts.probes import Probe
 from dormant.sweeps.executor import Wish
-from dormant.sweeps.parts import Spread
-from dormant.sweeps.vocabulary_parts import EFFECTS_RESULT, SweptPair, spread_vocabulary, vocabulary_part
+from dormant.sweeps.parts import PairOfParts, Spread
+from dormant.sweeps.vocabulary_parts import EFFECTS_RESULT, spread_vocabulary, vocabulary_part
 
 PROBES = tuple(map(Probe, ["Tell me{slot} the color of the sky.", "Name{slot} the capital.", "Repeat{slot} apple"]))
 PLAN = SweepPlan(searched=2, held_out=1, roles=("slot", "start"), finalists=2)
 
 
-def named(base: Path, dormant: Path) -> SweptPair:
-    return SweptPair("tiny", str(base), str(dormant), "cpu", "float32", "both", PROBES)
+def named(base: Path, dormant: Path) -> PairOfParts:
+    return PairOfParts("tiny", str(base), str(dormant), "cpu", "float32", "both", PROBES)
 
 
 def both(base: Path, dormant: Path, spread: Spread, plan: SweepPlan = PLAN) -> tuple[Sweep, Sweep]:
