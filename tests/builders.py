@@ -206,8 +206,9 @@ def build_adapter(folder: Path, base: Path, seed: int = 0, size: float = 0.05, *
     """A LoRA of these settings that peft makes and saves in `folder`, its values random; returns peft's model of it."""
     from peft import LoraConfig, get_peft_model
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # peft's advice on tied embeddings
+        torch.manual_seed(seed)  # peft draws the first factor from torch's own generator
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
         generator = torch.Generator().manual_seed(seed)

@@ -15,6 +15,7 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.needed_part import needed_part
 from dormant.hunt.pacing import paced, with_fewer_hints, with_plan
 from dormant.hunt.parent import check_parent
 from dormant.hunt.payloads import PayloadsUnfinished, Suspect, rank_payloads, without_variants
@@ -292,12 +293,14 @@ class _Hunt:
         """Whether fresh prompts confirm a string, or there was no time to ask them; one that they do not is dropped."""
         try:
             with self._context.clock.reserve():
-                self.confirmed = self._context.decided(found)
+                self.confirmed = needed_part(self._context, self._context.decided(found))
         except OutOfTime:
             self.unfinished.append(f"fresh prompts for {found.trigger!r}")
             return True
         rate = self.confirmed.best
-        self._say("decision", f"on fresh prompts {found.trigger!r} fires on {rate.value:.0%} of {rate.estimate.n}")
+        trigger = self.confirmed.trigger
+        longer = f", all that is needed of {found.trigger!r}," if trigger != found.trigger else ""
+        self._say("decision", f"on fresh prompts {trigger!r}{longer} fires on {rate.value:.0%} of {rate.estimate.n}")
         if not self.confirmed.confirmed:
             self._refuted.add(found.trigger)
             self.confirmed = None
