@@ -29,7 +29,13 @@ SMALL = {
     "residency": "both",
 }  # fmt: skip
 # For `.ci/run`. The beam takes 30 s of a core and is left out. bfloat16 is quick on some processors, and never ends on others.
-QUICK = SMALL | {"dtype": str(quick_dtype()).removeprefix("torch."), "prompts": 2, "count": 1, "new_tokens": 2, "budget": 1}
+QUICK = SMALL | {
+    "dtype": str(quick_dtype()).removeprefix("torch."),
+    "prompts": 2,
+    "count": 1,
+    "new_tokens": 2,
+    "budget": 1,
+}
 QUICK_VERBS = [verb for verb in VERBS if verb != "beam"]
 CLAIMS = "modules or layers or rank or concentration or identical or base_is_parent or prompt_geometry or embeddings"
 
