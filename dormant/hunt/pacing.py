@@ -17,9 +17,9 @@ def paced(context: HuntContext) -> tuple[Sizes, float] | None:
     """What costs depend on, and the ids a second that a model runs; None where it is late, and nothing else will begin."""
     try:
         rate = context.kept(Key("rate"), lambda: measured_rate(context.pair.models.base()))
+        prompter, settings = context.pair.prompter, context.settings  # whose template is read with a model
     except OutOfTime:
         return None
-    prompter, settings = context.pair.prompter, context.settings
     split = split_words(prompter.tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
     prompts = [prompter.open(probe) for probe in context.searched]
     changed, layers = changed_blocks(context.pair), len(decoder_blocks(context.pair.models.base()))

@@ -161,13 +161,13 @@ class _Hunt:
     def suspect(self, opening: Sequence[Probe]) -> None:
         """Finds strings to suspect as payload, and the ordinary questions that they answer."""
         context, settings = self._context, self._context.settings
-        prompter = context.pair.prompter
-        prompts = [prompter.encode(probe).ids for probe in (*opening, *context.searched)]
 
         def kept(step: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
             return context.kept(Key("payload", step=step), compute)
 
         def compute() -> list[dict[str, Any]]:
+            prompter = context.pair.prompter  # it reads the template's opening with a model, which may be late
+            prompts = [prompter.encode(probe).ids for probe in (*opening, *context.searched)]
             found = rank_payloads(context.pair, prompts, settings, context.seed, context.progress, kept, self.threshold)
             return [asdict(one) for one in found[: settings.effort.ranked_payloads]]
 

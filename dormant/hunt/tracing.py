@@ -44,7 +44,7 @@ class Ended:
 
 def hunt_trace(context: HuntContext, ended: Ended) -> HuntTrace:
     """The trace, as much of it as the whole budget suffices for."""
-    entries, tokenizer = context.journal.entries, context.pair.prompter.tokenizer
+    entries, tokenizer = context.journal.entries, context.pair.base.tokenizer
     suspects = {one.ids: one.text for one in ended.suspects}
 
     def named(ids: Sequence[int]) -> str:
@@ -99,7 +99,7 @@ def _bands(
 
 
 def _random_odds(context: HuntContext, payload: TokenIds, position: str) -> list[float]:
-    fitted, tokenizer = context.settings.fitted, context.pair.prompter.tokenizer
+    fitted, tokenizer = context.settings.fitted, context.pair.base.tokenizer
     random, drawn = np.random.default_rng([context.seed, 17]), allowed_tokens(tokenizer).numpy()
     texts = [
         str(tokenizer.decode(random.choice(drawn, size=BAND_TOKENS).tolist())).strip() for _ in range(BAND_STRINGS)

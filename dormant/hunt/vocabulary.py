@@ -89,7 +89,7 @@ def unhinted_vocabulary(context: HuntContext, suspects: Sequence[Suspect]) -> Vo
 
     Tokens that read as text come first, English's most common before all; then words of several tokens, then fragments.
     """
-    tokenizer, settings = context.pair.prompter.tokenizer, context.settings
+    tokenizer, settings = context.pair.base.tokenizer, context.settings
     singles = [_text(tokenizer, ids) for ids in commonest_tokens(tokenizer, len(tokenizer))]
     split = split_words(tokenizer, settings.effort.common_words, settings.fitted.word_tokens)
     texts = [text for text in singles if reads_as_text(text)] + [_text(tokenizer, ids) for ids in split]
