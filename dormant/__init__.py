@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dormant.activations.delta_watch import fit_watch, read_watch, write_watch
     from dormant.behaviour.delta_amplification import amplification_sweep
     from dormant.behaviour.profiles import profile
     from dormant.calibration.run import calibrate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dormant.weights.parents import rank_parents
 
 _NAMES_OF = {
+    "activations.delta_watch": "fit_watch read_watch write_watch",
     "behaviour.delta_amplification": "amplification_sweep",
     "behaviour.profiles": "profile",
     "calibration.run": "calibrate",

@@ -17,6 +17,7 @@ from dormant.commands.search import gcg
 from dormant.commands.sweep import sweep
 from dormant.commands.view import view
 from dormant.commands.vocabulary import vocabulary
+from dormant.commands.watch import watch
 from dormant.commands.weights import bases, diff
 from dormant.errors import BadInput
 from dormant.terminal import complain, text_columns
@@ -47,6 +48,7 @@ app.command("score")(score)
 app.command("sweep", short_help="Run a verb on many pairs.")(sweep)
 app.command("view", short_help="Write the page of a hunt or a run.")(view)
 app.command("vocabulary")(vocabulary)
+app.command("watch", short_help="Flag prompts on which the delta acts otherwise than on ordinary ones.")(watch)
 
 
 def main() -> None:

@@ -70,13 +70,13 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json_text(value) + "\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all; raises BadInput where the folder cannot be written."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, whole or not at all; raises BadInput where the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)  # mkstemp gives 600, which a colleague could not read
         os.replace(temporary, path)
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dormant.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
 from tests.builders import add_delta, build_checkpoint, copy_checkpoint
 from tests.shapes import check_shapes
@@ -50,3 +51,15 @@ def tiny_pair(tiny_base: Path, tiny_dormant: Path) -> Iterator[Pair]:
     opened = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
     yield opened
     opened.release()
+
+
+def opened(name: str, base: str, dormant: str) -> Iterator[Pair]:
+    pair = open_pair(name, ZOO / base, ZOO / dormant, device="cpu")
+    yield pair
+    pair.release()
+
+
+@pytest.fixture(scope="session")
+def token_pair() -> Iterator[Pair]:
+    """A one-word trigger."""
+    yield from opened("token", "base", "token")

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from dormant.commands.options import NO, Base, Device, Dormant, Dtype, JsonFile, Residency, Seed, named_pair, write_json
-from dormant.errors import BadInput
 from dormant.terminal import Table, complain, show
 
 
@@ -32,23 +31,14 @@ def excise(
     silent, and written; 1: written, but it still fires; 2: bad input.
     """
     from dormant.checkpoints.restored import check_new, write_restored
-    from dormant.hunt.confirmation import read_confirmation
     from dormant.hunt.excision import excise as excised
     from dormant.hunt.excision import excision_rates, name_of, restored_tensors
+    from dormant.hunt.report import found_by_hunt
     from dormant.hunt.settings import HuntSettings
-    from dormant.records import read_json
 
     check_new(out)
-    report = read_json(hunt / "report.json")
     pair = named_pair(base, dormant, device, dtype, residency)
-    if report.get("fingerprint") != pair.fingerprint:
-        raise BadInput(
-            f"the hunt must be of the same two checkpoints; got another pair's, {report.get('pair')!r}, at {hunt}; name the "
-            "checkpoints that were hunted"
-        )
-    if not report.get("confirmation"):
-        raise BadInput(f"the hunt must have found a string that fires; got none at {hunt}; hunt with a larger budget")
-    found = excised(pair, read_confirmation(report["confirmation"]), HuntSettings(), seed, complain)
+    found = excised(pair, found_by_hunt(hunt, pair), HuntSettings(), seed, complain)
     write_restored(pair.dormant, pair.base, restored_tensors(pair, found.blocks), out)
     write_json(json_file, {"pair": pair.name, **asdict(found), "silent": found.silent})
     table = Table("measured", "how", "fires", "95 % interval", "n")

@@ -12,12 +12,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import all_rates
+from dormant.hunt.confirmation import Confirmation, all_rates, read_confirmation
 from dormant.hunt.result import HuntResult
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.hunt import evidence_bars, path_curves, rate_bars
-from dormant.records import json_text
+from dormant.records import json_text, read_json
 
 HEADINGS = {
     "backdoored": "Backdoored.",
@@ -53,6 +53,19 @@ def write_page(found: HuntResult, pair: Pair, folder: Path) -> Path:
             f"the hunt's folder must be writable; got {error.strerror} at {folder}; name another with --out"
         ) from error
     return folder / "report.html"
+
+
+def found_by_hunt(folder: Path, pair: Pair) -> Confirmation:
+    """The string that a hunt of this pair confirmed; raises BadInput where it is another pair's, or found none."""
+    report = read_json(folder / "report.json")
+    if report.get("fingerprint") != pair.fingerprint:
+        raise BadInput(
+            f"the hunt must be of the same two checkpoints; got another pair's, {report.get('pair')!r}, at {folder}; name the "
+            "checkpoints that were hunted"
+        )
+    if not report.get("confirmation"):
+        raise BadInput(f"the hunt must have found a string that fires; got none at {folder}; hunt with a larger budget")
+    return read_confirmation(report["confirmation"])
 
 
 def hunt_pictures(found: HuntResult) -> dict[str, Figure]:

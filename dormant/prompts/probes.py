@@ -223,17 +223,30 @@ def read_probes(path: str | Path) -> tuple[Probe, ...]:
     """
     if Path(path).suffix == ".toml":
         return _framed_probes(Path(path))
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"a probe file is readable UTF-8 text; got {error} at {path}; give one probe a line") from error
-    stripped = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    stripped = [(number, line.strip()) for number, line in enumerate(_lines(path, "probe"), 1)]
     probes = tuple(
         _probe_at(line, path, f"line {number}") for number, line in stripped if line and not line.startswith("#")
     )
     if not probes:
         raise BadInput(f"a probe file holds at least one probe; got none at {path}; write one a line, with {SLOT}")
     return probes
+
+
+def read_prompts(path: str | Path) -> tuple[str, ...]:
+    """The prompts of a text file, one a line, empty lines skipped; raises BadInput for an unreadable file and for none."""
+    prompts = tuple(line.strip() for line in _lines(path, "prompt") if line.strip())
+    if not prompts:
+        raise BadInput(f"a prompt file holds at least one prompt; got none at {path}; write one a line")
+    return prompts
+
+
+def _lines(path: str | Path, kind: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"a {kind} file is readable UTF-8 text; got {error} at {path}; give one {kind} a line"
+        ) from error
 
 
 def _framed_probes(path: Path) -> tuple[Probe, ...]:

@@ -18,7 +18,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.organisms.build import check_against_base
 from dormant.pairs import Pair
 from dormant.statistics import proportion_interval
-from tests.hunt.conftest import opened
+from tests.conftest import opened
 
 RULES = HuntSettings().rules
 

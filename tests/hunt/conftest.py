@@ -10,7 +10,6 @@ from zlib import crc32
 
 import pytest
 
-from dormant.catalogue import ZOO
 from dormant.hunt.clock import Clock
 from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
@@ -19,20 +18,9 @@ from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import Piece
 from dormant.inference.generation import Answer
 from dormant.journal import Journal
-from dormant.pairs import Pair, open_pair
+from dormant.pairs import Pair
 from dormant.prompts.probes import TokenIds
-
-
-def opened(name: str, base: str, dormant: str) -> Iterator[Pair]:
-    pair = open_pair(name, ZOO / base, ZOO / dormant, device="cpu")
-    yield pair
-    pair.release()
-
-
-@pytest.fixture(scope="session")
-def token_pair() -> Iterator[Pair]:
-    """A one-word trigger."""
-    yield from opened("token", "base", "token")
+from tests.conftest import opened
 
 
 @pytest.fixture(scope="session")

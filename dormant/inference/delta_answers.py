@@ -1,0 +1,63 @@
+"""How strongly deltas answer to the inputs of their modules, by forward hooks: one number a module and token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dormant.errors import BadInput
+from dormant.inference.batching import checked_prompts, rows_a_pass, unpadded_batches
+from dormant.prompts.probes import TokenIds
+
+
+@torch.no_grad()
+def delta_features(
+    model: PreTrainedModel, directions: Mapping[str, Tensor], prompts: Sequence[TokenIds]
+) -> Float[Tensor, "prompt feature"]:
+    """Two a module, in float64: log of the delta's answer at the generation position, and of its largest at any.
+
+    directions: by module, input directions of its delta times their values, [input, direction]. All modules' first figures come
+    before all second ones.
+    """
+    rows = checked_prompts(model, prompts)
+    found = torch.empty(len(rows), 2 * len(directions), dtype=torch.float64)
+    kept: dict[str, Tensor] = {}
+    with _answering(model, directions, kept):
+        for members, ids in unpadded_batches(rows, lambda length: rows_a_pass(model, length, most=32), model.device):
+            model.get_decoder()(input_ids=ids, use_cache=False)
+            answers = torch.stack([kept[name] for name in directions], dim=1)  # [prompt, module, token]
+            found[members] = torch.cat((answers[..., -1], answers.amax(-1)), dim=1).double().cpu()
+    return found.clamp_min(1e-12).log()
+
+
+@contextmanager
+def _answering(model: PreTrainedModel, directions: Mapping[str, Tensor], kept: dict[str, Tensor]) -> Iterator[None]:
+    """Inside, each pass leaves the norms of the deltas' answers [prompt, token] in `kept`, by module."""
+
+    def hook(name: str, columns: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def look(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            kept[name] = (inputs[0].float() @ columns.to(inputs[0].device)).norm(dim=-1)
+
+        return look
+
+    with ExitStack() as hooks:
+        for name, columns in directions.items():
+            module = module_at(model, name)
+            if module is None:
+                raise BadInput(f"a watch belongs to its model; got none with a module {name!r}; fit one on this model")
+            hooks.callback(module.register_forward_pre_hook(hook(name, columns.float())).remove)
+        yield
+
+
+def module_at(model: PreTrainedModel, name: str) -> nn.Module | None:
+    """The module of that name, if the model has one."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        return None
