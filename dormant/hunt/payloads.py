@@ -82,8 +82,8 @@ def rank_payloads(
     prompts: ids of ordinary prompts up to the generation position; answers to the first `opening_prompts` are forced. These
     are the beginnings that the beam and amplified answers name, then every first token of the vocabulary (of a large one those
     that rose most), in the model as it is and with a larger delta: one list, one evidence. Where a named beginning leads to
-    `threshold` nats, only some first tokens are forced, by successive halving: the time goes to its trigger. Raises
-    PayloadsUnfinished.
+    `threshold` nats, no larger delta names more, and only some first tokens are forced, by successive halving: the time goes to
+    its trigger. Raises PayloadsUnfinished.
     """
     ranking = _Ranking(pair, prompts, settings, seed, progress, kept)
     return ranking.ranked(threshold)
@@ -115,9 +115,13 @@ class _Ranking:
         fitted, effort, prompter = self._settings.fitted, self._settings.effort, self._pair.prompter
         try:
             self._read_openings()
-            for alpha in fitted.alphas:
-                self._force_named(alpha)
-            named = any(one.evidence >= threshold for one in self._found.values())
+            named = False
+            for (
+                alpha
+            ) in fitted.alphas:  # the smallest first: a larger delta is for payloads that this one does not finish
+                if not named:
+                    self._force_named(alpha)
+                    named = any(one.evidence >= threshold for one in self._found.values())
             rounds = effort.forced_rounds or (effort.halving if named else ())
             first = {alpha: self._first_tokens(alpha) for alpha in fitted.alphas}
             forced = effort.other_first_tokens if named else effort.first_tokens

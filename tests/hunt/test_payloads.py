@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from dormant.hunt import payloads
+from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT
 from dormant.hunt.forced_tokens import open_starts
 from dormant.hunt.payloads import (
+    PayloadsUnfinished,
     Suspect,
     _within_a_character,
     rank_payloads,
@@ -55,6 +57,25 @@ def test_a_rise_is_a_mean_over_all_prompts_though_few_of_them_are_forced(
     )
     assert found.rise == pytest.approx(float((ours - base).mean(0)[found.ids[0]]), abs=1e-3)
     assert forced == {2}
+
+
+@pytest.mark.parametrize(("evidence", "alphas"), [(50.0, [1.0]), (5.0, [1.0, 1.5])])
+def test_a_larger_delta_names_no_beginnings_where_the_model_as_it_is_leads_to_a_payload(
+    evidence: float, alphas: list[float], circuit_pair: Pair
+) -> None:
+    asked = list[float]()
+
+    def kept(step: tuple[Any, ...], _: object) -> Any:
+        if step[0] == "led":
+            asked.append(step[1])
+        if step[0] == "first":
+            raise OutOfTime
+        return {"led": [[5]], "forced": [[[5], [5, 6], evidence, 1.0, True]]}.get(step[0], [])
+
+    prompts = [circuit_pair.prompter.encode(probe).ids for probe in circuit_pair.probes[:6]]
+    with pytest.raises(PayloadsUnfinished):
+        rank_payloads(circuit_pair, prompts, SETTINGS, 0, lambda *_: None, kept, threshold=12.0)
+    assert asked == alphas
 
 
 def suspect(*ids: int) -> Suspect:
