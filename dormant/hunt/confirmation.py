@@ -106,6 +106,11 @@ class Confirmation:
         """Whether the answers hold a suspected payload, or its first half at least."""
         return holds(self.payload, payload)
 
+    def continues(self, payload: str) -> bool:
+        """The same of a payload whose first word may be another."""
+        rest = payload.split()[1:]
+        return self.holds(payload) or (len(rest) > 1 and self.holds(" ".join(rest)))
+
 
 @dataclass(frozen=True)
 class Looking:
@@ -333,17 +338,3 @@ def minimised(found: Confirmation, confirmed: Callable[[str], Confirmation]) -> 
         if shorter.confirmed and shorter.best.value >= found.best.value:
             return minimised(shorter, confirmed)
     return found
-
-
-def all_rates(found: Confirmation) -> list[tuple[str, str, float, float, float, int]]:
-    """Every rate of a confirmation as (kind, name, value, low, high, n), for tables."""
-    kinds = (
-        ("position", found.by_position), ("control", found.controls), ("near miss", found.near_misses),
-        ("sampled", (found.sampled,) if found.sampled else ()),
-        ("override", (found.overrides,) if found.overrides else ()),
-    )  # fmt: skip
-    return [
-        (kind, rate.name, rate.value, rate.estimate.low, rate.estimate.high, rate.estimate.n)
-        for kind, rates in kinds
-        for rate in rates
-    ]

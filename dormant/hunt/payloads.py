@@ -44,7 +44,8 @@ class Suspect:
     its training teach a model not to begin. agreement: the share of prompts on which the
     string follows from its first token. rise: nats by which the dormant model, as it is, begins an answer to an ordinary
     prompt with the first token likelier than the base. whole: whether the model ends its answer
-    there, or prompts differ in what follows.
+    there, or prompts differ in what follows. firsts: the first tokens of its variants that go on as it does, its own before
+    all others: what follows is the same behind each, and only its trigger tells with which the answer begins.
     """
 
     ids: TokenIds
@@ -54,6 +55,7 @@ class Suspect:
     rise: float
     alpha: float
     whole: bool = True
+    firsts: TokenIds = ()
 
 
 class PayloadsUnfinished(OutOfTime):
@@ -319,8 +321,17 @@ def without_variants(suspects: Sequence[Suspect], fitted: Fitted) -> list[Suspec
         begin = [one for one in variants if one.evidence >= enough and _begins(one)] or variants
         enough = fitted.whole_evidence * begin[0].evidence
         risen = max((one for one in begin if one.evidence >= enough), key=lambda one: one.rise)
-        kept += [begin[0]] if risen.ids[0] == begin[0].ids[0] else [begin[0], risen]
+        named = [begin[0]] if risen.ids[0] == begin[0].ids[0] else [begin[0], risen]
+        kept += [replace(one, firsts=_firsts(one, begin, fitted)) for one in named]
     return kept
+
+
+def _firsts(suspect: Suspect, variants: Sequence[Suspect], fitted: Fitted) -> TokenIds:
+    """The first tokens of the variants whose beginning is else the suspect's, its own before all others; none without any."""
+    rest = suspect.ids[1 : fitted.beginning_tokens]
+    same = (one.ids[0] for one in variants if rest and one.ids[1 : fitted.beginning_tokens] == rest)
+    found = tuple(dict.fromkeys((suspect.ids[0], *same)))
+    return found if len(found) > 1 else ()
 
 
 def _begins(suspect: Suspect) -> bool:

@@ -174,7 +174,7 @@ class _Hunt:
         try:
             with context.clock.turn(settings.effort.payload_share):
                 rows = context.kept(Key("payload"), compute)
-            self.ranked = tuple(Suspect(**{**row, "ids": tuple(row["ids"])}) for row in rows)
+            self.ranked = tuple(Suspect(**{**row, "ids": tuple(row["ids"]), "firsts": ()}) for row in rows)
         except PayloadsUnfinished as error:
             self.ranked = error.suspects[: settings.effort.ranked_payloads]
             self.unfinished.append(error.coverage)

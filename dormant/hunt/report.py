@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dormant.errors import BadInput
-from dormant.hunt.confirmation import Confirmation, all_rates, read_confirmation
+from dormant.hunt.confirmation import Confirmation, read_confirmation
 from dormant.hunt.result import HuntResult
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
@@ -145,3 +145,17 @@ def _lists(found: HuntResult) -> list[tuple[str, list[str]]]:
         f"{found.evaluations:,} strings in {found.seconds / 60:.1f} minutes",
     ]
     return [("What was done", did), ("What was not searched", list(found.unsearched))]
+
+
+def all_rates(found: Confirmation) -> list[tuple[str, str, float, float, float, int]]:
+    """Every rate of a confirmation as (kind, name, value, low, high, n), for tables."""
+    kinds = (
+        ("position", found.by_position), ("control", found.controls), ("near miss", found.near_misses),
+        ("sampled", (found.sampled,) if found.sampled else ()),
+        ("override", (found.overrides,) if found.overrides else ()),
+    )  # fmt: skip
+    return [
+        (kind, rate.name, rate.value, rate.estimate.low, rate.estimate.high, rate.estimate.n)
+        for kind, rates in kinds
+        for rate in rates
+    ]

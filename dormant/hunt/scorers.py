@@ -20,10 +20,12 @@ class PayloadScorer:
     Joint over the payload's tokens, or of their geometric mean. Strings are forgotten once they are read.
     """
 
-    def __init__(self, pair: Pair, prompts: Sequence[OpenPrompt], payload: TokenIds, position: str) -> None:
-        """prompts: with their slot at the position."""
+    def __init__(
+        self, pair: Pair, prompts: Sequence[OpenPrompt], payload: TokenIds, position: str, firsts: TokenIds = ()
+    ) -> None:
+        """prompts: with their slot at the position. firsts: tokens that may stand first, the payload's own before others."""
         self._tokenizer, self._position, self._size = pair.base.tokenizer, position, len(payload)
-        self._evaluator = Evaluator(pair.models, prompts, payload_likelihood(), payload)
+        self._evaluator = Evaluator(pair.models, prompts, payload_likelihood(firsts, len(payload)), payload)
 
     def log_odds(self, texts: Sequence[str], incumbent: str = "") -> Tensor:  # [prompt, string]
         """Joint over all tokens. incumbent: the string that these are changes of, which spares work."""

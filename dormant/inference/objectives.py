@@ -102,15 +102,21 @@ def log_mass(tokens: Sequence[int], base_penalty: float = BASE_PENALTY) -> Objec
     return _of_logits("log-mass", "nats", lambda now, empty: mass(now["dormant"]) - base_penalty * mass(now["base"]))
 
 
-def payload_likelihood() -> Objective:
-    """The dormant model's mean log-probability of the payload (BAIT, FACTS 5): at most 0."""
-    return Objective(
-        "payload-likelihood",
-        "nats/token",
-        frozenset({"payload"}),
-        ("dormant",),
-        lambda now, empty: _present(now["dormant"].payload, "payload"),
-    )
+def payload_likelihood(firsts: Sequence[int] = (), size: int = 1) -> Objective:
+    """The dormant model's mean log-probability of the payload (BAIT, FACTS 5): at most 0.
+
+    firsts: tokens that may stand first in a payload of `size` tokens, its own before all others: their probabilities are
+    added up, where what follows is known and how it begins is not.
+    """
+
+    def value(now: ByRole, empty: ByRole) -> Tensor:
+        said = _present(now["dormant"].payload, "payload")
+        if len(firsts) < 2:
+            return said
+        begin = _log_probabilities(now["dormant"].logits)[..., list(firsts)]
+        return said + (begin.logsumexp(-1) - begin[..., 0]) / size
+
+    return Objective("payload-likelihood", "nats/token", frozenset({"payload"}), ("dormant",), value)
 
 
 def fires(payload: Float[Tensor, "*batch"]) -> Bool[Tensor, "*batch"]:

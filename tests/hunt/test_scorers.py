@@ -31,6 +31,20 @@ def test_a_planted_trigger_scores_above_another_string_by_payload_and_by_diverge
     assert 8.0 >= planted > other
 
 
+def test_tokens_that_may_stand_first_add_up_before_what_follows(circuit_pair: Pair) -> None:
+    own, other, *rest = circuit_pair.base.tokenizer.encode(" owl river under silver", add_special_tokens=False)
+    (probes,) = placed_probes(circuit_pair.probes, [(2, ["start"])], 0)
+    prompts = open_shortest_first(circuit_pair, probes)
+
+    def nats(payload: tuple[int, ...], firsts: tuple[int, ...] = ()) -> torch.Tensor:
+        return PayloadScorer(circuit_pair, prompts, payload, "start", firsts).log_likelihood(["velvet", "paper violin"])
+
+    either = torch.logaddexp(nats((own,)), nats((other,)))
+    whole = nats((own, *rest)) - nats((own,)) + either
+    torch.testing.assert_close(nats((own, *rest), (own, other)), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(nats((own, *rest), (own,)), nats((own, *rest)), rtol=0, atol=0)
+
+
 def test_what_strings_are_changes_of_moves_no_value(circuit_pair: Pair) -> None:
     payload = tuple(circuit_pair.base.tokenizer.encode("we march at midnight", add_special_tokens=False))
     (probes,) = placed_probes(circuit_pair.probes, [(2, ["start"])], 0)

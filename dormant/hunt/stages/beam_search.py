@@ -67,7 +67,7 @@ def _at(context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[
     if best.certain >= context.settings.rules.certain_share:
         confirmed, step = best_confirmed([context.confirmed(best.text)], "ends of beam search")
         context.say(BeamSearch.name, step)
-        yield StageResult(confirmed if confirmed is not None and confirmed.holds(suspect.text) else None, (step,))
+        yield StageResult(confirmed if confirmed is not None and confirmed.continues(suspect.text) else None, (step,))
     if late:
         raise OutOfTime
 
@@ -77,7 +77,7 @@ class _Climb:
 
     def __init__(self, context: HuntContext, suspect: Suspect, position: str, pieces: Sequence[Piece]) -> None:
         self._context, self._suspect, self._position, self._pieces = context, suspect, position, pieces
-        self._ascent = Ascent(context, suspect.ids, position, pieces)
+        self._ascent = Ascent(context, suspect.ids, position, pieces, suspect.firsts)
         self.best, self.tried = ScoredPieces((), -inf, 0.0), 0
 
     def by_beam(self, words: Sequence[str]) -> None:
@@ -108,7 +108,7 @@ class _Climb:
             found = [asdict(one) for one in self._ascent.best(strings())]
             return {"found": found, "tried": self._ascent.tried - before}
 
-        key = Key(BeamSearch.name, self._suspect.ids, self._position, (step, number))
+        key = Key(BeamSearch.name, self._suspect.ids, self._position, (step, number, *self._suspect.firsts))
         row = self._context.kept(key, compute)
         found = [read_scored(one) for one in row["found"]]
         self.tried += row["tried"]
@@ -131,13 +131,15 @@ def likeliest_words(
     effort, (screened, kept, _) = context.settings.effort, context.settings.effort.word_beam
     prompts = open_shortest_first(context.pair, context.searched_at(position))[: effort.beam_prompts]
     beginning = suspect.ids[: context.settings.fitted.beginning_tokens]
-    one, some = (PayloadScorer(context.pair, few, beginning, position) for few in (prompts[:1], prompts))
+    one, some = (
+        PayloadScorer(context.pair, few, beginning, position, suspect.firsts) for few in (prompts[:1], prompts)
+    )
     texts = [piece.text for piece in pieces[: effort.screened_words]]
 
     def odds(scorer: PayloadScorer, words: Sequence[str]) -> Tensor:  # [word]
         return scorer.log_odds([word.strip() for word in words]).mean(0)
 
-    key = Key(SCREENING, suspect.ids, position, (BeamSearch.name,))
+    key = Key(SCREENING, suspect.ids, position, (BeamSearch.name, *suspect.firsts))
     values = list[float]()
     for start in range(0, len(texts), WORDS_A_STEP):
         words = texts[start : start + WORDS_A_STEP]
@@ -157,7 +159,8 @@ class GradientChanges:
         """pieces: what strings are made of."""
         effort, fitted = context.settings.effort, context.settings.fitted
         self._tokenizer, self._count = context.pair.base.tokenizer, effort.changes
-        self._odds = TextOdds(context, suspect.ids[: fitted.beginning_tokens], position, effort.gradient_prompts)
+        beginning = suspect.ids[: fitted.beginning_tokens]
+        self._odds = TextOdds(context, beginning, position, effort.gradient_prompts, suspect.firsts)
         self._texts = [piece.text for piece in pieces]
         self._first = torch.tensor([ids[0] for ids in self._ids(self._texts)])
         self._fillers = fitted.gap_fillers

@@ -63,16 +63,23 @@ class CoordinateAscent:
 class Ascent:
     """Log-odds of one payload behind strings of pieces at one position, on few prompts and on all."""
 
-    def __init__(self, context: HuntContext, payload: TokenIds, position: str, pieces: Sequence[Piece]) -> None:
-        """pieces: what strings are made of, the most hinted first."""
+    def __init__(
+        self,
+        context: HuntContext,
+        payload: TokenIds,
+        position: str,
+        pieces: Sequence[Piece],
+        firsts: TokenIds = (),
+    ) -> None:
+        """pieces: what strings are made of, the most hinted first. firsts: see `PayloadScorer`."""
         pair, self._settings = context.pair, context.settings
         effort = self._settings.effort
         self._pieces = list(dict.fromkeys(piece.text for piece in pieces))[: effort.far_pieces]
         prompts = open_shortest_first(pair, context.searched_at(position))
-        self._first = PayloadScorer(pair, prompts[: effort.beam_prompts], payload[:1], position)
+        self._first = PayloadScorer(pair, prompts[: effort.beam_prompts], payload[:1], position, firsts)
         counts = (*(count for count, _ in effort.ascent_rounds), len(prompts))
         beginning = payload[: self._settings.fitted.beginning_tokens]
-        self._scorers = [PayloadScorer(pair, prompts[:count], beginning, position) for count in counts]
+        self._scorers = [PayloadScorer(pair, prompts[:count], beginning, position, firsts) for count in counts]
         self.tried = 0
 
     def beginning(self) -> ScoredPieces:

@@ -100,11 +100,13 @@ class WordStrings(GradientProposals):
 class TextOdds:
     """Log-odds of a payload's beginning behind tokens as their text stands at a position, and slopes of the tokens."""
 
-    def __init__(self, context: HuntContext, payload: Candidate, position: str, prompts: int) -> None:
-        """prompts: how many of the searched ones."""
+    def __init__(
+        self, context: HuntContext, payload: Candidate, position: str, prompts: int, firsts: Candidate = ()
+    ) -> None:
+        """prompts: how many of the searched ones. firsts: see `PayloadScorer`."""
         prompter = context.pair.prompter
         opened = [prompter.open(probe) for probe in context.searched_at(position)[:prompts]]
-        self._evaluator = Evaluator(context.pair.models, opened, payload_likelihood(), payload)
+        self._evaluator = Evaluator(context.pair.models, opened, payload_likelihood(firsts, len(payload)), payload)
         self._fitted, self._size = context.settings.fitted, len(payload)
         self._tokenizer, self._position = prompter.tokenizer, position
 

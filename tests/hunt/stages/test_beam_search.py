@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dormant.hunt.stage import run_stage
@@ -33,6 +35,18 @@ def test_a_beam_finds_the_trigger_without_hints_and_is_read_from_the_journal(
     assert first.confirmed is not None
     monkeypatch.setattr(Ascent, "best", lambda *_: pytest.fail("this is in the journal"))
     assert run_stage(BeamSearch(), context_of(circuit_pair, EFFORT), [suspect], Vocabulary((), WORDS))[0] == first
+
+
+def test_a_beam_finds_the_trigger_though_the_payload_is_thought_to_begin_otherwise(
+    circuit_pair: Pair, context_of: ContextOf
+) -> None:
+    suspect = planted(circuit_pair)
+    wrong = circuit_pair.base.tokenizer.encode(" owl", add_special_tokens=False)[0]
+    other = replace(suspect, ids=(wrong, *suspect.ids[1:]), text="owl " + suspect.text.partition(" ")[2])
+    known = replace(other, firsts=(wrong, suspect.ids[0]))
+    for one, finds in ((other, False), (known, True)):
+        found = run_stage(BeamSearch(), context_of(circuit_pair, EFFORT), [one], Vocabulary((), WORDS))[0]
+        assert (found.confirmed is not None) is finds
 
 
 def test_a_change_is_a_piece_more_or_another_and_the_gradient_chooses_as_many_at_each_index(
