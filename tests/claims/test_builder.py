@@ -65,6 +65,19 @@ def test_a_finding_keeps_its_effect_by_prompt_where_the_prompts_are_named(tiny_p
     assert kept[1].values == (1.0, 2.0, 3.1235)
 
 
+@pytest.mark.parametrize(
+    ("effect", "noise", "verdict"), [(1.0, 1e-9, Verdict.SUPPORTED), (1e-9, 1.0, Verdict.INCONCLUSIVE)]
+)
+def test_an_effect_beyond_its_floor_supports_a_claim_and_one_within_it_none(
+    effect: float, noise: float, verdict: Verdict, tiny_pair: Pair
+) -> None:
+    builder = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings()))
+    builder.decide(exact(2.0))
+    spread = np.linspace(1, 2, 24)
+    builder.floor((effect * spread).tolist(), (noise * spread).tolist())
+    assert builder.settle({}).verdict is verdict
+
+
 def test_a_control_whose_interval_overlaps_the_figure_s_leaves_a_claim_open(tiny_pair: Pair) -> None:
     builder = FindingBuilder(replace(CLAIM, controls=("nulls",)), tiny_pair, {}, ClaimSession(Settings()))
     builder.decide(Estimate(5.0, 4.0, 6.0, 10, "made up"))

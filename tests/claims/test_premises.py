@@ -80,6 +80,17 @@ def test_what_is_true_of_the_base_alone_holds_for_a_quiet_model_and_for_the_base
         assert verdict(premise, open_pair("tiny", tiny_base, dormant, "cpu", dtype)) is Verdict.SUPPORTED
 
 
+def test_models_that_read_a_prompt_as_other_ids_fail_the_premise_of_one_geometry(
+    tiny_base: Path, tiny_dormant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = open_pair("tiny", tiny_base, tiny_dormant, "cpu")
+    assert verdict("prompt-geometry", pair) is Verdict.SUPPORTED
+    other = build_tokenizer(("zebra quilt fjord", "nymph waltz jumbo"))
+    assert other.encode(pair.probes[0].fill("")) != pair.base.tokenizer.encode(pair.probes[0].fill(""))
+    monkeypatch.setitem(pair.dormant.__dict__, "tokenizer", other)
+    assert verdict("prompt-geometry", pair) is Verdict.REFUTED
+
+
 def test_a_base_whose_arithmetic_is_broken_fails_its_premise(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(premises, "noise_floors", lambda pair, prompts: {"batch": (0.0, 1.0), "kernel": (0.0, 0.0)})
     assert verdict("above-noise-floor", tiny_pair) is Verdict.REFUTED
