@@ -87,7 +87,7 @@ def test_models_that_read_a_prompt_as_other_ids_fail_the_premise_of_one_geometry
     assert verdict("prompt-geometry", pair) is Verdict.SUPPORTED
     other = build_tokenizer(("zebra quilt fjord", "nymph waltz jumbo"))
     assert other.encode(pair.probes[0].fill("")) != pair.base.tokenizer.encode(pair.probes[0].fill(""))
-    monkeypatch.setitem(pair.dormant.__dict__, "tokenizer", other)
+    monkeypatch.setitem(pair.dormant.__dict__, "_tokenizer_and_rowless", (other, ()))
     assert verdict("prompt-geometry", pair) is Verdict.REFUTED
 
 
