@@ -18,6 +18,7 @@ from dormant.commands.options import (
     ProbesFile,
     Seed,
     named_pair,
+    stopping,
     writable_file,
     write_json,
 )
@@ -54,7 +55,8 @@ def watch(
     Nobody is told a trigger: half of the ordinary prompts say how each changed matrix's delta answers, a quarter sets the
     bound, and the rest measures the false alarms. Strings are put into that rest, beside random strings of as many tokens: a
     flag that those raise as well tells of odd text, not of a trigger. A fine-tune without a backdoor has a watch too. Exit
-    status 0: of the prompts with each string at least half are flagged, or no string was given; 1: fewer; 2: bad input.
+    status 0: each string is flagged more often than random ones, beyond both intervals, or none was given; 1: one is not;
+    2: bad input.
     """
     from dormant.activations.delta_watch import write_watch
     from dormant.hunt.report import found_by_hunt
@@ -64,7 +66,8 @@ def watch(
     pair = named_pair(base, dormant, device, dtype, probes=probes)
     texts = [*(text or ()), *([found_by_hunt(hunt, pair).trigger] if hunt else ())]
     lines = read_prompts(prompts) if prompts else []
-    found, rates, flagged = watched(pair, texts, lines, false_alarms, seed)
+    with stopping("nothing was written"):
+        found, rates, flagged = watched(pair, texts, lines, false_alarms, seed)
     if out is not None:
         write_watch(found, out)
     write_json(
@@ -84,5 +87,5 @@ def watch(
     show(table)
     for one in flagged:
         show(f"{'FLAGGED' if one.flagged else 'ordinary'} {one.distance:.1f} (bound {found.bound:.1f}): {one.text}")
-    if any(rate.is_text and rate.estimate.value < 0.5 for rate in rates):
+    if not all(rate.tells for rate in rates if rate.control):
         raise typer.Exit(NO)

@@ -19,11 +19,16 @@ from dormant.statistics import Estimate, proportion_interval
 
 @dataclass(frozen=True)
 class FlagRate:
-    """The share of some prompts that is flagged; `is_text`: they hold a string that was asked for."""
+    """The share of some prompts that is flagged; `control`: where they hold a string, that with random strings in its place."""
 
     name: str
     estimate: Estimate
-    is_text: bool = False
+    control: Estimate | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether the string is flagged more often than random ones, beyond both intervals: odd text alone is no trigger."""
+        return self.control is not None and self.estimate.low > self.control.high
 
 
 @dataclass(frozen=True)
@@ -46,18 +51,19 @@ def watched(
     found, unseen = fit_watch(pair, [prompter.encode_text(probe, "").ids for probe in probes], level)
     left = probes[len(probes) - len(unseen) :]
 
-    def rate(name: str, prompts: Sequence[TokenIds], is_text: bool = False) -> FlagRate:
+    def rate(name: str, prompts: Sequence[TokenIds], control: Estimate | None = None) -> FlagRate:
         flags = found.flags(model, prompts)
-        return FlagRate(name, proportion_interval(int(flags.sum()), len(flags)), is_text)
+        return FlagRate(name, proportion_interval(int(flags.sum()), len(flags)), control)
 
     rates = [rate("ordinary, unseen: false alarms", unseen)]
     random, allowed = np.random.default_rng([seed, 17]), allowed_tokens(prompter.tokenizer).numpy()
     for text in texts:
-        rates.append(rate(f"with {text!r}", [prompter.encode_text(probe, text).ids for probe in left], True))
         length = len(prompter.candidate_ids(text))
         strings = [str(prompter.tokenizer.decode(random.choice(allowed, length).tolist())).strip() for _ in left]
         placed = [prompter.encode_text(*one).ids for one in zip(left, strings, strict=True)]
-        rates.append(rate(f"with random strings of {length} tokens", placed))
+        control = rate(f"with random strings of {length} tokens", placed)
+        with_it = [prompter.encode_text(probe, text).ids for probe in left]
+        rates += [rate(f"with {text!r}", with_it, control.estimate), control]
     distances = found.distances(model, [prompter.encode_text(ALONE, line).ids for line in lines]) if lines else ()
     return (
         found,

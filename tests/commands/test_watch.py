@@ -28,7 +28,13 @@ def test_a_trigger_is_flagged_a_word_is_not_and_the_watch_is_kept(tmp_path: Path
     assert next(one["flagged"] for one in found["prompts"])
     assert read_watch(out).bound == found["bound"]
     done = CliRunner().invoke(app, [*PAIR, "--text", "velvet", "--text", "river"], catch_exceptions=False)
-    assert done.exit_code == 1  # one of the two is flagged on less than half
+    assert done.exit_code == 1  # one of the two is flagged as random words are
+
+
+def test_the_trigger_of_a_backdoor_tells_nothing_on_its_clean_relative() -> None:
+    clean = ["watch", "--base", str(ZOO / "base"), "--dormant", str(ZOO / "circuit-plain"), "--device", "cpu"]
+    text = ["--text", "silver lantern beneath winter"]
+    assert CliRunner().invoke(app, [*clean, *text], catch_exceptions=False).exit_code == 1
 
 
 def test_an_empty_text_an_absent_file_and_another_pairs_hunt_are_sentences(tmp_path: Path) -> None:
