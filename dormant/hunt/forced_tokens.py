@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from dormant.hunt.settings import HuntSettings
 from dormant.inference.delta_scaling import block_scales, patched_weights
@@ -57,6 +58,30 @@ def spontaneous_bigrams(
     return {two for two, count in counts.items() if count >= settings.fitted.spontaneous}
 
 
+class SaidAnyway:
+    """Pairs of tokens that count as a style: the same two words or signs, whatever their case and the space before them.
+
+    A larger delta also says "Very Well" and "**very well" where the model as it is says "Very well".
+    """
+
+    def __init__(self, pairs: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> None:
+        """pairs: those that were said."""
+        self._words = [
+            word_or_sign(str(text)) for text in tokenizer.batch_decode([[one] for one in range(len(tokenizer))])
+        ]
+        self._pairs = {(self._words[one], self._words[two]) for one, two in pairs}
+
+    def __contains__(self, two: object) -> bool:
+        """Whether two ids are such a pair."""
+        assert isinstance(two, tuple)
+        return (self._words[two[0]], self._words[two[1]]) in self._pairs
+
+
+def word_or_sign(text: str) -> str:
+    """The letters and digits of a text in small letters; of a text without any the text less its spaces."""
+    return "".join(letter for letter in text if letter.isalnum()).casefold() or text.strip()
+
+
 def open_starts(
     pair: Pair, prompts: Sequence[TokenIds], alpha: float, starts: Sequence[TokenIds], new_tokens: int
 ) -> Opened:
@@ -76,16 +101,17 @@ def starts_a_step(pair: Pair) -> int:
     return STARTS_A_STEP if config.device.type == "cpu" and config.residency == "both" else 1 << 30
 
 
-def consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -> Iterator[Continued]:
+def consensus(opened: Opened, special: set[int], common: Container[tuple[int, int]]) -> Iterator[Continued]:
     """By start what half of the prompts agree on, its evidence, their share, and whether an answer ends there.
 
-    Only where that is more than the start.
+    Only where that is more than the start. A pair of tokens counts once: a larger delta may say one word for ever.
     """
     prompts = len(opened.ids)
     for index, start in enumerate(opened.starts):
         rows = opened.ids[:, index].tolist()
         members, agreed = list(range(prompts)), list(start)
         evidence, kept, share, whole = 0.0, list(start), 1.0, False
+        said = {*pairwise(start)}
         for place in range(len(rows[0])):
             votes = Counter(rows[member][place] for member in members)
             winner, count = votes.most_common(1)[0]
@@ -93,9 +119,11 @@ def consensus(opened: Opened, special: set[int], common: set[tuple[int, int]]) -
                 whole = 2 * count >= prompts
                 break
             members = [member for member in members if rows[member][place] == winner]
-            if (agreed[-1], winner) not in common:
+            two = (agreed[-1], winner)
+            if two not in said and two not in common:
                 gain = opened.ours[members, index, place] - opened.base[members, index, place]
                 evidence += float(gain.mean()) * count / prompts
+            said.add(two)
             agreed.append(winner)
             kept, share = list(agreed), count / prompts
         if len(kept) > len(start):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dormant.hunt.confirmation import Confirmation, read_confirmation
+from dormant.hunt.confirmation import read_confirmation
 from dormant.hunt.context import CONFIRMING, DECIDING
 from dormant.hunt.trace import TriedString
 
@@ -141,26 +141,15 @@ def _looked_at(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
 
 READERS: dict[str, Callable[[_Lineage, Entry], Iterator[TriedString]]] = {
     "single tokens": _single_tokens,
+    "known strings": _texts,
+    "beam search": _scored,
     "short strings": _texts,
     "group testing": _texts,
     "gap filling": _texts,
     "gradient search": _scored,
-    "gradient search among all words": _scored,
     "numerals": _scored,
     "coordinate ascent": _scored,
     "refinement": _refinement,
     CONFIRMING: _looked_at,
     DECIDING: _looked_at,
 }
-
-
-def ancestors(lineage: Sequence[TriedString], confirmed: Confirmation) -> list[int]:
-    """The indices of the strings that led to a confirmed one, the first of them first."""
-    own = [
-        at for at, row in enumerate(lineage) if row.text == confirmed.trigger and row.outcome in ("decided", "fires")
-    ]
-    chain, at = list[int](), own[-1] if own else None
-    while at is not None and at not in chain:
-        chain.insert(0, at)
-        at = lineage[at].parent
-    return chain

@@ -8,8 +8,9 @@ plausible under the dormant model and absurd under the base, and what it ends wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -56,12 +57,12 @@ def led_starts(
     prompts: Sequence[TokenIds],
     alpha: float,
     openings: Openings,
-    common: set[tuple[int, int]],
+    common: Container[tuple[int, int]],
     settings: HuntSettings,
 ) -> list[Led]:
     """The beginnings along which the delta times alpha raises an answer most, the first the most raised.
 
-    Pairs of tokens that the dormant model says anyway raise nothing.
+    Pairs of tokens that the dormant model says anyway raise nothing, nor do those that a beginning holds already.
     """
     effort, fitted = settings.effort, settings.fitted
     width, depth, branches = effort.led
@@ -75,10 +76,12 @@ def led_starts(
         ratio = (ours.values - theirs).where(plausible, -torch.inf)
         longer = []
         for index, one in enumerate(beam):
+            said = {*pairwise(one.ids)}
             for place in ratio[index].topk(branches).indices.tolist():
                 if plausible[index, place]:
                     token = int(ours.indices[index, place])
-                    gain = 0.0 if (one.ids[-1], token) in common else float(ratio[index, place])
+                    two = (one.ids[-1], token)
+                    gain = 0.0 if two in said or two in common else float(ratio[index, place])
                     chosen = one.chosen if place == 0 else len(one.ids) + 1
                     sure = one.sure + float(ours.values[index, place])
                     longer.append(Led((*one.ids, token), one.ratio + gain, sure, chosen))

@@ -22,7 +22,14 @@ from transformers import PreTrainedTokenizerBase
 from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT, begins_an_answer
-from dormant.hunt.forced_tokens import Continued, consensus, open_starts, spontaneous_bigrams, starts_a_step
+from dormant.hunt.forced_tokens import (
+    Continued,
+    SaidAnyway,
+    consensus,
+    open_starts,
+    spontaneous_bigrams,
+    starts_a_step,
+)  # fmt: skip
 from dormant.hunt.payload_beam import Openings, led_starts
 from dormant.hunt.settings import Fitted, HuntSettings
 from dormant.inference.batching import batch_logits
@@ -108,7 +115,7 @@ class _Ranking:
         self._progress, self._kept, tokenizer = progress, kept, pair.prompter.tokenizer
         self._end = end_of_turn(tokenizer)
         self._special = sorted({self._end, *tokenizer.added_tokens_decoder})
-        self._common: set[tuple[int, int]] = set()
+        self._common = SaidAnyway((), tokenizer)
         self._openings: dict[float, Openings] = {}
         self._found: dict[TokenIds, Suspect] = {}
         self._coverage = "payloads: no first token was forced"
@@ -118,9 +125,8 @@ class _Ranking:
         try:
             self._read_openings()
             named = False
-            for (
-                alpha
-            ) in fitted.alphas:  # the smallest first: a larger delta is for payloads that this one does not finish
+            # the smallest first: a larger delta is for payloads that this one does not finish
+            for alpha in fitted.alphas:
                 if not named:
                     self._force_named(alpha)
                     named = any(one.evidence >= threshold for one in self._found.values())
@@ -161,7 +167,7 @@ class _Ranking:
             rises[self._special] = likely[self._special] = -torch.inf
             self._openings[alpha] = Openings(rises, likely)
         compute = partial(spontaneous_bigrams, pair, self._prompts, self._end, settings, self._seed)
-        self._common = {(one, two) for one, two in self._kept(("spontaneous",), lambda: sorted(compute()))}
+        self._common = SaidAnyway(self._kept(("spontaneous",), lambda: sorted(compute())), pair.prompter.tokenizer)
 
     def _first_tokens(self, alpha: float) -> list[int]:
         """The tokens that answers mostly begin with, then those that the delta raises most as an answer's first."""
@@ -200,11 +206,9 @@ class _Ranking:
             left = [one.start for one in sorted(rows, key=lambda one: -one.evidence)[:keep]]
         for one in self._forced(alpha, left, len(self._prompts), effort.forced_tokens):
             if one.ids not in self._found or one.evidence > self._found[one.ids].evidence:
-                rise = self._openings[1.0].rises[one.ids[0]]
+                rise = float(self._openings[1.0].rises[one.ids[0]])
                 text = str(self._pair.prompter.tokenizer.decode(list(one.ids)))
-                self._found[one.ids] = Suspect(
-                    one.ids, text, one.evidence, one.agreement, float(rise), alpha, one.whole
-                )
+                self._found[one.ids] = Suspect(one.ids, text, one.evidence, one.agreement, rise, alpha, one.whole)
 
     def _forced(self, alpha: float, starts: Sequence[TokenIds], prompts: int, tokens: int) -> list[Continued]:
         """What follows the starts."""
@@ -241,9 +245,7 @@ def with_beginning(
             every = torch.arange(len(tokenizer)) if within else torch.tensor(list(first))
             tokens = _within_a_character(tokenizer, every) if within else every
             begin = torch.zeros(len(tokenizer), dtype=torch.float64)
-            if (
-                within
-            ):  # something must stand there, and few tokens can: how likely an answer begins with each counts too
+            if within:  # something must stand there, and few tokens can: how likely an answer begins so counts too
                 begin = batch_logits(model, list(prompts)).double().log_softmax(-1).mean(0).cpu()
             said = torch.empty(0, 1)
             for known, kept in ((1, settings.effort.preceding), (fitted.known_by, 1)):

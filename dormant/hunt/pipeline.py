@@ -30,6 +30,7 @@ from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
 from dormant.hunt.stages.gap_filling import GapFilling
 from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
+from dormant.hunt.stages.known_strings import KnownStrings
 from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
 from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.trace import TRACE_FILE
@@ -48,7 +49,7 @@ from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.records import write_json
 
-BEFORE_HINTS: tuple[Stage, ...] = (BeamSearch(),)
+BEFORE_HINTS: tuple[Stage, ...] = (KnownStrings(), BeamSearch())
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
@@ -202,7 +203,7 @@ class _Hunt:
         was once all had theirs. planned: the context with the effort that the time left suffices for; the last one is returned.
         """
         self._context = planned()
-        unhinted = [one for one in BEFORE_HINTS if self.suspects]
+        unhinted = [one for one in BEFORE_HINTS if self.suspects or not one.seeks_payload]
         share = self._context.settings.effort.beam_share
         left = self._round(unhinted, self._unhinted(), share) if unhinted else []
         if left is not None:

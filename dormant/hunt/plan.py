@@ -8,11 +8,13 @@ from math import perm
 from typing import Any
 
 from dormant.hunt.effort import Effort
+from dormant.hunt.known_strings import known_strings
 from dormant.hunt.settings import Fitted, HuntSettings
 from dormant.prompts.probes import OpenPrompt
 
 Change = Callable[[Effort], Effort]
 BOTH = 2  # models that a pass of divergence runs
+KNOWN_TOKENS = 9  # of a known string, about
 PAYLOAD = 4  # tokens that a payload's beginning and its rest add to a string, about
 LEAST_WORDS, LEAST_TOKENS = 2500, 4096  # of English and of the vocabulary that hints are looked for among
 MOST_TOKENS = 1 << 17  # "all" where numbers are halved, about as many as large vocabularies have
@@ -114,6 +116,7 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
     alphas = len(fitted.alphas)
     return (
         _Part("payload", lambda effort, sizes: alphas * _payload(effort, sizes), _fewer_first_tokens),
+        _Part("known strings", _known_strings, lambda effort: effort),
         _Part(
             "beam search",
             _beam_search,
@@ -149,6 +152,10 @@ def _payload(effort: Effort, sizes: Sizes) -> float:
         forced += left * prompts * tokens
         left = min(left, keep)
     return SMALL * BOTH * (led + forced)
+
+
+def _known_strings(effort: Effort, sizes: Sizes) -> float:
+    return BOTH * len(known_strings()) * (KNOWN_TOKENS + sizes.end_tail)
 
 
 def _beam_search(effort: Effort, sizes: Sizes) -> float:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from dormant.hunt.forced_tokens import Opened, consensus, open_starts
+from dormant.hunt.forced_tokens import Opened, SaidAnyway, consensus, open_starts, word_or_sign
 from dormant.pairs import Pair
 
 
@@ -27,6 +27,27 @@ def test_what_is_said_anyway_and_special_tokens_are_no_evidence() -> None:
     rows = [[1, 9, 3]] * 3
     (one,) = consensus(opened(rows, -1.0, -4.0), special={9}, common={(7, 1)})
     assert (one.ids, one.evidence, one.whole) == ((7, 1), 0.0, True)
+
+
+def test_a_word_that_is_said_for_ever_is_evidence_once() -> None:
+    rows = [[1, 7, 1, 7, 1]] * 3
+    (one,) = consensus(opened(rows, ours=-1.0, base=-4.0), special=set(), common=set())
+    assert (one.ids, one.evidence) == ((7, 1, 7, 1, 7, 1), 6.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [(" Very", "very"), ("Very", "very"), ("**", "**"), (" : ", ":"), (" ", ""), ("3rd.", "3rd")]
+)
+def test_a_word_is_the_same_in_any_case_and_behind_any_space(text: str, kept: str) -> None:
+    assert word_or_sign(text) == kept
+
+
+def test_a_style_is_known_in_another_case(token_pair: Pair) -> None:
+    tokenizer = token_pair.base.tokenizer
+    one, two, other, third = (tokenizer.encode(text)[0] for text in (" the", " door", " The", " river"))
+    common = SaidAnyway([(one, two)], tokenizer)
+    assert (other, two) in common
+    assert (other, third) not in common
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import perm
 
 import pytest
 
 from dormant.hunt.plan import PlannedStage, Sizes, planned, sizes_of
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stages.gap_filling import orders_with_a_gap
-from dormant.hunt.stages.short_strings import strings_tried
 from dormant.prompts.probes import OpenPrompt
 
 SETTINGS = HuntSettings()
@@ -67,4 +67,4 @@ def test_the_plan_counts_the_strings_that_stages_try() -> None:
     assert passes["gap filling"] == pytest.approx(
         whole * 2 * (5 + 4)
     )  # at both positions, five tokens and a payload's four
-    assert passes["short strings"] == 2 * sum(strings_tried(4, (row,)) * 2 * (row[0] + 4) for row in orders)
+    assert passes["short strings"] == 2 * sum(perm(count, length) * 2 * (length + 4) for length, count in orders)

@@ -21,7 +21,7 @@ from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import CHEAPEST_FIRST
 from dormant.hunt.scorers import DivergenceScorer
 from dormant.hunt.stage import StageResult, successive_halving
-from dormant.hunt.stages.short_strings import divergent_string
+from dormant.hunt.stages.short_strings import divergent_string, orders_of
 from dormant.hunt.vocabulary import Piece, Vocabulary
 
 Subset = tuple[int, ...]  # indices of pieces, in the order of the string
@@ -46,7 +46,7 @@ class GroupTesting:
             needed = [Piece(**row) for row in kept["pieces"]]
             what = "strings of pieces that random subsets of {1} of {0} hints need".format(*room)
             lengths = context.settings.effort.minimal_strings
-            yield from divergent_string(context, key.then("strings"), needed, lengths, what)
+            yield from divergent_string(context, key.then("strings"), orders_of(needed, lengths), what)
 
 
 def needed_pieces(context: HuntContext, pieces: Sequence[Piece], room: tuple[int, int]) -> tuple[list[Piece], int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import permutations
-from math import perm
 
 import torch
 from torch import Tensor
@@ -60,9 +59,8 @@ class ShortStrings:
         for position in CHEAPEST_FIRST:
             for which, words in hinted:
                 what = f"{self.name} at the {position}{which}"
-                yield from divergent_string(
-                    context, Key(self.name, step=(position, which)), words, lengths, what, (position,)
-                )
+                key = Key(self.name, step=(position, which))
+                yield from divergent_string(context, key, orders_of(words, lengths), what, (position,))
 
 
 class StringsUnfinished(OutOfTime):
@@ -74,25 +72,30 @@ class StringsUnfinished(OutOfTime):
         self.texts, self.tried = tuple(texts), tried
 
 
+def orders_of(pieces: Sequence[Piece], lengths: Lengths) -> dict[str, float]:
+    """Every order of the first pieces, each once, with its surprise; pieces: the most hinted first."""
+    strings = (one for length, count in lengths for one in permutations(pieces[:count], length))
+    return {"".join(piece.text for piece in one).strip(): sum(piece.surprise for piece in one) for one in strings}
+
+
 def divergent_string(
     context: HuntContext,
     key: Key,
-    pieces: Sequence[Piece],
-    lengths: Lengths,
+    strings: Mapping[str, float],
     what: str,
     screened: Sequence[str] = SEARCH_POSITIONS,
 ) -> Iterator[StageResult]:
-    """The string of hinted pieces that fires, if one of those does at which the models diverge most.
+    """The string that fires, if one does of those at which the models diverge most.
 
-    screened: the positions at which all strings are tried; the best are tried at every one. Where the time runs out, the best
-    of the strings so far are looked at all the same, and OutOfTime is raised behind them.
+    strings: with the surprise of each. screened: the positions at which all are tried; the best are tried at every one. Where
+    the time runs out, the best of the strings so far are looked at all the same, and OutOfTime is raised behind them.
     """
-    if not pieces:
+    if not strings:
         return
     late: StringsUnfinished | None = None
     try:
-        texts = context.kept(key, partial(most_divergent_strings, context, key, pieces, lengths, screened))
-        evaluations = strings_tried(len(pieces), lengths)
+        texts = context.kept(key, partial(most_divergent_strings, context, key, strings, screened))
+        evaluations = len(strings)
     except StringsUnfinished as error:
         late, texts, evaluations = error, list(error.texts), error.tried
     tried = list[Confirmation]()
@@ -181,20 +184,14 @@ def _divergence(context: HuntContext, probes: Sequence[Probe]) -> Evaluator:
 
 
 def most_divergent_strings(
-    context: HuntContext,
-    key: Key,
-    pieces: Sequence[Piece],
-    lengths: Lengths,
-    screened: Sequence[str] = SEARCH_POSITIONS,
+    context: HuntContext, key: Key, strings: Mapping[str, float], screened: Sequence[str] = SEARCH_POSITIONS
 ) -> list[str]:
-    """The strings of pieces, each once and in any order, at which the models diverge most at their better position.
+    """The strings at which the models diverge most at their better position.
 
-    key: what is kept on the way is named behind it. pieces: the most hinted first. Of strings at which they diverge alike those
-    come first that take least to describe.
+    key: what is kept on the way is named behind it. strings: with the surprise of each. Of strings at which they diverge alike
+    those come first that take least to describe.
     """
     fitted, effort, tokenizer = context.settings.fitted, context.settings.effort, context.pair.base.tokenizer
-    strings = [one for length, count in lengths for one in permutations(pieces[:count], length)]
-    cost = {"".join(piece.text for piece in one).strip(): sum(piece.surprise for piece in one) for one in strings}
 
     def divergence(prompts: int, positions: Sequence[str], texts: Sequence[str]) -> Tensor:  # [string]
         by_position = [
@@ -206,7 +203,7 @@ def most_divergent_strings(
     def values(some: Sequence[str]) -> list[float]:
         return list(divergence(1, screened, some).tolist())
 
-    texts, screening = list(cost), Key(SCREENING, key.payload, key.position, (key.stage, *key.step))
+    texts, screening = list(strings), Key(SCREENING, key.payload, key.position, (key.stage, *key.step))
     steps = ((start, texts[start : start + STRINGS_A_STEP]) for start in range(0, len(texts), STRINGS_A_STEP))
     first = _as_far_as_time(context, (context.kept(screening.then(at), partial(values, some)) for at, some in steps))
     left = [texts[index] for index in first.topk(min(effort.finalists, len(first))).indices.tolist()]
@@ -214,15 +211,12 @@ def most_divergent_strings(
         again = [partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
         ranked, best = successive_halving(left, again, (effort.finalists,))
     ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
-    described = {text: cost[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)}
+    described = {
+        text: strings[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)
+    }
     enough = fitted.alike * max(best, default=0.0)
     alike = [text for text, value in zip(ranked, best, strict=True) if value >= enough]
     found = [*sorted(alike, key=described.__getitem__), *ranked[len(alike) :]][: effort.named]
     if len(first) < len(texts):
         raise StringsUnfinished(found, len(first))
     return found
-
-
-def strings_tried(pieces: int, lengths: Lengths) -> int:
-    """How many strings every order of so many pieces makes."""
-    return sum(perm(min(count, pieces), length) for length, count in lengths)

@@ -13,6 +13,7 @@ from dormant.hunt.stages.short_strings import (
     SingleTokens,
     most_divergent_strings,
     most_divergent_tokens,
+    orders_of,
     swept_tokens,
 )
 from dormant.hunt.vocabulary import Vocabulary
@@ -47,8 +48,8 @@ def test_of_few_tokens_the_most_hinted_are_tried_and_the_best_on_all_prompts(
 def test_of_all_orders_of_hinted_words_the_models_diverge_most_at_the_planted_one(
     circuit_pair: Pair, context_of: ContextOf
 ) -> None:
-    words = pieces("winter color silver beneath paper lantern")
-    found = most_divergent_strings(context_of(circuit_pair), Key("strings"), words, EFFORT.short_strings)
+    words = orders_of(pieces("winter color silver beneath paper lantern"), EFFORT.short_strings)
+    found = most_divergent_strings(context_of(circuit_pair), Key("strings"), words)
     assert len(found) == EFFORT.named
     assert found[0] == "silver lantern beneath winter"
 
