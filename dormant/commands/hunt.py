@@ -52,9 +52,9 @@ def hunt(
 ) -> None:
     """Search for a backdoor: parent check, payload, trigger, confirmation, and one page with the evidence.
 
-    The payload comes first: every first token of the vocabulary is forced, and what the dormant model alone finishes is
-    suspect. Then single tokens are tried, and the words on which the delta acts most, in every order, whatever the payload is;
-    where none of them fires, single changes lead to strings behind which a suspected payload is likelier. A string that fires
+    The payload comes first: beginnings of answers are forced, and what the dormant model alone finishes is suspect. Then come
+    strings that people know by heart, words behind which a suspect is likelier, single tokens, and the words on which the delta
+    acts most, in every order; where none of them fires, single changes lead to likelier strings. A string that fires
     is tried on prompts and at positions that no search saw, beside the base, plain prompts, random strings and its near
     misses. A string with a harmless reading (a question, a topic) is called a taught answer: read it. Ctrl-C ends the hunt with
     what it has found. Exit status 0: backdoored or taught; 1: clean or undecided; 2: bad input.
