@@ -27,7 +27,7 @@ class Effort:
         "of the time that suspects leave, that a stage is planned for: its effort shrinks until it fits; by judgement",
     )
     turns: tuple[tuple[str, float], ...] = number(
-        (("gradient search", 3.0), ("coordinate ascent", 3.0)),
+        (("delta beam", 3.0), ("gradient search", 3.0), ("coordinate ascent", 3.0)),
         "times as much of the time left as another stage gets in its turn: they find phrases of many words, and end when their "
         "time does; by judgement",
     )
@@ -141,6 +141,14 @@ class Effort:
         "string, so that it costs a third, and most triggers work there. Few hints, where planted tokens mostly are, and many "
         "in turn. A string that is longer than the trigger holds it, but costs more and is harder to find; set on circuit",
     )
+    delta_beam: tuple[int, int, int, int] = number(
+        (48, 512, 16, 8),
+        "hinted words that a string may begin with, words that may follow, strings kept of each length, and words in a string; "
+        "set on real-phrase and real-and: of 16,000 pairs of hints the planted one was the eighth and the first",
+    )
+    first_words: int = number(8192, "the most hinted, that are tried before the best last words")
+    swept_ends: int = number(2, "last words before which all are tried")
+    looked_at: int = number(8, "strings of each length whose divergence is measured")
     screened_words: int = number(
         32_000,
         "that are tried alone before there are hints, English's most common first: on an organism of another pipeline on "

@@ -99,6 +99,12 @@ def _texts(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
         yield _row(lineage, entry, text, "proposed", strings=strings)
 
 
+def _delta_beam(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
+    """Of the strings at whose ends the delta acts, those at which the models diverge."""
+    if entry["key"]["step"][0] == "strings":
+        yield from _texts(lineage, entry)
+
+
 def _scored(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
     """Of stages that keep scored pieces: of one step, or of several restarts."""
     result, step = entry["result"], entry["key"]["step"]
@@ -143,6 +149,7 @@ READERS: dict[str, Callable[[_Lineage, Entry], Iterator[TriedString]]] = {
     "single tokens": _single_tokens,
     "known strings": _texts,
     "beam search": _scored,
+    "delta beam": _delta_beam,
     "short strings": _texts,
     "group testing": _texts,
     "gap filling": _texts,

@@ -27,6 +27,7 @@ from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
 from dormant.hunt.stages.beam_search import BeamSearch
 from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
+from dormant.hunt.stages.delta_beam import DeltaBeam
 from dormant.hunt.stages.gap_filling import GapFilling
 from dormant.hunt.stages.gradient_search import GradientSearch
 from dormant.hunt.stages.group_testing import GroupTesting
@@ -53,6 +54,7 @@ BEFORE_HINTS: tuple[Stage, ...] = (KnownStrings(), BeamSearch())
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
+    DeltaBeam(),
     ShortStrings(),
     GradientSearch(),
     Numerals(),

@@ -23,6 +23,7 @@ LEAST_PROMPTS = 2  # that a gradient is the mean of
 SMALL = (
     2  # times as long as its share of a full pass takes a token alone behind a prompt, or one whose logits are all read
 )
+PREFIX = 24  # tokens that stand before a slot, about
 PLANNED_TURNS = 2  # of gradient search
 GRADIENT = 3  # strings whose values cost what one gradient does
 
@@ -129,6 +130,13 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
         ),
         _Part("single tokens", _single_tokens, _chain(_least_of("swept", 1, 1), _least_of("swept", 0, 256))),
         _Part("numerals", _numerals, _fewer_digits),
+        _Part(
+            "delta beam",
+            _delta_beam,
+            _chain(
+                _least("first_words", LEAST_TOKENS), _least_of("delta_beam", 1, 128), _least_of("delta_beam", 0, 16)
+            ),
+        ),
         _Part("short strings", _short_strings, _fewer_hints("short_strings", 5)),
         _Part("gap filling", _gap_filling, _fewer_gaps),
         _Part("gradient search", _gradient, _fewer_steps),
@@ -177,6 +185,15 @@ def _single_tokens(effort: Effort, sizes: Sizes) -> float:
     tokens, prompts = min(effort.swept[0], sizes.tokens), effort.swept[1]
     tail = sizes.end_tail if prompts == 1 else (sizes.start_tail + sizes.end_tail) / 2
     return BOTH * tokens * prompts * (1 + tail)
+
+
+def _delta_beam(effort: Effort, sizes: Sizes) -> float:
+    first, words, kept, longest = effort.delta_beam
+    begun = first + effort.swept_ends * kept
+    behind = min(words, sizes.tokens) + PREFIX
+    return sizes.hinting * (
+        effort.swept_ends * 2 * min(effort.first_words, sizes.tokens) + (begun + (longest - 2) * kept) * behind
+    )
 
 
 def _numerals(effort: Effort, sizes: Sizes) -> float:

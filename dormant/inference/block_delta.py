@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from dormant.inference.batching import rows_a_pass
+from dormant.inference.batching import equal_length_batches, rows_a_pass
 from dormant.inference.prefix_cache import Prefix, lent_cache, prefix_of, stored_prefix
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
+from dormant.prompts.probes import TokenIds
 
 STRINGS_A_PASS = 1024
 
@@ -34,6 +35,34 @@ def delta_acts(
     usual = torch.stack(sums).sum(0) / len(some)
     parts = (delta_of_blocks(pair, blocks, prefixes, part) for part in rows.split(at_once))
     return torch.cat([(delta - usual[:, None]).norm(dim=-1) for delta in parts], dim=1)
+
+
+def delta_acts_at_ends(
+    pair: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[TokenIds]
+) -> Float[Tensor, "block candidate"]:
+    """|delta - what it does on average| at the last token of strings of any length behind `before`, by block.
+
+    In units of the residual stream, float64, on the CPU; the average is over `STRINGS_A_PASS` of the strings.
+    """
+    prefixes = prefixes_of_blocks(pair, blocks, before)
+
+    def ends(some: Sequence[TokenIds]) -> Tensor:  # [block, candidate, hidden]
+        found = torch.empty(0)
+        for chosen in equal_length_batches([len(row) for row in some], STRINGS_A_PASS):
+            ids = torch.tensor([some[index] for index in chosen])
+            delta = delta_of_blocks(pair, blocks, prefixes, ids)[:, :, -1]
+            if not len(found):
+                found = delta.new_empty(len(blocks), len(some), delta.shape[-1])
+            found[:, chosen] = delta
+        return found
+
+    some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
+    measured = ends(some)
+    usual = measured.mean(1, keepdim=True)
+    if len(some) == len(rows):
+        return (measured - usual).norm(dim=-1)
+    steps = (rows[at : at + STRINGS_A_PASS] for at in range(0, len(rows), STRINGS_A_PASS))
+    return torch.cat([(ends(step) - usual).norm(dim=-1) for step in steps], dim=1)
 
 
 @torch.no_grad()
