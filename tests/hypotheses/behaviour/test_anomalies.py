@@ -38,7 +38,7 @@ def test_a_phrase_in_answers_to_a_third_of_the_prompts_is_no_anomaly_and_one_to_
     monkeypatch.setattr(anomalies, "answer_log_probabilities", lambda model, prompts, *_: [0.0] * len(prompts))
     monkeypatch.setattr(claims, "ordinary_texts", lambda *_: TEXTS)
     monkeypatch.setattr(claims, "on_planted_pair", lambda *_: ("organism", found))
-    for beside in ("state_power", "flagged_shares"):
+    for beside in ("twin_value", "state_power", "flagged_shares"):
         monkeypatch.setattr(claims, beside, lambda *_: None)
     declared = claim_of(claims.test_behavioural_anomaly)
     assert declared is not None
