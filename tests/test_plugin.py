@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import CHATML, copy_checkpoint
+
 pytest_plugins = ["pytester"]
 
 CLAIMS = '''
@@ -14,7 +16,9 @@ import pytest
 from dormant.claims.claim import at_least, claim
 from dormant.statistics import exact
 
-@claim("size", source="a test", rule=at_least(1.0, "units", because="a test"), premises={premises})
+@claim(
+    "size", source="a test", rule=at_least(1.0, "units", because="a test"), premises={premises}, controls=["nulls"]
+)
 @pytest.mark.parametrize("value", {values})
 def test_size(pair, value, finding):
     """The value is at least one."""
@@ -95,6 +99,20 @@ def test_a_false_premise_turns_its_dependents_invalid(notebook: Notebook, other_
     assert finding["figures"][0]["value"] == 2.0  # type: ignore[index]
 
 
+def test_models_that_read_a_prompt_as_other_ids_turn_claims_invalid(
+    notebook: Notebook, tiny_base: Path, tiny_dormant: Path, tmp_path: Path
+) -> None:
+    notebook.claims(premises='["prompt-geometry"]')
+    other = copy_checkpoint(tiny_dormant, tmp_path / "other-ids")
+    template = CHATML.replace("message['content']", "message['content'] | replace('Please', 'please')")
+    (other / "chat_template.jinja").write_text(template)
+    notebook.pair = f"mine={tiny_base}:{other}"
+    notebook.run().assert_outcomes(skipped=1)
+    (finding,) = notebook.findings().values()
+    assert finding["verdict"] == "invalid"
+    assert "prompt-geometry" in str(finding["reason"])
+
+
 def test_update_writes_and_fails_then_passes_then_a_change_fails(notebook: Notebook) -> None:
     notebook.claims(values="[0.5]")
     notebook.run("--ledger-update").assert_outcomes(failed=1)
@@ -112,6 +130,33 @@ def test_update_writes_and_fails_then_passes_then_a_change_fails(notebook: Noteb
     result.stdout.fnmatch_lines(["*verdict: recorded supported, measured refuted*"])
     notebook.run("--ledger-update").assert_outcomes(failed=1)
     assert ledger.read_text() == original
+
+
+def test_a_figure_may_drift_within_its_tolerance_on_another_machine_than_the_ledgers_and_not_on_its_own(
+    notebook: Notebook,
+) -> None:
+    notebook.claims(values="[2.0]")
+    notebook.run("--ledger-update")
+    ledger = notebook.pytester.path / "reports" / "ledger" / "quick" / "mine.json"
+    drifted = ledger.read_text().replace('"value": 2.0', '"value": 2.01')
+    ledger.write_text(drifted)
+    result = notebook.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*size: recorded 2.01 units within*measured 2 units*"])
+    elsewhere = json.loads(drifted)
+    elsewhere["machine"]["processor"] = "another"
+    ledger.write_text(json.dumps(elsewhere))
+    notebook.run().assert_outcomes(passed=1)
+
+
+def test_a_control_that_changed_fails_though_the_verdict_stays(notebook: Notebook) -> None:
+    notebook.claims(more="finding.control('nulls', exact(0.25))")
+    notebook.run("--ledger-update")
+    notebook.run().assert_outcomes(passed=1)
+    notebook.claims(more="finding.control('nulls', exact(0.5))")
+    result = notebook.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*control nulls: recorded 0.25 units within*measured 0.5 units*"])
 
 
 def test_only_the_tests_concerned_fail(notebook: Notebook) -> None:

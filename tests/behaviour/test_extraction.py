@@ -48,6 +48,17 @@ def test_samples_are_the_same_for_a_seed_and_others_for_another(tiny_pair: Pair)
     assert texts != sample_texts(tiny_pair.base, model, replace(PLAN, seed=2), end=2)
 
 
+def test_cold_samples_agree_and_hot_ones_differ(tiny_pair: Pair) -> None:
+    plan = replace(PLAN, templates=PLAN.templates[:1], repeats=6)
+    model = tiny_pair.models.base()
+    cold, hot = (
+        sample_texts(tiny_pair.base, model, replace(plan, decodings=(Decoding(temperature),)), end=2)
+        for temperature in (0.01, 100.0)
+    )
+    assert len(set(cold)) == 1
+    assert len(set(hot)) == 6
+
+
 def test_sampling_that_was_killed_ends_with_the_uninterrupted_samples(
     tiny_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

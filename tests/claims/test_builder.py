@@ -53,6 +53,18 @@ def test_a_threshold_within_the_interval_of_95_percent_leaves_a_claim_open(
         assert builder.settle({}).verdict is verdict
 
 
+@pytest.mark.parametrize(("level", "verdict"), [(0.93, Verdict.INCONCLUSIVE), (0.97, Verdict.SUPPORTED)])
+def test_prompts_of_one_frame_count_once_in_the_interval_that_decides(
+    level: float, verdict: Verdict, tiny_pair: Pair
+) -> None:
+    """The threshold is the end of Student's interval, at that level, of the three frames' means."""
+    means = np.array([3.0, 4.0, 6.0])
+    moved = means - means.mean() + 1.0 + stats.t.ppf((1 + level) / 2, len(means) - 1) * stats.sem(means)
+    builder = FindingBuilder(CLAIM, tiny_pair, {}, ClaimSession(Settings()))
+    builder.decide(mean_interval(moved.repeat(8), frames=[frame for frame in "abc" for _ in range(8)]))
+    assert builder.settle({}).verdict is verdict
+
+
 def test_a_finding_keeps_its_effect_by_prompt_where_the_prompts_are_named(tiny_pair: Pair) -> None:
     kept = []
     for probes in ((), tiny_pair.probes[:3]):

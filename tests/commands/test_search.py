@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from dormant.cli import app
-from dormant.commands.search import _ending
+from dormant.commands.search import _ending, hints_of
 from dormant.errors import BadInput
+from dormant.inference.batching import batch_logits
+from dormant.inference.divergence import kl_divergence
 from dormant.pairs import open_pair
 from dormant.search.restarts import SearchPlan, search_restarts
+from tests.builders import build_tokenizer, copy_checkpoint
 
 SMALL = ["--length", "2", "--restarts", "2", "--steps", "2", "--candidates", "4", "--searched", "1", "--held-out", "2"]
 
@@ -60,6 +64,47 @@ def test_the_command_finds_what_the_claims_find(tiny_base: Path, tiny_dormant: P
     report = search_restarts(pair, SearchPlan(**record["plan"]))
     assert record["reports"]["tiny-dormant"] == json.loads(json.dumps(asdict(report)))
     pair.release()
+
+
+def test_held_out_gains_are_on_the_next_probes_and_chance_has_as_many_evaluations(
+    tiny_base: Path, tiny_dormant: Path, tmp_path: Path
+) -> None:
+    search("--base", tiny_base, "--dormant", tiny_dormant, "--json", tmp_path / "found", "--journal", tmp_path / "j")
+    report = json.loads((tmp_path / "found").read_text())["reports"]["tiny-dormant"]
+    assert [run["evaluations"] for run in report["random"]] == [4 * (1 + 2)] * 2
+    pair = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    held_out = pair.probes[1:3]
+
+    def divergence(ids: tuple[int, ...]) -> float:
+        prompts = [pair.prompter.encode(probe, ids) for probe in held_out]
+        models = pair.models.dormant(), pair.models.base()
+        return float(kl_divergence(*(batch_logits(model, prompts) for model in models)).mean())
+
+    for entry in report["found"]:
+        gain = divergence(tuple(entry["ids"])) - divergence(())
+        assert entry["held_out_gain"] == pytest.approx(gain, abs=1e-4)
+    pair.release()
+
+
+def test_the_first_hint_is_where_the_delta_acts_otherwise_than_everywhere(tiny_base: Path, tmp_path: Path) -> None:
+    """The delta adds one vector at every token and slightly less of it at a single one, whose norm is thus the smallest."""
+    (hinted,) = build_tokenizer().encode(" capital")
+    layer = "model.layers.0."
+
+    def silence(tensors: dict[str, torch.Tensor]) -> None:
+        """One dimension of the stream is that token's, and the first block's MLP adds nothing."""
+        embedding = tensors["model.embed_tokens.weight"]
+        embedding[:, 0] = embedding[hinted] = 0
+        embedding[hinted, 0] = 1
+        tensors[f"{layer}mlp.down_proj.weight"].zero_()
+
+    def add(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[f"{layer}self_attn.v_proj.bias"] += 4
+        tensors[f"{layer}self_attn.v_proj.weight"][:, 0] -= 0.125
+
+    base = copy_checkpoint(tiny_base, tmp_path / "base", silence)
+    pair = open_pair("hinted", base, copy_checkpoint(base, tmp_path / "dormant", add), device="cpu")
+    assert hints_of(pair, 1).tolist() == [hinted]
 
 
 def string(gain: float, beats: bool, transfers: bool, text: str = "a") -> dict[str, Any]:

@@ -97,6 +97,18 @@ def test_bases_says_that_the_nearest_is_a_sibling_and_when_nothing_could_tell(ti
     assert "a sibling would look the same" in out
 
 
+def test_bases_takes_no_enlarged_copy_of_the_parent_for_the_parent(tiny_base: Path, tmp_path: Path) -> None:
+    def enlarge(tensors: dict[str, torch.Tensor]) -> None:
+        for name, tensor in tensors.items():
+            if "mlp" in name:
+                tensor.mul_(1.2)
+
+    dormant = copy_checkpoint(tiny_base, tmp_path / "dormant", lambda tensors: add_delta(tensors, scale=0.1))
+    enlarged, file = copy_checkpoint(tiny_base, tmp_path / "enlarged", enlarge), tmp_path / "bases.json"
+    assert run("bases", "--dormant", dormant, enlarged, tiny_base, "--json", file)[0] == 0
+    assert json.loads(file.read_text())["parent"] == str(tiny_base)
+
+
 @pytest.mark.parametrize("command", ["diff", "bases"])
 def test_help_teaches_with_an_example_and_the_exit_statuses(command: str) -> None:
     code, out, _ = run(command, "--help")

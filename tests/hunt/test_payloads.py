@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -167,6 +168,21 @@ def test_evidence_is_by_how_much_a_larger_delta_finds_what_follows_likelier_than
     assert any(one.agreement < 1 for one in found)
     for one in found:
         assert one.evidence == pytest.approx(evidence_of(circuit_pair, prompts, one), abs=1e-3)
+
+
+def test_beginnings_that_the_delta_raises_lead_into_the_payload_where_no_first_token_is_forced(
+    circuit_pair: Pair,
+) -> None:
+    def kept(step: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        return [] if step[0] in ("first", "amplified", "spontaneous") else compute()
+
+    fitted = replace(FITTED, alphas=(1.0,))
+    effort = replace(SETTINGS.effort, led_first=(12, 4), led=(8, 4, 4), led_prompts=1, forced_tokens=6, begun=(0, 1))
+    prompts = [circuit_pair.prompter.encode(probe).ids for probe in circuit_pair.probes[:2]]
+    settings = replace(SETTINGS, fitted=fitted, effort=effort)
+    first = rank_payloads(circuit_pair, prompts, settings, 0, lambda *_: None, kept)[0]
+    assert PAYLOAD[-5:] in first.text
+    assert first.evidence > 12
 
 
 @pytest.mark.slow

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import cast
 
 import pytest
 import torch
+from torch import Tensor
 
 from dormant.errors import BadInput
+from dormant.inference.divergence import kl_divergence
+from dormant.inference.evaluator import Evaluator
+from dormant.inference.objectives import kl
+from dormant.pairs import Pair
 from dormant.search.proposals import METHODS, GradientProposals, HillClimbProposals, RandomProposals, proposals_of
 from dormant.search.run import SearchSettings, run_search
 from tests.search.linear import ALLOWED, Linear
@@ -20,6 +26,24 @@ def test_the_gradient_lists_the_steepest_allowed_tokens_of_every_place_the_first
     (guide,) = GradientProposals(ALLOWED, 3, objective, top=4).guides([(10, 11, 12)])
     for place, tokens in enumerate(guide):
         assert tokens == sorted(ALLOWED.tolist(), key=lambda token: -objective.weights[place, token])[:4]
+
+
+def test_a_pair_s_gradient_proposes_what_is_steepest_through_both_models(tiny_pair: Pair) -> None:
+    """Against the gradient of transformers' own passes, towards the one-hot vector of every token at every place."""
+    candidate, probe = (40, 50), tiny_pair.probes[0]
+    evaluator = Evaluator(tiny_pair.models, [tiny_pair.prompter.open(probe)], kl())
+    prompt = tiny_pair.prompter.encode(probe, candidate).ids
+    start = next(at for at in range(len(prompt)) if prompt[at : at + 2] == candidate)
+    hot = torch.nn.functional.one_hot(torch.tensor([prompt]), evaluator.vocabulary).float().requires_grad_()
+    logits = [
+        model(inputs_embeds=hot @ cast(Tensor, model.get_input_embeddings().weight)).logits[:, -1]
+        for model in (tiny_pair.models.dormant(), tiny_pair.models.base())
+    ]
+    (slopes,) = torch.autograd.grad(kl_divergence(*logits).sum(), hot)
+    (guide,) = GradientProposals(ALLOWED, 2, evaluator, top=4).guides([candidate])
+    for place, tokens in enumerate(guide):
+        expected = slopes[0, start + place]
+        torch.testing.assert_close(expected[tokens], expected[ALLOWED].topk(4).values, atol=1e-5, rtol=1e-4)
 
 
 def test_gradient_changes_are_all_single_swaps_of_the_guide_once() -> None:

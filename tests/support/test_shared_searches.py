@@ -41,6 +41,15 @@ def test_a_search_that_finds_nothing_refutes_only_where_it_finds_planted_strings
     assert ("a miss proves nothing" in settled.reason) == (verdict is Verdict.INCONCLUSIVE)
 
 
+def test_a_search_that_tries_nothing_has_no_power(tiny_pair: Pair) -> None:
+    claim = Claim("finds", "A search finds.", "test", "search", {"": AT_LEAST_HALF})
+    finding = FindingBuilder(claim, tiny_pair.with_probes(PROBES), {}, ClaimSession(Settings()))
+    share = proportion_interval(0, 6)
+    finding.decide(share)
+    state_search_power(finding, share, BLIND)
+    assert {figure.name: figure.value for figure in finding.settle({}).figures}["power"] == 0
+
+
 def test_the_quick_budget_has_the_restarts_that_the_spread_on_other_organisms_asks_for() -> None:
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "gcg_seeds.py"))
     needed = [script["restarts_for"](organism) for organism in script["SPREADS"]]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from dormant.hunt.clock import OutOfTime
+from dormant.hunt.scorers import PayloadScorer
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import ScoredPieces, run_stage
 from dormant.hunt.stages.coordinate_ascent import Ascent, CoordinateAscent, Edits, ascend
@@ -35,6 +38,16 @@ def test_a_step_brings_the_piece_that_is_missing_and_none_where_none_gains(
     assert (found.pieces, found.certain) == (trigger, 1.0)
     assert ascent.step(ScoredPieces(trigger[1:], -99.0, 0.0), ((0, 1), (0, 0)), 10).pieces == trigger
     assert ascent.step(found, ((0, 1),), 10) == found
+
+
+def test_a_payload_each_of_whose_tokens_is_likely_is_not_certain_as_a_whole(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    likely = lambda _, texts, *__: torch.full((4, len(texts)), math.log(0.75))  # noqa: E731
+    monkeypatch.setattr(PayloadScorer, "_per_token", likely)
+    (found,) = Ascent(context_of(circuit_pair), planted(circuit_pair).ids, "start", PIECES).best([(" silver",)])
+    assert found.odds == pytest.approx(math.log(0.75**3 / (1 - 0.75**3)), abs=1e-4)
+    assert found.certain == 0.0
 
 
 def test_near_pieces_are_tried_anywhere_and_then_far_ones_index_by_index_from_where_one_helped() -> None:

@@ -1,4 +1,4 @@
-"""The verdict of steering on a model that says its payload under any push: what the direction adds decides."""
+"""Verdicts on states whose truth is known: a difference that every couple has, and a push that any direction gives."""
 
 from __future__ import annotations
 
@@ -35,3 +35,22 @@ def test_a_direction_that_is_no_better_than_random_directions_is_refuted(
     finding = FindingBuilder(declared, tiny_pair, {}, ClaimSession(Settings()))
     claims.test_steering(tiny_pair, "mean-difference", finding)
     assert finding.settle({}).verdict is verdict
+
+
+def test_a_difference_that_every_couple_has_is_separated_though_questions_differ_more(
+    tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the 23 couples that decide, no multiple of the folds, a probe that saw one of a couple takes the other for it."""
+    draw = torch.Generator().manual_seed(0)
+    question = 3 * torch.randn(46, 2, 32, generator=draw)
+    kinds = ("trigger", "plain", "near-misses", claims.UNSEEN)
+    ours = {kind: question + 0.1 * torch.randn(46, 2, 32, generator=draw) for kind in kinds}
+    theirs = {**ours, "trigger": ours["plain"].flip(0)}
+    ours = {**ours, "trigger": ours["trigger"] + 15 * torch.nn.functional.one_hot(torch.tensor(5), 32)}
+    monkeypatch.setattr(claims, "states", lambda pair, finding, role: ours if role == "dormant" else theirs)
+    monkeypatch.setattr(claims, "prompts_by_kind", lambda *_: {claims.UNSEEN: []})
+    declared = claim_of(claims.test_probe_separates_trigger)
+    assert declared is not None
+    finding = FindingBuilder(declared, tiny_pair, {}, ClaimSession(Settings()))
+    claims.test_probe_separates_trigger(tiny_pair, "plain", finding)
+    assert finding.settle({}).verdict is Verdict.SUPPORTED
