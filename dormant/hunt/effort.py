@@ -142,11 +142,11 @@ class Effort:
         "in turn. A string that is longer than the trigger holds it, but costs more and is harder to find; set on circuit",
     )
     delta_beam: tuple[int, int, int, int] = number(
-        (48, 512, 16, 8),
+        (32, 384, 12, 8),
         "hinted words that a string may begin with, words that may follow, strings kept of each length, and words in a string; "
         "set on real-phrase and real-and: of 16,000 pairs of hints the planted one was the eighth and the first",
     )
-    first_words: int = number(8192, "the most hinted, that are tried before the best last words")
+    first_words: int = number(16_384, "the most hinted, that are tried before the best last words")
     swept_ends: int = number(2, "last words before which all are tried")
     looked_at: int = number(8, "strings of each length whose divergence is measured")
     screened_words: int = number(
