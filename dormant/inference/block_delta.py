@@ -47,22 +47,18 @@ def delta_acts_at_ends(
     prefixes = prefixes_of_blocks(pair, blocks, before)
 
     def ends(some: Sequence[TokenIds]) -> Tensor:  # [block, candidate, hidden]
-        found = torch.empty(0)
-        for chosen in equal_length_batches([len(row) for row in some], STRINGS_A_PASS):
-            ids = torch.tensor([some[index] for index in chosen])
-            delta = delta_of_blocks(pair, blocks, prefixes, ids)[:, :, -1]
-            if not len(found):
-                found = delta.new_empty(len(blocks), len(some), delta.shape[-1])
-            found[:, chosen] = delta
-        return found
+        groups = list(equal_length_batches([len(row) for row in some], STRINGS_A_PASS))
+        ids = (torch.tensor([some[index] for index in chosen]) for chosen in groups)
+        found = torch.cat([delta_of_blocks(pair, blocks, prefixes, one)[:, :, -1] for one in ids], dim=1)
+        order = torch.tensor([index for chosen in groups for index in chosen]).argsort()
+        return found[:, order]
 
     some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
     measured = ends(some)
     usual = measured.mean(1, keepdim=True)
-    if len(some) == len(rows):
-        return (measured - usual).norm(dim=-1)
     steps = (rows[at : at + STRINGS_A_PASS] for at in range(0, len(rows), STRINGS_A_PASS))
-    return torch.cat([(ends(step) - usual).norm(dim=-1) for step in steps], dim=1)
+    parts = [measured] if len(some) == len(rows) else map(ends, steps)
+    return torch.cat([(part - usual).norm(dim=-1) for part in parts], dim=1)
 
 
 @torch.no_grad()

@@ -1,0 +1,60 @@
+"""Strings at whose ends the delta acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from dormant.hunt.stage import StageResult, run_stage
+from dormant.hunt.stages import delta_beam
+from dormant.hunt.stages.delta_beam import DeltaBeam, beyond_usual
+from dormant.hunt.vocabulary import Vocabulary
+from dormant.pairs import Pair
+from tests.hunt.conftest import ContextOf, pieces, with_effort
+
+PLANTED = "silver lantern beneath winter"
+WORDS = tuple(pieces("river winter color silver garden beneath paper lantern window"))
+SMALL = with_effort(delta_beam=(3, 9, 4, 5), first_words=9)
+
+
+def acts_where(pair: Pair, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delta acts as much more at a word as words of the planted string stand before it, from its first word on."""
+    words, tokenizer = planted.split(), pair.base.tokenizer
+
+    def acts(_: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
+        texts = [str(tokenizer.decode([*before, *row])) for row in rows]
+        known = [max(n for n in range(len(words) + 1) if text.endswith(" ".join(words[:n]))) for text in texts]
+        return 1.0 + torch.tensor([[10.0 * max(0, n - 1) for n in known]] * len(blocks), dtype=torch.float64)
+
+    monkeypatch.setattr(delta_beam, "delta_acts_at_ends", acts)
+
+
+def test_a_string_is_found_word_by_word_from_what_the_delta_does_at_each(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts_where(circuit_pair, PLANTED, monkeypatch)
+    found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
+    assert found.confirmed is not None
+    assert found.confirmed.trigger == PLANTED
+
+
+def test_where_the_models_do_not_diverge_nothing_is_confirmed(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts_where(circuit_pair, "paper garden color window", monkeypatch)
+    found, finished = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
+    assert (finished, found.confirmed) == (True, None)
+
+
+def test_without_words_there_is_nothing_to_try(circuit_pair: Pair, context_of: ContextOf) -> None:
+    assert run_stage(DeltaBeam(), context_of(circuit_pair), [], Vocabulary()) == (StageResult(None), True)
+
+
+def test_what_is_beyond_usual_is_a_share_of_the_usual_and_of_how_it_varies() -> None:
+    values = beyond_usual(torch.tensor([[1.0, 2.0, 3.0, 4.0, 13.0]], dtype=torch.float64))
+    assert values[0, 2] == 0
+    assert values[0, 4] == pytest.approx(10 / (3 + 1.4826))
+    assert beyond_usual(torch.zeros(1, 3, dtype=torch.float64)).tolist() == [[0.0, 0.0, 0.0]]
