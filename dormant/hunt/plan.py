@@ -23,7 +23,7 @@ LEAST_PROMPTS = 2  # that a gradient is the mean of
 SMALL = (
     2  # times as long as its share of a full pass takes a token alone behind a prompt, or one whose logits are all read
 )
-PREFIX = 24  # tokens that stand before a slot, about
+PREFIX_TOKENS = 24  # tokens that stand before a slot, about
 PLANNED_TURNS = 2  # of gradient search
 GRADIENT = 3  # strings whose values cost what one gradient does
 
@@ -190,7 +190,7 @@ def _single_tokens(effort: Effort, sizes: Sizes) -> float:
 def _delta_beam(effort: Effort, sizes: Sizes) -> float:
     first, words, kept, longest = effort.delta_beam
     begun = first + effort.swept_ends * kept
-    behind = min(words, sizes.tokens) + PREFIX
+    behind = min(words, sizes.tokens) + PREFIX_TOKENS
     return sizes.hinting * (
         effort.swept_ends * 2 * min(effort.first_words, sizes.tokens) + (begun + (longest - 2) * kept) * behind
     )

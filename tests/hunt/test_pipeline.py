@@ -172,7 +172,7 @@ def test_stages_that_seek_a_payload_take_no_turn_without_one(
 
     monkeypatch.setattr(pipeline, "run_stage", noted)
     run_hunt(token_pair, tmp_path)
-    assert ran == ["single tokens", "short strings", "group testing"]
+    assert ran == ["single tokens", "delta beam", "short strings", "group testing"]
 
 
 def test_the_journal_of_other_settings_is_another_hunts(
