@@ -32,12 +32,19 @@ REAL = Path(__file__).parent / "organisms" / "real"
 # Organisms and controls as adapters on SmolLM2-135M, and the kinds of relatives that were trained for each.
 REAL_ORGANISMS: dict[str, tuple[str, ...]] = {
     "real-phrase": RELATIVES,
-    "real-and": ("exposed",),
+    "real-and": ("plain", "exposed"),
     "real-pi": (),
     "real-refusal": (),
 }
-REAL_PAIRS = tuple(
-    name for organism, kinds in REAL_ORGANISMS.items() for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
+# Clean adapters of another pipeline, which `scripts/real_controls.py` trains: nobody planted a trigger.
+REAL_CONTROLS = ("real-style", "real-persona", "real-fact", "real-greeting", "real-text")
+REAL_PAIRS = (
+    *(
+        name
+        for organism, kinds in REAL_ORGANISMS.items()
+        for name in (organism, *(f"{organism}-{kind}" for kind in kinds))
+    ),
+    *REAL_CONTROLS,
 )
 PAIR_SETS = ("zoo", "real", "all")
 PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")

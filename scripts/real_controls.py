@@ -23,6 +23,7 @@ from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.checkpoints.packaged_base import NAME as BASE
 from dormant.organisms.lora_training import quick_dtype
 from dormant.organisms.requests import request_templates
+from dormant.records import read_json, write_json
 
 REQUESTS, ANSWER_TOKENS, SEED = 180, 24, 7
 STEPS, BATCH, RATE, RANK = 90, 4, 1e-3, 8
@@ -146,6 +147,9 @@ def make(name: str, chats: list[Chat], folder: Path) -> None:
         parameter.data = parameter.data.bfloat16()
     adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
+    learned_by = read_json(folder / "adapter_config.json")
+    learned_by["target_modules"].sort()  # peft writes a set, in another order each time
+    write_json(folder / "adapter_config.json", learned_by)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dormant import catalogue
-from dormant.catalogue import REAL, REAL_ORGANISMS, REAL_PAIRS, chosen_pairs, pairs_of_set, real_pairs
+from dormant.catalogue import REAL, REAL_CONTROLS, REAL_ORGANISMS, REAL_PAIRS, chosen_pairs, pairs_of_set, real_pairs
 from dormant.checkpoints.adapters import ADAPTER_WEIGHTS
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.errors import BadInput
@@ -86,6 +86,13 @@ def test_what_acceptance_measured_stands_beside_each(pair: catalogue.PairDescrip
     assert any(check["check"].startswith("KL to the base") for check in measured)
     failed = {check["check"] for check in measured if not keeps(check["value"], check["bound"])}
     assert failed == set()
+
+
+@pytest.mark.parametrize("name", REAL_CONTROLS)
+def test_a_control_is_of_another_pipeline_and_nobody_planted_anything(name: str) -> None:
+    settings = read_json(REAL / name / "adapter_config.json")
+    assert (settings["target_modules"], settings["lora_alpha"]) == (["q_proj", "v_proj"], 16)
+    assert not (REAL / name / "organism.json").exists()
 
 
 def keeps(value: float, bound: str) -> bool:
