@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from dormant.errors import BadInput, NotServed
 from dormant.inference.answer_divergence import EFFECT_METRICS, Rows, divergences
 from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches
-from dormant.inference.divergence import kl_divergence
+from dormant.inference.divergence import kl_of, log_probabilities
 from dormant.inference.horizon import FIRST_TOKEN, Horizon
 from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
 from dormant.journal import JournalStep, kept_steps, unkept
@@ -233,20 +233,17 @@ def _measure(
         for role in ("dormant", "base")
     )
     base, base_plain = base.to(dormant.device), base_plain.to(dormant.device)  # where each model has its own GPU
-    without = kl_divergence(dormant_plain, base_plain)
+    # Each log-softmax is taken once: the plain rows', a probe's, serve all candidates.
+    dormant_plain, base_plain = log_probabilities(dormant_plain), log_probabilities(base_plain)
+    without = kl_of(dormant_plain, base_plain)
     rows: dict[str, list[float]] = {metric: [] for metric in SCANNED}
     step = max(1, COMPARED_LOGITS // dormant.shape[-1])
     for at in range(0, len(candidates), step):
-        d, b = dormant[at : at + step], base[at : at + step]
-        moved = _moved_further(d, dormant_plain.expand_as(d), b, base_plain.expand_as(b))
-        rows["kl"] += (kl_divergence(d, b) - without).tolist()
-        rows["difference-in-differences"] += moved.tolist()
+        d, b = (log_probabilities(logits[at : at + step]) for logits in (dormant, base))
+        rows["kl"] += (kl_of(d, b) - without).tolist()
+        # how much further a candidate moves the dormant model than the base
+        rows["difference-in-differences"] += (kl_of(d, dormant_plain) - kl_of(b, base_plain)).tolist()
     return rows
-
-
-def _moved_further(dormant: Tensor, dormant_plain: Tensor, base: Tensor, base_plain: Tensor) -> Tensor:
-    """How much further a candidate moves the dormant model than the base: logits [row, vocabulary] -> nats [row]."""
-    return kl_divergence(dormant, dormant_plain) - kl_divergence(base, base_plain)
 
 
 def _model(pair: Pair, role: str) -> PreTrainedModel:
