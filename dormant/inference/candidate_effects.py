@@ -22,7 +22,7 @@ from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
 from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import OpenPrompt, Probe, Prompter, TokenIds, alike_probes
+from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
 SCANNED = ("kl", "difference-in-differences")  # the metrics of thousands of candidates
@@ -77,10 +77,17 @@ ChunkValues = Mapping[str, Sequence[float]]  # by metric of `SCANNED`, a value f
 
 def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str, horizon: Horizon = FIRST_TOKEN) -> CandidateEffect:
     """The divergence of the probes without and with a candidate text (experiments 13 and 17a)."""
+    return candidate_effects(pair, probes, [text], horizon)[text]
+
+
+def candidate_effects(
+    pair: Pair, probes: Sequence[Probe], texts: Sequence[str], horizon: Horizon = FIRST_TOKEN
+) -> dict[str, CandidateEffect]:
+    """The same for several texts: the models read the probes without any of them once, and what has one length together."""
     prompter = pair.prompter
-    empty = [prompter.encode(probe) for probe in probes]
-    filled = [prompter.encode_text(probe, text) for probe in probes]
-    return CandidateEffect(prompter.candidate_ids(text), *divergences(pair, empty, filled, horizon))
+    filled = [prompter.encode_text(probe, text) for text in texts for probe in probes]
+    effects = _effects(pair, probes, [prompter.candidate_ids(text) for text in texts], filled, horizon)
+    return dict(zip(texts, effects, strict=True))
 
 
 def length_matched_nulls(
@@ -88,10 +95,17 @@ def length_matched_nulls(
 ) -> list[CandidateEffect]:
     """What `count` candidates of random tokens do that survive in every probe."""
     prompter = pair.prompter
-    empty = [prompter.encode(probe) for probe in probes]
     drawn = random_candidates(prompter, probes, length, count, seed)
     filled = [prompter.encode(probe, ids) for ids in drawn for probe in probes]
-    before, after = divergences(pair, empty * count, filled, horizon)
+    return _effects(pair, probes, drawn, filled, horizon)
+
+
+def _effects(
+    pair: Pair, probes: Sequence[Probe], candidates: Sequence[TokenIds], filled: Sequence[Prompt], horizon: Horizon
+) -> list[CandidateEffect]:
+    """What candidates do of which each fills all probes, candidate after candidate."""
+    empty = [pair.prompter.encode(probe) for probe in probes]
+    before, after = divergences(pair, empty * len(candidates), filled, horizon)
     return [
         CandidateEffect(
             ids,
@@ -100,7 +114,7 @@ def length_matched_nulls(
                 for rows in (before, after)
             ),
         )
-        for ids, start in zip(drawn, range(0, len(filled), len(probes)), strict=True)
+        for ids, start in zip(candidates, range(0, len(filled), len(probes)), strict=True)
     ]
 
 
