@@ -157,8 +157,12 @@ class Pair:
 
     @cached_property
     def against_itself(self) -> Pair:
-        """The base in both places, as dormant model with another attention kernel: what it shows is a claim's noise floor."""
-        itself = replace(self, name=f"{self.name}, base against itself")
+        """The base in both places, as dormant model with another attention kernel: what it shows is a claim's noise floor.
+
+        Its name says which base, template, opening and probes these are: those of several pairs that share all are one.
+        """
+        shared = hash_text(self.base.fingerprint, repr(self.answer_opening), repr(self.probes))
+        itself = replace(self, name=f"base against itself, {shared}")
         vars(itself).update(models=BaseAgainstItself(self.models), answer_opening=self.answer_opening)
         return itself
 

@@ -21,7 +21,7 @@ from dormant.inference.residual_stream import check_layers, edited
 
 # Of the norm; experiment 6 went no further than 1.7.
 STEERING_ALPHAS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
-LOGITS_A_PASS = 2**24  # 64 MB in float32
+LOGITS_A_PASS = {"cpu": 2**22, "mps": 2**24, "cuda": 2**24}  # 64 MB in float32; a CPU's cache holds less
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +86,12 @@ def payload_likelihoods(
 ) -> list[float]:
     """The payload's likelihood per token (geometric mean, averaged over prompts) under each push, teacher-forced.
 
-    A prompt's ids before the generation position are no push's concern: they run once, and all pushes stand behind them.
+    A prompt's ids before the generation position are no push's concern, nor are the layers up to the push: they run once, and
+    all pushes of one layer part behind it.
     """
     vectors, total = _vectors(model, tried), torch.zeros(len(tried), dtype=torch.float64)
-    rows = max(1, LOGITS_A_PASS // (len(payload) * cast(Tensor, model.get_input_embeddings().weight).shape[0]))
+    vocabulary = len(cast(Tensor, model.get_input_embeddings().weight))
+    rows = max(1, LOGITS_A_PASS.get(model.device.type, 2**22) // (len(payload) * vocabulary))
     by_layer: dict[int, list[int]] = {}
     for index, push in enumerate(tried):
         by_layer.setdefault(push.layer, []).append(index)
@@ -105,7 +107,7 @@ def payload_likelihoods(
                 return states + added
 
             with edited(model, {layer: shifted}):
-                logits = logits_behind(model, prefix, ids.expand(len(members), -1), keep=len(payload))
+                logits = logits_behind(model, prefix, ids[None], keep=len(payload))
             log_probabilities = token_log_probabilities(in_float64(logits), wanted.expand(len(members), -1))
             total[members] += log_probabilities.mean(-1).exp().cpu()
     means: list[float] = (total / len(prompts)).tolist()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel
@@ -199,10 +200,12 @@ class BaseAgainstItself(Models):
         """Loads nothing yet; `models` are those of the pair."""
         self.run_config, self._models = models.run_config, models
         self._full: PreTrainedModel | None = None
+        self._twins: WeakKeyDictionary[PreTrainedModel, PreTrainedModel] = WeakKeyDictionary()  # by loaded base
 
     def release(self) -> None:
         """Frees what it loaded itself; the pair's own models are freed with the pair."""
         self._full = None
+        self._twins.clear()
 
     def _get(self, role: str) -> PreTrainedModel:
         base = self._models.base()
@@ -211,6 +214,11 @@ class BaseAgainstItself(Models):
         if self.run_config.bits:
             self._full = self._full or self._models.full_base()
             return self._full
+        if base not in self._twins:
+            self._twins[base] = self._twin(base)
+        return self._twins[base]
+
+    def _twin(self, base: PreTrainedModel) -> PreTrainedModel:
         # Hooks hold the pair's models, which are not to be copied either.
         shared = {id(kept): kept for kept in (*base.parameters(), *base.buffers(), self._models)}
         twin = copy.deepcopy(base, shared)

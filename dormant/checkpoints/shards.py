@@ -28,6 +28,7 @@ STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float1
 BLOCK = 2**22  # elements a block: 8 MB in bfloat16, 32 MB once widened to float64
 POINTER = b"version "  # how a Git LFS pointer begins
 HEADER_LIMIT = 100_000_000  # bytes; safetensors refuses longer headers too
+READ_WHOLE = 2**21  # bytes of a tensor, up to which one read costs less than one for each of its rows
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,11 @@ def read_rows(stored: StoredTensor, count: int) -> torch.Tensor:
     """At most `count` rows of a matrix, spread evenly over it, or a whole vector: [rows, columns] or [length]."""
     if len(stored.shape) < 2 or stored.shape[0] <= count:
         return read_tensor(stored)
-    width = math.prod(stored.shape[1:])
+    places, width = [stored.shape[0] * row // count for row in range(count)], math.prod(stored.shape[1:])
+    if stored.bytes <= READ_WHOLE:
+        return read_tensor(stored)[places]
     with _open_raw(stored.file) as raw:
-        chosen = [_read(raw, stored, stored.shape[0] * row // count * width, width) for row in range(count)]
-    return torch.stack(chosen)
+        return torch.stack([_read(raw, stored, place * width, width) for place in places])
 
 
 def read_tiles(stored: StoredTensor, buffer: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -194,7 +194,8 @@ def next_token_open(pair: Pair, finding: FindingBuilder) -> None:
     interval leaves out each prompt in turn.
     """
     count = finding.at_budget("probes", quick=24, full=200)
-    logits = batch_logits(pair.models.base(), [pair.prompter.encode(probe) for probe in pair.probes[:count]])
+    prompts, itself = [pair.prompter.encode(probe) for probe in pair.probes[:count]], pair.against_itself
+    logits = finding.once(("next token", count), lambda: batch_logits(pair.models.base(), prompts), pair=itself)
     entropy, without = entropy_over_prompts(logits)
     finding.decide(jackknife_interval(entropy, without.tolist()), name="entropy over prompts")
     probability, token = logits.softmax(-1).mean(0).max(-1)
@@ -223,7 +224,7 @@ def above_noise_floor(pair: Pair, finding: FindingBuilder) -> None:
     each claim compares its own effect with its own floor.
     """
     prompts = [pair.prompter.encode(probe) for probe in pair.probes[: finding.at_budget("probes", quick=24, full=200)]]
-    floors = noise_floors(pair, prompts)
+    floors = finding.once(("floors", len(prompts)), lambda: noise_floors(pair, prompts), pair=pair.against_itself)
     largest = {name: max(values) for name, values in floors.items()}
     worst = max(largest.values())
     rounding = "the floor is rounding itself, which every processor does in its own way"

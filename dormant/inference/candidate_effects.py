@@ -16,13 +16,13 @@ from transformers import PreTrainedModel
 from dormant.errors import BadInput, NotServed
 from dormant.inference.answer_divergence import EFFECT_METRICS, Rows, divergences
 from dormant.inference.batching import batch_logits, checked_prompts, equal_length_batches
-from dormant.inference.divergence import kl_divergence
+from dormant.inference.divergence import kl_of, log_probabilities
 from dormant.inference.horizon import FIRST_TOKEN, Horizon
 from dormant.inference.prefix_cache import Prefix, logits_behind, stored_prefix
 from dormant.journal import JournalStep, kept_steps, unkept
 from dormant.pairs import Pair
 from dormant.progress import Progress
-from dormant.prompts.probes import OpenPrompt, Probe, Prompter, TokenIds, alike_probes
+from dormant.prompts.probes import OpenPrompt, Probe, Prompt, Prompter, TokenIds, alike_probes
 from dormant.prompts.token_filter import allowed_tokens
 
 SCANNED = ("kl", "difference-in-differences")  # the metrics of thousands of candidates
@@ -77,10 +77,17 @@ ChunkValues = Mapping[str, Sequence[float]]  # by metric of `SCANNED`, a value f
 
 def candidate_effect(pair: Pair, probes: Sequence[Probe], text: str, horizon: Horizon = FIRST_TOKEN) -> CandidateEffect:
     """The divergence of the probes without and with a candidate text (experiments 13 and 17a)."""
+    return candidate_effects(pair, probes, [text], horizon)[text]
+
+
+def candidate_effects(
+    pair: Pair, probes: Sequence[Probe], texts: Sequence[str], horizon: Horizon = FIRST_TOKEN
+) -> dict[str, CandidateEffect]:
+    """The same for several texts: the models read the probes without any of them once, and what has one length together."""
     prompter = pair.prompter
-    empty = [prompter.encode(probe) for probe in probes]
-    filled = [prompter.encode_text(probe, text) for probe in probes]
-    return CandidateEffect(prompter.candidate_ids(text), *divergences(pair, empty, filled, horizon))
+    filled = [prompter.encode_text(probe, text) for text in texts for probe in probes]
+    effects = _effects(pair, probes, [prompter.candidate_ids(text) for text in texts], filled, horizon)
+    return dict(zip(texts, effects, strict=True))
 
 
 def length_matched_nulls(
@@ -88,10 +95,17 @@ def length_matched_nulls(
 ) -> list[CandidateEffect]:
     """What `count` candidates of random tokens do that survive in every probe."""
     prompter = pair.prompter
-    empty = [prompter.encode(probe) for probe in probes]
     drawn = random_candidates(prompter, probes, length, count, seed)
     filled = [prompter.encode(probe, ids) for ids in drawn for probe in probes]
-    before, after = divergences(pair, empty * count, filled, horizon)
+    return _effects(pair, probes, drawn, filled, horizon)
+
+
+def _effects(
+    pair: Pair, probes: Sequence[Probe], candidates: Sequence[TokenIds], filled: Sequence[Prompt], horizon: Horizon
+) -> list[CandidateEffect]:
+    """What candidates do of which each fills all probes, candidate after candidate."""
+    empty = [pair.prompter.encode(probe) for probe in probes]
+    before, after = divergences(pair, empty * len(candidates), filled, horizon)
     return [
         CandidateEffect(
             ids,
@@ -100,7 +114,7 @@ def length_matched_nulls(
                 for rows in (before, after)
             ),
         )
-        for ids, start in zip(drawn, range(0, len(filled), len(probes)), strict=True)
+        for ids, start in zip(candidates, range(0, len(filled), len(probes)), strict=True)
     ]
 
 
@@ -233,20 +247,17 @@ def _measure(
         for role in ("dormant", "base")
     )
     base, base_plain = base.to(dormant.device), base_plain.to(dormant.device)  # where each model has its own GPU
-    without = kl_divergence(dormant_plain, base_plain)
+    # Each log-softmax is taken once: the plain rows', a probe's, serve all candidates.
+    dormant_plain, base_plain = log_probabilities(dormant_plain), log_probabilities(base_plain)
+    without = kl_of(dormant_plain, base_plain)
     rows: dict[str, list[float]] = {metric: [] for metric in SCANNED}
     step = max(1, COMPARED_LOGITS // dormant.shape[-1])
     for at in range(0, len(candidates), step):
-        d, b = dormant[at : at + step], base[at : at + step]
-        moved = _moved_further(d, dormant_plain.expand_as(d), b, base_plain.expand_as(b))
-        rows["kl"] += (kl_divergence(d, b) - without).tolist()
-        rows["difference-in-differences"] += moved.tolist()
+        d, b = (log_probabilities(logits[at : at + step]) for logits in (dormant, base))
+        rows["kl"] += (kl_of(d, b) - without).tolist()
+        # how much further a candidate moves the dormant model than the base
+        rows["difference-in-differences"] += (kl_of(d, dormant_plain) - kl_of(b, base_plain)).tolist()
     return rows
-
-
-def _moved_further(dormant: Tensor, dormant_plain: Tensor, base: Tensor, base_plain: Tensor) -> Tensor:
-    """How much further a candidate moves the dormant model than the base: logits [row, vocabulary] -> nats [row]."""
-    return kl_divergence(dormant, dormant_plain) - kl_divergence(base, base_plain)
 
 
 def _model(pair: Pair, role: str) -> PreTrainedModel:

@@ -20,7 +20,7 @@ def kl_divergence(
     Raises BadInput for other shapes.
     """
     _same_shape(logits_p, logits_q)
-    return _kl(_log_softmax(logits_p), _log_softmax(logits_q))
+    return kl_of(log_probabilities(logits_p), log_probabilities(logits_q))
 
 
 def js_divergence(
@@ -31,9 +31,9 @@ def js_divergence(
     Raises BadInput for other shapes.
     """
     _same_shape(logits_p, logits_q)
-    log_p, log_q = _log_softmax(logits_p), _log_softmax(logits_q)
+    log_p, log_q = log_probabilities(logits_p), log_probabilities(logits_q)
     log_middle = torch.logaddexp(log_p, log_q) - math.log(2)
-    return ((_kl(log_p, log_middle) + _kl(log_q, log_middle)) / 2).clamp(max=math.log(2))
+    return ((kl_of(log_p, log_middle) + kl_of(log_q, log_middle)) / 2).clamp(max=math.log(2))
 
 
 def entropy_over_prompts(logits: Float[Tensor, "prompt vocabulary"]) -> tuple[float, Float[Tensor, " prompt"]]:
@@ -52,7 +52,10 @@ def _entropy(shares: Tensor) -> Tensor:
     return entropies
 
 
-def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+def kl_of(
+    log_p: Float[Tensor, "*prompt vocabulary"], log_q: Float[Tensor, "*#prompt vocabulary"]
+) -> Float[Tensor, "*prompt"]:
+    """KL(p || q) of log-probabilities, in nats; one q may stand for all p."""
     # A token that p rules out (-inf) adds nothing. Rounding can leave -1e-17, which no divergence is.
     terms = torch.where(log_p == -math.inf, 0.0, log_p.exp() * (log_p - log_q))
     return terms.sum(-1).clamp(min=0)
@@ -63,7 +66,8 @@ def in_float64(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return (logits.cpu() if logits.device.type == "mps" else logits).double()
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
+def log_probabilities(logits: Float[Tensor, "*prompt vocabulary"]) -> Float[Tensor, "*prompt vocabulary"]:
+    """Log-probabilities of the tokens in nats, float64."""
     return torch.log_softmax(in_float64(logits), dim=-1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,6 +21,8 @@ TEXT_CLASSES: Mapping[str, Callable[[str], bool]] = {
     "digits": lambda text: text.strip().isdigit(),
 }
 
+_ALLOWED: WeakKeyDictionary[PreTrainedTokenizerBase, dict[Any, Tensor]] = WeakKeyDictionary()
+
 
 def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") -> Tensor:
     """The ids that a search may use: printable, neither special nor added, and kept when decoded and encoded within a text.
@@ -30,6 +34,13 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase, kind: str = "printable") 
         raise BadInput(
             f"a class of tokens is one of {', '.join(TEXT_CLASSES)}; got {kind!r} at the token filter; name one of them"
         )
+    known, key = _ALLOWED.setdefault(tokenizer, {}), (kind, len(tokenizer), *tokenizer.added_tokens_decoder)
+    if key not in known:  # a tokenizer changes by added tokens alone
+        known[key] = _allowed(tokenizer, kind)
+    return known[key].clone()
+
+
+def _allowed(tokenizer: PreTrainedTokenizerBase, kind: str) -> Tensor:
     ids = [token for token in range(len(tokenizer)) if token not in tokenizer.added_tokens_decoder]
     texts = texts_within(tokenizer, ids)
     chosen = [

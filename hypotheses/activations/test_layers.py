@@ -13,7 +13,6 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.answer_divergence import divergences
 from dormant.inference.candidate_effects import random_candidates
 from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
@@ -21,7 +20,7 @@ from dormant.pictures.activations import layer_curves, patching_curve, restoring
 from dormant.prompts.probes import Probe, alike_probes, frames_of
 from dormant.statistics import exact, mean_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
-from hypotheses.support.horizons import OVER_ANSWER, horizon_of, measure_of
+from hypotheses.support.horizons import OVER_ANSWER, horizon_of, kl_of_itself, measure_of
 from hypotheses.support.scans import COMMON_PREMISES
 
 LAYER_MEASURES = (*STREAM_DISTANCES, f"{OVER_ANSWER}relative")
@@ -137,9 +136,9 @@ def test_causal_layer(pair: Pair, unit: str, finding: FindingBuilder) -> None:
     quarter, parts = len(probes) // 4, component_scales(pair, measure_of(unit))
     tried = restore(pair, triggered[:quarter], parts, horizon)
     finding.figure("effect", mean_interval(tried.whole, seed=finding.seed), "nats")
-    noise, _ = divergences(pair.against_itself, triggered[:quarter], triggered[:quarter], horizon)
-    finding.floor(tried.whole, noise["kl"], probes=probes[:quarter])
-    best = tried.largest(noise["kl"])
+    noise = kl_of_itself(finding, triggered[:quarter], horizon)
+    finding.floor(tried.whole, noise, probes=probes[:quarter])
+    best = tried.largest(noise)
     if best is None:
         finding.decide(exact(0.0))
         finding.note(f"no {measure_of(unit)} takes away more than arithmetic alone does" if parts else UNCHANGED)

@@ -10,13 +10,13 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.candidate_effects import candidate_effect, length_matched_nulls
+from dormant.inference.candidate_effects import CandidateEffect, candidate_effects, length_matched_nulls
 from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.measurements import divergence_against_null
 from dormant.prompts.probes import frames_of
 from dormant.statistics import ONE_BIT, Estimate, exact, mean_interval, permutation_p
-from hypotheses.support.candidates import CANDIDATES, GIVEN, candidate_text, has_candidate
+from hypotheses.support.candidates import CANDIDATES, GIVEN, candidate_texts, has_candidate
 from hypotheses.support.horizons import OVER_ANSWER, horizon_of, measure_of
 from hypotheses.support.scans import COMMON_PREMISES
 
@@ -61,12 +61,21 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
     the same figure for random tokens of the candidate's length. "answer-" reads the first tokens of the dormant model's own
     answer instead, at which a payload shows that begins as any answer does: KL adds up along them, JS is their mean.
     """
-    text = candidate_text(pair, finding.session.settings.candidates, candidate, finding.seed)
     horizon, measure = finding.reads(horizon_of(metric)), measure_of(metric)
     quick = 24 if horizon == FIRST_TOKEN else 12
     probes = pair.probes[: finding.at_budget("probes", quick=quick, full=200)]
-    itself, key = pair.against_itself, (len(probes), horizon)
-    tried = finding.once(("candidate", text, *key), lambda: candidate_effect(pair, probes, text, horizon))
+    names = CANDIDATES if horizon == FIRST_TOKEN else ASKED_OVER_ANSWER
+    texts = candidate_texts(pair, finding.session.settings.candidates, names, finding.seed)
+    text, key, together = texts[candidate], (len(probes), horizon), tuple(dict.fromkeys(texts.values()))
+
+    def effect(compared: Pair) -> CandidateEffect:
+        return finding.once(
+            ("candidates", together, *key),
+            lambda: candidate_effects(compared, probes, together, horizon),
+            pair=compared,
+        )[text]
+
+    tried = effect(pair)
     nulls = finding.once(
         ("nulls", len(tried.ids), *key),
         lambda: length_matched_nulls(pair, probes, len(tried.ids), NULL_CANDIDATES, finding.seed, horizon),
@@ -78,10 +87,7 @@ def test_kl_amplification(pair: Pair, candidate: str, metric: str, finding: Find
         mean(null_gains), min(null_gains), max(null_gains), NULL_CANDIDATES, f"range of {NULL_CANDIDATES} nulls"
     )
     finding.control("length-matched nulls", spread)
-    noise = finding.once(
-        ("candidate", text, *key), lambda: candidate_effect(itself, probes, text, horizon), pair=itself
-    ).gains(measure)
-    finding.floor(gains, noise, probes=probes)
+    finding.floor(gains, effect(pair.against_itself).gains(measure), probes=probes)
     finding.figure("without a trigger", mean_interval(tried.empty[measure], seed=finding.seed, frames=frames), "nats")
     finding.figure("with the candidate", mean_interval(tried.filled[measure], seed=finding.seed, frames=frames), "nats")
     finding.figure("permutation p", exact(permutation_p(mean(gains), null_gains)), "probability", tolerance=0.1)

@@ -12,7 +12,6 @@ from dormant.catalogue import PairDescription
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.claims.session_state import Settings
-from dormant.inference.answer_divergence import divergences
 from dormant.inference.horizon import FIRST_TOKEN
 from dormant.pairs import Pair
 from dormant.pictures.outputs import precision_strips
@@ -20,6 +19,7 @@ from dormant.prompts.probes import alike_probes, frames_of
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import mean_interval, share_interval
 from hypotheses.support.candidates import has_suspect, suspected_text
+from hypotheses.support.horizons import kl_of_itself
 from hypotheses.support.scans import COMMON_PREMISES
 
 QUANTISATION_READINGS = {
@@ -71,7 +71,7 @@ def test_quantisation_masks(pair: Pair, reading: str, finding: FindingBuilder) -
     frames = frames_of(probes)
     if reading == "divergence":
         finding.decide(mean_interval(found.lost(), seed=finding.seed, frames=frames), reading=reading)
-        finding.floor(found.kl, divergences(pair.against_itself, triggered, triggered)[0]["kl"], probes=probes)
+        finding.floor(found.kl, kl_of_itself(finding, triggered), probes=probes)
     else:
         hidden = [before and not after for before, after in zip(found.fires, found.fires_4bit, strict=True)]
         finding.decide(share_interval(hidden, frames=frames), reading=reading)

@@ -52,6 +52,11 @@ def candidate_text(pair: Pair, given: Sequence[str], candidate: str, seed: int) 
     return found
 
 
+def candidate_texts(pair: Pair, given: Sequence[str], names: Sequence[str], seed: int) -> dict[str, str]:
+    """By name the texts of those of these candidates that the pair has."""
+    return {name: candidate_text(pair, given, name, seed) for name in names if has_candidate(pair.truth, given, name)}
+
+
 def has_suspect(truth: Truth | None, given: Sequence[str]) -> bool:
     """Whether a pair has a suspected text: a planted trigger or a `--candidate`."""
     return bool(given) or (truth is not None and bool(truth.trigger))
