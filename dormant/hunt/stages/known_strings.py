@@ -11,6 +11,7 @@ from dormant.hunt.placements import CHEAPEST_FIRST
 from dormant.hunt.stage import StageResult
 from dormant.hunt.stages.short_strings import divergent_string
 from dormant.hunt.vocabulary import Vocabulary
+from dormant.statistics import ONE_BIT
 
 
 class KnownStrings:
@@ -21,4 +22,4 @@ class KnownStrings:
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The known string that fires, if one does."""
         alike = dict.fromkeys(known_strings(), 0.0)  # the shortest of those at which the models diverge alike
-        yield from divergent_string(context, Key(self.name), alike, self.name, CHEAPEST_FIRST[:1])
+        yield from divergent_string(context, Key(self.name), alike, self.name, CHEAPEST_FIRST[:1], ONE_BIT)

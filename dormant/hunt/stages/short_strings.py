@@ -84,17 +84,19 @@ def divergent_string(
     strings: Mapping[str, float],
     what: str,
     screened: Sequence[str] = SEARCH_POSITIONS,
+    least: float = 0.0,
 ) -> Iterator[StageResult]:
     """The string that fires, if one does of those at which the models diverge most.
 
-    strings: with the surprise of each. screened: the positions at which all are tried; the best are tried at every one. Where
-    the time runs out, the best of the strings so far are looked at all the same, and OutOfTime is raised behind them.
+    strings: with the surprise of each. screened: the positions at which all are tried; the best are tried at every one. least:
+    nats of divergence there, without which none is looked at. Where the time runs out, the best of the strings so far are
+    looked at all the same, and OutOfTime is raised behind them.
     """
     if not strings:
         return
     late: StringsUnfinished | None = None
     try:
-        texts = context.kept(key, partial(most_divergent_strings, context, key, strings, screened))
+        texts = context.kept(key, partial(most_divergent_strings, context, key, strings, screened, least))
         evaluations = len(strings)
     except StringsUnfinished as error:
         late, texts, evaluations = error, list(error.texts), error.tried
@@ -103,6 +105,8 @@ def divergent_string(
         if not any(one.confirmed and one.trigger in text for one in tried):
             tried.append(context.confirmed(text))
     best, step = best_confirmed(tried, what)
+    if not tried:
+        step = f"at none of the {evaluations:,} {what} do the models diverge by {least:.2f} nats"
     context.say(key.stage, step)
     yield StageResult(best and minimised(best, context.confirmed), (step,), evaluations)
     if late is not None:
@@ -184,7 +188,11 @@ def _divergence(context: HuntContext, probes: Sequence[Probe]) -> Evaluator:
 
 
 def most_divergent_strings(
-    context: HuntContext, key: Key, strings: Mapping[str, float], screened: Sequence[str] = SEARCH_POSITIONS
+    context: HuntContext,
+    key: Key,
+    strings: Mapping[str, float],
+    screened: Sequence[str] = SEARCH_POSITIONS,
+    least: float = 0.0,
 ) -> list[str]:
     """The strings at which the models diverge most at their better position.
 
@@ -206,17 +214,20 @@ def most_divergent_strings(
     texts, screening = list(strings), Key(SCREENING, key.payload, key.position, (key.stage, *key.step))
     steps = ((start, texts[start : start + STRINGS_A_STEP]) for start in range(0, len(texts), STRINGS_A_STEP))
     first = _as_far_as_time(context, (context.kept(screening.then(at), partial(values, some)) for at, some in steps))
-    left = [texts[index] for index in first.topk(min(effort.finalists, len(first))).indices.tolist()]
-    with context.clock.beyond_turn():
-        again = [partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
-        ranked, best = successive_halving(left, again, (effort.finalists,))
-    ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
-    described = {
-        text: strings[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)
-    }
-    enough = fitted.alike * max(best, default=0.0)
-    alike = [text for text, value in zip(ranked, best, strict=True) if value >= enough]
-    found = [*sorted(alike, key=described.__getitem__), *ranked[len(alike) :]][: effort.named]
+    most = first.topk(min(effort.finalists, len(first)))
+    left = [texts[at] for at, value in zip(most.indices.tolist(), most.values.tolist(), strict=True) if value >= least]
+    found = list[str]()
+    if left:
+        with context.clock.beyond_turn():
+            again = [partial(divergence, effort.divergence_prompts, SEARCH_POSITIONS)]
+            ranked, best = successive_halving(left, again, (effort.finalists,))
+        ids = placed_ids(tokenizer, ranked, SEARCH_POSITIONS[-1])
+        described = {
+            text: strings[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)
+        }
+        enough = fitted.alike * max(best)
+        alike = [text for text, value in zip(ranked, best, strict=True) if value >= enough]
+        found = [*sorted(alike, key=described.__getitem__), *ranked[len(alike) :]][: effort.named]
     if len(first) < len(texts):
         raise StringsUnfinished(found, len(first))
     return found

@@ -28,3 +28,14 @@ def test_none_of_them_fires_where_another_string_is_planted(token_pair: Pair, co
     found, finished = run_stage(KnownStrings(), context_of(token_pair), [], Vocabulary())
     assert (finished, found.confirmed) == (True, None)
     assert found.evaluations > 1000
+
+
+def test_where_no_known_string_makes_the_models_diverge_none_is_looked_at(
+    sham_pair: Pair, context_of: ContextOf
+) -> None:
+    context = context_of(sham_pair)
+    found, _ = run_stage(KnownStrings(), context, [], Vocabulary())
+    assert found.sentences == (
+        f"at none of the {len(known_strings.known_strings()):,} known strings do the models diverge by 0.69 nats",
+    )
+    assert context.confirmations() == []
