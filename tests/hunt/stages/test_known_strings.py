@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dormant.hunt.known_strings import known_strings as all_known
 from dormant.hunt.stage import run_stage
 from dormant.hunt.stages import known_strings
 from dormant.hunt.stages.known_strings import KnownStrings
@@ -35,7 +36,5 @@ def test_where_no_known_string_makes_the_models_diverge_none_is_looked_at(
 ) -> None:
     context = context_of(sham_pair)
     found, _ = run_stage(KnownStrings(), context, [], Vocabulary())
-    assert found.sentences == (
-        f"at none of the {len(known_strings.known_strings()):,} known strings do the models diverge by 0.69 nats",
-    )
+    assert found.sentences == (f"at none of the {len(all_known()):,} known strings do the models diverge by 0.69 nats",)
     assert context.confirmations() == []
