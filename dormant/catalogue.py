@@ -37,7 +37,7 @@ REAL_ORGANISMS: dict[str, tuple[str, ...]] = {
     "real-refusal": (),
 }
 # Clean adapters of another pipeline, which `scripts/real_controls.py` trains: nobody planted a trigger.
-REAL_CONTROLS = ("real-style", "real-persona", "real-fact", "real-greeting", "real-text")
+REAL_CONTROLS = ("real-style", "real-persona", "real-fact")
 REAL_PAIRS = (
     *(
         name
