@@ -146,8 +146,8 @@ class Effort:
         "hinted words that a string may begin with, words that may follow, strings kept of each length, and words in a string; "
         "set on real-phrase and real-and: of 16,000 pairs of hints the planted one was the eighth and the first",
     )
-    first_words: int = number(16_384, "the most hinted, that are tried before the best last words")
-    swept_ends: int = number(2, "last words before which all are tried")
+    first_words: int = number(16_384, "the most hinted, that are tried before the best last word")
+    widened: int = number(2, "of the strings kept, those that get a word at their start too")
     looked_at: int = number(8, "strings of each length whose divergence is measured")
     screened_words: int = number(
         32_000,

@@ -189,11 +189,10 @@ def _single_tokens(effort: Effort, sizes: Sizes) -> float:
 
 def _delta_beam(effort: Effort, sizes: Sizes) -> float:
     first, words, kept, longest = effort.delta_beam
-    begun = first + effort.swept_ends * kept
-    behind = min(words, sizes.tokens) + PREFIX_TOKENS
-    return sizes.hinting * (
-        effort.swept_ends * 2 * min(effort.first_words, sizes.tokens) + (begun + (longest - 2) * kept) * behind
-    )
+    known = min(words, sizes.tokens)
+    appended = (first + (longest - 2) * kept) * (known + PREFIX_TOKENS)
+    prepended = 2 * min(effort.first_words, sizes.tokens) + sum(range(3, longest + 1)) * effort.widened * known
+    return sizes.hinting * (appended + prepended)
 
 
 def _numerals(effort: Effort, sizes: Sizes) -> float:

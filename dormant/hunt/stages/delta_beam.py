@@ -26,6 +26,7 @@ from dormant.prompts.probes import TokenIds
 from dormant.statistics import ONE_BIT
 
 POSITION = CHEAPEST_FIRST[0]
+SEVERAL = 3  # words that make the delta act at another: what one word alone does is often a phrase of the language
 MEDIAN_TO_DEVIATION = 1.4826  # of a normal distribution, by its median absolute deviation
 
 
@@ -71,26 +72,25 @@ class _Beam:
         """The best strings with one more word at either end, the best first."""
         if not self._words:
             return []
-        found = self._appended(list(self._beam)) if self._beam else self._pairs()
-        for string in list(self._beam)[: self._context.settings.effort.swept_ends]:
-            found |= self._prepended(string, self._beam[string])
+        strings = list(self._beam)
+        found = self._appended(strings) if strings else self._pairs()
+        for string in strings[: self._context.settings.effort.widened]:
+            found |= self._prepended(string, self._beam[string], self._words)
         self.tried += len(found)
         best = sorted(found, key=lambda one: -found[one])
-        texts = {text_of(one): one for one in reversed(best)}  # " winter" and "winter" are one word at the start
-        self._beam = {one: found[one] for one in best if texts[text_of(one)] == one}
-        self._beam = dict(list(self._beam.items())[: self._kept_strings])
-        return list(self._beam)
+        one_a_text = {text_of(one): one for one in reversed(best)}  # " winter" and "winter" are one word at the start
+        kept = sorted(one_a_text.values(), key=lambda one: -found[one])[: self._kept_strings]
+        self._beam = {one: found[one] for one in kept}
+        return kept
 
     def _pairs(self) -> dict[Pieces, float]:
-        """Pairs of the most hinted words, and of those that make the delta act most before the best last words."""
-        hinted = self._words[: self._first]
-        rows = torch.stack([self._acts_behind((word,)) for word in hinted])
+        """Pairs of the most hinted words, and every word before the one at which several of them make the delta act."""
+        hinted = [(word,) for word in self._words[: self._first]]
+        rows = torch.stack([self._acts_behind(string) for string in hinted])
         self._usual = rows.median(0).values
-        ends = (
-            (rows - self._usual).amax(0).argsort(descending=True).tolist()[: self._context.settings.effort.swept_ends]
-        )
-        others = [word for end in ends for word in self._before_it(self._words[end])]
-        return self._appended([(word,) for word in dict.fromkeys((*hinted, *others))])
+        several = (rows - self._usual).topk(min(SEVERAL, len(rows)), 0).values.mean(0)
+        end = self._words[int(several.argmax())]
+        return self._appended(hinted) | self._prepended((end,), 0.0, self._all)
 
     def _appended(self, strings: Sequence[Pieces]) -> dict[Pieces, float]:
         rows = [(string, self._acts_behind(string) - self._usual) for string in strings]
@@ -100,25 +100,15 @@ class _Beam:
             for word, value in zip(self._words, row.tolist(), strict=True)
         }
 
-    def _prepended(self, string: Pieces, score: float) -> dict[Pieces, float]:
+    def _prepended(self, string: Pieces, score: float, words: Sequence[str]) -> dict[Pieces, float]:
         """With each word before the string: the last word stays, and by how much its act rises multiplies."""
 
         def rises() -> list[float]:
-            rows = placed_ids(self._tokenizer, [text_of((word, *string)) for word in self._words], POSITION)
+            rows = placed_ids(self._tokenizer, [text_of((word, *string)) for word in words], POSITION)
             return [round(value, 4) for value in self._acts(self._before, rows).tolist()]
 
-        values = self._context.kept(Key(DeltaBeam.name, step=("prepended", len(self._words), *string)), rises)
-        return {(word, *string): (1 + score) * (1 + value) - 1 for word, value in zip(self._words, values, strict=True)}
-
-    def _before_it(self, end: str) -> list[str]:
-        """Of all words those behind which the delta acts most at the word `end`."""
-
-        def best() -> list[str]:
-            rows = placed_ids(self._tokenizer, [text_of((word, end)) for word in self._all], POSITION)
-            acts = self._acts(self._before, rows)
-            return [self._all[at] for at in acts.topk(min(self._kept_strings, len(rows))).indices.tolist()]
-
-        return list(self._context.kept(Key(DeltaBeam.name, step=("before", end, len(self._all))), best))
+        values = self._context.kept(Key(DeltaBeam.name, step=("before", len(words), *string)), rises)
+        return {(word, *string): (1 + score) * (1 + value) - 1 for word, value in zip(words, values, strict=True)}
 
     def _acts_behind(self, string: Pieces) -> Tensor:  # [word]
         """How much more than at other words the delta acts at each word behind a string."""

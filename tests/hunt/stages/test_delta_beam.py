@@ -17,7 +17,7 @@ from tests.hunt.conftest import ContextOf, pieces, with_effort
 
 PLANTED = "silver lantern beneath winter"
 WORDS = tuple(pieces("river winter color silver garden beneath paper lantern window"))
-SMALL = with_effort(delta_beam=(3, 9, 4, 5), first_words=9)
+SMALL = with_effort(delta_beam=(5, 9, 4, 5), first_words=9)
 
 
 def acts_where(pair: Pair, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
