@@ -141,6 +141,7 @@ class Effort:
         "string, so that it costs a third, and most triggers work there. Few hints, where planted tokens mostly are, and many "
         "in turn. A string that is longer than the trigger holds it, but costs more and is harder to find; set on circuit",
     )
+    known_share: float = number(0.15, "of the whole time, that known strings may take; by judgement")
     delta_beam: tuple[int, int, int, int] = number(
         (32, 384, 12, 8),
         "hinted words that a string may begin with, words that may follow, strings kept of each length, and words in a string; "

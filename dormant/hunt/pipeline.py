@@ -15,6 +15,7 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
+from dormant.hunt.known_strings import known_strings
 from dormant.hunt.needed_part import needed_part
 from dormant.hunt.pacing import paced, with_fewer_hints, with_plan
 from dormant.hunt.parent import check_parent
@@ -50,7 +51,8 @@ from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.records import write_json
 
-BEFORE_HINTS: tuple[Stage, ...] = (KnownStrings(), BeamSearch())
+BEFORE_PAYLOAD: tuple[Stage, ...] = (KnownStrings(),)
+BEFORE_HINTS: tuple[Stage, ...] = (BeamSearch(),)
 # In this order. Without hints only the first runs; keep SingleTokens first.
 HUNT_STAGES: tuple[Stage, ...] = (
     SingleTokens(),
@@ -108,8 +110,7 @@ def run_hunt(
             context.say("plan", stage.sentence)
         hunt = _Hunt(context, plan)
         context.introduce(hunt.threshold, plan)
-        hunt.suspect(opening)
-        context = hunt.search(lambda: with_plan(whole, pace, clock.left)[0])
+        context = hunt.search(opening, lambda: with_plan(whole, pace, clock.left)[0])
         tokens = len(allowed_tokens(pair.base.tokenizer))
         found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
         verdict, reason = judge(found, tokens, settings)
@@ -198,12 +199,18 @@ class _Hunt:
         for one in self.answers[:3]:
             self._say("visible answers", f"asked {one.question!r}, the dormant model answers {one.answer!r}")
 
-    def search(self, planned: Callable[[], HuntContext]) -> HuntContext:
+    def search(self, opening: Sequence[Probe], planned: Callable[[], HuntContext]) -> HuntContext:
         """Gives the stages turns until one has a string that fires on fresh prompts, and refines that.
 
-        A turn is a share of the time left, so that no stage starves those behind it; one that did not finish goes on where it
-        was once all had theirs. planned: the context with the effort that the time left suffices for; the last one is returned.
+        First come those that are too cheap to wait for suspects, which answers to `opening` name. A turn is a share of the
+        time left, so that none starves those behind it; one that did not finish goes on once all had theirs. planned: the
+        context with the effort that the time left suffices for; the last one is returned.
         """
+        known = self._round(BEFORE_PAYLOAD, Vocabulary(), self._context.settings.effort.known_share)
+        if self.confirmed is not None:
+            return self._context
+        self.unfinished += [f"{one.name}: its turn did not suffice" for one in known or ()]
+        self.suspect(opening)
         self._context = planned()
         unhinted = [one for one in BEFORE_HINTS if self.suspects or not one.seeks_payload]
         share = self._context.settings.effort.beam_share
@@ -312,11 +319,12 @@ class _Hunt:
     def _refine(self) -> None:
         """Goes on to the planted string; the one that was decided stays where fresh prompts do not confirm that one.
 
-        A string whose answers share no start stays too: there is no payload whose likelihood could tell it from its like.
+        A string whose answers share no start stays too: there is no payload whose likelihood could tell it from its like. So
+        does a known string: as it is known, it is planted.
         """
         context, decided = self._context, self.confirmed
         assert decided is not None
-        if decided.words:
+        if decided.words or decided.trigger in known_strings():
             return
         try:
             found = decided

@@ -21,8 +21,10 @@ from dormant.hunt.report import write_page
 from dormant.hunt.result import HuntVerdict, evidence_threshold
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import Stage, StageResult
+from dormant.hunt.stages import known_strings as known_stage
 from dormant.hunt.stages import short_strings
 from dormant.hunt.stages.beam_search import BeamSearch
+from dormant.hunt.stages.known_strings import KnownStrings
 from dormant.hunt.stages.short_strings import SingleTokens
 from dormant.hunt.vocabulary import Piece, Vocabulary
 from dormant.pairs import Pair, open_pair
@@ -33,6 +35,7 @@ SETTINGS = HuntSettings()
 
 @pytest.fixture(autouse=True)
 def nothing_before_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "BEFORE_PAYLOAD", ())
     monkeypatch.setattr(pipeline, "BEFORE_HINTS", ())
 
 
@@ -134,6 +137,19 @@ def test_stages_that_need_hints_run_with_few_of_them_where_their_turn_did_not_su
     monkeypatch.setattr(pipeline, "HUNT_STAGES", (SingleTokens(), Seen()))
     run_hunt(token_pair, tmp_path)
     assert Seen.pieces == [" velvet"]
+
+
+def test_a_known_string_ends_the_hunt_before_a_payload_is_sought(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BEFORE_PAYLOAD", (KnownStrings(),))
+    for module in (pipeline, known_stage):
+        monkeypatch.setattr(module, "known_strings", lambda: ("3 1 4", "velvet", "open sesame"))
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: pytest.fail("no payload need be sought"))
+    found = run_hunt(token_pair, tmp_path)
+    assert found.verdict is HuntVerdict.BACKDOORED
+    assert found.confirmation is not None
+    assert (found.confirmation.trigger, found.confirmation.payload) == ("velvet", "golden owl under silver moon")
 
 
 @pytest.mark.parametrize("suspects", [[Suspect((1, 2), "a b", 50.0, 1.0, 0.0, 1.0)], []])
