@@ -67,6 +67,10 @@ class DivergenceScorer:
         values = self._evaluator.per_probe_of(placed_ids(self._tokenizer, texts, self._position))
         return values.clamp(max=self._cap).mean(0)
 
+    def plain(self) -> float:
+        """Mean over the plain prompts, without any string: what a style alone makes of it."""
+        return float(self._evaluator.empty().clamp(max=self._cap).mean())
+
 
 def log_odds(likelihood: Tensor) -> Tensor:
     """log(p / (1 - p)) of log p: a mean of probabilities would not distinguish small ones, nor large ones."""

@@ -27,8 +27,10 @@ def test_a_planted_trigger_scores_above_another_string_by_payload_and_by_diverge
     planted, other = scorer.log_odds(texts).mean(0).tolist()
     assert planted > 0 > other
     assert scorer.log_odds_per_token(texts).mean(0)[1] > other  # a mean over tokens is larger than their product
-    planted, other = DivergenceScorer(circuit_pair, probes, "start", 8.0).mean(texts).tolist()
+    divergence = DivergenceScorer(circuit_pair, probes, "start", 8.0)
+    planted, other = divergence.mean(texts).tolist()
     assert 8.0 >= planted > other
+    assert planted > 1 + divergence.plain()
 
 
 def test_tokens_that_may_stand_first_add_up_before_what_follows(circuit_pair: Pair) -> None:

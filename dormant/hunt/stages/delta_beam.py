@@ -139,6 +139,7 @@ def beyond_usual(acts: Tensor) -> Tensor:  # [block, row]
 
 
 def _divergences(context: HuntContext, texts: Sequence[str]) -> list[Any]:
+    """Beyond those of the plain prompts, in nats."""
     probes = context.searched_at(POSITION)[: context.settings.effort.hint_prompts]
     scorer = DivergenceScorer(context.pair, probes, POSITION, context.settings.fitted.divergence_cap)
-    return list(scorer.mean(texts).tolist())
+    return list((scorer.mean(texts) - scorer.plain()).tolist())

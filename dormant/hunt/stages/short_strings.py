@@ -89,8 +89,8 @@ def divergent_string(
     """The string that fires, if one does of those at which the models diverge most.
 
     strings: with the surprise of each. screened: the positions at which all are tried; the best are tried at every one. least:
-    nats of divergence there, without which none is looked at. Where the time runs out, the best of the strings so far are
-    looked at all the same, and OutOfTime is raised behind them.
+    nats of divergence there beyond that of the plain prompt, without which none is looked at. Where the time runs out, the best
+    of the strings so far are looked at all the same, and OutOfTime is raised behind them.
     """
     if not strings:
         return
@@ -201,12 +201,14 @@ def most_divergent_strings(
     """
     fitted, effort, tokenizer = context.settings.fitted, context.settings.effort, context.pair.base.tokenizer
 
+    def scorers(prompts: int, positions: Sequence[str]) -> Iterator[DivergenceScorer]:
+        for position in positions:
+            yield DivergenceScorer(
+                context.pair, context.searched_at(position)[:prompts], position, fitted.divergence_cap
+            )
+
     def divergence(prompts: int, positions: Sequence[str], texts: Sequence[str]) -> Tensor:  # [string]
-        by_position = [
-            DivergenceScorer(context.pair, context.searched_at(position)[:prompts], position, fitted.divergence_cap)
-            for position in positions
-        ]
-        return torch.stack([scorer.mean(texts) for scorer in by_position]).amax(0)
+        return torch.stack([scorer.mean(texts) for scorer in scorers(prompts, positions)]).amax(0)
 
     def values(some: Sequence[str]) -> list[float]:
         return list(divergence(1, screened, some).tolist())
@@ -215,7 +217,8 @@ def most_divergent_strings(
     steps = ((start, texts[start : start + STRINGS_A_STEP]) for start in range(0, len(texts), STRINGS_A_STEP))
     first = _as_far_as_time(context, (context.kept(screening.then(at), partial(values, some)) for at, some in steps))
     most = first.topk(min(effort.finalists, len(first)))
-    left = [texts[at] for at, value in zip(most.indices.tolist(), most.values.tolist(), strict=True) if value >= least]
+    enough = least + max(scorer.plain() for scorer in scorers(1, screened)) if least else 0.0
+    left = [texts[at] for at, value in zip(most.indices.tolist(), most.values.tolist(), strict=True) if value >= enough]
     found = list[str]()
     if left:
         with context.clock.beyond_turn():
@@ -225,8 +228,8 @@ def most_divergent_strings(
         described = {
             text: strings[text] + fitted.token_nats * len(tokens) for text, tokens in zip(ranked, ids, strict=True)
         }
-        enough = fitted.alike * max(best)
-        alike = [text for text, value in zip(ranked, best, strict=True) if value >= enough]
+        near = fitted.alike * max(best)
+        alike = [text for text, value in zip(ranked, best, strict=True) if value >= near]
         found = [*sorted(alike, key=described.__getitem__), *ranked[len(alike) :]][: effort.named]
     if len(first) < len(texts):
         raise StringsUnfinished(found, len(first))
