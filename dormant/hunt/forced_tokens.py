@@ -66,15 +66,17 @@ class SaidAnyway:
 
     def __init__(self, pairs: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> None:
         """pairs: those that were said."""
-        self._words = [
-            word_or_sign(str(text)) for text in tokenizer.batch_decode([[one] for one in range(len(tokenizer))])
-        ]
-        self._pairs = {(self._words[one], self._words[two]) for one, two in pairs}
+        texts = tokenizer.batch_decode([[one] for one in range(len(tokenizer))])
+        self._words = dict(enumerate(map(word_or_sign, map(str, texts))))
+        self._pairs = {self._as_words(two) for two in pairs}
 
     def __contains__(self, two: object) -> bool:
         """Whether two ids are such a pair."""
-        assert isinstance(two, tuple)
-        return (self._words[two[0]], self._words[two[1]]) in self._pairs
+        return isinstance(two, tuple) and self._as_words(two) in self._pairs
+
+    def _as_words(self, two: Sequence[int]) -> tuple[str | int, ...]:
+        """Ids that the tokenizer does not know, for a model may have more rows, stay as they are."""
+        return tuple(self._words.get(one, one) for one in two)
 
 
 def word_or_sign(text: str) -> str:

@@ -48,6 +48,7 @@ def test_a_style_is_known_in_another_case(token_pair: Pair) -> None:
     common = SaidAnyway([(one, two)], tokenizer)
     assert (other, two) in common
     assert (other, third) not in common
+    assert (other, len(tokenizer) + 5) not in common
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5])
