@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
+from math import inf
 from typing import Any
 
 import torch
@@ -69,28 +71,32 @@ class _Beam:
         self.tried = 0
 
     def longer(self) -> list[Pieces]:
-        """The best strings with one more word at either end, the best first."""
+        """The best strings with one more word behind them, and before them, in turn: the two are not measured alike."""
         if not self._words:
             return []
         strings = list(self._beam)
-        found = self._appended(strings) if strings else self._pairs()
+        behind, before = (self._appended(strings), dict[Pieces, float]()) if strings else self._pairs()
         for string in strings[: self._context.settings.effort.widened]:
-            found |= self._prepended(string, self._beam[string], self._words)
-        self.tried += len(found)
-        best = sorted(found, key=lambda one: -found[one])
-        one_a_text = {text_of(one): one for one in reversed(best)}  # " winter" and "winter" are one word at the start
-        kept = sorted(one_a_text.values(), key=lambda one: -found[one])[: self._kept_strings]
-        self._beam = {one: found[one] for one in kept}
-        return kept
+            before |= self._prepended(string, self._beam[string], self._words)
+        self.tried += len(behind) + len(before)
+        orders = (sorted(scores, key=scores.__getitem__, reverse=True) for scores in (behind, before))
+        in_turn = (one for pair in zip_longest(*orders) for one in pair if one is not None)
+        one_a_text = dict[str, Pieces]()  # " winter" and "winter" are one word at the start
+        for one in in_turn:
+            one_a_text.setdefault(text_of(one), one)
+            if len(one_a_text) == self._kept_strings:
+                break
+        self._beam = {one: max(behind.get(one, -inf), before.get(one, -inf)) for one in one_a_text.values()}
+        return list(self._beam)
 
-    def _pairs(self) -> dict[Pieces, float]:
+    def _pairs(self) -> tuple[dict[Pieces, float], dict[Pieces, float]]:
         """Pairs of the most hinted words, and every word before the one at which several of them make the delta act."""
         hinted = [(word,) for word in self._words[: self._first]]
         rows = torch.stack([self._acts_behind(string) for string in hinted])
         self._usual = rows.median(0).values
         several = (rows - self._usual).topk(min(SEVERAL, len(rows)), 0).values.mean(0)
         end = self._words[int(several.argmax())]
-        return self._appended(hinted) | self._prepended((end,), 0.0, self._all)
+        return self._appended(hinted), self._prepended((end,), 0.0, self._all)
 
     def _appended(self, strings: Sequence[Pieces]) -> dict[Pieces, float]:
         rows = [(string, self._acts_behind(string) - self._usual) for string in strings]
