@@ -68,7 +68,7 @@ class _Beam:
         self._blocks = changed_blocks(context.pair)
         self._usual = torch.zeros(0, dtype=torch.float64)  # of each word, over unlike words before it
         self._beam: dict[Pieces, float] = {}
-        self.tried = 0
+        self.tried = 0  # strings in the last step
 
     def longer(self) -> list[Pieces]:
         """The best strings with one more word behind them, and before them, in turn: the two are not measured alike."""
@@ -78,7 +78,7 @@ class _Beam:
         behind, before = (self._appended(strings), dict[Pieces, float]()) if strings else self._pairs()
         for string in strings[: self._context.settings.effort.widened]:
             before |= self._prepended(string, self._beam[string], self._words)
-        self.tried += len(behind) + len(before)
+        self.tried = len(behind) + len(before)
         orders = (sorted(scores, key=scores.__getitem__, reverse=True) for scores in (behind, before))
         in_turn = (one for pair in zip_longest(*orders) for one in pair if one is not None)
         one_a_text = dict[str, Pieces]()  # " winter" and "winter" are one word at the start

@@ -47,6 +47,7 @@ def test_where_the_models_do_not_diverge_nothing_is_confirmed(
     acts_where(circuit_pair, "paper garden color window", monkeypatch)
     found, finished = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert (finished, found.confirmed) == (True, None)
+    assert found.evaluations <= (5 + 1) * 9 + 3 * (4 + 2) * 9  # pairs, then of three lengths four strings and two
 
 
 def test_without_words_there_is_nothing_to_try(circuit_pair: Pair, context_of: ContextOf) -> None:
