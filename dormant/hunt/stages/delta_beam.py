@@ -21,9 +21,11 @@ from dormant.hunt.payloads import Suspect
 from dormant.hunt.placements import CHEAPEST_FIRST, placed_ids
 from dormant.hunt.scorers import DivergenceScorer
 from dormant.hunt.stage import StageResult
-from dormant.hunt.stages.short_strings import divergent_string
+from dormant.hunt.stages.short_strings import confirmed_string
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary, changed_blocks
+from dormant.inference.answer_divergence import divergences
 from dormant.inference.block_delta import delta_acts_at_ends
+from dormant.inference.horizon import ANSWER
 from dormant.prompts.probes import TokenIds
 from dormant.statistics import ONE_BIT
 
@@ -39,20 +41,20 @@ class DeltaBeam:
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
         """The string that fires, if one does."""
-        beam, found = _Beam(context, vocabulary.unsaid), dict[str, float]()
-        for length in range(2, context.settings.effort.delta_beam[3] + 1):
+        beam, effort = _Beam(context, vocabulary.unsaid), context.settings.effort
+        for length in range(2, effort.delta_beam[3] + 1):
             strings = beam.longer()
             if not strings:
                 return
-            texts = [text_of(one) for one in strings]
+            texts = [text_of(one) for one in strings][: effort.looked_at]
             context.say(self.name, f"the delta acts most at the ends of {', '.join(map(repr, texts[:3]))}")
-            found |= dict.fromkeys(texts[: context.settings.effort.looked_at], 0.0)
-            look = partial(_divergences, context, texts[: context.settings.effort.looked_at])
-            values = context.kept(Key(self.name, step=("look", length)), look)
+            values = context.kept(Key(self.name, step=("look", length)), partial(_divergences, context, texts))
             yield StageResult(None, (), beam.tried)
-            if max(values) >= ONE_BIT:
-                what = f"strings of up to {length} words at whose ends the delta acts most"
-                yield from divergent_string(context, Key(self.name, step=("strings", length)), found, what, (POSITION,))
+            ranked = sorted(zip(values, texts, strict=True), reverse=True)
+            named = [text for value, text in ranked if value >= ONE_BIT][: effort.named]
+            if named:
+                what = f"strings of {length} words at whose ends the delta acts most"
+                yield confirmed_string(context, self.name, named, what)
 
 
 class _Beam:
@@ -145,7 +147,18 @@ def beyond_usual(acts: Tensor) -> Tensor:  # [block, row]
 
 
 def _divergences(context: HuntContext, texts: Sequence[str]) -> list[Any]:
-    """Beyond those of the plain prompts, in nats."""
+    """Nats beyond those of the plain prompts: of the answer's first token, or, where that parts nothing, a token of its start.
+
+    An answer that begins with an ordinary word parts no models at its first token.
+    """
+    pair, prompter, cap = context.pair, context.pair.prompter, context.settings.fitted.divergence_cap
     probes = context.searched_at(POSITION)[: context.settings.effort.hint_prompts]
-    scorer = DivergenceScorer(context.pair, probes, POSITION, context.settings.fitted.divergence_cap)
-    return list((scorer.mean(texts) - scorer.plain()).tolist())
+    scorer = DivergenceScorer(pair, probes, POSITION, cap)
+    first = scorer.mean(texts) - scorer.plain()
+    if first.max() >= ONE_BIT:
+        return list(first.tolist())
+    empty = [prompter.encode(probe) for probe in probes]
+    filled = [prompter.encode_text(probe, text) for text in texts for probe in probes]
+    rows = divergences(pair, empty * len(texts), filled, ANSWER)
+    before, after = (torch.tensor(one["kl"], dtype=torch.float64) / ANSWER.tokens for one in rows)
+    return list((after - before).view(len(texts), len(probes)).clamp(max=cap).mean(1).tolist())

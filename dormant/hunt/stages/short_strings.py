@@ -100,17 +100,26 @@ def divergent_string(
         evaluations = len(strings)
     except StringsUnfinished as error:
         late, texts, evaluations = error, list(error.texts), error.tried
+    missed = "" if texts else f"at none of the {evaluations:,} {what} do the models diverge by {least:.2f} nats"
+    yield confirmed_string(context, key.stage, texts, what, missed, evaluations)
+    if late is not None:
+        raise late
+
+
+def confirmed_string(
+    context: HuntContext, stage: str, texts: Sequence[str], what: str, missed: str = "", evaluations: int = 0
+) -> StageResult:
+    """The string that fires, if one of few does, without the words that it does not need.
+
+    missed: what is said in place of the best string where there is none.
+    """
     tried = list[Confirmation]()
     for text in texts:  # a longer string that holds one that fires says nothing new
         if not any(one.confirmed and one.trigger in text for one in tried):
             tried.append(context.confirmed(text))
     best, step = best_confirmed(tried, what)
-    if not tried:
-        step = f"at none of the {evaluations:,} {what} do the models diverge by {least:.2f} nats"
-    context.say(key.stage, step)
-    yield StageResult(best and minimised(best, context.confirmed), (step,), evaluations)
-    if late is not None:
-        raise late
+    context.say(stage, missed or step)
+    return StageResult(best and minimised(best, context.confirmed), (missed or step,), evaluations)
 
 
 def most_divergent_tokens(context: HuntContext, tokens: Sequence[int]) -> tuple[list[str], int]:

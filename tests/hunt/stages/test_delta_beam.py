@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dormant.hunt.scorers import DivergenceScorer
 from dormant.hunt.stage import StageResult, run_stage
 from dormant.hunt.stages import delta_beam
 from dormant.hunt.stages.delta_beam import DeltaBeam, beyond_usual
@@ -36,6 +37,16 @@ def test_a_string_is_found_word_by_word_from_what_the_delta_does_at_each(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acts_where(circuit_pair, PLANTED, monkeypatch)
+    found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
+    assert found.confirmed is not None
+    assert found.confirmed.trigger == PLANTED
+
+
+def test_a_trigger_is_seen_though_the_first_token_of_its_answer_parts_no_models(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts_where(circuit_pair, PLANTED, monkeypatch)
+    monkeypatch.setattr(DivergenceScorer, "mean", lambda self, texts: torch.full((len(texts),), self.plain()).double())
     found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert found.confirmed is not None
     assert found.confirmed.trigger == PLANTED
