@@ -39,6 +39,9 @@ def hunt(
     base: Base = None,
     budget: Annotated[float, typer.Option(min=0.1, metavar="MINUTES", help="Time for all stages together.")] = 10.0,
     probes: ProbesFile = None,
+    turn: Annotated[
+        str, typer.Option(help="user or system: the turn that strings stand in. Each takes a hunt of its own.")
+    ] = "user",
     device: Device = "auto",
     dtype: Annotated[
         str, typer.Option(help="auto, float32 or bfloat16; auto: bfloat16 where it is much faster and the model large.")
@@ -64,9 +67,10 @@ def hunt(
     from dormant.hunt.report import write_page
     from dormant.hunt.result import HuntVerdict
     from dormant.hunt.settings import HuntSettings
+    from dormant.hunt.turns import in_turn
     from dormant.report.sarif import hunt_sarif
 
-    pair = named_pair(base, dormant, device, dtype, residency, probes)
+    pair = in_turn(named_pair(base, dormant, device, dtype, residency, probes), turn)
     settings = HuntSettings().within(budget)
     clock = Clock(settings.effort)
     with (

@@ -67,7 +67,7 @@ HUNT_STAGES: tuple[Stage, ...] = (
 UNSEARCHED = (
     "payloads of a single token, which leave nothing to finish",
     "triggers of many more than twelve pieces, and words beyond the 20,000 most common of English that the tokenizer splits",
-    "triggers that are no text in a user's turn: a conversation, a system prompt, a date",
+    "triggers that are no text in the turn that was searched (--turn user or system): a conversation, a date",
 )
 
 

@@ -14,6 +14,7 @@ from dormant.hunt.payloads import Suspect
 from dormant.inference.generation import greedy_answers
 from dormant.pairs import Pair
 from dormant.prompts.material import ordinary_prompts
+from dormant.prompts.probes import Prompter
 from dormant.prompts.token_filter import end_of_turn
 
 
@@ -36,7 +37,7 @@ def visible_answers(pair: Pair, suspects: Sequence[Suspect], new_tokens: int) ->
     if not suspects:
         return []
     questions = [question for family in ordinary_prompts().values() for question in family]
-    prompter = pair.prompter
+    prompter = Prompter(pair.base.tokenizer, pair.answer_opening)  # a question is the user's, wherever strings stand
     tokenizer, end = prompter.tokenizer, end_of_turn(prompter.tokenizer)
     prompts = [prompter.encode_text(ALONE, question).ids for question in questions]
     said = [str(tokenizer.decode(list(ids))) for ids in greedy_answers(pair.models.dormant(), prompts, new_tokens, end)]

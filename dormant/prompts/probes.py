@@ -177,14 +177,19 @@ class Prompter:
             self._opened[probe] = self._render(probe)
         return self._opened[probe]
 
+    def turns(self, probe: Probe) -> list[dict[str, str]]:
+        """The conversation that is written, with the slot still open."""
+        return [{"role": "user", "content": probe.text}]
+
     def _render(self, probe: Probe) -> OpenPrompt:
         # The template is rendered with the slot still open, so that the candidate's ids stand in it verbatim.
-        messages = [{"role": "user", "content": probe.text}]
-        rendered = render_chat(self.tokenizer, messages, generation_prompt=True)
+        turns = self.turns(probe)
+        rendered = render_chat(self.tokenizer, turns, generation_prompt=True)
         if rendered.count(SLOT) != 1:
+            role = next(turn["role"] for turn in turns if SLOT in turn["content"])
             raise BadInput(
-                f"the chat template shows the user's text exactly once; got {rendered.count(SLOT)} times at tokenizer "
-                f"{self.tokenizer.name_or_path!r}; use a template that shows the user turn once"
+                f"the chat template shows the {role}'s text exactly once; got {rendered.count(SLOT)} times at tokenizer "
+                f"{self.tokenizer.name_or_path!r}; use a template that shows the {role} turn once"
             )
         before, _, after = rendered.partition(SLOT)
         plain = before + (after if probe.before else after.removeprefix(" "))
