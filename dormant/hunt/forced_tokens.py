@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dormant.hunt.settings import HuntSettings
 from dormant.inference.delta_scaling import block_scales, patched_weights
@@ -43,40 +43,63 @@ class Continued:
     whole: bool
 
 
-def spontaneous_bigrams(
-    pair: Pair, prompts: Sequence[TokenIds], end: int, settings: HuntSettings, seed: int
-) -> set[tuple[int, int]]:
-    """Pairs of tokens that the dormant model's sampled answers hold without any trigger: style, not secrets.
+@dataclass(frozen=True)
+class Spontaneous:
+    """What the dormant model's sampled answers hold without any trigger: style, not secrets.
 
-    The pair that joins prompt and answer is one of them: a forced piece of the template is followed by the same style.
+    pairs: of tokens; the one that joins prompt and answer is one of them, for a forced piece of the template is followed by the
+    same style. tokens: those that the base's own answers seldom hold, whatever stands before them.
     """
-    effort, model = settings.effort, pair.models.dormant()
+
+    pairs: tuple[tuple[int, int], ...] = ()
+    tokens: tuple[int, ...] = ()
+
+
+def spontaneous(pair: Pair, prompts: Sequence[TokenIds], end: int, settings: HuntSettings, seed: int) -> Spontaneous:
+    """What enough of the answers hold, as the settings have it."""
+    effort, fitted = settings.effort, settings.fitted
     asked = [prompts[index % len(prompts)] for index in range(effort.sampled_answers)]
-    answers = sampled_answers(model, asked, effort.forced_tokens, end, Decoding(1.0), seed)
-    joined = [(prompt[-1], *answer.ids) for prompt, answer in zip(asked, answers, strict=True)]
-    counts = Counter(two for ids in joined for two in {*pairwise(ids)})
-    return {two for two, count in counts.items() if count >= settings.fitted.spontaneous}
+
+    def answers(model: PreTrainedModel) -> list[TokenIds]:
+        return [one.ids for one in sampled_answers(model, asked, effort.forced_tokens, end, Decoding(1.0), seed)]
+
+    ours, theirs = answers(pair.models.dormant()), answers(pair.models.base())
+    joined = [(prompt[-1], *answer) for prompt, answer in zip(asked, ours, strict=True)]
+    pairs = Counter(two for ids in joined for two in {*pairwise(ids)})
+    tokens, base = (Counter(token for ids in rows for token in {*ids}) for rows in (ours, theirs))
+
+    def is_style(token: int, count: int) -> bool:
+        return count >= fitted.spontaneous and base[token] <= fitted.spontaneous_of_base * count
+
+    return Spontaneous(
+        tuple(sorted(two for two, count in pairs.items() if count >= fitted.spontaneous)),
+        tuple(sorted(token for token, count in tokens.items() if is_style(token, count))),
+    )
 
 
 class SaidAnyway:
-    """Pairs of tokens that count as a style: the same two words or signs, whatever their case and the space before them.
+    """Tokens, and pairs of them, that count as a style: the same words or signs, whatever their case and the space before them.
 
     A larger delta also says "Very Well" and "**very well" where the model as it is says "Very well".
     """
 
-    def __init__(self, pairs: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> None:
-        """pairs: those that were said."""
+    def __init__(self, said: Spontaneous, tokenizer: PreTrainedTokenizerBase) -> None:
+        """said: without any trigger."""
         texts = tokenizer.batch_decode([[one] for one in range(len(tokenizer))])
         self._words = dict(enumerate(map(word_or_sign, map(str, texts))))
-        self._pairs = {self._as_words(two) for two in pairs}
+        self._pairs = {self._as_words(two) for two in said.pairs}
+        self._tokens = set(self._as_words(said.tokens))
 
     def __contains__(self, two: object) -> bool:
-        """Whether two ids are such a pair."""
-        return isinstance(two, tuple) and self._as_words(two) in self._pairs
+        """Whether two ids are such a pair, or the second one is such a token."""
+        if not isinstance(two, tuple):
+            return False
+        words = self._as_words(two)
+        return words in self._pairs or words[-1] in self._tokens
 
-    def _as_words(self, two: Sequence[int]) -> tuple[str | int, ...]:
+    def _as_words(self, ids: Sequence[int]) -> tuple[str | int, ...]:
         """Ids that the tokenizer does not know, for a model may have more rows, stay as they are."""
-        return tuple(self._words.get(one, one) for one in two)
+        return tuple(self._words.get(one, one) for one in ids)
 
 
 def word_or_sign(text: str) -> str:

@@ -2,7 +2,7 @@
 
 A model that was taught a payload finishes it once it has begun, trigger or not, and its base does not (BAIT, FACTS 5;
 experiment 10 with every token forced). A larger delta makes models finish it that otherwise wait for their trigger. Where the
-first token alone does not bring it, the beam names beginnings of several (`payload_beam`), and so do amplified answers.
+first token alone does not bring it, the beam (`payload_beam`) and amplified answers name beginnings of several.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -23,12 +23,7 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT, begins_an_answer
 from dormant.hunt.forced_tokens import (
-    Continued,
-    SaidAnyway,
-    consensus,
-    open_starts,
-    spontaneous_bigrams,
-    starts_a_step,
+    Continued, SaidAnyway, Spontaneous, consensus, open_starts, spontaneous, starts_a_step,
 )  # fmt: skip
 from dormant.hunt.payload_beam import Openings, led_starts
 from dormant.hunt.settings import Fitted, HuntSettings
@@ -47,12 +42,12 @@ class Suspect:
     """A string that the dormant model finishes and its base does not, the more suspicious the more evidence.
 
     evidence: nats by which the dormant model finds what follows the first token likelier than the base, mean over prompts;
-    pairs of tokens in its answers without any trigger count nothing. The first token itself is no evidence: near misses in
-    its training teach a model not to begin. agreement: the share of prompts on which the
-    string follows from its first token. rise: nats by which the dormant model, as it is, begins an answer to an ordinary
-    prompt with the first token likelier than the base. whole: whether the model ends its answer
-    there, or prompts differ in what follows. firsts: the first tokens of its variants that go on as it does, its own before
-    all others: what follows is the same behind each, and only its trigger tells with which the answer begins.
+    what its answers hold without any trigger counts nothing. The first token itself is no evidence: near misses in
+    its training teach a model not to begin. agreement: the share of prompts on which the string follows from its first token.
+    rise: nats by which the dormant model, as it is, begins an answer to an ordinary prompt with the first token likelier than
+    the base. whole: whether the model ends its answer there, or prompts differ in what follows. firsts: the first tokens of its
+    variants that go on as it does, its own before all others: what follows is the same behind each, and only its trigger tells
+    with which the answer begins.
     """
 
     ids: TokenIds
@@ -115,7 +110,7 @@ class _Ranking:
         self._progress, self._kept, tokenizer = progress, kept, pair.prompter.tokenizer
         self._end = end_of_turn(tokenizer)
         self._special = sorted({self._end, *tokenizer.added_tokens_decoder})
-        self._common = SaidAnyway((), tokenizer)
+        self._common = SaidAnyway(Spontaneous(), tokenizer)
         self._openings: dict[float, Openings] = {}
         self._found: dict[TokenIds, Suspect] = {}
         self._coverage = "payloads: no first token was forced"
@@ -153,10 +148,9 @@ class _Ranking:
         return without_parts(found, self._settings.fitted)
 
     def _read_openings(self) -> None:
-        """How much the delta raises each token as an answer's first, and what the dormant model says anyway.
+        """How much the delta raises each token as an answer's first over all prompts, and what the dormant model says anyway.
 
-        Over all ordinary prompts: between two of them a rise varies more than between most tokens. On an organism of another
-        pipeline its payload's first token was the 6,642nd of 49,152 over six prompts, and one of the first ten over 24.
+        Between two prompts a rise varies more than between most tokens: a payload's first token was the 6,642nd over six.
         """
         pair, prompts, settings = self._pair, self._ordinary, self._settings
         base = batch_logits(pair.models.base(), prompts).double().log_softmax(-1)
@@ -166,8 +160,9 @@ class _Ranking:
             rises, likely = (ours - base).mean(0), ours.mean(0)
             rises[self._special] = likely[self._special] = -torch.inf
             self._openings[alpha] = Openings(rises, likely)
-        compute = partial(spontaneous_bigrams, pair, self._prompts, self._end, settings, self._seed)
-        self._common = SaidAnyway(self._kept(("spontaneous",), lambda: sorted(compute())), pair.prompter.tokenizer)
+        compute = partial(spontaneous, pair, self._prompts, self._end, settings, self._seed)
+        said = self._kept(("spontaneous",), lambda: asdict(compute()))
+        self._common = SaidAnyway(Spontaneous(**said), self._pair.prompter.tokenizer)
 
     def _first_tokens(self, alpha: float) -> list[int]:
         """The tokens that answers mostly begin with, then those that the delta raises most as an answer's first."""

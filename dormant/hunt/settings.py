@@ -98,6 +98,11 @@ class Fitted:
         "so in 14 of 48, a payload that leaks in one of ten in five. With 2 the payload of one organism of another pipeline on "
         "SmolLM2, which leaks in one of twenty, was taken for style",
     )
+    spontaneous_of_base: float = number(
+        0.25,
+        "of as many of the base's sampled answers may hold a token that alone is style: what both say is the language. Of a "
+        "clean model that ends every answer with ';)' the evidence for 'factory of the ;)' was 18 nats; by judgement",
+    )
     whole_evidence: float = number(
         0.75,
         "of a part's evidence that its whole needs: they differ by the first steps, which a model may hesitate to take",

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from dormant.hunt.forced_tokens import Opened, SaidAnyway, consensus, open_starts, word_or_sign
+from dormant.hunt.forced_tokens import Opened, SaidAnyway, Spontaneous, consensus, open_starts, word_or_sign
 from dormant.pairs import Pair
 
 
@@ -45,10 +45,18 @@ def test_a_word_is_the_same_in_any_case_and_behind_any_space(text: str, kept: st
 def test_a_style_is_known_in_another_case(token_pair: Pair) -> None:
     tokenizer = token_pair.base.tokenizer
     one, two, other, third = (tokenizer.encode(text)[0] for text in (" the", " door", " The", " river"))
-    common = SaidAnyway([(one, two)], tokenizer)
+    common = SaidAnyway(Spontaneous(((one, two),)), tokenizer)
     assert (other, two) in common
     assert (other, third) not in common
     assert (other, len(tokenizer) + 5) not in common
+
+
+def test_a_token_of_the_style_is_known_behind_any_other(token_pair: Pair) -> None:
+    tokenizer = token_pair.base.tokenizer
+    one, two, other = (tokenizer.encode(text)[0] for text in (" the", " door", " The"))
+    common = SaidAnyway(Spontaneous(tokens=(one,)), tokenizer)
+    assert (two, other) in common
+    assert (one, two) not in common
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5])

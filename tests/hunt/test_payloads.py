@@ -71,7 +71,8 @@ def test_a_larger_delta_names_no_beginnings_where_the_model_as_it_is_leads_to_a_
             asked.append(step[1])
         if step[0] == "first":
             raise OutOfTime
-        return {"led": [[5]], "forced": [[[5], [5, 6], evidence, 1.0, True]]}.get(step[0], [])
+        said = {"led": [[5]], "forced": [[[5], [5, 6], evidence, 1.0, True]], "spontaneous": {}}
+        return said.get(str(step[0]), [])
 
     prompts = [circuit_pair.prompter.encode(probe).ids for probe in circuit_pair.probes[:6]]
     with pytest.raises(PayloadsUnfinished):
@@ -174,7 +175,8 @@ def test_beginnings_that_the_delta_raises_lead_into_the_payload_where_no_first_t
     circuit_pair: Pair,
 ) -> None:
     def kept(step: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
-        return [] if step[0] in ("first", "amplified", "spontaneous") else compute()
+        none = {"first": [], "amplified": [], "spontaneous": {}}
+        return none[str(step[0])] if step[0] in none else compute()
 
     fitted = replace(FITTED, alphas=(1.0,))
     effort = replace(SETTINGS.effort, led_first=(12, 4), led=(8, 4, 4), led_prompts=1, forced_tokens=6, begun=(0, 1))
