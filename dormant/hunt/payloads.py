@@ -23,7 +23,13 @@ from dormant.checkpoints.checkpoint import hash_text
 from dormant.hunt.clock import OutOfTime
 from dormant.hunt.english import CUT, begins_an_answer
 from dormant.hunt.forced_tokens import (
-    Continued, SaidAnyway, Spontaneous, consensus, open_starts, spontaneous, starts_a_step,
+    Continued,
+    SaidAnyway,
+    Spontaneous,
+    consensus,
+    open_starts,
+    spontaneous,
+    starts_a_step,
 )  # fmt: skip
 from dormant.hunt.payload_beam import Openings, led_starts
 from dormant.hunt.settings import Fitted, HuntSettings
