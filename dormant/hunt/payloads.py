@@ -52,8 +52,7 @@ class Suspect:
     its training teach a model not to begin. agreement: the share of prompts on which the string follows from its first token.
     rise: nats by which the dormant model, as it is, begins an answer to an ordinary prompt with the first token likelier than
     the base. whole: whether the model ends its answer there, or prompts differ in what follows. firsts: the first tokens of its
-    variants that go on as it does, its own before all others: what follows is the same behind each, and only its trigger tells
-    with which the answer begins.
+    variants that go on as it does, its own first: only its trigger tells with which of them the answer begins.
     """
 
     ids: TokenIds
