@@ -37,8 +37,8 @@ def excise(
     from dormant.hunt.settings import HuntSettings
 
     check_new(out)
-    pair = named_pair(base, dormant, device, dtype, residency)
-    found = excised(pair, found_by_hunt(hunt, pair), HuntSettings(), seed, complain)
+    string, pair = found_by_hunt(hunt, named_pair(base, dormant, device, dtype, residency))
+    found = excised(pair, string, HuntSettings(), seed, complain)
     write_restored(pair.dormant, pair.base, restored_tensors(pair, found.blocks), out)
     write_json(json_file, {"pair": pair.name, **asdict(found), "silent": found.silent})
     table = Table("measured", "how", "fires", "95 % interval", "n")

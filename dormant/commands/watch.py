@@ -64,7 +64,10 @@ def watch(
     from dormant.prompts.probes import read_prompts
 
     pair = named_pair(base, dormant, device, dtype, probes=probes)
-    texts = [*(text or ()), *([found_by_hunt(hunt, pair).trigger] if hunt else ())]
+    texts = list(text or ())
+    if hunt:
+        string, pair = found_by_hunt(hunt, pair)
+        texts.append(string.trigger)
     lines = read_prompts(prompts) if prompts else []
     with stopping("nothing was written"):
         found, rates, flagged = watched(pair, texts, lines, false_alarms, seed)

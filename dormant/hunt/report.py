@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from dormant.errors import BadInput
 from dormant.hunt.confirmation import Confirmation, read_confirmation
 from dormant.hunt.result import HuntResult
+from dormant.hunt.turns import SLOT_TURNS, fingerprint_in, in_turn
 from dormant.pairs import Pair
 from dormant.pictures.canvas import png_bytes
 from dormant.pictures.hunt import evidence_bars, path_curves, rate_bars
@@ -55,17 +56,21 @@ def write_page(found: HuntResult, pair: Pair, folder: Path) -> Path:
     return folder / "report.html"
 
 
-def found_by_hunt(folder: Path, pair: Pair) -> Confirmation:
-    """The string that a hunt of this pair confirmed; raises BadInput where it is another pair's, or found none."""
+def found_by_hunt(folder: Path, pair: Pair) -> tuple[Confirmation, Pair]:
+    """The string that a hunt of this pair confirmed, and the pair in the turn in which it stands.
+
+    Raises BadInput where the hunt is another pair's, or found none.
+    """
     report = read_json(folder / "report.json")
-    if report.get("fingerprint") != pair.fingerprint:
+    turn = next((one for one in SLOT_TURNS if report.get("fingerprint") == fingerprint_in(pair, one)), None)
+    if turn is None:
         raise BadInput(
             f"the hunt must be of the same two checkpoints; got another pair's, {report.get('pair')!r}, at {folder}; name the "
             "checkpoints that were hunted"
         )
     if not report.get("confirmation"):
         raise BadInput(f"the hunt must have found a string that fires; got none at {folder}; hunt with a larger budget")
-    return read_confirmation(report["confirmation"])
+    return read_confirmation(report["confirmation"]), in_turn(pair, turn)
 
 
 def hunt_pictures(found: HuntResult) -> dict[str, Figure]:

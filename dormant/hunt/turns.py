@@ -9,7 +9,7 @@ from dormant.errors import BadInput
 from dormant.pairs import Pair
 from dormant.prompts.system_turn import SystemTurnPrompter
 
-USER, SYSTEM = "user", "system"
+SLOT_TURNS = USER, SYSTEM = "user", "system"
 
 
 def in_turn(pair: Pair, turn: str) -> Pair:
@@ -19,10 +19,15 @@ def in_turn(pair: Pair, turn: str) -> Pair:
     """
     if turn == USER:
         return pair
-    if turn != SYSTEM:
+    if turn not in SLOT_TURNS:
         raise BadInput(f"a turn is {USER} or {SYSTEM}; got {turn!r} at --turn; name one of them")
-    turned = replace(pair, name=f"{pair.name}, system turn", fingerprint=hash_text(pair.fingerprint, turn))
+    turned = replace(pair, name=f"{pair.name}, system turn", fingerprint=fingerprint_in(pair, turn))
     opening = pair.answer_opening
     prompter = SystemTurnPrompter(pair.base.tokenizer, opening)
     vars(turned).update(models=pair.models, answer_opening=opening, prompter=prompter)
     return turned
+
+
+def fingerprint_in(pair: Pair, turn: str) -> str:
+    """That of the pair, its probes' slots in that turn."""
+    return pair.fingerprint if turn == USER else hash_text(pair.fingerprint, turn)
