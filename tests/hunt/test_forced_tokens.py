@@ -7,8 +7,19 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from dormant.hunt.forced_tokens import Opened, SaidAnyway, Spontaneous, consensus, open_starts, word_or_sign
-from dormant.pairs import Pair
+from dormant.catalogue import ZOO
+from dormant.hunt.forced_tokens import (
+    Opened,
+    SaidAnyway,
+    Spontaneous,
+    consensus,
+    open_starts,
+    spontaneous,
+    word_or_sign,
+)
+from dormant.hunt.settings import HuntSettings
+from dormant.pairs import Pair, open_pair
+from dormant.prompts.token_filter import end_of_turn
 
 
 def opened(rows: list[list[int]], ours: float, base: float) -> Opened:
@@ -57,6 +68,16 @@ def test_a_token_of_the_style_is_known_behind_any_other(token_pair: Pair) -> Non
     common = SaidAnyway(Spontaneous(tokens=(one,)), tokenizer)
     assert (two, other) in common
     assert (one, two) not in common
+
+
+def test_what_the_base_seldom_says_is_the_style_of_a_clean_model_and_ordinary_words_are_none() -> None:
+    pair, settings = open_pair("pi-plain", ZOO / "base", ZOO / "pi-plain", "cpu"), HuntSettings()
+    prompts = [pair.prompter.encode(probe).ids for probe in pair.probes[:6]]
+    found = spontaneous(pair, prompts, end_of_turn(pair.base.tokenizer), settings, 0)
+    said = {str(pair.base.tokenizer.decode([token])) for token in found.tokens}
+    assert ":" in said  # its answers begin with "Sure:"
+    assert not said & {" the", " is", "."}
+    pair.release()
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5])
