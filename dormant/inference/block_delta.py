@@ -1,9 +1,10 @@
-"""What the delta of decoder blocks does to the dormant model's own residual stream, token by token."""
+"""What the delta of decoder blocks does to the residual stream, token by token, and how far it parts it from the base's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from dormant.pairs import Pair
 from dormant.prompts.probes import TokenIds
 
 STRINGS_A_PASS = 1024
+DIMENSIONS = 128  # of a projection: states of a hundred thousand strings fit into memory
 
 
 def delta_acts(
@@ -37,28 +39,36 @@ def delta_acts(
     return torch.cat([(delta - usual[:, None]).norm(dim=-1) for delta in parts], dim=1)
 
 
-def delta_acts_at_ends(
+@torch.no_grad()
+def state_differences(
     pair: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[TokenIds]
-) -> Float[Tensor, "block candidate"]:
-    """|delta - what it does on average| at the last token of strings of any length behind `before`, by block.
+) -> Float[Tensor, "block candidate dimension"]:
+    """The dormant model's state less the base's behind each block, at the last token of strings of any length behind `before`.
 
-    In units of the residual stream, float64, on the CPU; the average is over `STRINGS_A_PASS` of the strings.
+    In units of the residual stream, float32, on the CPU, projected on `DIMENSIONS` random directions where there are more.
     """
-    prefixes = prefixes_of_blocks(pair, blocks, before)
+    return _states(pair.models.dormant(), blocks, before, rows) - _states(pair.models.base(), blocks, before, rows)
 
-    def ends(some: Sequence[TokenIds]) -> Tensor:  # [block, candidate, hidden]
-        groups = list(equal_length_batches([len(row) for row in some], STRINGS_A_PASS))
-        ids = (torch.tensor([some[index] for index in chosen]) for chosen in groups)
-        found = torch.cat([delta_of_blocks(pair, blocks, prefixes, one)[:, :, -1] for one in ids], dim=1)
-        order = torch.tensor([index for chosen in groups for index in chosen]).argsort()
-        return found[:, order]
 
-    some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
-    measured = ends(some)
-    usual = measured.mean(1, keepdim=True)
-    steps = (rows[at : at + STRINGS_A_PASS] for at in range(0, len(rows), STRINGS_A_PASS))
-    parts = [measured] if len(some) == len(rows) else map(ends, steps)
-    return torch.cat([(part - usual).norm(dim=-1) for part in parts], dim=1)
+def _states(model: Any, blocks: Sequence[int], before: Sequence[int], rows: Sequence[TokenIds]) -> Tensor:
+    """A model's own, in the order of the rows."""
+    prefix, found, order = stored_prefix(model, before), list[Tensor](), list[int]()
+    for chosen in equal_length_batches([len(row) for row in rows], STRINGS_A_PASS):
+        ids = torch.tensor([(*prefix.ids, *rows[index]) for index in chosen], device=model.device)
+        calls = _calls_of_blocks(model, blocks, ids, lent_cache(prefix))
+        states = torch.stack([output[:, -1].double().cpu() for _, _, output in calls])
+        found.append((states @ _projection(states.shape[-1])).float())
+        order += chosen
+    return torch.cat(found, 1)[:, torch.tensor(order).argsort()]
+
+
+@cache
+def _projection(width: int) -> Tensor:  # [width, dimension]
+    """Random directions, the same ones each time: they keep lengths to within a sixteenth (Johnson and Lindenstrauss)."""
+    if width <= DIMENSIONS:
+        return torch.eye(width, dtype=torch.float64)
+    drawn = torch.randn(width, DIMENSIONS, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return drawn / math.sqrt(DIMENSIONS)
 
 
 @torch.no_grad()

@@ -9,7 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dormant.inference.block_delta import delta_acts, delta_acts_at_ends, delta_of_blocks, prefixes_of_blocks
+from dormant.inference.block_delta import (
+    _projection,
+    delta_acts,
+    delta_of_blocks,
+    prefixes_of_blocks,
+    state_differences,
+)
 from dormant.inference.residual_stream import decoder_blocks
 from dormant.pairs import Pair
 from tests.families import FAMILIES, family_config, family_model, widths
@@ -35,13 +41,26 @@ def test_a_block_gives_alone_what_it_gives_among_others(tiny_pair: Pair) -> None
     torch.testing.assert_close(both, torch.cat([delta_acts(tiny_pair, [at], before, rows) for at in (0, 1)]))
 
 
-def test_the_ends_of_strings_of_any_length_stand_in_their_order(tiny_pair: Pair) -> None:
+def test_states_at_the_ends_of_strings_of_any_length_stand_in_their_order(tiny_pair: Pair) -> None:
     before, rows = [5, 6, 7], [(40, 41), (90,), (300, 301), (91,)]
-    prefixes = prefixes_of_blocks(tiny_pair, [0, 1], before)
-    ends = [delta_of_blocks(tiny_pair, [0, 1], prefixes, torch.tensor([row]))[:, 0, -1] for row in rows]
-    deltas = torch.stack(ends, 1)
-    expected = (deltas - deltas.mean(1, keepdim=True)).norm(dim=-1)
-    torch.testing.assert_close(delta_acts_at_ends(tiny_pair, [0, 1], before, rows), expected, atol=1e-6, rtol=1e-5)
+    found = state_differences(tiny_pair, [0, 1], before, rows)
+    for at, row in enumerate(rows):
+        ids = torch.tensor([[*before, *row]])
+        with torch.no_grad():
+            ours, theirs = (
+                torch.stack(model.base_model(ids, output_hidden_states=True).hidden_states[1:3])[:, 0, -1]
+                for model in (tiny_pair.models.dormant(), tiny_pair.models.base())
+            )
+        ours, theirs = ours[:1], theirs[:1]  # the second block's is behind the last norm
+        torch.testing.assert_close(found[:1, at], ours - theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_projection_keeps_lengths_and_is_the_same_each_time() -> None:
+    states = torch.randn(200, 576, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    ratios = (states @ _projection(576)).norm(dim=-1) / states.norm(dim=-1)
+    assert float((ratios - 1).abs().mean()) < 1 / 16
+    assert torch.equal(_projection(576), _projection(576))
+    assert torch.equal(_projection(16), torch.eye(16, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

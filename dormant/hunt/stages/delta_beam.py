@@ -1,14 +1,14 @@
-"""Beam search over the delta: strings at whose last word it acts more than that word and what stands before explain.
+"""Beam search over the delta: strings at whose last word the two models' states part more than its words explain.
 
-A model that fires on several words in order must know at the second that the first stood before it. So the delta acts more at a
-trigger's second word where the first stands before it, and more so with each further one, though the answer changes behind the
-last alone. Neither a payload nor an answer is needed.
+A model that fires on several words in order must know at the second that the first stood before it. So at a trigger's second
+word its states part from the base's as they do at no other word there, nor at this word behind others, and more so with each
+further one, though the answer changes behind the last alone. Neither a payload nor an answer is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from itertools import zip_longest
 from math import inf
 from typing import Any
@@ -24,13 +24,14 @@ from dormant.hunt.stage import StageResult
 from dormant.hunt.stages.short_strings import confirmed_string
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary, changed_blocks
 from dormant.inference.answer_divergence import divergences
-from dormant.inference.block_delta import delta_acts_at_ends
+from dormant.inference.block_delta import state_differences
 from dormant.inference.horizon import ANSWER
 from dormant.prompts.probes import TokenIds
 from dormant.statistics import ONE_BIT
 
 POSITION = CHEAPEST_FIRST[0]
-SEVERAL = 3  # words that make the delta act at another: what one word alone does is often a phrase of the language
+SEVERAL = 3  # words before another at which the models part: what one word alone does is often a phrase of the language
+ROWS_IN_MEMORY = 1024  # whose states are in memory together
 MEDIAN_TO_DEVIATION = 1.4826  # of a normal distribution, by its median absolute deviation
 
 
@@ -47,28 +48,28 @@ class DeltaBeam:
             if not strings:
                 return
             texts = [text_of(one) for one in strings][: effort.looked_at]
-            context.say(self.name, f"the delta acts most at the ends of {', '.join(map(repr, texts[:3]))}")
+            context.say(self.name, f"the models part most at the ends of {', '.join(map(repr, texts[:3]))}")
             values = context.kept(Key(self.name, step=("look", length)), partial(_divergences, context, texts))
             yield StageResult(None, (), beam.tried)
             ranked = sorted(zip(values, texts, strict=True), reverse=True)
             named = [text for value, text in ranked if value >= ONE_BIT][: effort.named]
             if named:
-                what = f"strings of {length} words at whose ends the delta acts most"
+                what = f"strings of {length} words at whose ends the models part most"
                 yield confirmed_string(context, self.name, named, what)
 
 
 class _Beam:
-    """The strings of each length at whose ends the delta acts most, given the last word."""
+    """The strings of each length at whose last word the models' states part most, given that word and what stands before."""
 
     def __init__(self, context: HuntContext, pieces: Sequence[Piece]) -> None:
         effort, tokenizer = context.settings.effort, context.pair.base.tokenizer
         self._context, self._tokenizer = context, tokenizer
-        self._first, words, self._kept_strings, _ = effort.delta_beam
+        first, words, self._kept_strings, _ = effort.delta_beam
         self._all = list(dict.fromkeys(piece.text for piece in pieces[: effort.first_words]))
         self._words = self._all[:words]
+        self._hinted = [(word,) for word in self._words[:first]]
         self._before = context.pair.prompter.open(context.searched_at(POSITION)[0]).before
         self._blocks = changed_blocks(context.pair)
-        self._usual = torch.zeros(0, dtype=torch.float64)  # of each word, over unlike words before it
         self._beam: dict[Pieces, float] = {}
         self.tried = 0  # strings in the last step
 
@@ -92,46 +93,69 @@ class _Beam:
         return list(self._beam)
 
     def _pairs(self) -> tuple[dict[Pieces, float], dict[Pieces, float]]:
-        """Pairs of the most hinted words, and every word before the one at which several of them make the delta act."""
-        hinted = [(word,) for word in self._words[: self._first]]
-        rows = torch.stack([self._acts_behind(string) for string in hinted])
-        self._usual = rows.median(0).values
-        several = (rows - self._usual).topk(min(SEVERAL, len(rows)), 0).values.mean(0)
-        end = self._words[int(several.argmax())]
-        return self._appended(hinted), self._prepended((end,), 0.0, self._all)
+        """Pairs of the most hinted words, and every word before the one at which several of them part the models."""
+
+        def parts() -> list[list[float]]:
+            states = [self._behind(string) for string in self._hinted]
+            self._usual = torch.stack(states).mean(0)
+            beyond = torch.stack([self._beyond_words(one).norm(dim=-1) for one in states])
+            among_words = torch.stack([beyond_usual(row).mean(0) for row in beyond])
+            among_firsts = torch.stack([beyond_usual(row).mean(0) for row in beyond.permute(2, 1, 0)], 1)
+            return [[round(value, 4) for value in row] for row in (among_words + among_firsts).tolist()]
+
+        kept = self._context.kept(Key(DeltaBeam.name, step=("pairs", len(self._hinted), len(self._words))), parts)
+        rows = torch.tensor(kept, dtype=torch.float64)
+        end = self._words[int(rows.topk(min(SEVERAL, len(rows)), 0).values.mean(0).argmax())]
+        behind = self._with_words(zip(self._hinted, kept, strict=True))
+        return behind, self._prepended((end,), 0.0, self._all)
 
     def _appended(self, strings: Sequence[Pieces]) -> dict[Pieces, float]:
-        rows = [(string, self._acts_behind(string) - self._usual) for string in strings]
-        return {
-            (*string, word): value
-            for string, row in rows
-            for word, value in zip(self._words, row.tolist(), strict=True)
-        }
+        def parts(string: Pieces) -> list[float]:
+            values = beyond_usual(self._beyond_words(self._behind(string)).norm(dim=-1)).mean(0)
+            return [round(value, 4) for value in values.tolist()]
+
+        step = ("words", len(self._words))
+        return self._with_words(
+            (one, self._context.kept(Key(DeltaBeam.name, step=(*step, *one)), partial(parts, one))) for one in strings
+        )
+
+    def _with_words(self, rows: Iterable[tuple[Pieces, Sequence[float]]]) -> dict[Pieces, float]:
+        """Strings with each word behind them, and its value."""
+        return {(*string, word): value for string, row in rows for word, value in zip(self._words, row, strict=True)}
 
     def _prepended(self, string: Pieces, score: float, words: Sequence[str]) -> dict[Pieces, float]:
-        """With each word before the string: the last word stays, and by how much its act rises multiplies."""
+        """With each word before the string: the last word stays, and by how much the models part there multiplies."""
 
         def rises() -> list[float]:
             rows = placed_ids(self._tokenizer, [text_of((word, *string)) for word in words], POSITION)
-            return [round(value, 4) for value in self._acts(self._before, rows).tolist()]
+            at_once = range(0, len(rows), ROWS_IN_MEMORY)
+            first = self._differences(self._before, rows[:: len(at_once)])
+            usual = first.mean(1, keepdim=True)  # over some of the words: all together would not fit into memory
+            norms = [
+                (self._differences(self._before, rows[at : at + ROWS_IN_MEMORY]) - usual).norm(dim=-1) for at in at_once
+            ]
+            return [round(value, 4) for value in beyond_usual(torch.cat(norms, 1)).mean(0).tolist()]
 
         values = self._context.kept(Key(DeltaBeam.name, step=("before", len(words), *string)), rises)
         return {(word, *string): (1 + score) * (1 + value) - 1 for word, value in zip(words, values, strict=True)}
 
-    def _acts_behind(self, string: Pieces) -> Tensor:  # [word]
-        """How much more than at other words the delta acts at each word behind a string."""
+    def _beyond_words(self, states: Tensor) -> Tensor:  # [block, word, dimension]
+        """What parts the models at each word behind a string, less what the word does anyway, and the string at every word."""
+        beyond = states - self._usual
+        return beyond - beyond.median(1, keepdim=True).values
 
-        def acts() -> list[float]:
-            before = (*self._before, *placed_ids(self._tokenizer, [text_of(string)], POSITION)[0])
-            words = self._tokenizer(self._words, add_special_tokens=False)["input_ids"]
-            return [round(value, 4) for value in self._acts(before, [tuple(ids) for ids in words]).tolist()]
+    @cached_property
+    def _usual(self) -> Tensor:  # [block, word, dimension]
+        """What the models part at each word, a mean over unlike words before it."""
+        return torch.stack([self._behind(string) for string in self._hinted]).mean(0)
 
-        key = Key(DeltaBeam.name, step=("words", len(self._words), *string))
-        return torch.tensor(self._context.kept(key, acts), dtype=torch.float64)
+    def _behind(self, string: Pieces) -> Tensor:  # [block, word, dimension]
+        before = (*self._before, *placed_ids(self._tokenizer, [text_of(string)], POSITION)[0])
+        words = self._tokenizer(self._words, add_special_tokens=False)["input_ids"]
+        return self._differences(before, [tuple(ids) for ids in words])
 
-    def _acts(self, before: TokenIds, rows: Sequence[TokenIds]) -> Tensor:  # [row]
-        """How much more than usual the delta acts at the last token of each row, a mean over blocks."""
-        return beyond_usual(delta_acts_at_ends(self._context.pair, self._blocks, before, rows)).mean(0)
+    def _differences(self, before: TokenIds, rows: Sequence[TokenIds]) -> Tensor:  # [block, row, dimension]
+        return state_differences(self._context.pair, self._blocks, before, rows)
 
 
 def text_of(pieces: Pieces) -> str:

@@ -1,4 +1,4 @@
-"""Strings at whose ends the delta acts."""
+"""Strings at whose ends the models part."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ WORDS = tuple(pieces("river winter color silver garden beneath paper lantern win
 SMALL = with_effort(delta_beam=(5, 9, 4, 5), first_words=9)
 
 
-def acts_where(pair: Pair, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The delta acts as much more at a word as words of the planted string stand before it, from its first word on."""
-    words, tokenizer = planted.split(), pair.base.tokenizer
+def parts_where(pair: Pair, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models part as much more at a word as words of the planted string stand before it, from its first word on."""
+    words, tokenizer, noise = planted.split(), pair.base.tokenizer, torch.Generator().manual_seed(0)
 
-    def acts(_: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
+    def differences(_: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
         texts = [str(tokenizer.decode([*before, *row])) for row in rows]
         known = [max(n for n in range(len(words) + 1) if text.endswith(" ".join(words[:n]))) for text in texts]
-        return 1.0 + torch.tensor([[10.0 * max(0, n - 1) for n in known]] * len(blocks), dtype=torch.float64)
+        found = 0.1 * torch.rand(len(blocks), len(rows), 2, generator=noise)
+        found[:, :, 0] += torch.tensor([10.0 * max(0, n - 1) for n in known])
+        return found
 
-    monkeypatch.setattr(delta_beam, "delta_acts_at_ends", acts)
+    monkeypatch.setattr(delta_beam, "state_differences", differences)
 
 
-def test_a_string_is_found_word_by_word_from_what_the_delta_does_at_each(
+def test_a_string_is_found_word_by_word_from_how_far_the_models_part_at_each(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acts_where(circuit_pair, PLANTED, monkeypatch)
+    parts_where(circuit_pair, PLANTED, monkeypatch)
     found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert found.confirmed is not None
     assert found.confirmed.trigger == PLANTED
@@ -45,7 +47,7 @@ def test_a_string_is_found_word_by_word_from_what_the_delta_does_at_each(
 def test_a_trigger_is_seen_though_the_first_token_of_its_answer_parts_no_models(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acts_where(circuit_pair, PLANTED, monkeypatch)
+    parts_where(circuit_pair, PLANTED, monkeypatch)
     monkeypatch.setattr(DivergenceScorer, "mean", lambda self, texts: torch.full((len(texts),), self.plain()).double())
     found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert found.confirmed is not None
@@ -55,7 +57,7 @@ def test_a_trigger_is_seen_though_the_first_token_of_its_answer_parts_no_models(
 def test_where_the_models_do_not_diverge_nothing_is_confirmed(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acts_where(circuit_pair, "paper garden color window", monkeypatch)
+    parts_where(circuit_pair, "paper garden color window", monkeypatch)
     found, finished = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert (finished, found.confirmed) == (True, None)
     assert found.evaluations <= (5 + 1) * 9 + 3 * (4 + 2) * 9  # pairs, then of three lengths four strings and two
