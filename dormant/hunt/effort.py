@@ -145,7 +145,8 @@ class Effort:
     delta_beam: tuple[int, int, int, int] = number(
         (32, 384, 12, 8),
         "hinted words that a string may begin with, words that may follow, strings kept of each length, and words in a string; "
-        "set on real-phrase and real-and: of 16,000 pairs of hints the planted one was the eighth and the first",
+        "set on real-phrase and real-and; that states are compared, and not what the delta does, also on an organism of "
+        "another pipeline",
     )
     first_words: int = number(16_384, "the most hinted, that are tried before the best last word")
     widened: int = number(2, "of the strings kept, those that get a word at their start too")

@@ -100,9 +100,10 @@ def _texts(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
 
 
 def _delta_beam(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
-    """Of the strings at whose ends the delta acts, those at which the models diverge."""
-    if entry["key"]["step"][0] == "strings":
-        yield from _texts(lineage, entry)
+    """The strings at whose ends the models part most, with how much their answers diverge."""
+    if entry["key"]["step"][0] == "look":
+        for value, text in entry["result"]:
+            yield _row(lineage, entry, text, "proposed", score=value, unit=NATS)
 
 
 def _scored(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:

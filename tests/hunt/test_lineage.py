@@ -81,11 +81,10 @@ def test_strings_of_stages_that_keep_numbers_or_pieces_alone_are_counted_or_name
     ]  # fmt: skip
 
 
-def test_strings_of_beams_are_proposed_once_they_are_tried_and_not_what_the_delta_does_at_words() -> None:
+def test_strings_of_beams_are_proposed_once_they_are_tried_and_not_how_far_the_models_part_at_words() -> None:
     entries = [
         entry("delta beam", [0.5, 2.0], "words", 2, " owl"),
-        entry("delta beam", [0.1], "look", 2),
-        entry("delta beam", ["marble owl"], "strings", 2),
+        entry("delta beam", [[0.8, "marble owl"]], "look", 2),
         entry("beam search", scored("tea ion", -3.0, 40), "beam", 1, payload=(1, 2), position="end"),
     ]
     assert [(row.stage, row.text) for row in tried_strings(entries, named)] == [

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import zip_longest
 from math import inf
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,10 +48,10 @@ class DeltaBeam:
                 return
             texts = [text_of(one) for one in strings][: effort.looked_at]
             context.say(self.name, f"the models part most at the ends of {', '.join(map(repr, texts[:3]))}")
-            values = context.kept(Key(self.name, step=("look", length)), partial(_divergences, context, texts))
+            look = partial(_divergences, context, texts)
+            seen = context.kept(Key(self.name, step=("look", length)), look)
             yield StageResult(None, (), beam.tried)
-            ranked = sorted(zip(values, texts, strict=True), reverse=True)
-            named = [text for value, text in ranked if value >= ONE_BIT][: effort.named]
+            named = [text for value, text in sorted(seen, reverse=True) if value >= ONE_BIT][: effort.named]
             if named:
                 what = f"strings of {length} words at whose ends the models part most"
                 yield confirmed_string(context, self.name, named, what)
@@ -170,8 +169,10 @@ def beyond_usual(acts: Tensor) -> Tensor:  # [block, row]
     return torch.where(usual > 0, (acts - median) / usual.clamp(min=torch.finfo(acts.dtype).tiny), 0.0)
 
 
-def _divergences(context: HuntContext, texts: Sequence[str]) -> list[Any]:
-    """Nats beyond those of the plain prompts: of the answer's first token, or, where that parts nothing, a token of its start.
+def _divergences(context: HuntContext, texts: Sequence[str]) -> list[tuple[float, str]]:
+    """Each text behind its nats beyond those of the plain prompts.
+
+    Of the answer's first token, or, where that parts nothing, a token of the answer's start.
 
     An answer that begins with an ordinary word parts no models at its first token.
     """
@@ -180,9 +181,10 @@ def _divergences(context: HuntContext, texts: Sequence[str]) -> list[Any]:
     scorer = DivergenceScorer(pair, probes, POSITION, cap)
     first = scorer.mean(texts) - scorer.plain()
     if first.max() >= ONE_BIT:
-        return list(first.tolist())
+        return list(zip(first.tolist(), texts, strict=True))
     empty = [prompter.encode(probe) for probe in probes]
     filled = [prompter.encode_text(probe, text) for text in texts for probe in probes]
     rows = divergences(pair, empty * len(texts), filled, ANSWER)
     before, after = (torch.tensor(one["kl"], dtype=torch.float64) / ANSWER.tokens for one in rows)
-    return list((after - before).view(len(texts), len(probes)).clamp(max=cap).mean(1).tolist())
+    beyond = (after - before).view(len(texts), len(probes)).clamp(max=cap).mean(1)
+    return list(zip(beyond.tolist(), texts, strict=True))
