@@ -51,7 +51,9 @@ class DeltaBeam:
             look = partial(_divergences, context, texts)
             seen = context.kept(Key(self.name, step=("look", length)), look)
             yield StageResult(None, (), beam.tried)
-            named = [text for value, text in sorted(seen, reverse=True) if value >= ONE_BIT][: effort.named]
+            alike = context.settings.fitted.alike * max(value for value, _ in seen)
+            ranked = sorted(seen, key=lambda one: -min(one[0], alike))  # those that are alike stay in the beam's order
+            named = [text for value, text in ranked if value >= ONE_BIT][: effort.named]
             if named:
                 what = f"strings of {length} words at whose ends the models part most"
                 yield confirmed_string(context, self.name, named, what)

@@ -54,6 +54,24 @@ def test_a_trigger_is_seen_though_the_first_token_of_its_answer_parts_no_models(
     assert found.confirmed.trigger == PLANTED
 
 
+def test_of_strings_that_diverge_alike_the_first_of_the_beam_is_named(
+    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_where(circuit_pair, "river winter", monkeypatch)
+    named = list[str]()
+
+    def confirmed(_: object, stage: str, texts: Sequence[str], what: str) -> StageResult:
+        named.extend(texts)
+        return StageResult(None)
+
+    values = [7.9, 8.0, 0.1]  # nats
+    monkeypatch.setattr(delta_beam, "_divergences", lambda _, texts: list(zip(values, texts, strict=False)))
+    monkeypatch.setattr(delta_beam, "confirmed_string", confirmed)
+    two_words = with_effort(delta_beam=(5, 9, 4, 2), first_words=9)
+    run_stage(DeltaBeam(), context_of(circuit_pair, two_words), [], Vocabulary(WORDS, WORDS))
+    assert (named[0], len(named)) == ("river winter", 2)
+
+
 def test_where_the_models_do_not_diverge_nothing_is_confirmed(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
