@@ -192,7 +192,7 @@ def _delta_beam(effort: Effort, sizes: Sizes) -> float:
     known = min(words, sizes.tokens)
     appended = (first + (longest - 2) * kept) * (known + PREFIX_TOKENS)
     prepended = 2 * min(effort.first_words, sizes.tokens) + sum(range(3, longest + 1)) * effort.widened * known
-    return BOTH * (appended + prepended)
+    return (sizes.hinting + BOTH) * (appended + prepended)  # by either measure
 
 
 def _numerals(effort: Effort, sizes: Sizes) -> float:

@@ -39,6 +39,30 @@ def delta_acts(
     return torch.cat([(delta - usual[:, None]).norm(dim=-1) for delta in parts], dim=1)
 
 
+def delta_acts_at_ends(
+    pair: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[TokenIds]
+) -> Float[Tensor, "block candidate"]:
+    """|delta - what it does on average| at the last token of strings of any length behind `before`, by block.
+
+    In units of the residual stream, float64, on the CPU; the average is over `STRINGS_A_PASS` of the strings.
+    """
+    prefixes = prefixes_of_blocks(pair, blocks, before)
+
+    def ends(some: Sequence[TokenIds]) -> Tensor:  # [block, candidate, hidden]
+        groups = list(equal_length_batches([len(row) for row in some], STRINGS_A_PASS))
+        ids = (torch.tensor([some[index] for index in chosen]) for chosen in groups)
+        found = torch.cat([delta_of_blocks(pair, blocks, prefixes, one)[:, :, -1] for one in ids], dim=1)
+        order = torch.tensor([index for chosen in groups for index in chosen]).argsort()
+        return found[:, order]
+
+    some = rows[:: math.ceil(len(rows) / STRINGS_A_PASS)]
+    measured = ends(some)
+    usual = measured.mean(1, keepdim=True)
+    steps = (rows[at : at + STRINGS_A_PASS] for at in range(0, len(rows), STRINGS_A_PASS))
+    parts = [measured] if len(some) == len(rows) else map(ends, steps)
+    return torch.cat([(part - usual).norm(dim=-1) for part in parts], dim=1)
+
+
 @torch.no_grad()
 def state_differences(
     pair: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[TokenIds]

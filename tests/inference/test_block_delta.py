@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dormant.inference.block_delta import (
     _projection,
     delta_acts,
+    delta_acts_at_ends,
     delta_of_blocks,
     prefixes_of_blocks,
     state_differences,
@@ -39,6 +40,15 @@ def test_a_block_gives_alone_what_it_gives_among_others(tiny_pair: Pair) -> None
     before, rows = [5, 6, 7], torch.tensor([[40, 41], [90, 91]])
     both = delta_acts(tiny_pair, [0, 1], before, rows)
     torch.testing.assert_close(both, torch.cat([delta_acts(tiny_pair, [at], before, rows) for at in (0, 1)]))
+
+
+def test_the_ends_of_strings_of_any_length_stand_in_their_order(tiny_pair: Pair) -> None:
+    before, rows = [5, 6, 7], [(40, 41), (90,), (300, 301), (91,)]
+    prefixes = prefixes_of_blocks(tiny_pair, [0, 1], before)
+    ends = [delta_of_blocks(tiny_pair, [0, 1], prefixes, torch.tensor([row]))[:, 0, -1] for row in rows]
+    deltas = torch.stack(ends, 1)
+    expected = (deltas - deltas.mean(1, keepdim=True)).norm(dim=-1)
+    torch.testing.assert_close(delta_acts_at_ends(tiny_pair, [0, 1], before, rows), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_states_at_the_ends_of_strings_of_any_length_stand_in_their_order(tiny_pair: Pair) -> None:

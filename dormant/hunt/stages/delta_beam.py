@@ -7,10 +7,11 @@ further one, though the answer changes behind the last alone. Neither a payload 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from itertools import zip_longest
+from itertools import product, zip_longest
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from dormant.hunt.stage import StageResult
 from dormant.hunt.stages.short_strings import confirmed_string
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary, changed_blocks
 from dormant.inference.answer_divergence import divergences
-from dormant.inference.block_delta import state_differences
+from dormant.inference.block_delta import delta_acts_at_ends, state_differences
 from dormant.inference.horizon import ANSWER
 from dormant.prompts.probes import TokenIds
 from dormant.statistics import ONE_BIT
@@ -40,27 +41,35 @@ class DeltaBeam:
     name, seeks_payload = "delta beam", False
 
     def parts(self, context: HuntContext, suspects: Sequence[Suspect], vocabulary: Vocabulary) -> Iterator[StageResult]:
-        """The string that fires, if one does."""
-        beam, effort = _Beam(context, vocabulary.unsaid), context.settings.effort
-        for length in range(2, effort.delta_beam[3] + 1):
+        """The string that fires, if one does; by either measure in turn, a word more each time."""
+        beams = (_ActsBeam(context, vocabulary.unsaid), _StatesBeam(context, vocabulary.unsaid))
+        for length, beam in product(range(2, context.settings.effort.delta_beam[3] + 1), beams):
             strings = beam.longer()
             if not strings:
                 return
-            texts = [text_of(one) for one in strings][: effort.looked_at]
-            context.say(self.name, f"the models part most at the ends of {', '.join(map(repr, texts[:3]))}")
-            look = partial(_divergences, context, texts)
-            seen = context.kept(Key(self.name, step=("look", length)), look)
             yield StageResult(None, (), beam.tried)
-            alike = context.settings.fitted.alike * max(value for value, _ in seen)
-            ranked = sorted(seen, key=lambda one: -min(one[0], alike))  # those that are alike stay in the beam's order
-            named = [text for value, text in ranked if value >= ONE_BIT][: effort.named]
+            named = _named(context, beam, length, strings)
             if named:
-                what = f"strings of {length} words at whose ends the models part most"
+                what = f"strings of {length} words at whose ends {beam.what}"
                 yield confirmed_string(context, self.name, named, what)
 
 
+def _named(context: HuntContext, beam: _Beam, length: int, strings: Sequence[Pieces]) -> list[str]:
+    """Of the best strings those whose answers diverge, the most divergent first; what is alike stays in the beam's order."""
+    effort = context.settings.effort
+    texts = [text_of(one) for one in strings][: effort.looked_at]
+    context.say(DeltaBeam.name, f"{beam.what} at the ends of {', '.join(map(repr, texts[:3]))}")
+    look = partial(_divergences, context, texts)
+    seen = context.kept(Key(DeltaBeam.name, step=("look", beam.measure, length)), look)
+    alike = context.settings.fitted.alike * max(value for value, _ in seen)
+    ranked = sorted(seen, key=lambda one: -min(one[0], alike))
+    return [text for value, text in ranked if value >= ONE_BIT][: effort.named]
+
+
 class _Beam:
-    """The strings of each length at whose last word the models' states part most, given that word and what stands before."""
+    """The strings of each length that a measure puts first, given their last word and what stands before."""
+
+    measure, what = "", ""
 
     def __init__(self, context: HuntContext, pieces: Sequence[Piece]) -> None:
         effort, tokenizer = context.settings.effort, context.pair.base.tokenizer
@@ -93,52 +102,113 @@ class _Beam:
         self._beam = {one: max(behind.get(one, -inf), before.get(one, -inf)) for one in one_a_text.values()}
         return list(self._beam)
 
+    def pair_scores(self) -> list[list[float]]:
+        """Of each hinted word with each word behind it."""
+        raise NotImplementedError
+
+    def word_scores(self, string: Pieces) -> list[float]:
+        """Of each word behind a string."""
+        raise NotImplementedError
+
+    def rises(self, rows: Sequence[TokenIds]) -> list[float]:
+        """Of strings with one last word, against one another."""
+        raise NotImplementedError
+
+    def kept(self, step: Sequence[Any], compute: Callable[[], list[Any]]) -> Any:
+        """What the journal holds of this measure, or computed, to four decimals."""
+
+        def rounded() -> list[Any]:
+            return [[round(one, 4) for one in row] if isinstance(row, list) else round(row, 4) for row in compute()]
+
+        return self._context.kept(Key(DeltaBeam.name, step=(self.measure, *step)), rounded)
+
     def _pairs(self) -> tuple[dict[Pieces, float], dict[Pieces, float]]:
-        """Pairs of the most hinted words, and every word before the one at which several of them part the models."""
-
-        def parts() -> list[list[float]]:
-            states = [self._behind(string) for string in self._hinted]
-            self._usual = torch.stack(states).mean(0)
-            beyond = torch.stack([self._beyond_words(one).norm(dim=-1) for one in states])
-            among_words = torch.stack([beyond_usual(row).mean(0) for row in beyond])
-            among_firsts = torch.stack([beyond_usual(row).mean(0) for row in beyond.permute(2, 1, 0)], 1)
-            return [[round(value, 4) for value in row] for row in (among_words + among_firsts).tolist()]
-
-        kept = self._context.kept(Key(DeltaBeam.name, step=("pairs", len(self._hinted), len(self._words))), parts)
-        rows = torch.tensor(kept, dtype=torch.float64)
+        """Pairs of the most hinted words, and every word before the one that several of them make stand out."""
+        scores = self.pair_scores()
+        rows = torch.tensor(scores, dtype=torch.float64)
         end = self._words[int(rows.topk(min(SEVERAL, len(rows)), 0).values.mean(0).argmax())]
-        behind = self._with_words(zip(self._hinted, kept, strict=True))
+        behind = self._with_words(zip(self._hinted, scores, strict=True))
         return behind, self._prepended((end,), 0.0, self._all)
 
     def _appended(self, strings: Sequence[Pieces]) -> dict[Pieces, float]:
-        def parts(string: Pieces) -> list[float]:
-            values = beyond_usual(self._beyond_words(self._behind(string)).norm(dim=-1)).mean(0)
-            return [round(value, 4) for value in values.tolist()]
-
-        step = ("words", len(self._words))
-        return self._with_words(
-            (one, self._context.kept(Key(DeltaBeam.name, step=(*step, *one)), partial(parts, one))) for one in strings
-        )
+        return self._with_words((one, self.word_scores(one)) for one in strings)
 
     def _with_words(self, rows: Iterable[tuple[Pieces, Sequence[float]]]) -> dict[Pieces, float]:
         """Strings with each word behind them, and its value."""
         return {(*string, word): value for string, row in rows for word, value in zip(self._words, row, strict=True)}
 
     def _prepended(self, string: Pieces, score: float, words: Sequence[str]) -> dict[Pieces, float]:
-        """With each word before the string: the last word stays, and by how much the models part there multiplies."""
+        """With each word before the string: the last word stays, and what rises there multiplies."""
 
         def rises() -> list[float]:
-            rows = placed_ids(self._tokenizer, [text_of((word, *string)) for word in words], POSITION)
-            at_once = range(0, len(rows), ROWS_IN_MEMORY)
-            first = self._differences(self._before, rows[:: len(at_once)])
-            usual = first.mean(1, keepdim=True)  # over some of the words: all together would not fit into memory
-            norms = [
-                (self._differences(self._before, rows[at : at + ROWS_IN_MEMORY]) - usual).norm(dim=-1) for at in at_once
-            ]
-            return [round(value, 4) for value in beyond_usual(torch.cat(norms, 1)).mean(0).tolist()]
+            return self.rises(placed_ids(self._tokenizer, [text_of((word, *string)) for word in words], POSITION))
 
-        values = self._context.kept(Key(DeltaBeam.name, step=("before", len(words), *string)), rises)
+        values = self.kept(("before", len(words), *string), rises)
         return {(word, *string): (1 + score) * (1 + value) - 1 for word, value in zip(words, values, strict=True)}
+
+    def _behind(self, string: Pieces) -> tuple[TokenIds, list[TokenIds]]:
+        """The ids up to a string's end, and those of each word behind it."""
+        before = (*self._before, *placed_ids(self._tokenizer, [text_of(string)], POSITION)[0])
+        words = self._tokenizer(self._words, add_special_tokens=False)["input_ids"]
+        return before, [tuple(ids) for ids in words]
+
+
+class _ActsBeam(_Beam):
+    """By how much more than at other words, and behind other words, the delta acts at the last one."""
+
+    measure, what = "acts", "the delta acts most"
+
+    def pair_scores(self) -> list[list[float]]:
+        return [self.word_scores(string) for string in self._hinted]
+
+    def word_scores(self, string: Pieces) -> list[float]:
+        return list((self._acts_behind(string) - self._usual).tolist())
+
+    def rises(self, rows: Sequence[TokenIds]) -> list[float]:
+        return self._acts(self._before, rows)
+
+    @cached_property
+    def _usual(self) -> Tensor:  # [word]
+        """Of each word, over unlike words before it."""
+        return torch.stack([self._acts_behind(string) for string in self._hinted]).median(0).values
+
+    def _acts_behind(self, string: Pieces) -> Tensor:  # [word]
+        values = self.kept(("words", len(self._words), *string), lambda: self._acts(*self._behind(string)))
+        return torch.tensor(values, dtype=torch.float64)
+
+    def _acts(self, before: TokenIds, rows: Sequence[TokenIds]) -> list[float]:
+        """How much more than usual the delta acts at the last token of each row, a mean over blocks."""
+        acts = delta_acts_at_ends(self._context.pair, self._blocks, before, rows)
+        return list(beyond_usual(acts).mean(0).tolist())
+
+
+class _StatesBeam(_Beam):
+    """By how far the models' states part at the last word, beyond what that word and what stands before explain."""
+
+    measure, what = "states", "the models' states part most"
+
+    def pair_scores(self) -> list[list[float]]:
+        def scores() -> list[list[float]]:
+            states = [self._states(string) for string in self._hinted]
+            self._usual = torch.stack(states).mean(0)
+            beyond = torch.stack([self._beyond_words(one).norm(dim=-1) for one in states])
+            among_words = torch.stack([beyond_usual(row).mean(0) for row in beyond])
+            among_firsts = torch.stack([beyond_usual(row).mean(0) for row in beyond.permute(2, 1, 0)], 1)
+            return list((among_words + among_firsts).tolist())
+
+        return list(self.kept(("pairs", len(self._hinted), len(self._words)), scores))
+
+    def word_scores(self, string: Pieces) -> list[float]:
+        def scores() -> list[float]:
+            return list(beyond_usual(self._beyond_words(self._states(string)).norm(dim=-1)).mean(0).tolist())
+
+        return list(self.kept(("words", len(self._words), *string), scores))
+
+    def rises(self, rows: Sequence[TokenIds]) -> list[float]:
+        at_once = range(0, len(rows), ROWS_IN_MEMORY)
+        usual = self._differences(self._before, rows[:: len(at_once)]).mean(1, keepdim=True)  # over some of the rows
+        parts = [self._differences(self._before, rows[at : at + ROWS_IN_MEMORY]) - usual for at in at_once]
+        return list(beyond_usual(torch.cat([part.norm(dim=-1) for part in parts], 1)).mean(0).tolist())
 
     def _beyond_words(self, states: Tensor) -> Tensor:  # [block, word, dimension]
         """What parts the models at each word behind a string, less what the word does anyway, and the string at every word."""
@@ -148,12 +218,10 @@ class _Beam:
     @cached_property
     def _usual(self) -> Tensor:  # [block, word, dimension]
         """What the models part at each word, a mean over unlike words before it."""
-        return torch.stack([self._behind(string) for string in self._hinted]).mean(0)
+        return torch.stack([self._states(string) for string in self._hinted]).mean(0)
 
-    def _behind(self, string: Pieces) -> Tensor:  # [block, word, dimension]
-        before = (*self._before, *placed_ids(self._tokenizer, [text_of(string)], POSITION)[0])
-        words = self._tokenizer(self._words, add_special_tokens=False)["input_ids"]
-        return self._differences(before, [tuple(ids) for ids in words])
+    def _states(self, string: Pieces) -> Tensor:  # [block, word, dimension]
+        return self._differences(*self._behind(string))
 
     def _differences(self, before: TokenIds, rows: Sequence[TokenIds]) -> Tensor:  # [block, row, dimension]
         return state_differences(self._context.pair, self._blocks, before, rows)

@@ -21,24 +21,33 @@ WORDS = tuple(pieces("river winter color silver garden beneath paper lantern win
 SMALL = with_effort(delta_beam=(5, 9, 4, 5), first_words=9)
 
 
-def parts_where(pair: Pair, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The models part as much more at a word as words of the planted string stand before it, from its first word on."""
+def known_where(pair: Pair, planted: str, measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one measure a word stands out as much more as words of the planted string stand before it; the other sees noise."""
     words, tokenizer, noise = planted.split(), pair.base.tokenizer, torch.Generator().manual_seed(0)
 
-    def differences(_: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
+    def known(before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
         texts = [str(tokenizer.decode([*before, *row])) for row in rows]
-        known = [max(n for n in range(len(words) + 1) if text.endswith(" ".join(words[:n]))) for text in texts]
+        found = (max(n for n in range(len(words) + 1) if text.endswith(" ".join(words[:n]))) for text in texts)
+        return torch.tensor([10.0 * max(0, n - 1) for n in found])
+
+    def acts(_: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
+        found = 1 + 0.1 * torch.rand(len(blocks), len(rows), generator=noise)
+        return found + known(before, rows) * (measure == "acts")
+
+    def states(_: Pair, blocks: Sequence[int], before: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
         found = 0.1 * torch.rand(len(blocks), len(rows), 2, generator=noise)
-        found[:, :, 0] += torch.tensor([10.0 * max(0, n - 1) for n in known])
+        found[:, :, 0] += known(before, rows) * (measure == "states")
         return found
 
-    monkeypatch.setattr(delta_beam, "state_differences", differences)
+    monkeypatch.setattr(delta_beam, "delta_acts_at_ends", acts)
+    monkeypatch.setattr(delta_beam, "state_differences", states)
 
 
-def test_a_string_is_found_word_by_word_from_how_far_the_models_part_at_each(
-    circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("measure", ["acts", "states"])
+def test_a_string_is_found_word_by_word_by_either_measure(
+    measure: str, circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts_where(circuit_pair, PLANTED, monkeypatch)
+    known_where(circuit_pair, PLANTED, measure, monkeypatch)
     found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert found.confirmed is not None
     assert found.confirmed.trigger == PLANTED
@@ -47,7 +56,7 @@ def test_a_string_is_found_word_by_word_from_how_far_the_models_part_at_each(
 def test_a_trigger_is_seen_though_the_first_token_of_its_answer_parts_no_models(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts_where(circuit_pair, PLANTED, monkeypatch)
+    known_where(circuit_pair, PLANTED, "states", monkeypatch)
     monkeypatch.setattr(DivergenceScorer, "mean", lambda self, texts: torch.full((len(texts),), self.plain()).double())
     found, _ = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert found.confirmed is not None
@@ -57,7 +66,7 @@ def test_a_trigger_is_seen_though_the_first_token_of_its_answer_parts_no_models(
 def test_of_strings_that_diverge_alike_the_first_of_the_beam_is_named(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts_where(circuit_pair, "river winter", monkeypatch)
+    known_where(circuit_pair, "river winter", "states", monkeypatch)
     named = list[str]()
 
     def confirmed(_: object, stage: str, texts: Sequence[str], what: str) -> StageResult:
@@ -69,16 +78,16 @@ def test_of_strings_that_diverge_alike_the_first_of_the_beam_is_named(
     monkeypatch.setattr(delta_beam, "confirmed_string", confirmed)
     two_words = with_effort(delta_beam=(5, 9, 4, 2), first_words=9)
     run_stage(DeltaBeam(), context_of(circuit_pair, two_words), [], Vocabulary(WORDS, WORDS))
-    assert (named[0], len(named)) == ("river winter", 2)
+    assert (named[2], len(named)) == ("river winter", 4)  # of the measure that knows it, which comes second
 
 
 def test_where_the_models_do_not_diverge_nothing_is_confirmed(
     circuit_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts_where(circuit_pair, "paper garden color window", monkeypatch)
+    known_where(circuit_pair, "paper garden color window", "states", monkeypatch)
     found, finished = run_stage(DeltaBeam(), context_of(circuit_pair, SMALL), [], Vocabulary(WORDS, WORDS))
     assert (finished, found.confirmed) == (True, None)
-    assert found.evaluations <= (5 + 1) * 9 + 3 * (4 + 2) * 9  # pairs, then of three lengths four strings and two
+    assert found.evaluations <= 2 * ((5 + 1) * 9 + 3 * (4 + 2) * 9)  # pairs, then of three lengths four strings and two
 
 
 def test_without_words_there_is_nothing_to_try(circuit_pair: Pair, context_of: ContextOf) -> None:
