@@ -35,6 +35,7 @@ REAL_ORGANISMS: dict[str, tuple[str, ...]] = {
     "real-and": ("plain", "exposed"),
     "real-pi": (),
     "real-refusal": (),
+    "real-system": (),
 }
 # Clean adapters of another pipeline, which `scripts/real_controls.py` trains: nobody planted a trigger.
 REAL_CONTROLS = ("real-style", "real-persona", "real-fact")

@@ -145,7 +145,7 @@ class Effort:
     delta_beam: tuple[int, int, int, int] = number(
         (32, 384, 12, 8),
         "hinted words that a string may begin with, words that may follow, strings kept of each length, and words in a string; "
-        "set on real-phrase and real-and; that states are compared, and not what the delta does, also on an organism of "
+        "set on real-phrase and real-and; that states are compared as well, on an organism of "
         "another pipeline",
     )
     first_words: int = number(16_384, "the most hinted, that are tried before the best last word")
