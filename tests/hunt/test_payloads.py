@@ -175,7 +175,7 @@ def test_beginnings_that_the_delta_raises_lead_into_the_payload_where_no_first_t
     circuit_pair: Pair,
 ) -> None:
     def kept(step: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
-        none = {"first": [], "amplified": [], "spontaneous": {}}
+        none: dict[str, Any] = {"first": [], "amplified": [], "spontaneous": {}}
         return none[str(step[0])] if step[0] in none else compute()
 
     fitted = replace(FITTED, alphas=(1.0,))
