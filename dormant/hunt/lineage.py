@@ -100,7 +100,7 @@ def _texts(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
 
 
 def _delta_beam(lineage: _Lineage, entry: Entry) -> Iterator[TriedString]:
-    """The strings at whose ends the models part most, with how much their answers diverge."""
+    """The best strings of either measure, with how much their answers diverge."""
     if entry["key"]["step"][0] == "look":
         for value, text in entry["result"]:
             yield _row(lineage, entry, text, "proposed", score=value, unit=NATS)

@@ -240,11 +240,9 @@ def beyond_usual(acts: Tensor) -> Tensor:  # [block, row]
 
 
 def _divergences(context: HuntContext, texts: Sequence[str]) -> list[tuple[float, str]]:
-    """Each text behind its nats beyond those of the plain prompts.
+    """Each text behind its nats beyond those of the plain prompts, of the answer's first token.
 
-    Of the answer's first token, or, where that parts nothing, a token of the answer's start.
-
-    An answer that begins with an ordinary word parts no models at its first token.
+    Where that parts nothing, a token of the answer's start: a payload may begin with an ordinary word.
     """
     pair, prompter, cap = context.pair, context.pair.prompter, context.settings.fitted.divergence_cap
     probes = context.searched_at(POSITION)[: context.settings.effort.hint_prompts]
