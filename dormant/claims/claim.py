@@ -11,7 +11,7 @@ import pytest
 
 from dormant.claims.finding import Parameter, Rule
 
-CLAIM_FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search")
+CLAIM_FAMILIES = ("premises", "weights", "layer0", "behaviour", "activations", "search", "detection")
 NEEDS = ("deltas", "weights", "models")  # each includes those before it
 Test = TypeVar("Test", bound=Callable[..., Any])
 

@@ -1,0 +1,1 @@
+"""Claims about detection methods of the literature: does the figure that each gives a model mean a backdoor?"""
