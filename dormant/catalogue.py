@@ -47,7 +47,7 @@ REAL_PAIRS = (
     ),
     *REAL_CONTROLS,
 )
-PAIR_SETS = ("zoo", "real", "all")
+PAIR_SETS = ("zoo", "real", "calibration", "all")
 PUBLISHED_PAIRS = ("warmup-vs-qwen2", "warmup-vs-qwen2.5")
 
 
@@ -132,14 +132,23 @@ def real_pairs() -> list[PairDescription]:
     return [describe(name, SMOLLM2, str(REAL / name)) for name in REAL_PAIRS]
 
 
+def calibration_pairs() -> list[PairDescription]:
+    """The pairs over which methods are compared: all models upon the zoo's base that state whether they are backdoored."""
+    trained = sorted(file.parent.name for file in ZOO.glob("*/organism.json"))
+    ours = [name for name, (base, _) in ZOO_PAIRS.items() if base == "base"]
+    others = [name for name in trained if name not in ZOO_PAIRS]
+    return [describe(name, str(ZOO / "base"), str(ZOO / ZOO_PAIRS.get(name, ("", name))[1])) for name in ours + others]
+
+
 def pairs_of_set(name: str) -> dict[str, PairDescription]:
-    """The pairs of `--pair-set`: zoo (the default: the zoo and the published figures), real, or all."""
+    """The pairs of `--pair-set`: zoo (the default: the zoo and the published figures), real, calibration, or all."""
     if name not in PAIR_SETS:
         raise BadInput(f"a set of pairs must be one of {', '.join(PAIR_SETS)}; got {name!r} at --pair-set; choose one")
     if name == "zoo":
         return known_pairs()
-    real = {pair.name: pair for pair in real_pairs()}
-    return real if name == "real" else {**known_pairs(), **real}
+    sets = {"real": real_pairs(), "calibration": calibration_pairs()}
+    found = {key: {pair.name: pair for pair in pairs} for key, pairs in sets.items()}
+    return found[name] if name in found else {**known_pairs(), **found["real"], **found["calibration"]}
 
 
 def known_pairs() -> dict[str, PairDescription]:

@@ -15,6 +15,7 @@ from dormant.commands.organisms import organisms
 from dormant.commands.report import report
 from dormant.commands.search import gcg
 from dormant.commands.sweep import sweep
+from dormant.commands.telling import telling
 from dormant.commands.view import view
 from dormant.commands.vocabulary import vocabulary
 from dormant.commands.watch import watch
@@ -46,6 +47,7 @@ app.command("report", short_help="Merge the results of sweeps.")(report)
 app.command("scan")(scan)
 app.command("score")(score)
 app.command("sweep", short_help="Run a verb on many pairs.")(sweep)
+app.command("telling", short_help="Compare claims and methods over models of known truth.")(telling)
 app.command("view", short_help="Write the page of a hunt or a run.")(view)
 app.command("vocabulary")(vocabulary)
 app.command("watch", short_help="Flag prompts on which the delta acts otherwise than on ordinary ones.")(watch)

@@ -112,6 +112,7 @@ class Finding:
     tolerance_because: str = ""
     told: bool = False  # whether the figure is measured or judged with the planted trigger or payload
     effects: PromptEffects | None = None
+    seconds: float = 0.0  # of this claim; what several share counts where it ran first
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ def run_claim(
     __tracebackhide__ = True
     arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
     builder = cast(FindingBuilder, item.funcargs["finding"])
+    began = time.perf_counter()
     if claim.id in PREMISES:
         finding, pictures = premise_finding(claim.id, builder.pair, claim_session)
     else:
@@ -51,7 +53,7 @@ def run_claim(
         finding = settle(builder)
         pictures = builder.pictures
     files = {name: drawn(picture) for name, picture in pictures.items()}
-    finding = with_pictures(finding, files, reports)
+    finding = replace(with_pictures(finding, files, reports), seconds=round(time.perf_counter() - began, 3))
     compared = ledger.differences(finding)
     differences = compared or []
     item.user_properties.append((FINDING, json.dumps(to_json(finding))))

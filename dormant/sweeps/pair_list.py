@@ -27,7 +27,8 @@ PAIR_NAME = re.compile(r"[\w.+-]*\w[\w.+-]*")  # of a folder, and of a pair for 
 class PairEntry:
     """An entry of the list: `name` alone is a known pair; `folders` is a glob, each match a pair named by its folder.
 
-    `collection` is the slug of a collection of the hub, each model of which is a pair, but for the base.
+    `collection` is the slug of a collection of the hub, each model of which is a pair, but for the base. `set` alone is one of
+    the catalogue's sets, as of `--pair-set`.
     """
 
     name: str = ""
@@ -35,6 +36,7 @@ class PairEntry:
     dormant: str = ""
     folders: str = ""
     collection: str = ""
+    set: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
@@ -127,7 +129,13 @@ def open_each(
 
 def _pairs_of(entry: PairEntry, base: str, folder: Path) -> Iterator[PairDescription]:
     base = _located(entry.base or base, folder)
-    if entry.collection:
+    if entry.set:
+        if entry.name or entry.base or entry.dormant or entry.folders or entry.collection:
+            raise BadInput(f"an entry with a set has nothing beside it but options; got more at {entry.set!r}")
+        for pair in pairs_of_set(entry.set).values():
+            pair.check_at_hand()
+            yield pair
+    elif entry.collection:
         if entry.name or entry.dormant or entry.folders:
             raise BadInput(
                 f"an entry with a collection has nothing but its base beside it; got more at {entry.collection!r}"
