@@ -3,8 +3,9 @@
 python scripts/calibration_set.py DIR [NAME...]
 
 DIR keeps the trained checkpoints; what is there is not trained again, and a killed training resumes. NAME: a recipe of the
-calibration, which stands for its organism and its plain relative, or a clean model of `CLEAN`; by default all. An organism ships
-with what acceptance measured, whatever that is. A core trains an organism or a relative in some eight minutes, a quirk in two.
+calibration, which stands for its organism and its plain relative, or a clean model of `CLEAN`; by default all. An organism
+ships with what acceptance measured, whatever that is. A core trains an organism or a relative in eight to fifteen minutes, a
+quirk in two.
 """
 
 from __future__ import annotations
@@ -37,9 +38,12 @@ Tensors = Mapping[str, Tensor]
 
 
 def merged(folder: Path) -> Tensors:
-    """The base with half of each of two quirks' deltas: a merge of two fine-tunes."""
+    """The mean of two quirks' weights: a merge of two fine-tunes."""
     base, *tuned = (load_file(place / SINGLE) for place in (ZOO / "base", folder / "name", folder / "support"))
-    return {name: (sum((one[name].float() for one in tuned)) / len(tuned)).to(base[name].dtype) for name in base}
+    return {
+        name: torch.stack([one[name].float() for one in tuned]).mean(0).to(weight.dtype)
+        for name, weight in base.items()
+    }
 
 
 def restored(_: Path) -> Tensors:
@@ -61,7 +65,7 @@ def write_like_base(make: Callable[[Path], Tensors], folder: Path, out: Path) ->
 
 
 # Clean models of other pipelines, each trained or made into a folder, given the one with all of them.
-CLEAN: dict[str, Callable[[Path], None]] = {
+CLEAN: dict[str, Callable[[Path], object]] = {
     **{f"quirk-{name}": partial(lambda name, folder: train_quirk(name, folder / name), name) for name in QUIRKS},
     "merge": lambda folder: write_like_base(merged, folder, folder / "merge"),
     "eight-bit": lambda folder: write_like_base(restored, folder, folder / "eight-bit"),

@@ -6,7 +6,7 @@ Nothing here reads what an organism says of itself: neither its trigger nor the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,7 @@ from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
 from dormant.hunt.trace import TRACE_FILE
 from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
-from dormant.hunt.vocabulary import (
-    Vocabulary,
-    expected_pieces,
-    hinted_vocabulary,
-    unhinted_vocabulary,
-)
+from dormant.hunt.vocabulary import Vocabulary, expected_pieces, hinted_vocabulary, unhinted_vocabulary
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
@@ -303,12 +298,13 @@ class _Hunt:
         """Whether fresh prompts confirm a string, or there was no time to ask them; one that they do not is dropped."""
         try:
             with self._context.clock.reserve():
-                self.confirmed = needed_part(self._context, self._context.decided(found))
+                self.confirmed = self._context.decided(found)
+                with suppress(OutOfTime):  # the string itself is decided, a word too many or not
+                    self.confirmed = needed_part(self._context, self.confirmed)
         except OutOfTime:
             self.unfinished.append(f"fresh prompts for {found.trigger!r}")
             return True
-        rate = self.confirmed.best
-        trigger = self.confirmed.trigger
+        rate, trigger = self.confirmed.best, self.confirmed.trigger
         longer = f", all that is needed of {found.trigger!r}," if trigger != found.trigger else ""
         self._say("decision", f"on fresh prompts {trigger!r}{longer} fires on {rate.value:.0%} of {rate.estimate.n}")
         if not self.confirmed.confirmed:
