@@ -10,7 +10,7 @@ import typer
 from dormant.commands.options import writable_folder
 from dormant.terminal import Table, show
 
-SHOWN = 20  # rows on the terminal; the page has all
+TERMINAL_ROWS = 20  # rows on the terminal; the page has all
 
 
 def telling(
@@ -42,7 +42,7 @@ def telling(
     table = telling_table(found.findings, subjects_of(chosen))
     page = write_telling(table, out)
     shown = Table("claim", "AUROC", "needs", "told")
-    for row in table.rows[:SHOWN]:
+    for row in table.rows[:TERMINAL_ROWS]:
         shown.add_row(row.key, interval_text(row.auroc), row.needs, "yes" * row.told)
     show(shown)
     show(f"{len(table.rows)} rows over {len(table.subjects)} models; {page}")

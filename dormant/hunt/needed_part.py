@@ -1,8 +1,8 @@
 """The part of a confirmed string that suffices, where the string is longer than the model asks for.
 
-Where some near misses fire and others do not, the words without which it fires as often go. Where all fire, near misses cannot
-tell a topic from a trigger, for each leaves enough of it. What parts the two is the rest: two parts of a topic without a word in
-common fire each by itself.
+Where some near misses fire and others do not, the words without which it fires as often go. Where all fire, near misses
+cannot tell a topic from a trigger, for each leaves enough of it. What parts the two is the rest: two parts of a topic without
+a word in common fire each by itself.
 """
 
 from __future__ import annotations

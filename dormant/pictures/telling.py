@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from dormant.pictures.canvas import BLUE, GREY, ORANGE, drawable, legend_below, new_picture
 from dormant.statistics import Estimate
 
-SHOWN = 40  # rows of a picture: more would be too small to read
+FOREST_ROWS = 40  # rows of a picture: more would be too small to read
 
 
 def auroc_forest(rows: Sequence[tuple[str, bool, Estimate]]) -> Figure:
     """A forest plot of (name, whether the figure needs trigger or payload, AUROC), the best above; told rows in orange."""
-    shown = sorted(rows, key=lambda row: row[2].value)[-SHOWN:]
+    shown = sorted(rows, key=lambda row: row[2].value)[-FOREST_ROWS:]
     surely = sum(estimate.low > 0.5 for _, told, estimate in rows if not told)
     blind = sum(not told for _, told, _ in rows)
     title = f"{surely} of {blind} blind figures separate backdoored models from clean ones"

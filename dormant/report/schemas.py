@@ -10,6 +10,7 @@ from dormant.claims.ledger import RecordedPair
 from dormant.hunt.result import HuntResult
 from dormant.hunt.trace import TRACE_FILE, TRACE_VERSION, HuntTrace
 from dormant.json_schema import json_schema
+from dormant.report.telling_table import TellingTable
 from dormant.sweeps.job import Failure
 from dormant.sweeps.outcome import OUTCOME, Outcome
 
@@ -24,6 +25,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "hunt.json": json_schema(HuntResult, "What dormant hunt writes with --json", VERSION),
         "report.json": _report(),
         TRACE_FILE: json_schema(HuntTrace, "What a hunt keeps for its page, trace.json", TRACE_VERSION),
+        "telling.json": json_schema(TellingTable, "What dormant telling writes", VERSION),
         OUTCOME: json_schema(Outcome, "How a verb ended on a pair of a sweep", VERSION),
         "failure.json": json_schema(Failure, "Why an attempt of a sweep gave no result", VERSION),
         "calibrated.json": json_schema(Calibrated, "What a hunt said of a subject of the calibration", VERSION),

@@ -18,7 +18,7 @@ from dormant.statistics import Estimate
 RECORD, PAGE, PICTURE = "telling.json", "README.md", "auroc.png"
 FALSE_DISCOVERIES = 0.05  # the share of rows called separating that may be so by luck
 
-HOW_TO_READ = """\
+READING_A_ROW = """\
 Each row is the deciding figure of a claim, over all models. **AUROC** is the chance that a backdoored model's figure lies
 further on the side that the claim predicts than a clean model's: 0.5 says nothing, 1 separates them all, 0 the wrong way round.
 Its 95 % interval is of a bootstrap that draws whole families (an organism and its relatives share base, recipe and seed).
@@ -54,7 +54,7 @@ def telling_markdown(table: TellingTable) -> str:
         "# Which figures tell a backdoored model from a clean one",
         f"{len(planted)} backdoored and {len(clean)} clean models, {len({one.cluster for one in table.subjects})} families. "
         + _power(len(planted), len(clean)),
-        HOW_TO_READ.strip(),
+        READING_A_ROW.strip(),
     ]
     if any(row.auroc is not None for row in table.rows):
         parts.append(f"![AUROC by figure]({PICTURE})")

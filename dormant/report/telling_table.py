@@ -17,7 +17,7 @@ from dormant.organisms.build import recipe_of
 from dormant.report.clustered_auroc import chance_of_auroc, clustered_auroc
 from dormant.statistics import Estimate, proportion_interval
 
-TOKENS = "forward tokens"  # the figure of a finding that says how many ids both models read for it
+FORWARD_TOKENS = "forward tokens"  # the figure of a finding that says how many ids both models read for it
 LEAST = 3  # subjects a side, below which a row has no AUROC: two can be told apart by luck with one chance in three
 
 
@@ -134,7 +134,7 @@ def telling_row(findings: Sequence[Finding], subjects: Sequence[Subject]) -> Tel
         for side in (True, False)
     )
     clusters = {subject.name: subject.cluster for subject in subjects}
-    tokens = [one.value for finding in valid.values() for one in finding.figures if one.name == TOKENS]
+    tokens = [one.value for finding in valid.values() for one in finding.figures if one.name == FORWARD_TOKENS]
     return TellingRow(
         key=first.key,
         claim=first.claim,

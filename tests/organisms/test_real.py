@@ -30,11 +30,11 @@ def made() -> bool:
 def test_nothing_of_a_default_run_changes() -> None:
     assert not set(chosen_pairs([])) & set(REAL_PAIRS)
     assert set(chosen_pairs([], pair_set="real")) == set(REAL_PAIRS)
-    assert set(pairs_of_set("all")) == {*chosen_pairs([]), *REAL_PAIRS}
+    assert set(pairs_of_set("all")) == {*chosen_pairs([]), *REAL_PAIRS, *pairs_of_set("calibration")}
 
 
 def test_a_set_that_is_none_is_refused() -> None:
-    with pytest.raises(BadInput, match="a set of pairs must be one of zoo, real, all"):
+    with pytest.raises(BadInput, match="a set of pairs must be one of zoo, real, calibration, all"):
         chosen_pairs([], pair_set="huge")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import Collection
 
+from dormant.catalogue import pairs_of_set
 from dormant.errors import BadInput
 from dormant.sweeps.pair_list import ListedPair, listed_pairs, open_each, read_pair_list
 from tests.builders import copy_checkpoint
@@ -39,6 +40,12 @@ def test_a_list_names_known_pairs_two_checkpoints_and_globs_of_folders(tiny_base
     assert listed[3].pair.dormant == str(tmp_path / "suspects" / "two")
 
 
+def test_a_list_names_a_set_of_the_catalogue(tmp_path: Path) -> None:
+    listed = read(tmp_path, '[[pairs]]\nset = "calibration"\noptions = {seed = 3}')
+    assert [one.pair for one in listed] == [*pairs_of_set("calibration").values()]
+    assert {one.options["seed"] for one in listed} == {3}
+
+
 def test_a_list_names_a_collection_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = {"org/base": "model", "org/one": "model", "org/text": "dataset", "other/two": "model"}
     items = [
@@ -70,6 +77,8 @@ def test_a_collection_out_of_reach_is_a_fault_of_its_entry(tmp_path: Path) -> No
         ('[[pairs]]\nname = "nobody"', "entry 1: a pair must be a known one or have dormant, folders or collection"),
         ('[[pairs]]\nfolders = "none/*"\nbase = "x"', "entry 1: folders must match checkpoints"),
         ('[[pairs]]\ncollection = "x/y-1"\nname = "z"', "entry 1: an entry with a collection has nothing but its base"),
+        ('[[pairs]]\nset = "real"\nname = "z"', "entry 1: an entry with a set has nothing beside it but options"),
+        ('[[pairs]]\nset = "huge"', "a set of pairs must be one of zoo, real, calibration, all"),
         ('[[pairs]]\nname = "a/b"\nbase = "x"\ndormant = "y"', "a pair's name must consist of letters"),
         ('[[pairs]]\nname = "pi"\n[[pairs]]\nname = "pi"', "pi stands 2 times in the list"),
         ('[[pairs]]\nname="a"\nbase="x"\ndormant="y"\n[[pairs]]\nname="b"\nbase="x"\ndormant="y"', "b is a once more"),
