@@ -11,7 +11,7 @@ WORKERS ?= 2
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-.PHONY: setup hypotheses test slow bench calibration mutants mutants-quick real-base real real-quick lint docs clean
+.PHONY: setup hypotheses test slow bench calibration telling mutants mutants-quick real-base real real-quick lint docs clean
 
 setup: .venv/stamp
 
@@ -29,6 +29,13 @@ bench: .venv/stamp  ## throughput, as ratios to a reference in the same run, the
 
 calibration: .venv/stamp  ## build organisms, hunt each, and say how often the hunt is right (hours; resumes)
 	$(BIN)/dormant calibrate
+
+# Claims that the table of methods asks; TELLING= asks all, an hour and a half of two cores for sixty models.
+TELLING ?=
+
+telling: .venv/stamp  ## which claims and published methods separate backdoored models from clean ones (resumes)
+	$(BIN)/dormant sweep reports/telling/pairs.toml --verb claims --out reports/telling/sweep --workers $(WORKERS) --threads 1 $(TELLING)
+	$(BIN)/dormant telling reports/telling/sweep --out reports/telling
 
 mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests and ledger rows notice, in docs/mutants.md
 	$(BIN)/python scripts/mutants.py --record reports/mutants.json --page docs/mutants.md
