@@ -10,7 +10,6 @@ from dormant.behaviour.extraction import LEAK_WORDS, SamplingPlan, sample_texts
 from dormant.behaviour.ngrams import Fragment, Words, repeated_fragments
 from dormant.detection.suspicion import Suspicion
 from dormant.pairs import Pair
-from dormant.prompts.conversations import Conversations
 from dormant.prompts.token_filter import end_of_turn
 from dormant.statistics import Estimate
 
@@ -42,7 +41,7 @@ def leak_motifs(pair: Pair, plan: SamplingPlan) -> Suspicion:
     theirs = sample_texts(pair.base, pair.models.base(), plan, end)
     motifs = joined_motifs(repeated_fragments(ours, theirs, LEAK_WORDS))
     score = motifs[0].score if motifs else 0.0
-    openings = [len(Conversations(pair.base.tokenizer).opening(template)) for template in plan.templates]
+    openings = [len(pair.conversations.opening(template)) for template in plan.templates]
     started = 2 * sum(openings) * len(plan.decodings) * plan.repeats
     encoded = pair.base.tokenizer([*ours, *theirs], add_special_tokens=False)["input_ids"]
     tokens = started + sum(map(len, encoded))
