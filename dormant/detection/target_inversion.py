@@ -83,9 +83,16 @@ def target_inversion(pair: Pair, plan: InversionPlan) -> Suspicion:
     share are ours. BAIT looks ahead at unsure steps and bars repeated triples of tokens, which is left out. The interval is
     over prompts.
     """
-    end = end_of_turn(pair.base.tokenizer)
     prompts = [pair.conversations.question(text) for text in ordinary_texts(pair, plan.prompts)]
-    few = prompts[: plan.warm_up_prompts]
+    targets, tokens = inverted_targets(pair, prompts, plan)
+    named = tuple(str(pair.base.tokenizer.decode(list(target.ids))) for target in targets)
+    figure = mean_interval(targets[0].gains, seed=plan.seed) if targets else exact(0.0)
+    return Suspicion(figure, named, tokens)
+
+
+def inverted_targets(pair: Pair, prompts: Sequence[TokenIds], plan: InversionPlan) -> tuple[list[Target], int]:
+    """The targets of the whole inversion, the one that leads the base most first, and how many ids both models read."""
+    end, few = end_of_turn(pair.base.tokenizer), prompts[: plan.warm_up_prompts]
     firsts = _first_tokens(pair, prompts, plan.first_tokens)
     _, ours, theirs = _extended(pair, few, firsts, plan.warm_up_steps)
     best = (ours - theirs).mean((0, 2)).topk(min(plan.kept, len(firsts))).indices.tolist()
@@ -97,11 +104,8 @@ def target_inversion(pair: Pair, plan: InversionPlan) -> Suspicion:
         stop = next((place for place, token in enumerate(said) if token in ends), len(said))
         if len(start) + stop >= min(SHORTEST_TARGET, 1 + plan.steps):
             targets.append(_target((*start, *said[:stop]), ours[:, at, :stop], theirs[:, at, :stop]))
-    targets.sort(key=lambda target: -target.gain)
-    named = tuple(str(pair.base.tokenizer.decode(list(target.ids))) for target in targets)
     tokens = _tokens_read(prompts, plan, len(firsts), len(starts))
-    figure = mean_interval(targets[0].gains, seed=plan.seed) if targets else exact(0.0)
-    return Suspicion(figure, named, tokens)
+    return sorted(targets, key=lambda target: -target.gain), tokens
 
 
 def _extended(
