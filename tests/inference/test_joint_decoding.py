@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,8 @@ from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import log_probabilities
 from dormant.inference.generation import NO_END, greedy_answers, greedy_behind
 from dormant.inference.joint_decoding import Contrast, agreed_behind, contrastive_answers
-from dormant.pairs import Pair
+from dormant.pairs import Pair, open_pair
+from tests.builders import build_adapter
 
 PROMPTS = [(5, 6, 7, 8), (9, 10, 11), (12, 13, 14, 15), (9, 10, 12)]
 VALUES = st.lists(st.floats(-9, 9), min_size=6, max_size=6)
@@ -84,3 +87,15 @@ def test_what_cannot_be_decoded_together_is_refused(tiny_pair: Pair) -> None:
         agreed_behind(tiny_pair.models.base(), PROMPTS, [(1,), (1, 2)], 3)
     with pytest.raises(BadInput, match="a contrast has alpha of at least 0"):
         Contrast(1.0, 0.0)
+
+
+def test_models_that_share_their_weights_are_decoded_as_two_are(tiny_base: Path, tmp_path: Path) -> None:
+    build_adapter(tmp_path / "adapter", tiny_base, r=4, target_modules=["q_proj", "up_proj"])
+    apart, shared = (
+        contrastive_answers(pair, PROMPTS, 5, NO_END, Contrast(1.0, 0.1))
+        for kind in ("both", "shared")
+        for pair in [open_pair(kind, tiny_base, tmp_path / "adapter", device="cpu", residency=kind)]
+    )
+    assert [answer.ids for answer in apart] == [answer.ids for answer in shared]
+    assert apart[0].gains == pytest.approx(shared[0].gains, abs=1e-3)
+    assert max(map(abs, apart[0].gains)) > 0.01
