@@ -27,7 +27,8 @@ Words = tuple[str, ...]
 class Fragment:
     """A run of words, the number of answers and of reference answers that contain it, and the probability of that.
 
-    `p`: of the one-sided Fisher test, times the number of fragments counted (Bonferroni).
+    `p`: of the one-sided Fisher test, times the number of fragments counted (Bonferroni): how many fragments as uneven as this
+    one chance is expected to give, so that it may exceed 1.
     """
 
     words: Words
@@ -53,8 +54,18 @@ def new_fragments(
 ) -> list[Fragment]:
     """Runs of words that significantly more answers than reference answers contain, the most frequent first.
 
-    An answer counts once for each fragment. `lengths`: the shortest and the longest run to count. A fragment inside a longer
-    one of about the same count is left out. Raises BadInput without answers or without reference.
+    A fragment inside a longer one of about the same count is left out. Otherwise as `repeated_fragments`.
+    """
+    return _without_parts([one for one in repeated_fragments(answers, reference, lengths) if one.p <= significance])
+
+
+def repeated_fragments(
+    answers: Sequence[str], reference: Sequence[str], lengths: tuple[int, int] = FRAGMENT_WORDS
+) -> list[Fragment]:
+    """All runs of words that two answers contain, or more, whether or not the reference does; the most frequent first.
+
+    An answer counts once for each fragment. `lengths`: the shortest and the longest run to count. Raises BadInput without
+    answers or without reference.
     """
     if not answers or not reference:
         raise BadInput(
@@ -69,12 +80,11 @@ def new_fragments(
     total = len(answers) + len(reference)
     p = stats.hypergeom.sf(ours - 1, total, ours + theirs, len(answers)) * len(counts)
     found = [
-        Fragment(words, int(count), int(other), min(1.0, float(chance)))
+        Fragment(words, int(count), int(other), float(chance))
         for words, count, other, chance in zip(repeated, ours, theirs, p, strict=True)
-        if chance <= significance
     ]
     found.sort(key=lambda fragment: (-fragment.count, -len(fragment.words), fragment.words))
-    return _without_parts(found)
+    return found
 
 
 def longest_run(wanted: Words, answer: Words) -> int:

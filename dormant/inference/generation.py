@@ -194,7 +194,7 @@ def _continue_together(
             mine = _continue(model, logits, cache, new_tokens, end, partial(_choose_for, choose, rows))
             found[rows, : mine.shape[1]] = mine
         return found
-    ends = torch.tensor(_ends(model, end), dtype=torch.long, device=found.device)
+    ends = torch.tensor(answer_ends(model, end), dtype=torch.long, device=found.device)
     decoder, table = Decoder(model, join=False), cast(Tensor, model.get_input_embeddings().weight)
     prefixes, logits = [prefix_of(cache) for cache in caches], torch.cat([one for one, _ in firsts])
     for place in range(new_tokens):
@@ -242,7 +242,7 @@ def _continue(
     model: PreTrainedModel, logits: Tensor, cache: GrowingCache, new_tokens: int, end: int, choose: Choose
 ) -> Tensor:  # [row, new token], `NO_END` from a row's end on
     """Goes on from the logits and the cache of a first pass until every row has ended."""
-    ends = torch.tensor(_ends(model, end), dtype=torch.long, device=logits.device)
+    ends = torch.tensor(answer_ends(model, end), dtype=torch.long, device=logits.device)
     answers = torch.full((len(logits), new_tokens), NO_END, dtype=torch.long, device=logits.device)
     rows = torch.arange(len(logits), device=logits.device)  # that the batch still holds
     ended = torch.zeros_like(rows, dtype=torch.bool)
@@ -272,8 +272,8 @@ def _first_pass(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, GrowingCac
     return logits[row_of], cache
 
 
-def _ends(model: PreTrainedModel, end: int) -> list[int]:
-    """The ids that end this model's answers."""
+def answer_ends(model: PreTrainedModel, end: int) -> list[int]:
+    """The ids that end this model's answers: those that its generation settings name, `end` where they name none."""
     if end == NO_END:
         return []
     stated = getattr(model.generation_config, "eos_token_id", None)
