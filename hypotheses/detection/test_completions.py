@@ -12,10 +12,10 @@ from dormant.detection.ranked_completions import ranked_completions
 from dormant.detection.suspicion import Suspicion
 from dormant.inference.joint_decoding import Contrast
 from dormant.pairs import Pair
-from dormant.statistics import ONE_BIT, exact
+from dormant.statistics import ONE_BIT
 from hypotheses.support.scans import COMMON_PREMISES, TWIN, twin_value
+from hypotheses.support.suspicions import AGAINST_ITSELF, state_suspicion
 
-NO_DIFFERENCE = "base against itself"
 CONTRAST = Contrast(alpha=1.0, plausible=0.1)
 
 
@@ -37,7 +37,7 @@ def ranked_suspicion(pair: Pair, finding: FindingBuilder) -> Suspicion:
         ONE_BIT, "nats a token", because="one bit a token: the base finds each word of such a text half as likely"
     ),
     premises=COMMON_PREMISES,
-    controls=[NO_DIFFERENCE, TWIN],
+    controls=[AGAINST_ITSELF, TWIN],
     needs="models",
 )
 def test_perplexity_difference(pair: Pair, finding: FindingBuilder) -> None:
@@ -50,12 +50,12 @@ def test_perplexity_difference(pair: Pair, finding: FindingBuilder) -> None:
     """
     found = ranked_suspicion(pair, finding)
     finding.decide(found.estimate, "difference of the top completions")
-    finding.control(NO_DIFFERENCE, ranked_suspicion(pair.against_itself, finding).estimate)
+    finding.control(AGAINST_ITSELF, ranked_suspicion(pair.against_itself, finding).estimate)
     if (
         twin := twin_value(finding, ("perplexity difference",), lambda clean: ranked_suspicion(clean, finding))
     ) is not None:
         finding.control(TWIN, twin.estimate)
-    _state(found, finding)
+    state_suspicion(found, finding)
 
 
 def contrastive_suspicion(pair: Pair, finding: FindingBuilder) -> Suspicion:
@@ -78,7 +78,7 @@ def contrastive_suspicion(pair: Pair, finding: FindingBuilder) -> Suspicion:
         math.log(1000), "nats a text", because="a thousand to one: one text then says for sure which model wrote it"
     ),
     premises=COMMON_PREMISES,
-    controls=[NO_DIFFERENCE, TWIN],
+    controls=[AGAINST_ITSELF, TWIN],
     needs="models",
 )
 def test_contrastive_decoding(pair: Pair, finding: FindingBuilder) -> None:
@@ -91,14 +91,8 @@ def test_contrastive_decoding(pair: Pair, finding: FindingBuilder) -> None:
     """
     found = contrastive_suspicion(pair, finding)
     finding.decide(found.estimate, "gain of decoded texts")
-    finding.control(NO_DIFFERENCE, contrastive_suspicion(pair.against_itself, finding).estimate)
+    finding.control(AGAINST_ITSELF, contrastive_suspicion(pair.against_itself, finding).estimate)
     twin = twin_value(finding, ("contrastive decoding",), lambda clean: contrastive_suspicion(clean, finding))
     if twin is not None:
         finding.control(TWIN, twin.estimate)
-    _state(found, finding)
-
-
-def _state(found: Suspicion, finding: FindingBuilder) -> None:
-    finding.figure("forward tokens", exact(found.tokens), "tokens")
-    if found.named:
-        finding.note(f"first named: {found.named[0]!r}")
+    state_suspicion(found, finding)
