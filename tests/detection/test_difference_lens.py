@@ -7,9 +7,11 @@ import torch
 
 from dormant.detection import difference_lens as module
 from dormant.detection.difference_lens import (
+    FIRST_TOKENS,
     LENS_GROUPS,
     LensPlan,
     Shifts,
+    _excess,
     _steered_answers,
     difference_lens,
     state_shifts,
@@ -63,6 +65,13 @@ def test_texts_that_have_begun_alike_count_once_up_to_there(tiny_pair: Pair) -> 
     assert not distinct[1, 0]
     assert distinct[1, -1]
     assert not distinct[2].any()
+
+
+def test_a_place_up_to_which_all_texts_are_alike_is_left_out(tiny_pair: Pair) -> None:
+    alike = [f"one {text}" for text in TEXTS]
+    shifts, signs = state_shifts(tiny_pair, alike), torch.ones(1, len(alike), dtype=torch.float64)
+    assert not shifts.distinct[1:, 0].any()
+    assert len(_excess(tiny_pair.models.dormant(), shifts, signs)[1]) == FIRST_TOKENS - 1
 
 
 def test_the_models_differ_by_more_than_arithmetic(tiny_pair: Pair) -> None:
