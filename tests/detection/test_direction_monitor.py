@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dormant.detection import direction_monitor as module
 from dormant.detection.direction_monitor import MonitorPlan, direction_monitor, exceedances, written_directions
 from dormant.errors import NotServed
 from dormant.pairs import Pair, open_pair
@@ -69,6 +70,17 @@ def test_a_delta_that_answers_to_rare_tokens_alone_is_suspect_and_they_are_named
     assert found["planted"].estimate.value > found["drifted"].estimate.value + 0.2
     texts = {pair.base.tokenizer.decode([token]).strip() for token in rare}
     assert any(text and text in found["planted"].named[0] for text in texts)
+
+
+def test_the_figure_is_the_largest_of_strings_less_the_largest_of_ordinary_prompts(
+    tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = len(PROBES) // 2
+    held_out, strange = [(0.0, 1.5), *[(0.0, 1.0)] * (half - 1)], [(0.0, 2.0), (-2.0, 0.0), *[(0.0, 0.0)] * 14]
+    prepared = bounds(*[(0.0, 1.0)] * half, *held_out, *strange)
+    monkeypatch.setattr(module, "output_cosines", lambda *_: prepared)
+    found = direction_monitor(tiny_pair, PLAN, 0).estimate
+    assert (found.value, found.low, found.high) == (1.5, 0.5, 1.5)
 
 
 def test_two_equal_models_have_the_null_figure(tiny_base: Path) -> None:
