@@ -27,7 +27,7 @@ from dormant.weights.decomposition import delta_svd
 
 # What a block's part that writes to the residual stream is called: Llama's and Qwen's, OPT's and Phi's, GPT-2's, GPT-NeoX's
 # and Falcon's.
-WRITERS = frozenset("o_proj down_proj out_proj fc2 c_proj dense dense_4h_to_h".split())
+STREAM_WRITERS = frozenset("o_proj down_proj out_proj fc2 c_proj dense dense_4h_to_h".split())
 FLAT_RANGE = 1e-3  # a cosine that moves less on ordinary texts is moved by rounding in 16 bits
 INSERTED_IN = 4  # probes take the random strings in turn: each must survive in all of them
 SHOWN_STRINGS = 5
@@ -107,7 +107,7 @@ def written_directions(pair: Pair, most: int) -> dict[str, Float[Tensor, "output
             :, triplets.values > 0
         ]
         block = name.removesuffix(f".{within_layer(name)}")
-        if module.rpartition(".")[2] in WRITERS and module_at(model, block) is not None:
+        if module.rpartition(".")[2] in STREAM_WRITERS and module_at(model, block) is not None:
             by_block.setdefault(block, []).append(written)
         else:
             by_module.setdefault(module, []).append(written)
