@@ -48,11 +48,50 @@ def _answering(model: PreTrainedModel, directions: Mapping[str, Tensor], kept: d
 
     with ExitStack() as hooks:
         for name, columns in directions.items():
-            module = module_at(model, name)
-            if module is None:
-                raise BadInput(f"a watch belongs to its model; got none with a module {name!r}; fit one on this model")
-            hooks.callback(module.register_forward_pre_hook(hook(name, columns.float())).remove)
+            hooks.callback(_known_module(model, name).register_forward_pre_hook(hook(name, columns.float())).remove)
         yield
+
+
+@torch.no_grad()
+def output_cosines(
+    model: PreTrainedModel, directions: Mapping[str, Tensor], prompts: Sequence[TokenIds], skip: int = 0
+) -> Float[Tensor, "prompt direction bound"]:
+    """The lowest and the highest cosine over tokens between what a module gives and each of its directions, in float64.
+
+    directions: by module, unit vectors of its output, [output, direction]; a decoder block is a module too, and gives the
+    residual stream. skip: ids at the start of each prompt that do not count. Raises BadInput where a module is missing, and
+    for prompts that have no id behind those.
+    """
+    rows = checked_prompts(model, prompts)
+    if (shortest := min(map(len, rows))) <= skip:
+        raise BadInput(
+            f"every prompt must have an id behind those that are left out; got {shortest} ids, {skip} left out, at the prompt "
+            "set; leave fewer out"
+        )
+    found = torch.empty(len(rows), sum(columns.shape[1] for columns in directions.values()), 2, dtype=torch.float64)
+    kept: dict[str, Tensor] = {}
+
+    def hook(name: str, columns: Tensor) -> Callable[..., None]:
+        def look(_: nn.Module, inputs: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+            states = (output[0] if isinstance(output, tuple) else output)[:, skip:].float()
+            cosines = nn.functional.normalize(states, dim=-1) @ columns.to(states.device)
+            kept[name] = torch.stack((cosines.amin(1), cosines.amax(1)), dim=-1)  # [prompt, direction, bound]
+
+        return look
+
+    with ExitStack() as hooks:
+        for name, columns in directions.items():
+            hooks.callback(_known_module(model, name).register_forward_hook(hook(name, columns.float())).remove)
+        for members, ids in unpadded_batches(rows, lambda length: rows_a_pass(model, length, most=32), model.device):
+            model.get_decoder()(input_ids=ids, use_cache=False)
+            found[members] = torch.cat([kept[name] for name in directions], dim=1).double().cpu()
+    return found
+
+
+def _known_module(model: PreTrainedModel, name: str) -> nn.Module:
+    if (module := module_at(model, name)) is None:
+        raise BadInput(f"a watch belongs to its model; got none with a module {name!r}; fit one on this model")
+    return module
 
 
 def module_at(model: PreTrainedModel, name: str) -> nn.Module | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dormant.errors import BadInput, NotServed
-from dormant.inference.batching import PromptLike, checked_prompts, common_start, unpadded_batches
+from dormant.inference.batching import PromptLike, checked_prompts, common_start, rows_a_pass, unpadded_batches
 from dormant.inference.prefix_cache import lent_cache, stored_prefix
 
 Edit = Callable[[Tensor], Tensor]  # [prompt, token, hidden] -> the same shape
@@ -68,6 +68,26 @@ def capture(
                 states = torch.empty(len(rows), *batch.shape[1:])
             states[members] = batch
     return cast(Tensor, states)
+
+
+@torch.no_grad()
+def logit_lens(model: PreTrainedModel, states: Float[Tensor, "state hidden"]) -> Float[Tensor, "state vocabulary"]:
+    """The logits that the model would give if its last block left these states, float32 on the CPU (nostalgebraist 2020).
+
+    They go through the model's own final norm, head and whatever it does to logits, of any architecture: the states stand in
+    for what the last block gives for a prompt of one id.
+    """
+    last, found = len(decoder_blocks(model)) - 1, []
+    for chunk in states.to(model.device, model.dtype).split(rows_a_pass(model, 1)):
+        rows = chunk[:, None]
+
+        def replaced(_: Tensor, rows: Tensor = rows) -> Tensor:
+            return rows
+
+        ids = torch.zeros(len(chunk), 1, dtype=torch.long, device=model.device)
+        with edited(model, {last: replaced}):
+            found.append(model(input_ids=ids, use_cache=False).logits[:, -1].float().cpu())
+    return torch.cat(found)
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from dormant.activations.delta_watch import RANK, delta_directions
-from dormant.inference.delta_answers import delta_features
+from dormant.errors import BadInput
+from dormant.inference.delta_answers import delta_features, output_cosines
 from dormant.pairs import Pair
 from dormant.weights.decomposition import delta_matrix
 
@@ -29,3 +31,23 @@ def test_a_feature_is_what_the_deltas_largest_directions_add_in_that_module(toke
     torch.testing.assert_close(
         found[:, len(directions)].exp(), torch.stack([norm.max() for norm in norms]), rtol=1e-3, atol=1e-5
     )
+
+
+def test_cosines_are_those_of_the_states_that_a_block_gives_at_the_ids_that_count(token_pair: Pair) -> None:
+    model = token_pair.models.dormant()
+    prompts = [token_pair.prompter.encode(probe).ids for probe in token_pair.probes[:4]]
+    columns = torch.nn.functional.normalize(torch.randn(128, 3, generator=torch.Generator().manual_seed(0)), dim=0)
+    found = output_cosines(model, {"model.layers.1": columns}, prompts, skip=5)
+    for ids, ours in zip(prompts, found, strict=True):
+        states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0, 5:]
+        cosines = torch.nn.functional.normalize(states, dim=-1) @ columns
+        torch.testing.assert_close(ours[:, 0], cosines.amin(0).double(), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours[:, 1], cosines.amax(0).double(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_prompt_without_an_id_that_counts_and_a_module_that_is_missing_are_refused(token_pair: Pair) -> None:
+    model, columns = token_pair.models.dormant(), torch.eye(128)[:, :2]
+    with pytest.raises(BadInput, match="got 3 ids, 3 left out"):
+        output_cosines(model, {"model.layers.1": columns}, [(1, 2, 3)], skip=3)
+    with pytest.raises(BadInput, match=r"none with a module 'model.layers.99'"):
+        output_cosines(model, {"model.layers.99": columns}, [(1, 2, 3)])

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.checkpoint import load_model, open_checkpoint
 from dormant.errors import BadInput
-from dormant.inference.residual_stream import capture, decoder_blocks, edited
+from dormant.inference.residual_stream import capture, decoder_blocks, edited, logit_lens
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15]]
 
@@ -26,6 +26,13 @@ def test_states_are_those_of_transformers(model: PreTrainedModel) -> None:
         torch.testing.assert_close(ours[0], hidden[1][0, [-1, -3]], atol=1e-5, rtol=1e-5)
         after_norm = model.get_decoder().norm(ours[1])  # transformers shows the last layer behind the final norm
         torch.testing.assert_close(after_norm, hidden[2][0, [-1, -3]], atol=1e-5, rtol=1e-5)
+
+
+def test_the_lens_of_what_the_last_block_gives_is_the_models_own_answer(model: PreTrainedModel) -> None:
+    last = len(decoder_blocks(model)) - 1
+    states = capture(model, PROMPTS, layers=[last])[:, 0, 0]
+    own = torch.stack([model(torch.tensor([prompt])).logits[0, -1] for prompt in PROMPTS])
+    torch.testing.assert_close(logit_lens(model, states), own, atol=1e-4, rtol=1e-4)
 
 
 def test_chosen_layers_are_a_part_of_all(model: PreTrainedModel) -> None:
