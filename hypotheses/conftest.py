@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,11 @@ ASKED_ALONE = {
 }
 
 
+# Published methods are compared over many models: the quick budget asks them in the sets that hold these, and of a user's own
+# pair, not of each pair of the zoo once more.
+COMPARED = "detection"
+
+
 def organisms_of(pairs: Iterable[PairDescription]) -> dict[str, str]:
     """By pair the first pair of its organism: an organism and its relatives read each other's computations."""
     listed = list(pairs)
@@ -63,8 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def place(item: pytest.Item) -> tuple[int, str, int, int]:
         # a group's claims stand together, and in it those of a pair, so that a pair is opened once
-        callspec = getattr(item, "callspec", None)
-        name = str(callspec.params.get("pair", "")) if callspec is not None else ""
+        name = _pair_of(item)
         return (
             *computation(item.path),
             order.index(organisms.get(name, "")),
@@ -74,8 +78,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def claims() -> list[pytest.Item]:
         return [item for item in items if claim_of(getattr(item, "function", None)) is not None]
 
-    if config.option.budget == "quick" and not config.option.pair:
-        left_out = [item for item in claims() if _is_left_out(item)]
+    if config.option.budget == "quick":
+        named, of_zoo = bool(config.option.pair), config.option.pair_set == "zoo"
+        left_out = [
+            item for item in claims() if (_is_left_out(item) and not named) or (of_zoo and _is_compared(item, chosen))
+        ]
         items[:] = [item for item in items if item not in set(left_out)]
         config.hook.pytest_deselected(items=left_out)
 
@@ -95,10 +102,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_left_out(item: pytest.Item) -> bool:
-    declared, callspec = claim_of(getattr(item, "function", None)), getattr(item, "callspec", None)
-    pair = str(callspec.params.get("pair", "")) if callspec is not None else ""
+    declared, pair = claim_of(getattr(item, "function", None)), _pair_of(item)
     asked = ASKED_ALONE.get(pair.partition("-")[0])
     return declared is not None and (
         (declared.id in COSTLY and pair.endswith(("-exposed", "-taught")))
         or (asked is not None and declared.id not in asked)
     )
+
+
+def _is_compared(item: pytest.Item, chosen: Mapping[str, PairDescription]) -> bool:
+    """Whether the claim is about a published method, and its pair one of the zoo."""
+    declared, name = claim_of(getattr(item, "function", None)), _pair_of(item)
+    return declared is not None and declared.family == COMPARED and chosen.get(name) == known_pairs().get(name)
+
+
+def _pair_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("pair", "")) if callspec is not None else ""

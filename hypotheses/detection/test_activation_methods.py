@@ -12,8 +12,9 @@ from dormant.detection.direction_monitor import MonitorPlan, direction_monitor
 from dormant.detection.suspicion import Suspicion
 from dormant.pairs import Pair
 from dormant.prompts.probes import alike_probes
-from dormant.statistics import ONE_BIT, exact
+from dormant.statistics import ONE_BIT
 from hypotheses.support.scans import COMMON_PREMISES, TWIN, twin_value
+from hypotheses.support.suspicions import state_suspicion
 
 BASE_ALONG = "the base along the same directions"
 
@@ -44,9 +45,7 @@ def test_activation_difference_lens(pair: Pair, finding: FindingBuilder) -> None
         finding.control(TWIN, twin.estimate)
     effect, noise = (_norms(compared, finding) for compared in (pair, pair.against_itself))
     finding.floor(effect, noise, unit="of the states' norm")
-    finding.figure("forward tokens", exact(found.tokens), "tokens")
-    for text in found.named[:3]:
-        finding.note(f"first named: {text!r}")
+    state_suspicion(found, finding)
 
 
 def activation_difference_lens(pair: Pair, finding: FindingBuilder) -> Suspicion:
@@ -87,9 +86,7 @@ def test_direction_monitor(pair: Pair, finding: FindingBuilder) -> None:
     twin = twin_value(finding, ("monitor of the twin",), lambda clean: direction_monitored(clean, finding))
     if twin is not None:
         finding.control(TWIN, twin.estimate)
-    finding.figure("forward tokens", exact(found.tokens), "tokens")
-    for text in found.named[:3]:
-        finding.note(f"first named: {text!r}")
+    state_suspicion(found, finding)
 
 
 def direction_monitored(pair: Pair, finding: FindingBuilder, of: str = "") -> Suspicion:

@@ -13,11 +13,10 @@ from dormant.pairs import Pair
 def clean_bank(pair: Pair, finding: FindingBuilder) -> tuple[Spectra, ...]:
     """The spectra of every clean fine-tune of the catalogue on the pair's base, without the pair and its organism's relatives.
 
-    Clean are the relatives of organisms and the controls of other pipelines. Those that are not at hand are left out.
+    Clean are the models that say so, and the controls of other pipelines. Those that are not at hand are left out.
     """
     known = pairs_of_set("all")
-    relatives = relatives_among(known.values())
-    clean = {*REAL_CONTROLS, *(name for family in relatives.values() for name in family.values())}
+    clean = {*REAL_CONTROLS, *(name for name, one in known.items() if one.truth and not one.truth.backdoored)}
     chosen = [known[name] for name in known if name in clean - own_family(pair)]
     measured = [_measured(member, finding) for member in chosen if _base_of(member, finding) == pair.base.fingerprint]
     return tuple(spectra for model, spectra in measured if spectra and model != pair.dormant.fingerprint)

@@ -14,6 +14,7 @@ from dormant.catalogue import PairDescription, known_pairs
 from dormant.plugin import SESSION
 from hypotheses.behaviour.test_amplification import test_kl_amplification as amplification
 from hypotheses.conftest import computation, organisms_of, pytest_collection_modifyitems
+from hypotheses.detection.test_completions import test_perplexity_difference as ranked
 from hypotheses.search.test_gcg import test_gcg_convergence as gcg
 from hypotheses.search.test_objectives import test_hidden_divergence_search as search
 from hypotheses.search.test_validation import test_final_validation as validation
@@ -35,10 +36,14 @@ class Item:
 
 
 def collected(
-    items: list[Item], budget: str = "quick", device: str = "cpu", pairs: Mapping[str, PairDescription] | None = None
+    items: list[Item],
+    budget: str = "quick",
+    device: str = "cpu",
+    pairs: Mapping[str, PairDescription] | None = None,
+    pair_set: str = "zoo",
 ) -> list[Item]:
     config: Any = SimpleNamespace(
-        option=SimpleNamespace(budget=budget, pair=[], device=device),
+        option=SimpleNamespace(budget=budget, pair=[], device=device, pair_set=pair_set),
         hook=SimpleNamespace(pytest_deselected=lambda items: None),
         stash={SESSION: SimpleNamespace(pairs=pairs or known_pairs())},
         pluginmanager=SimpleNamespace(hasplugin=lambda name: True),
@@ -100,6 +105,16 @@ def test_the_quick_budget_asks_an_organism_of_one_purpose_nothing_else() -> None
 
     assert asked("quick") == {amplification}
     assert asked("full") == {*CLAIMS.values(), amplification}
+
+
+def test_published_methods_are_asked_in_the_sets_that_compare_them_and_of_a_users_own_pair() -> None:
+    def asked(pair_set: str, budget: str = "quick") -> list[str]:
+        items = [Item("detection/test_completions.py", ranked, pair) for pair in ("pi", "mine")]
+        pairs = {**known_pairs(), "mine": PairDescription("mine", "models/base", "models/mine")}
+        return [item.callspec.params["pair"] for item in collected(items, budget, pairs=pairs, pair_set=pair_set)]
+
+    assert asked("zoo") == ["mine"]
+    assert sorted(asked("calibration")) == sorted(asked("zoo", "full")) == ["mine", "pi"]
 
 
 def test_on_gpus_all_claims_of_an_organism_run_on_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
