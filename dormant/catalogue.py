@@ -151,6 +151,13 @@ def pairs_of_set(name: str) -> dict[str, PairDescription]:
     return found[name] if name in found else {**known_pairs(), **found["real"], **found["calibration"]}
 
 
+def clean_pairs() -> dict[str, PairDescription]:
+    """The known pairs whose dormant model is clean: the models that say so, and the controls of other pipelines."""
+    known = pairs_of_set("all")
+    stated = {name for name, pair in known.items() if pair.truth is not None and not pair.truth.backdoored}
+    return {name: pair for name, pair in known.items() if name in stated | set(REAL_CONTROLS)}
+
+
 def known_pairs() -> dict[str, PairDescription]:
     """All pairs that are known by name: the zoo, then the published figures."""
     published = [PairDescription(name) for name in PUBLISHED_PAIRS]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from dormant.statistics import Estimate
 
+FORWARD_TOKENS = "forward tokens"  # the figure of a finding that says how many ids both models read for it
+
 
 @dataclass(frozen=True)
 class Suspicion:

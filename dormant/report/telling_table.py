@@ -12,12 +12,12 @@ from scipy import stats
 
 from dormant.catalogue import PairDescription, relatives_among
 from dormant.claims.finding import Finding, Verdict
+from dormant.detection.suspicion import FORWARD_TOKENS
 from dormant.errors import BadInput
 from dormant.organisms.build import recipe_of
 from dormant.report.clustered_auroc import chance_of_auroc, clustered_auroc
 from dormant.statistics import Estimate, proportion_interval
 
-FORWARD_TOKENS = "forward tokens"  # the figure of a finding that says how many ids both models read for it
 LEAST = 3  # subjects a side, below which a row has no AUROC: two can be told apart by luck with one chance in three
 
 

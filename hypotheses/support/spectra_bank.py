@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dormant.catalogue import REAL_CONTROLS, PairDescription, pairs_of_set, relatives_among
+from dormant.catalogue import PairDescription, clean_pairs, pairs_of_set, relatives_among
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.claims.builder import FindingBuilder
 from dormant.detection.adapter_spectra import Spectra, spectra_of
@@ -15,9 +15,8 @@ def clean_bank(pair: Pair, finding: FindingBuilder) -> tuple[Spectra, ...]:
 
     Clean are the models that say so, and the controls of other pipelines. Those that are not at hand are left out.
     """
-    known = pairs_of_set("all")
-    clean = {*REAL_CONTROLS, *(name for name, one in known.items() if one.truth and not one.truth.backdoored)}
-    chosen = [known[name] for name in known if name in clean - own_family(pair)]
+    own = own_family(pair)
+    chosen = [member for name, member in clean_pairs().items() if name not in own]
     measured = [_measured(member, finding) for member in chosen if _base_of(member, finding) == pair.base.fingerprint]
     return tuple(spectra for model, spectra in measured if spectra and model != pair.dormant.fingerprint)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dormant.claims.builder import FindingBuilder
-from dormant.detection.suspicion import Suspicion
+from dormant.detection.suspicion import FORWARD_TOKENS, Suspicion
 from dormant.statistics import exact
 
 AGAINST_ITSELF = "base against itself"
-FORWARD_TOKENS = "forward tokens"
 
 
 def state_suspicion(found: Suspicion, finding: FindingBuilder) -> None:
