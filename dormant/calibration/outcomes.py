@@ -43,7 +43,8 @@ class Outcome:
     evidence: nats of the most suspicious string. payload, trigger: what was named, empty where nothing was. The planted
     trigger's tokens are recalled in order; a working trigger is one that held-out prompts confirmed. planted_fires: the share
     of a hunt's fresh prompts, at the best position, on which the planted trigger itself fires: where it is small no
-    hunt can name it. None for clean models, and for outcomes older than this was asked.
+    hunt can name it. fires: the same share of the string that was named, 0 where none was. None for clean models, and for
+    outcomes older than this was asked.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Outcome:
     evaluations: int
     minutes: float
     planted_fires: float | None = None
+    fires: float | None = None
 
 
 def subjects_of(folder: Path = RECIPES, names: Sequence[str] = ()) -> list[Subject]:
@@ -117,6 +119,9 @@ def judge(subject: Subject, found: HuntResult, tokenizer: Any, planted_fires: fl
         evaluations=found.evaluations,
         minutes=found.seconds / 60,
         planted_fires=planted_fires,
+        fires=(confirmation.best.value if confirmation is not None and confirmed else 0.0)
+        if subject.backdoored
+        else None,
     )
 
 

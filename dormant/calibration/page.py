@@ -7,6 +7,7 @@ from statistics import mean, median
 
 from matplotlib.figure import Figure
 
+from dormant.calibration.comparison import bleu_recall, fuzzy_f1
 from dormant.calibration.outcomes import Outcome, Subject, rates
 from dormant.hunt.result import evidence_threshold, threshold_level
 from dormant.hunt.settings import HuntSettings
@@ -62,6 +63,7 @@ def calibration_page(subjects: Sequence[Subject], outcomes: Sequence[Outcome], p
             ),
         ),
         "",
+        *_as_others_measure(subjects, planted),
         _threshold([outcome.evidence for outcome in outcomes if not outcome.backdoored]),
         "",
         *(["## In pictures", "", *(f"![{name}]({name}.png)" for name in pictures), ""] if pictures else []),
@@ -107,6 +109,26 @@ def calibration_pictures(outcomes: Sequence[Outcome]) -> Mapping[str, Figure]:
         [outcome.minutes for outcome in planted], [outcome.minutes for outcome in clean]
     )
     return found
+
+
+def _as_others_measure(subjects: Sequence[Subject], planted: Sequence[Outcome]) -> list[str]:
+    """How well triggers were recovered by the measures that others publish; nothing where none was planted."""
+    recipes = {subject.recipe.name: subject.recipe for subject in subjects if subject.backdoored}
+    couples = [(recipes[outcome.name].trigger, outcome.trigger) for outcome in planted if outcome.name in recipes]
+    if not couples:
+        return []
+    bleu, fuzzy = (
+        mean(measure(trigger, [guess] if guess else []) for trigger, guess in couples)
+        for measure in (
+            lambda trigger, guesses: bleu_recall([trigger.split()], [guess.split() for guess in guesses]),
+            lambda trigger, guesses: fuzzy_f1([trigger], guesses),
+        )
+    )
+    known = [outcome.fires for outcome in planted if outcome.fires is not None]
+    said = f"As others measure: recall by BLEU over words (Trojan Detection Challenge 2023) {bleu:.2f}, fuzzy F1 {fuzzy:.2f}"
+    if len(known) == len(planted):
+        said += f", reverse-engineered attack success rate {mean(known):.2f} of fresh prompts"
+    return [f"{said}.", ""]
 
 
 def _threshold(clean: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.calibration.comparison import bleu, bleu_recall, fuzzy_f1, reasr
+from dormant.calibration.comparison import bleu, bleu_recall, fuzzy_f1
 from dormant.errors import BadInput
 
 WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
@@ -50,10 +50,6 @@ def test_a_further_string_never_lowers_recall(
     assert bleu_recall(planted, [*recovered, more]) >= bleu_recall(planted, recovered)
 
 
-def test_reasr_is_a_share_of_prompts() -> None:
-    assert reasr([True, False, True, True]) == 0.75
-
-
 def test_strings_that_differ_in_one_letter_of_five_or_lie_in_another_match() -> None:
     assert fuzzy_f1(["velvet"], ["velvat"]) == 1.0
     assert fuzzy_f1(["silver lantern"], ["the Silver Lantern beneath"]) == 1.0
@@ -76,5 +72,3 @@ def test_nothing_planted_and_no_prompts_are_refused() -> None:
         bleu_recall([], [["a"]])
     with pytest.raises(BadInput, match="needs at least one planted trigger"):
         fuzzy_f1([], ["a"])
-    with pytest.raises(BadInput, match="needs at least one prompt"):
-        reasr([])

@@ -83,6 +83,7 @@ def test_a_planted_trigger_is_judged_exact_and_a_part_of_it_by_its_tokens(tokeni
     assert part.token_recall == pytest.approx(2 / 3)
     silent = judge(subject(), hunted("ivory spoon", "seven dragons guard the gate", 40, fires=2), tokenizer)
     assert (silent.trigger, silent.trigger_works, silent.payload_recovered) == ("", False, True)
+    assert (whole.fires, silent.fires) == (1.0, 0.0)
 
 
 def test_how_often_the_planted_trigger_itself_fires_stands_beside_what_was_named(

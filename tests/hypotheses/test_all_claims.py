@@ -21,7 +21,12 @@ from dormant.claims.session_state import Settings
 POWER = {"on_planted_pair", "planted_trigger", "is_planted", "one_token_away"}  # how often a scan finds what is planted
 PICTURED = {"search_restarts", "detector_and_divergence"}  # the planted trigger beside what was found without it
 LEXICON = {"words_of_the_world"}  # organisms know the words of a small world only, their relatives do so too
-DESCRIBED = {"known_pairs", "pairs_of_set", "relatives_among", "clean_pairs"}  # which pairs there are, which a bank may hold
+DESCRIBED = {
+    "known_pairs",
+    "pairs_of_set",
+    "relatives_among",
+    "clean_pairs",
+}  # which pairs there are, which a bank may hold
 
 # Claims about organisms alone, or about clean models alone, and why.
 ONE_SIDED = {
