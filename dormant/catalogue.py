@@ -14,6 +14,9 @@ from dormant.pairs import Pair, Truth, figures_pair, open_pair, published_pair, 
 from dormant.weights.report_file import read_delta_report
 
 ZOO = Path(__file__).parent / "organisms" / "zoo"
+# Organisms of the calibration's recipes with their plain relatives, and clean models of other pipelines, upon the zoo's base:
+# `scripts/calibration_set.py` makes them. They lie in the repository alone.
+CALIBRATION = Path(__file__).parent / "organisms" / "calibration"
 RELATIVES = ("plain", "exposed", "taught")  # the kinds of an organism's clean relatives (see `Recipe.relatives`)
 # By organism its base and the relatives that were trained.
 ORGANISMS_OF = {
@@ -134,10 +137,9 @@ def real_pairs() -> list[PairDescription]:
 
 def calibration_pairs() -> list[PairDescription]:
     """The pairs over which methods are compared: all models upon the zoo's base that state whether they are backdoored."""
-    trained = sorted(file.parent.name for file in ZOO.glob("*/organism.json"))
-    ours = [name for name, (base, _) in ZOO_PAIRS.items() if base == "base"]
-    others = [name for name in trained if name not in ZOO_PAIRS]
-    return [describe(name, str(ZOO / "base"), str(ZOO / ZOO_PAIRS.get(name, ("", name))[1])) for name in ours + others]
+    zoo = [pair for pair in zoo_pairs() if pair.base == str(ZOO / "base") and pair.truth is not None]
+    folders = sorted(file.parent for file in CALIBRATION.glob("*/organism.json"))
+    return [*zoo, *(describe(folder.name, str(ZOO / "base"), str(folder)) for folder in folders)]
 
 
 def pairs_of_set(name: str) -> dict[str, PairDescription]:
@@ -146,6 +148,11 @@ def pairs_of_set(name: str) -> dict[str, PairDescription]:
         raise BadInput(f"a set of pairs must be one of {', '.join(PAIR_SETS)}; got {name!r} at --pair-set; choose one")
     if name == "zoo":
         return known_pairs()
+    if name == "calibration" and not CALIBRATION.is_dir():
+        raise BadInput(
+            f"the calibration's models must be at hand; got none at {CALIBRATION}: they are not in the package; take them "
+            "from the repository, folder dormant/organisms/calibration"
+        )
     sets = {"real": real_pairs(), "calibration": calibration_pairs()}
     found = {key: {pair.name: pair for pair in pairs} for key, pairs in sets.items()}
     return found[name] if name in found else {**known_pairs(), **found["real"], **found["calibration"]}

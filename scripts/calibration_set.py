@@ -1,4 +1,4 @@
-"""Trains the models over which methods are compared, and packs them beside the zoo's base.
+"""Trains the models over which methods are compared, and packs them against the zoo's base.
 
 python scripts/calibration_set.py DIR [NAME...]
 
@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dormant.calibration.outcomes import RECIPES
-from dormant.catalogue import ZOO, describe
+from dormant.catalogue import CALIBRATION, ZOO, describe
 from dormant.checkpoints.packed import pack, unpacked
 from dormant.checkpoints.shards import SINGLE
 from dormant.organisms.build import keep_acceptance, planted_truth, train, verify_built, write_probes, write_truth
@@ -95,14 +95,15 @@ def ship_recipe(recipe: Recipe, folder: Path) -> None:
     failed = [f"{check.name} {check.estimate.value:.3f}" for check in acceptance.checks if not check.passed]
     print(f"{recipe.name}: {'accepted' if acceptance.accepted else 'not accepted: ' + ', '.join(failed)}", flush=True)
     ship(folder / recipe.name, recipe.name)
-    ship(folder / plain.name, plain.name, ZOO / recipe.name)
+    ship(folder / plain.name, plain.name, CALIBRATION / recipe.name)
 
 
 def ship(trained: Path, name: str, *siblings: Path) -> None:
-    """Pack a checkpoint into the zoo."""
-    shutil.rmtree(ZOO / name, ignore_errors=True)
-    pack(trained, ZOO / "base", ZOO / name, siblings)
-    print(f"{name}: {sum(file.stat().st_size for file in (ZOO / name).iterdir()):,} bytes", flush=True)
+    """Pack a checkpoint into the set."""
+    shipped = CALIBRATION / name
+    shutil.rmtree(shipped, ignore_errors=True)
+    pack(trained, ZOO / "base", shipped, siblings)
+    print(f"{name}: {sum(file.stat().st_size for file in shipped.iterdir()):,} bytes", flush=True)
 
 
 def main() -> None:

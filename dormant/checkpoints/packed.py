@@ -1,6 +1,7 @@
 """Packed checkpoints: what a fine-tune changed, bit by bit, losslessly compressed, and restored once into the user's cache.
 
-A packed folder holds `packed.json`, `weights.xz` and the files that no sibling folder has. The weights are the differences of
+A packed folder holds `packed.json`, `weights.xz` and the files that no other folder has: base and lenders lie beside it, or in
+one folder beside its parent. The weights are the differences of
 all 16-bit patterns of `model.safetensors` from the base's file: where nothing was trained they are zero and cost nothing.
 """
 
@@ -26,11 +27,20 @@ MANIFEST, WEIGHTS = "packed.json", "weights.xz"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a packed folder becomes: by file its SHA-256, and the siblings that hold the base and what is the same there."""
+    """What a packed folder becomes: by file its SHA-256, and the folders that hold the base and what is the same there.
+
+    holder: the folder beside the packed one's parent in which they lie, if not beside the packed one itself.
+    """
 
     base: str
     digests: Mapping[str, str]
     borrowed: Mapping[str, str]
+    holder: str = ""
+
+    def place(self, folder: Path, name: str) -> Path:
+        """Where the base or a lender of this name lies, for the packed folder."""
+        beside = folder.parent / name
+        return beside if not self.holder or beside.is_dir() else folder.parents[1] / self.holder / name
 
 
 def is_packed(folder: Path) -> bool:
@@ -39,7 +49,9 @@ def is_packed(folder: Path) -> bool:
 
 
 def pack(folder: Path, base: Path, out: Path, siblings: Iterable[Path] = ()) -> None:
-    """Pack a checkpoint against its base into `out`; base and siblings must lie beside `out` when it is opened.
+    """Pack a checkpoint against its base into `out`; base and siblings stay where they lie, seen from `out`.
+
+    Siblings lie beside `out`, and so does the base, or in a folder beside the parent of `out`.
 
     Files that the base or a sibling has byte for byte are named only. Raises BadInput where the two weight files have not
     one layout: the same tensors, dtypes and shapes in one file each.
@@ -60,7 +72,8 @@ def pack(folder: Path, base: Path, out: Path, siblings: Iterable[Path] = ()) -> 
         else:
             borrowed[file.name] = lender.name
     (out / WEIGHTS).write_bytes(_difference(ours, theirs))
-    write_json(out / MANIFEST, Manifest(base.name, digests, borrowed))
+    holder = "" if base.resolve().parent == out.resolve().parent else base.resolve().parent.name
+    write_json(out / MANIFEST, Manifest(base.name, digests, borrowed, holder))
 
 
 def unpacked(folder: Path) -> Path:
@@ -70,7 +83,8 @@ def unpacked(folder: Path) -> Path:
     `$XDG_CACHE_HOME/dormant`, else `~/.cache/dormant`. Raises BadInput naming the file at fault.
     """
     manifest = from_json(Manifest, read_json(folder / MANIFEST), folder / MANIFEST)
-    for name in (manifest.base, *manifest.borrowed.values(), *manifest.digests):
+    holder = (manifest.holder,) if manifest.holder else ()
+    for name in (manifest.base, *holder, *manifest.borrowed.values(), *manifest.digests):
         if Path(name).name != name or name in ("", ".", ".."):
             raise BadInput(
                 f"a packed checkpoint must name plain files and sibling folders; got {name!r} at {folder / MANIFEST}; "
@@ -81,10 +95,10 @@ def unpacked(folder: Path) -> Path:
         if _is_there(restored / name, digest):
             continue
         if name == SINGLE:
-            content = _sum(folder / WEIGHTS, _read(folder.parent / manifest.base / SINGLE))
+            content = _sum(folder / WEIGHTS, _read(manifest.place(folder, manifest.base) / SINGLE))
         else:
             lender = manifest.borrowed.get(name)
-            content = _read(folder.parent / lender / name if lender else folder / name)
+            content = _read(manifest.place(folder, lender) / name if lender else folder / name)
         if _digest(content) != digest:
             raise BadInput(
                 f"a packed checkpoint must give the files that were packed; got another {name} from {folder} and its "
