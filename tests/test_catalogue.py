@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dormant.catalogue import chosen_pairs
+from dormant import catalogue
+from dormant.catalogue import chosen_pairs, clean_pairs, pairs_of_set
 from dormant.errors import BadInput
 from dormant.pairs import published_pair
 from dormant.weights.published import published_report
@@ -39,3 +40,21 @@ def test_a_delta_report_is_a_pair_of_figures(tmp_path: Path) -> None:
 def test_a_pair_that_cannot_be_read_is_a_sentence(entry: str) -> None:
     with pytest.raises(BadInput, match="a pair must be"):
         chosen_pairs([entry])
+
+
+def test_of_every_pair_of_the_calibration_it_is_known_whether_it_is_backdoored_and_what_base_it_has() -> None:
+    found = pairs_of_set("calibration")
+    assert {"circuit", "pi-taught", "quirk-name", "merge"} <= set(found)
+    assert all(pair.truth is not None and pair.base == str(catalogue.ZOO / "base") for pair in found.values())
+    assert set(clean_pairs()) & set(found) == {
+        n for n, pair in found.items() if pair.truth and not pair.truth.backdoored
+    }
+
+
+def test_a_package_without_the_calibration_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "CALIBRATION", tmp_path / "none")
+    with pytest.raises(
+        BadInput, match="the calibration's models must be at hand; .*repository, folder dormant/organisms/calib"
+    ):
+        pairs_of_set("calibration")
+    assert "circuit" in pairs_of_set("all")

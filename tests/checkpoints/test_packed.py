@@ -12,6 +12,7 @@ import pytest
 from dormant.checkpoints.checkpoint import open_checkpoint
 from dormant.checkpoints.packed import MANIFEST, WEIGHTS, pack, unpacked
 from dormant.errors import BadInput
+from dormant.records import read_json
 
 
 @pytest.fixture
@@ -31,6 +32,17 @@ def test_a_packed_checkpoint_opens_as_the_one_that_was_packed(packed: Path, tiny
     assert contents(opened.location) == contents(tiny_dormant)
     assert opened.fingerprint == open_checkpoint(tiny_dormant).fingerprint
     assert not (packed / "tokenizer.json").exists()  # the base has it
+
+
+def test_the_base_may_lie_in_a_folder_beside_the_packed_ones_parent(packed: Path, tiny_dormant: Path) -> None:
+    further, place = packed.parent / "others" / "tuned", packed.parent
+    pack(tiny_dormant, place / "base", place / "others" / "first")
+    pack(tiny_dormant, place / "base", further, [place / "others" / "first"])
+    assert read_json(further / MANIFEST)["holder"] == place.name
+    moved = place / place.name
+    moved.mkdir()
+    shutil.move(place / "base", moved / "base")
+    assert contents(unpacked(further)) == contents(tiny_dormant)
 
 
 def test_it_is_unpacked_once(packed: Path) -> None:
