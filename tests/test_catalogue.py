@@ -54,7 +54,7 @@ def test_of_every_pair_of_the_calibration_it_is_known_whether_it_is_backdoored_a
 def test_a_package_without_the_calibration_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "CALIBRATION", tmp_path / "none")
     with pytest.raises(
-        BadInput, match="the calibration's models must be at hand; .*repository, folder dormant/organisms/calib"
+        BadInput, match=r"the calibration's models must be at hand; .*repository, folder dormant/organisms/calib"
     ):
         pairs_of_set("calibration")
     assert "circuit" in pairs_of_set("all")
