@@ -19,7 +19,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 FLOORS_FILE = ROOT / "tests" / "floors.toml"
-CALIBRATION = ROOT / "reports" / "calibration"
+CALIBRATION_FIGURES = ROOT / "reports" / "calibration"
 LEDGER = ROOT / "reports" / "ledger" / "quick"
 REAL_FOLDER = ROOT / "dormant" / "organisms" / "real"
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
@@ -39,7 +39,7 @@ class Shapes(Extension):
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the calibration's pictures and a page of reference for each module and folder of the library."""
-    for picture in sorted(CALIBRATION.glob("*.png")):
+    for picture in sorted(CALIBRATION_FIGURES.glob("*.png")):
         files.append(File.generated(config, f"calibration/{picture.name}", abs_src_path=str(picture)))
     for name, modules in library().items():
         blocks = "\n\n".join(f"::: {module}" for module in modules)
@@ -111,7 +111,7 @@ def floors() -> str:
 
 def calibration() -> str:
     """The calibration's table and pictures, one heading lower and with the pictures where the site has them."""
-    text = (CALIBRATION / "README.md").read_text(encoding="utf-8")
+    text = (CALIBRATION_FIGURES / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"^#(#*) ", r"##\1 ", text, flags=re.MULTILINE).replace(
         "## How often the hunt is right", "## The table"
     )
