@@ -61,7 +61,7 @@ def test_every_example_list_of_pairs_is_one(tmp_path: Path) -> None:
 
     (example,) = (block for block in blocks("toml", PAGES) if "[[pairs]]" in block)
     (tmp_path / "pairs.toml").write_text(example, encoding="utf-8")
-    assert [entry.name for entry in read_pair_list(tmp_path / "pairs.toml").pairs] == ["circuit", "suspect", "", ""]
+    assert [entry.name for entry in read_pair_list(tmp_path / "pairs.toml").pairs] == ["circuit", "suspect", "", "", ""]
 
 
 @pytest.mark.parametrize("line", command_lines("dormant"), ids=" ".join)
