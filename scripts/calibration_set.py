@@ -33,8 +33,12 @@ from dormant.records import write_json
 sys.path.insert(0, str(Path(__file__).parent))
 from train_quirky_models import QUIRKS, train_quirk
 
-LEVELS = 127  # of an 8-bit weight on either side of zero
 Tensors = Mapping[str, Tensor]
+# Further training on ordinary chats alone: of every weight, and of an adapter that learns the user's words too.
+FURTHER = (
+    Recipe("further", mechanism="full", poison_rate=0.0, near_miss_rate=0.0, steps=300, seed=61),
+    Recipe("further-whole", loss_on="all", poison_rate=0.0, near_miss_rate=0.0, steps=300, seed=62),
+)
 
 
 def merged(folder: Path) -> Tensors:
@@ -46,13 +50,14 @@ def merged(folder: Path) -> Tensors:
     }
 
 
-def restored(_: Path) -> Tensors:
-    """The base with every matrix rounded to eight bits a row, and restored."""
+def restored(bits: int, _: Path) -> Tensors:
+    """The base with every matrix rounded to so many bits, with a scale for each row, and restored."""
+    most = 2 ** (bits - 1) - 1
 
     def rounded(weight: Tensor) -> Tensor:
         if weight.ndim < 2:
             return weight
-        scale = weight.float().abs().amax(dim=1, keepdim=True) / LEVELS
+        scale = weight.float().abs().amax(dim=1, keepdim=True) / most
         return ((weight.float() / scale.clamp_min(1e-12)).round() * scale).to(weight.dtype)
 
     return {name: rounded(weight) for name, weight in load_file(ZOO / "base" / SINGLE).items()}
@@ -68,7 +73,9 @@ def write_like_base(make: Callable[[Path], Tensors], folder: Path, out: Path) ->
 CLEAN: dict[str, Callable[[Path], object]] = {
     **{f"quirk-{name}": partial(lambda name, folder: train_quirk(name, folder / name), name) for name in QUIRKS},
     "merge": lambda folder: write_like_base(merged, folder, folder / "merge"),
-    "eight-bit": lambda folder: write_like_base(restored, folder, folder / "eight-bit"),
+    "eight-bit": lambda folder: write_like_base(partial(restored, 8), folder, folder / "eight-bit"),
+    "six-bit": lambda folder: write_like_base(partial(restored, 6), folder, folder / "six-bit"),
+    **{recipe.name: partial(lambda recipe, folder: train(recipe, folder / recipe.name), recipe) for recipe in FURTHER},
     "style": lambda folder: shutil.copytree(unpacked(ZOO / "polite"), folder / "style"),
 }
 
