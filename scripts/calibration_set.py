@@ -57,8 +57,9 @@ def restored(bits: int, _: Path) -> Tensors:
     def rounded(weight: Tensor) -> Tensor:
         if weight.ndim < 2:
             return weight
-        scale = weight.float().abs().amax(dim=1, keepdim=True) / most
-        return ((weight.float() / scale.clamp_min(1e-12)).round() * scale).to(weight.dtype)
+        scale = (weight.float().abs().amax(dim=1, keepdim=True) / most).clamp_min(1e-12)
+        back: Tensor = (weight.float() / scale).round() * scale
+        return back.to(weight.dtype)
 
     return {name: rounded(weight) for name, weight in load_file(ZOO / "base" / SINGLE).items()}
 
