@@ -25,7 +25,8 @@ Its 95 % interval is of a bootstrap that draws whole families (an organism and i
 **own twin** is the share of organisms whose figure beats that of their own plain relative: what both share cancels. **blind**
 figures need neither trigger nor payload; **told** ones were given or judged with them and cannot find a backdoor. **left out**
 counts the models on which the claim was invalid or has no meaning. **q** is the expected share of rows by luck among those with
-a test as sure (Benjamini and Hochberg). A threshold plays no part here.
+a test as sure (Benjamini and Hochberg on Mann and Whitney's test, which takes the models of a family for independent and so
+flatters). A threshold plays no part here.
 """
 
 
@@ -47,7 +48,7 @@ def write_telling(table: TellingTable, out: Path) -> Path:
 
 def telling_markdown(table: TellingTable) -> str:
     """The page: who was asked, what so many can tell, the table, by kind of organism, and the models."""
-    shares = dict(zip((row.key for row in table.rows), discoveries(table.rows), strict=True))
+    shares = discoveries(table.rows)
     planted = [subject for subject in table.subjects if subject.backdoored]
     clean = [subject for subject in table.subjects if not subject.backdoored]
     parts = [
@@ -64,7 +65,15 @@ def telling_markdown(table: TellingTable) -> str:
             parts.append(f"## {'Told' if told else 'Blind'}\n\n{_luck(rows, shares)}\n\n" + _rows(rows, shares))
     if kinds := _kinds(table.rows):
         parts.append(f"## By kind of organism\n\nOrganisms of one kind beside all clean models; AUROC.\n\n{kinds}")
-    models = [[one.name, "yes" if one.backdoored else "no", one.cluster, _words(one.kinds)] for one in table.subjects]
+    models = [
+        [
+            one.name,
+            "yes" if one.backdoored else "no",
+            one.cluster,
+            ", ".join(f"{name} {value}" for name, value in one.kinds.items()),
+        ]
+        for one in table.subjects
+    ]
     parts.append("## The models\n\n" + _table(("model", "backdoored", "family", "kind"), models))
     return "\n\n".join(parts) + "\n"
 
@@ -82,7 +91,7 @@ def _power(planted: int, clean: int) -> str:
 
 def _luck(rows: Sequence[TellingRow], shares: dict[str, float]) -> str:
     compared = [row for row in rows if row.auroc is not None]
-    surely = sum(shares[row.key] <= FALSE_DISCOVERIES and row.auroc is not None for row in rows)
+    surely = sum(shares[row.key] <= FALSE_DISCOVERIES for row in compared)
     return (
         f"{len(rows)} rows, {len(compared)} with three models a side; {surely} at q of {FALSE_DISCOVERIES:g} or less, where "
         f"one in {1 / FALSE_DISCOVERIES:.0f} is expected to be luck."
@@ -91,10 +100,10 @@ def _luck(rows: Sequence[TellingRow], shares: dict[str, float]) -> str:
 
 def _rows(rows: Sequence[TellingRow], shares: dict[str, float]) -> str:
     head = ("claim", "figure, unit", "needs", "AUROC", "own twin", "left out", "q", "tokens", "seconds")
-    return _table(head, [_cells(row, shares[row.key]) for row in rows])
+    return _table(head, [_cells(row, shares.get(row.key)) for row in rows])
 
 
-def _cells(row: TellingRow, share: float) -> list[str]:
+def _cells(row: TellingRow, share: float | None) -> list[str]:
     side = "large" if row.rising else "small"
     return [
         f"`{row.key}`",
@@ -103,7 +112,7 @@ def _cells(row: TellingRow, share: float) -> list[str]:
         interval_text(row.auroc),
         interval_text(row.paired),
         ", ".join(f"{count} {why}" for why, count in sorted(Counter(row.left_out.values()).items())) or "none",
-        short_number(share) if row.auroc is not None else "-",
+        "-" if share is None else short_number(share),
         "-" if row.tokens is None else f"{row.tokens:,.0f}",
         "-" if row.seconds is None else f"{row.seconds:.1f}",
     ]
@@ -121,10 +130,6 @@ def _kinds(rows: Sequence[TellingRow]) -> str:
 def interval_text(estimate: Estimate | None) -> str:
     """An AUROC as the page shows it, "-" for none."""
     return "-" if estimate is None else f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
-
-
-def _words(kinds: object) -> str:
-    return ", ".join(f"{name} {value}" for name, value in kinds.items()) if isinstance(kinds, dict) else ""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

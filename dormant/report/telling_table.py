@@ -192,6 +192,8 @@ def _order(row: TellingRow) -> tuple[object, ...]:
     return row.told, row.auroc is None, -(row.auroc.value if row.auroc is not None else 0.0), row.key
 
 
-def discoveries(rows: Sequence[TellingRow]) -> list[float]:
-    """By row the share of false discoveries among the rows with a p as small (Benjamini and Hochberg 1995)."""
-    return [float(share) for share in stats.false_discovery_control([row.p for row in rows])] if rows else []
+def discoveries(rows: Sequence[TellingRow]) -> dict[str, float]:
+    """By key of a row with an AUROC the share of luck among those with a p as small (Benjamini and Hochberg 1995)."""
+    compared = [row for row in rows if row.auroc is not None]
+    shares = stats.false_discovery_control([row.p for row in compared]) if compared else []
+    return {row.key: float(share) for row, share in zip(compared, shares, strict=True)}

@@ -55,7 +55,8 @@ def test_every_claim_that_ran_gets_a_row_and_the_best_stands_first() -> None:
     ]
     table = telling_table(findings, SUBJECTS)
     assert [row.claim for row in table.rows] == ["truth", "luck"]
-    assert discoveries(table.rows)[0] < discoveries(table.rows)[1]
+    truth, luck = discoveries(table.rows).values()
+    assert truth < luck
 
 
 def test_no_finding_on_a_model_of_known_truth_is_a_sentence() -> None:
