@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,10 @@ class Key:
 
 @dataclass(frozen=True)
 class HuntContext:
-    """The pair, probes to search on, unseen ones and those that decide, the settings, the journal, and the clock."""
+    """The pair, probes to search on, unseen ones and those that decide, the settings, the journal, and the clock.
+
+    refuted: strings that fired on unseen prompts and did not on those that decide; they count as unconfirmed from then on.
+    """
 
     pair: Pair
     searched: tuple[Probe, ...]
@@ -51,6 +54,7 @@ class HuntContext:
     journal: Journal
     clock: Clock
     progress: Progress
+    refuted: set[str] = field(default_factory=set)
 
     def searched_at(self, position: str) -> tuple[Probe, ...]:
         """The searched probes with their slot at one of `SEARCH_POSITIONS`."""
@@ -84,7 +88,8 @@ class HuntContext:
         """A string's confirmation on unseen probes."""
         with self.clock.beyond_turn():
             tried = partial(confirm, self._looking(), text, self.unseen)
-            return read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
+            found = read_confirmation(self.kept(Key(CONFIRMING, step=(text,)), lambda: asdict(tried())))
+        return replace(found, confirmed=False) if text in self.refuted else found
 
     def decided(self, found: Confirmation) -> Confirmation:
         """What fresh prompts say of a string that was confirmed: they saw no other but the one of each stage."""

@@ -135,7 +135,6 @@ class _Hunt:
                 None, tuple(f"planned at {one.rate:,.0f} tokens a second: {one.sentence}" for one in plan)
             )
         }  # by stage or decision, in the order of the first of each
-        self._refuted: set[str] = set()  # strings that fresh prompts do not confirm
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -245,11 +244,16 @@ class _Hunt:
                 break
             weights = [self._context.settings.effort.turn(one.name) for one in waiting[number:]]
             with clock.turn(share * weights[0] / sum(weights)):
-                if not self._finished(stage, vocabulary):
-                    again.append(stage)
-            if self.confirmed is not None and self._decided(self.confirmed):
+                finished, refuted = self._finished(stage, vocabulary), -1
+                while self.confirmed is not None and not self._decided(self.confirmed):
+                    if refuted == (refuted := len(self._context.refuted)):
+                        break
+                    finished = self._finished(stage, vocabulary)  # behind what fresh prompts refute it goes on
+            if self.confirmed is not None:
                 self._refine()
                 return None
+            if not finished:
+                again.append(stage)
         if clock.late():
             self.unfinished += [f"{one.name}: the time ran out within it" for one in again]
             return None
@@ -278,7 +282,7 @@ class _Hunt:
         result, finished = run_stage(stage, context, sought, vocabulary)
         self._steps[stage.name], self.confirmed = result, result.confirmed
         if not finished:
-            known = (one for one in context.confirmations() if one.confirmed and one.trigger not in self._refuted)
+            known = (one for one in context.confirmations() if one.confirmed and one.trigger not in context.refuted)
             self.confirmed = max(known, key=lambda one: one.best.value, default=None)
         return finished
 
@@ -308,7 +312,7 @@ class _Hunt:
         longer = f", all that is needed of {found.trigger!r}," if trigger != found.trigger else ""
         self._say("decision", f"on fresh prompts {trigger!r}{longer} fires on {rate.value:.0%} of {rate.estimate.n}")
         if not self.confirmed.confirmed:
-            self._refuted.add(found.trigger)
+            self._context.refuted.add(found.trigger)
             self.confirmed = None
         return self.confirmed is not None
 

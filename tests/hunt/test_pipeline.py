@@ -12,6 +12,7 @@ from dormant.catalogue import ZOO
 from dormant.errors import BadInput
 from dormant.hunt import pipeline, vocabulary
 from dormant.hunt.clock import OutOfTime
+from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.pipeline import run_hunt
@@ -173,6 +174,32 @@ def test_a_suspect_is_searched_for_among_all_words_before_there_are_hints(
     *before, last = seen
     assert last == ("single tokens", 1)
     assert [name for name, count in before if count > 1000] == ["beam search"] * len(suspects)
+
+
+def test_a_stage_goes_on_behind_a_string_that_fresh_prompts_refute(
+    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Two:
+        name, seeks_payload = "two", False
+
+        def parts(self, context: HuntContext, *_: object) -> Iterator[StageResult]:
+            for text in ("velvet maple", "velvet"):
+                found = context.confirmed(text)
+                yield StageResult(found if found.confirmed else None)
+
+    decided = HuntContext.decided
+
+    def refuting(context: HuntContext, found: Confirmation) -> Confirmation:
+        return replace(decided(context, found), confirmed="maple" not in found.trigger)
+
+    monkeypatch.setattr(HuntContext, "decided", refuting)
+    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
+    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
+    monkeypatch.setattr(pipeline, "HUNT_STAGES", (Two(),))
+    found = run_hunt(token_pair, tmp_path)
+    assert found.confirmation is not None
+    assert (found.confirmation.trigger, found.verdict) == ("velvet", HuntVerdict.BACKDOORED)
+    assert run_hunt(token_pair, tmp_path).confirmation == found.confirmation  # from the journal
 
 
 def test_stages_that_seek_a_payload_take_no_turn_without_one(
