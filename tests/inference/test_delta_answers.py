@@ -63,7 +63,7 @@ def test_a_module_that_reads_all_prompts_in_one_row_gives_each_its_own(family: s
     module = {"opt": "model.decoder.layers.0.fc1", "qwen2-moe": "model.layers.0.mlp.shared_expert.up_proj"}[family]
     inputs, outputs = (
         {module: delta_directions(pair)[module]},
-        {module: torch.eye(model.get_submodule(module).out_features)},
+        {module: torch.eye(pair.base.shape(f"{module}.weight")[0])},
     )
     for together, one in (
         (delta_features(model, inputs, prompts), [delta_features(model, inputs, [prompt]) for prompt in prompts]),
