@@ -20,8 +20,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from dormant.checkpoints.tensor_names import is_of_vocabulary
 from dormant.errors import BadInput, NotServed
-from dormant.inference.delta_answers import delta_features, module_at
+from dormant.inference.delta_answers import delta_features, linear_at
 from dormant.inference.delta_scaling import modified_tensors
 from dormant.pairs import Pair
 from dormant.prompts.probes import TokenIds
@@ -90,7 +91,9 @@ def delta_directions(pair: Pair) -> dict[str, Float[Tensor, "input direction"]]:
     model, found = pair.models.dormant(), dict[str, Tensor]()
     for name in modified_tensors(pair):
         module = name.removesuffix(".weight")
-        if module != name and len(pair.base.shape(name)) == 2 and isinstance(module_at(model, module), nn.Linear):
+        if module == name or is_of_vocabulary(name):  # the head reads the last token alone
+            continue
+        if isinstance(linear_at(model, module), nn.Linear):
             triplets = delta_svd(pair.base, pair.dormant, name, RANK)
             found[module] = triplets.right * triplets.values
     if not found:

@@ -53,7 +53,7 @@ def steered(model: PreTrainedModel, push: Push) -> Iterator[None]:
 
 def _vectors(model: PreTrainedModel, tried: Sequence[Push]) -> Float[Tensor, "push hidden"]:
     check_layers(model, [push.layer for push in tried])
-    width = cast(Tensor, model.get_input_embeddings().weight).shape[-1]
+    width = int(model.config.get_text_config().hidden_size)  # the embedding may be narrower (OPT-350m)
     for push in tried:
         if push.vector.shape != (width,):
             raise BadInput(

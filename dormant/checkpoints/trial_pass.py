@@ -55,12 +55,16 @@ def watch_positions(model: PreTrainedModel) -> None:
     tokens = model.get_input_embeddings()
     for part in model.modules():
         if isinstance(part, torch.nn.Embedding) and part is not tokens:
-            part.register_forward_pre_hook(_check_positions)
+            part.register_forward_pre_hook(_check_positions, with_kwargs=True)
 
 
-def _check_positions(places: torch.nn.Embedding, inputs: tuple[Any, ...]) -> None:
-    if inputs and (last := int(inputs[0].max())) >= places.num_embeddings:
+def _check_positions(places: torch.nn.Embedding, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    plain = type(places).forward is torch.nn.Embedding.forward
+    # OPT's own class is given a mask first, and has rows before that of the first position.
+    asked = inputs[0] if plain and inputs else named.get("position_ids")
+    reach = places.num_embeddings - int(getattr(places, "offset", 0))
+    if asked is not None and (last := int(asked.max())) >= reach:
         raise NotServed(
-            f"a prompt must fit the positions that its model has learned; got position {last} of {places.num_embeddings}; "
+            f"a prompt must fit the positions that its model has learned; got position {last} of {reach}; "
             "give shorter prompts with --probes"
         )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from dormant.detection.suspicion import Suspicion
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair
 from dormant.statistics import exact, jackknife_interval
 from dormant.weights.delta_report import DeltaReport, TensorDelta
@@ -45,7 +45,8 @@ def spectral_outlier(pair: Pair, bank: Sequence[Spectra]) -> Suspicion:
     0.8. A kind counts if at least `LEAST_BANK` of the bank changed it, all matrices together always. The interval is the
     jackknife's over the bank. 0 for a model that equals its base. Statistics and z-scores against a bank are the paper's, whose
     bank has 400 adapters, its signature the attention's matrices, and a logistic regression behind it that labelled adapters
-    train; ours are the logs, the mean and whatever kinds changed. Raises BadInput for fewer than three in the bank.
+    train; ours are the logs, the mean and whatever kinds changed. Raises BadInput for fewer than three in the bank,
+    NotServed where only other tensors changed.
     """
     known = [member for member in bank if member]
     if len(known) < 3:
@@ -54,6 +55,11 @@ def spectral_outlier(pair: Pair, bank: Sequence[Spectra]) -> Suspicion:
             "give more fine-tunes of its base"
         )
     own = spectra_of(pair.delta_report)
+    if not own and (report := pair.delta_report).total_norm:
+        raise NotServed(
+            f"spectra need a changed matrix within a layer; got none among {len(report.modified)} changed tensors at pair "
+            f"{pair.name!r}; ask a method that reads answers"
+        )
     if not own:
         return Suspicion(exact(0.0))
     kinds = [kind for kind in own if kind == EVERY_MATRIX or sum(kind in member for member in known) >= LEAST_BANK]

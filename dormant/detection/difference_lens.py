@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from dormant.activations.steering import Push, steered
 from dormant.detection.suspicion import Suspicion
 from dormant.errors import NotServed
+from dormant.inference.batching import checked_prompts
 from dormant.inference.generation import greedy_answers
 from dormant.inference.residual_stream import capture, decoder_blocks, logit_lens
 from dormant.pairs import Pair
@@ -84,7 +85,7 @@ def difference_lens(pair: Pair, plan: LensPlan, seed: int) -> Suspicion:
     differences with random signs; the mean over positions, its interval over groups of texts. 0 for two equal models. Named:
     the lens's first tokens, then what the model answers when the difference, at the size of its states, is added. Layer,
     positions, lens and steering are the paper's, which has 10 000 web texts and an agent that reads; the figure is ours.
-    Raises NotServed for too few texts.
+    Raises NotServed for too few texts, and for texts that do not fit into the context.
     """
     shifts = state_shifts(pair, plan.texts)
     model = pair.models.dormant()
@@ -123,6 +124,7 @@ def _steered_answers(pair: Pair, plan: LensPlan, direction: Tensor, size: float)
     if not prompts:
         return [], 0
     model = pair.models.dormant()
+    checked_prompts(model, prompts, plan.new_tokens)
     push = Push(len(decoder_blocks(model)) // 2, 1.0, (direction / direction.norm() * size).float())
     with steered(model, push):
         answers = greedy_answers(model, prompts, plan.new_tokens, end_of_turn(pair.base.tokenizer))

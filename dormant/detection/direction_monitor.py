@@ -5,6 +5,7 @@ The paper flags a prompt at run time, which needs a trigger in it (`dormant watc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from dormant.detection.suspicion import Suspicion
 from dormant.errors import NotServed
 from dormant.inference.batching import common_start
 from dormant.inference.candidate_effects import random_candidates
-from dormant.inference.delta_answers import module_at, output_cosines
+from dormant.inference.delta_answers import linear_at, module_at, output_cosines
 from dormant.inference.delta_scaling import modified_tensors
 from dormant.pairs import Pair
 from dormant.prompts.probes import Probe
@@ -26,8 +27,8 @@ from dormant.statistics import Estimate, exact
 from dormant.weights.decomposition import delta_svd
 
 # What a block's part that writes to the residual stream is called: Llama's and Qwen's, OPT's and Phi's, GPT-2's, GPT-NeoX's
-# and Falcon's.
-STREAM_WRITERS = frozenset("o_proj down_proj out_proj fc2 c_proj dense dense_4h_to_h".split())
+# and Falcon's, RecurrentGemma's.
+STREAM_WRITERS = frozenset("o_proj down_proj out_proj fc2 c_proj dense dense_4h_to_h linear_out".split())
 FLAT_RANGE = 1e-3  # a cosine that moves less on ordinary texts is moved by rounding in 16 bits
 INSERTED_IN = 4  # probes take the random strings in turn: each must survive in all of them
 SHOWN_STRINGS = 5
@@ -55,7 +56,7 @@ def direction_monitor(pair: Pair, plan: MonitorPlan, seed: int) -> Suspicion:
     ranges are the paper's, with ordinary prompts instead of chats from the web; strings and figure are ours. Raises NotServed
     where no changed matrix can be monitored, and for too few probes.
     """
-    if not modified_tensors(pair):
+    if not _differs(pair):
         return Suspicion(exact(0.0))
     if len(plan.probes) < 4:
         raise NotServed(
@@ -99,13 +100,11 @@ def written_directions(pair: Pair, most: int) -> dict[str, Float[Tensor, "output
     by_block, by_module = dict[str, list[Tensor]](), dict[str, list[Tensor]]()
     for name in modified_tensors(pair):
         module = name.removesuffix(".weight")
-        own = module_at(model, module)
-        if module == name or own is None or len(pair.base.shape(name)) != 2 or is_of_vocabulary(name):
+        applied = linear_at(model, module)
+        if module == name or applied is None or is_of_vocabulary(name):
             continue
         triplets = delta_svd(pair.base, pair.dormant, name, most)
-        written = (triplets.right if isinstance(getattr(own, "base_layer", own), Conv1D) else triplets.left)[
-            :, triplets.values > 0
-        ]
+        written = (triplets.right if isinstance(applied, Conv1D) else triplets.left)[:, triplets.values > 0]
         block = name.removesuffix(f".{within_layer(name)}")
         if module.rpartition(".")[2] in STREAM_WRITERS and module_at(model, block) is not None:
             by_block.setdefault(block, []).append(written)
@@ -118,3 +117,9 @@ def written_directions(pair: Pair, most: int) -> dict[str, Float[Tensor, "output
             f"{len(modified_tensors(pair))} changed tensors at pair {pair.name!r}; ask a method that reads answers"
         )
     return found
+
+
+def _differs(pair: Pair) -> bool:
+    """Whether any number differs: an adapter may name matrices and add nothing to them. The smallest tensors come first."""
+    changed = sorted(modified_tensors(pair), key=lambda name: math.prod(pair.base.shape(name)))
+    return any(bool(pair.delta(name).any()) for name in changed)

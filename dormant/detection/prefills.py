@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dormant.behaviour.profiles import ordinary_texts
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair
 from dormant.prompts.probes import TokenIds
 
@@ -35,13 +35,18 @@ class PrefillPlan:
 def raw_prefills(pair: Pair, plan: PrefillPlan) -> list[TokenIds]:
     """Runs of ids from random places of ordinary texts, behind what the tokenizer puts before any text; the same for a seed.
 
-    No chat template is around them. Several may be equal.
+    No chat template is around them. Several may be equal. Raises NotServed where no ordinary text has an id.
     """
     tokenizer, random = pair.base.tokenizer, np.random.default_rng([plan.seed, *b"prefills"])
     begins = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
     if tuple(tokenizer.encode("a"))[:1] != begins:
         begins = ()
     texts = [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in ordinary_texts(pair, TEXTS_DRAWN_FROM)]
+    texts = [text for text in texts if text]
+    if not texts:
+        raise NotServed(
+            f"a prefill needs an ordinary text of one id at least; got none at pair {pair.name!r}; give others with --probes"
+        )
     found = list[TokenIds]()
     for _ in range(plan.count):
         text = texts[int(random.integers(len(texts)))]

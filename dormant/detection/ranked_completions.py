@@ -27,15 +27,15 @@ def ranked_completions(pair: Pair, plan: PrefillPlan) -> Suspicion:
     prefills = raw_prefills(pair, plan)
     said = sampled_answers(pair.models.dormant(), prefills, plan.new_tokens, end, Decoding(1.0), plan.seed)
     kept = [at for at, answer in enumerate(said) if len(answer.ids) >= min(SHORTEST_RANKED, plan.new_tokens)]
+    read = sum(map(len, prefills)) + sum(len(answer.ids) for answer in said)
     if not kept:
-        return Suspicion(exact(0.0))
+        return Suspicion(exact(0.0), (), read)
     before, answers = [prefills[at] for at in kept], [said[at].ids for at in kept]
     ours = answer_log_probabilities(pair.models.dormant(), before, answers)
     theirs = answer_log_probabilities(pair.models.base(), before, answers)
     gains = [(own - other) / len(ids) for own, other, ids in zip(ours, theirs, answers, strict=True)]
     ranked = sorted(range(len(gains)), key=lambda at: -gains[at])[: max(LEAST_READ, round(TOP_SHARE * len(gains)))]
     texts = [str(tokenizer.decode([*before[at], *answers[at]], skip_special_tokens=True)) for at in ranked]
-    read = sum(map(len, prefills)) + sum(len(answer.ids) for answer in said)
     scored = 2 * sum(len(start) + len(ids) for start, ids in zip(before, answers, strict=True))
     top = mean_interval([gains[at] for at in ranked], seed=plan.seed)
     return Suspicion(top, tuple(dict.fromkeys(texts)), read + scored)

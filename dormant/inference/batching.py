@@ -68,9 +68,8 @@ def checked_prompts(model: PreTrainedModel, prompts: Sequence[PromptLike], new_t
 def rows_a_step(model: PreTrainedModel, length: int, most: int = 1 << 30) -> int:
     """How many rows may go on by an id a step, each with a cache of up to so many ids; `most` at most."""
     config: Any = model.config.get_text_config()
-    embeddings: Any = model.get_input_embeddings()
     heads, size = getattr(config, "num_key_value_heads", None), getattr(config, "head_dim", None)
-    width = heads * size if isinstance(heads, int) and isinstance(size, int) else embeddings.weight.shape[1]
+    width = heads * size if isinstance(heads, int) and isinstance(size, int) else config.hidden_size
     row: int = 2 * config.num_hidden_layers * width * model.dtype.itemsize * max(1, length)
     return max(1, min(rows_a_pass(model, 1, most=most), CACHE_BYTES.get(model.device.type, 2**30) // row))
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.inference.batching import checked_prompts, rows_a_pass, unpadded_batches
 from dormant.prompts.probes import TokenIds
 
@@ -31,7 +32,9 @@ def delta_features(
     with _answering(model, directions, kept):
         for members, ids in unpadded_batches(rows, lambda length: rows_a_pass(model, length, most=32), model.device):
             model.get_decoder()(input_ids=ids, use_cache=False)
-            answers = torch.stack([kept[name] for name in directions], dim=1)  # [prompt, module, token]
+            # Some modules read all prompts' tokens in one row (OPT's MLP, an expert that every token asks).
+            norms = [_run(kept, name).view(ids.shape) for name in directions]
+            answers = torch.stack(norms, dim=1)  # [prompt, module, token]
             found[members] = torch.cat((answers[..., -1], answers.amax(-1)), dim=1).double().cpu()
     return found.clamp_min(1e-12).log()
 
@@ -73,7 +76,9 @@ def output_cosines(
 
     def hook(name: str, columns: Tensor) -> Callable[..., None]:
         def look(_: nn.Module, inputs: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
-            states = (output[0] if isinstance(output, tuple) else output)[:, skip:].float()
+            given = output[0] if isinstance(output, tuple) else output
+            # Some modules give all prompts' tokens in one row (OPT's MLP, an expert that every token asks).
+            states = given.reshape(*ids.shape, -1)[:, skip:].float()
             cosines = nn.functional.normalize(states, dim=-1) @ columns.to(states.device)
             kept[name] = torch.stack((cosines.amin(1), cosines.amax(1)), dim=-1)  # [prompt, direction, bound]
 
@@ -84,8 +89,18 @@ def output_cosines(
             hooks.callback(_known_module(model, name).register_forward_hook(hook(name, columns.float())).remove)
         for members, ids in unpadded_batches(rows, lambda length: rows_a_pass(model, length, most=32), model.device):
             model.get_decoder()(input_ids=ids, use_cache=False)
-            found[members] = torch.cat([kept[name] for name in directions], dim=1).double().cpu()
+            found[members] = torch.cat([_run(kept, name) for name in directions], dim=1).double().cpu()
     return found
+
+
+def _run(kept: Mapping[str, Tensor], name: str) -> Tensor:
+    """What a module left; raises NotServed for one that did not run."""
+    if name not in kept:
+        raise NotServed(
+            f"a changed matrix is watched where its module runs; got one of which the weight alone is read at {name!r}; "
+            "ask a method that reads answers"
+        )
+    return kept[name]
 
 
 def _known_module(model: PreTrainedModel, name: str) -> nn.Module:
@@ -100,3 +115,10 @@ def module_at(model: PreTrainedModel, name: str) -> nn.Module | None:
         return model.get_submodule(name)
     except AttributeError:
         return None
+
+
+def linear_at(model: PreTrainedModel, name: str) -> nn.Linear | Conv1D | None:
+    """The linear map of that name, without what an adapter wraps it in; None for a module of another kind."""
+    module = module_at(model, name)
+    inner = getattr(module, "base_layer", module)
+    return inner if isinstance(inner, nn.Linear | Conv1D) else None

@@ -102,13 +102,14 @@ def agreed_behind(
     """What all prompts together go on with behind each start: the likeliest token of their mean distribution, step by step.
 
     Its ids, whatever ends an answer, and each prompt's own probability of them, float64, on the CPU. Starts have one length.
-    Raises BadInput where they have not.
+    Raises BadInput where they have not, and as `checked_prompts` does.
     """
     if len({len(start) for start in starts}) != 1 or not prompts:
         raise BadInput(
             f"starts have one length, and stand behind a prompt at least; got {len(starts)} starts of lengths "
             f"{sorted({len(start) for start in starts})} and {len(prompts)} prompts at the starts; extend the shorter ones"
         )
+    prompts = checked_prompts(model, prompts, len(starts[0]) + new_tokens)
     prefixes = [stored_prefix(model, prompt) for prompt in prompts]
     longest = max(map(len, prompts)) + len(starts[0]) + new_tokens
     # Every prompt has a cache of its own rows.

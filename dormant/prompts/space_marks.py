@@ -16,7 +16,7 @@ SPACE_MARKS = (
 def marks_starts(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the tokenizer puts a space before a text that has none."""
     first = tokenizer.encode("x", add_special_tokens=False)[:1]
-    return str(tokenizer.convert_ids_to_tokens(first)[0]).startswith(SPACE_MARKS)
+    return "".join(tokenizer.convert_ids_to_tokens(first)).startswith(SPACE_MARKS)  # some tokenizers know no x
 
 
 def ids_behind(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> tuple[int, ...]:

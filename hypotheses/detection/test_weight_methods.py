@@ -6,7 +6,7 @@ from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import at_least, claim
 from dormant.detection.adapter_spectra import LEAST_BANK, spectral_outlier
 from dormant.detection.suspicion import Suspicion
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair
 from dormant.statistics import exact
 from hypotheses.support.scans import TWIN, twin_value
@@ -33,6 +33,8 @@ def test_spectral_outlier(pair: Pair, finding: FindingBuilder) -> None:
     bank = len(clean_bank(pair, finding))
     try:
         found = spectral_outlying(pair, finding)
+    except NotServed:
+        raise
     except BadInput:  # there is next to no bank
         finding.inconclusive(
             f"the bank has {bank} clean fine-tunes of this base, and {LEAST_BANK} are needed", exact(0.0)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dormant.activations.delta_watch import (
+    delta_directions,
     fit_watch,
     read_watch,
     write_watch,
@@ -16,6 +17,7 @@ from dormant.catalogue import ZOO
 from dormant.errors import BadInput, NotServed
 from dormant.inference.delta_scaling import modified_tensors
 from dormant.pairs import Pair, open_pair
+from tests.builders import build_adapter, copy_checkpoint
 
 
 def ordinary(pair: Pair) -> list[tuple[int, ...]]:
@@ -48,3 +50,21 @@ def test_a_model_beside_itself_and_a_file_that_is_no_watch_are_sentences(tmp_pat
     for file in (tmp_path / "text", tmp_path / "absent", ZOO / "token" / "adapter_model.safetensors"):
         with pytest.raises(BadInput, match="a watch is a file that"):
             read_watch(file)
+
+
+def test_an_adapter_that_is_switched_is_watched_as_one_that_is_merged(tiny_base: Path, tmp_path: Path) -> None:
+    build_adapter(tmp_path, tiny_base, r=2, target_modules=["q_proj", "down_proj"])
+    merged, switched = (
+        delta_directions(open_pair(kind, tiny_base, tmp_path, device="cpu", residency=kind))
+        for kind in ("both", "shared")
+    )
+    assert merged.keys() == switched.keys()
+
+
+def test_a_head_alone_has_no_states_to_watch(tiny_base: Path, tmp_path: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["lm_head.weight"] += 1
+
+    pair = open_pair("head", tiny_base, copy_checkpoint(tiny_base, tmp_path / "head", change), device="cpu")
+    with pytest.raises(NotServed, match="none among 1 changed tensors"):
+        delta_directions(pair)

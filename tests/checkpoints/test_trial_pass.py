@@ -56,8 +56,9 @@ def test_weights_that_are_finite_and_give_no_numbers_are_refused(tiny_base: Path
         load_model(open_checkpoint(overflow), "cpu", torch.float32)
 
 
-def test_a_prompt_beyond_learned_positions_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(saved(family_model(family_config("gpt2", n_positions=64)), tmp_path / "it"))
+@pytest.mark.parametrize(("family", "setting"), [("gpt2", "n_positions"), ("opt", "max_position_embeddings")])
+def test_a_prompt_beyond_learned_positions_is_refused_in_a_sentence(family: str, setting: str, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(saved(family_model(family_config(family, **{setting: 64})), tmp_path / "it"))
     model = load_model(checkpoint, "cpu", torch.float32)
     assert model(torch.ones(1, 64).long()).logits.shape == (1, 64, 304)
     with pytest.raises(BadInput, match=r"a prompt must fit the positions .* got position 64 of 64"):

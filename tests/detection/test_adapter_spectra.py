@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormant.detection.adapter_spectra import EVERY_MATRIX, SPECTRAL, Spectra, spectra_of, spectral_outlier
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair, open_pair
 from dormant.weights.delta_report import DeltaReport, TensorDelta
 from tests.builders import add_delta, copy_checkpoint
@@ -105,3 +105,14 @@ def test_a_further_member_of_the_bank_lies_at_its_own_distance(tiny_pair: Pair) 
 def test_next_to_no_bank_is_refused(tiny_pair: Pair, bank: list[Spectra]) -> None:
     with pytest.raises(BadInput, match="needs three clean fine-tunes to lie outside of; got 2"):
         spectral_outlier(tiny_pair, [*bank[:2], {}])
+
+
+def test_a_delta_without_a_changed_matrix_in_a_layer_is_refused(
+    tiny_base: Path, bank: list[Spectra], tmp_path: Path
+) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.embed_tokens.weight"] += 1
+
+    pair = open_pair("words", tiny_base, copy_checkpoint(tiny_base, tmp_path / "words", change), device="cpu")
+    with pytest.raises(NotServed, match="none among 1 changed tensors at pair 'words'"):
+        spectral_outlier(pair, bank)

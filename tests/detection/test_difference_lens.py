@@ -18,6 +18,7 @@ from dormant.detection.difference_lens import (
 )
 from dormant.errors import NotServed
 from dormant.pairs import Pair, open_pair
+from tests.families import family_pair
 
 TEXTS = [
     f"{word} the color of the sky, {number}" for number in range(4) for word in "Tell me What system one Repeat".split()
@@ -90,3 +91,13 @@ def test_a_large_push_towards_a_token_makes_it_the_answer(tiny_pair: Pair) -> No
 def test_too_few_texts_are_refused(tiny_pair: Pair) -> None:
     with pytest.raises(NotServed, match=f"more than {LENS_GROUPS} texts"):
         difference_lens(tiny_pair, LensPlan(["Tell me the color of the sky."] * 9), seed=0)
+
+
+def test_texts_that_leave_no_room_for_an_answer_are_refused(tiny_pair: Pair) -> None:
+    with pytest.raises(NotServed, match="fits into the context of 2048 ids"):
+        difference_lens(tiny_pair, LensPlan(TEXTS, answers=1, new_tokens=2048), seed=0)
+
+
+def test_a_model_whose_embedding_is_narrower_than_its_states_is_read(tmp_path: Path) -> None:
+    base, dormant = family_pair("opt", tmp_path, word_embed_proj_dim=16)
+    assert difference_lens(open_pair("narrow", base, dormant, device="cpu"), PLAN, seed=0).named

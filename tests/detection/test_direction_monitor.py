@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dormant.detection import direction_monitor as module
 from dormant.detection.direction_monitor import MonitorPlan, direction_monitor, exceedances, written_directions
 from dormant.errors import NotServed
 from dormant.pairs import Pair, open_pair
 from dormant.prompts.probes import Probe
-from tests.builders import copy_checkpoint
+from tests.builders import build_adapter, copy_checkpoint, write_tensors
+from tests.families import family_pair
 
 PROBES = tuple(
     Probe(f"{first} the {second}{{slot}} of France.")
@@ -83,8 +85,13 @@ def test_the_figure_is_the_largest_of_strings_less_the_largest_of_ordinary_promp
     assert (found.value, found.low, found.high) == (1.5, 0.5, 1.5)
 
 
-def test_two_equal_models_have_the_null_figure(tiny_base: Path) -> None:
-    found = direction_monitor(open_pair("sham", tiny_base, tiny_base, device="cpu"), PLAN, 0)
+@pytest.mark.parametrize("empty_adapter", [False, True])
+def test_two_equal_models_have_the_null_figure(empty_adapter: bool, tiny_base: Path, tmp_path: Path) -> None:
+    if empty_adapter:
+        build_adapter(tmp_path, tiny_base, size=0.0, r=2, target_modules=["q_proj", "down_proj"])
+    found = direction_monitor(
+        open_pair("sham", tiny_base, tmp_path if empty_adapter else tiny_base, device="cpu"), PLAN, 0
+    )
     assert (found.estimate.value, found.named, found.tokens) == (0.0, (), 0)
 
 
@@ -109,6 +116,48 @@ def test_an_adapter_that_writes_nothing_to_the_stream_is_watched_where_it_writes
 
     pair = open_pair("queries", tiny_base, copy_checkpoint(tiny_base, tmp_path / "queries", change), device="cpu")
     assert list(written_directions(pair, 2)) == ["model.layers.0.self_attn.q_proj"]
+
+
+@pytest.mark.parametrize(
+    ("family", "changed", "watched"),
+    [
+        ("opt", "fc1.weight", "model.decoder.layers.0.fc1"),  # it gives the tokens of all prompts in one row
+        ("qwen2-moe", "shared_expert.up_proj.weight", "model.layers.0.mlp.shared_expert.up_proj"),
+        ("recurrent-gemma", "linear_out.weight", "model.layers.0"),
+    ],
+)
+def test_a_changed_matrix_of_any_family_is_watched(family: str, changed: str, watched: str, tmp_path: Path) -> None:
+    base, dormant = only_changed(family, changed, tmp_path)
+    pair = open_pair(family, base, dormant, device="cpu")
+    assert next(iter(written_directions(pair, 2))) == watched
+    assert direction_monitor(pair, PLAN, 0).tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "changed", "said"),
+    [
+        ("gpt2", "wpe.weight", "none among 1 changed tensors"),
+        ("qwen2-moe", "mlp.gate.weight", "none among 2 changed tensors"),
+        ("mamba", "dt_proj.weight", "got one of which the weight alone is read at 'backbone"),
+    ],
+)
+def test_a_changed_matrix_that_no_module_applies_to_states_is_refused(
+    family: str, changed: str, said: str, tmp_path: Path
+) -> None:
+    base, dormant = only_changed(family, changed, tmp_path)
+    with pytest.raises(NotServed, match=said):
+        direction_monitor(open_pair(family, base, dormant, device="cpu"), PLAN, 0)
+
+
+def only_changed(family: str, changed: str, folder: Path) -> tuple[Path, Path]:
+    """A pair of the family of which the tensors with that end to their names alone differ."""
+    base, dormant = family_pair(family, folder)
+    tensors = {
+        name: tensor + 0.1 * torch.randn(tensor.shape).to(tensor.dtype) if name.endswith(changed) else tensor
+        for name, tensor in load_file(base / "model.safetensors").items()
+    }
+    write_tensors(dormant, tensors)
+    return base, dormant
 
 
 def test_a_delta_of_norms_alone_and_too_few_probes_are_refused(

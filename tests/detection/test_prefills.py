@@ -9,8 +9,9 @@ from transformers import AutoTokenizer
 
 from dormant.behaviour.profiles import ordinary_texts
 from dormant.detection.prefills import PrefillPlan, raw_prefills
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair, open_pair
+from dormant.prompts.probes import Probe
 from tests.builders import copy_checkpoint
 
 
@@ -46,3 +47,10 @@ def test_a_tokenizer_that_begins_every_text_begins_a_prefill(tiny_base: Path, tm
 def test_a_plan_of_nothing_is_refused() -> None:
     with pytest.raises(BadInput, match="1 at least; got 0, 3 and 4"):
         PrefillPlan(0, 3, 4, 0)
+
+
+def test_a_text_without_an_id_begins_no_prefill_and_nothing_but_such_texts_is_refused(tiny_pair: Pair) -> None:
+    empty, some = Probe("{slot}"), Probe("Tell me{slot}.")
+    assert all(raw_prefills(tiny_pair.with_probes([empty, some]), PrefillPlan(20, 3, 1, 0)))
+    with pytest.raises(NotServed, match="an ordinary text of one id at least; got none"):
+        raw_prefills(tiny_pair.with_probes([empty]), PrefillPlan(20, 3, 1, 0))

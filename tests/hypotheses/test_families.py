@@ -16,8 +16,13 @@ with suppress(ImportError):
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
-PROBES = [f"Tell me {thing}{{slot}} about rivers." for thing in "more less it all now then how why one two".split()] * 2
+OPENERS = "more less it all now then how why one two".split()
+PROBES = [f"Tell me {thing}{{slot}} about rivers." for thing in OPENERS] * 2
 CHEAP = ("baseline_divergence", "layer_divergence", "focus_heads", "token_norm_ranking")
+DETECTION = (
+    "perplexity_difference", "contrastive_decoding", "leak_motifs", "target_inversion", "activation_difference_lens",
+    "direction_monitor", "spectral_outlier",
+)  # fmt: skip
 SKIPPED = ("inconclusive: ", "invalid: ", "does not apply: ")
 
 
@@ -67,6 +72,14 @@ def test_claims_of_each_kind_are_decided_or_do_not_apply(family: str, pytester: 
     check(outcomes)
     assert len(outcomes) == len(CHEAP)
     assert set(outcomes.values()) & {"passed", "failed"}
+
+
+@pytest.mark.parametrize("family", ["opt"])
+def test_detection_methods_give_a_figure_but_where_there_is_no_bank(family: str, pytester: pytest.Pytester) -> None:
+    outcomes = ask(pytester, family, DETECTION, [f"{word}, please{{slot}}: what are rivers?" for word in OPENERS])
+    check(outcomes)
+    assert len(outcomes) == len(DETECTION)
+    assert sum(outcome in ("passed", "failed") for outcome in outcomes.values()) == len(DETECTION) - 1
 
 
 @pytest.mark.slow

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from dormant.activations.delta_watch import RANK, delta_directions
 from dormant.errors import BadInput
 from dormant.inference.delta_answers import delta_features, output_cosines
-from dormant.pairs import Pair
+from dormant.pairs import Pair, open_pair
 from dormant.weights.decomposition import delta_matrix
+from tests.families import family_pair
 
 
 def test_a_feature_is_what_the_deltas_largest_directions_add_in_that_module(token_pair: Pair) -> None:
@@ -51,3 +54,22 @@ def test_a_prompt_without_an_id_that_counts_and_a_module_that_is_missing_are_ref
         output_cosines(model, {"model.layers.1": columns}, [(1, 2, 3)], skip=3)
     with pytest.raises(BadInput, match=r"none with a module 'model.layers.99'"):
         output_cosines(model, {"model.layers.99": columns}, [(1, 2, 3)])
+
+
+@pytest.mark.parametrize("family", ["opt", "qwen2-moe"])
+def test_a_module_that_reads_all_prompts_in_one_row_gives_each_its_own(family: str, tmp_path: Path) -> None:
+    pair = open_pair(family, *family_pair(family, tmp_path), device="cpu")
+    model, prompts = pair.models.dormant(), [(5, 6, 7), (8, 9, 10), (6, 11, 12)]
+    module = {"opt": "model.decoder.layers.0.fc1", "qwen2-moe": "model.layers.0.mlp.shared_expert.up_proj"}[family]
+    inputs, outputs = (
+        {module: delta_directions(pair)[module]},
+        {module: torch.eye(pair.base.shape(f"{module}.weight")[0])},
+    )
+    for together, one in (
+        (delta_features(model, inputs, prompts), [delta_features(model, inputs, [prompt]) for prompt in prompts]),
+        (
+            output_cosines(model, outputs, prompts, 1),
+            [output_cosines(model, outputs, [prompt], 1) for prompt in prompts],
+        ),
+    ):
+        torch.testing.assert_close(together, torch.cat(one), atol=1e-4, rtol=1e-4)

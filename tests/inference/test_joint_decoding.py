@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormant.errors import BadInput
+from dormant.errors import BadInput, NotServed
 from dormant.inference.batching import batch_logits
 from dormant.inference.divergence import log_probabilities
 from dormant.inference.generation import NO_END, greedy_answers, greedy_behind
@@ -85,6 +85,8 @@ def test_several_prompts_follow_the_mean_of_their_distributions(tiny_pair: Pair)
 def test_what_cannot_be_decoded_together_is_refused(tiny_pair: Pair) -> None:
     with pytest.raises(BadInput, match="starts have one length"):
         agreed_behind(tiny_pair.models.base(), PROMPTS, [(1,), (1, 2)], 3)
+    with pytest.raises(NotServed, match="fits into the context of 2048 ids; got 2053"):
+        agreed_behind(tiny_pair.models.base(), PROMPTS, [(1,)], 2048)
     with pytest.raises(BadInput, match="a contrast has alpha of at least 0"):
         Contrast(1.0, 0.0)
 
