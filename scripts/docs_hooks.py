@@ -38,7 +38,10 @@ class Shapes(Extension):
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the calibration's pictures and a page of reference for each module and folder of the library."""
+    """Add the calibration's pictures, that of methods, and a page of reference for each module and folder of the library."""
+    files.append(
+        File.generated(config, "telling/auroc.png", abs_src_path=str(ROOT / "reports" / "telling" / "auroc.png"))
+    )
     for picture in sorted(CALIBRATION_FIGURES.glob("*.png")):
         files.append(File.generated(config, f"calibration/{picture.name}", abs_src_path=str(picture)))
     for name, modules in library().items():

@@ -17,7 +17,7 @@ def auroc_forest(rows: Sequence[tuple[str, bool, Estimate]]) -> Figure:
     shown = sorted(rows, key=lambda row: row[2].value)[-FOREST_ROWS:]
     surely = sum(estimate.low > 0.5 for _, told, estimate in rows if not told)
     blind = sum(not told for _, told, _ in rows)
-    title = f"{surely} of {blind} blind figures separate backdoored models from clean ones"
+    title = f"Of {blind} blind figures {surely} have an interval above one half"
     figure, axes = new_picture(
         title, "AUROC over the models, 95 % interval", "", width=9.0, height=1.4 + 0.24 * len(shown)
     )

@@ -62,7 +62,8 @@ def telling_markdown(table: TellingTable) -> str:
     for told in (False, True):
         rows = [row for row in table.rows if row.told is told]
         if rows:
-            parts.append(f"## {'Told' if told else 'Blind'}\n\n{_luck(rows, shares)}\n\n" + _rows(rows, shares))
+            compared = [row for row in rows if row.auroc is not None]
+            parts += [f"## {'Told' if told else 'Blind'}", _luck(rows, shares), _rows(compared, shares)]
     if kinds := _kinds(table.rows):
         parts.append(f"## By kind of organism\n\nOrganisms of one kind beside all clean models; AUROC.\n\n{kinds}")
     models = [
@@ -92,10 +93,14 @@ def _power(planted: int, clean: int) -> str:
 def _luck(rows: Sequence[TellingRow], shares: dict[str, float]) -> str:
     compared = [row for row in rows if row.auroc is not None]
     surely = sum(shares[row.key] <= FALSE_DISCOVERIES for row in compared)
-    return (
-        f"{len(rows)} rows, {len(compared)} with three models a side; {surely} at q of {FALSE_DISCOVERIES:g} or less, where "
-        f"one in {1 / FALSE_DISCOVERIES:.0f} is expected to be luck."
+    said = (
+        f"{len(compared)} rows have three models a side; {surely} have a q of {FALSE_DISCOVERIES:g} or less, of which one in "
+        f"{1 / FALSE_DISCOVERIES:.0f} is expected to be luck."
     )
+    others = dict.fromkeys(row.claim for row in rows if row.auroc is None)
+    if others:
+        said += f" Asked of fewer, and not compared: {', '.join(f'`{name}`' for name in others)}."
+    return said
 
 
 def _rows(rows: Sequence[TellingRow], shares: dict[str, float]) -> str:

@@ -11,7 +11,7 @@ def row(name: str, value: float, reach: float, told: bool = False) -> tuple[str,
 def test_the_title_counts_the_blind_figures_whose_interval_excludes_luck() -> None:
     figure = auroc_forest([row("sure", 0.9, 0.1), row("luck", 0.6, 0.3), row("told", 1.0, 0.1, told=True)])
     (axes,) = figure.axes
-    assert axes.get_title(loc="left").startswith("1 of 2 blind figures")
+    assert axes.get_title(loc="left") == "Of 2 blind figures 1 have an interval above one half"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["luck", "sure", "told"]
 
 
