@@ -92,7 +92,7 @@ class HuntContext:
         return replace(found, confirmed=False) if text in self.refuted else found
 
     def decided(self, found: Confirmation) -> Confirmation:
-        """What fresh prompts say of a string that was confirmed: no search sees them, and they decide few strings of a stage."""
+        """What fresh prompts say of a confirmed string: no search sees them, and they decide few strings of a stage."""
         tried = partial(decide, self._looking(), found, self.deciding)
         return read_confirmation(self.kept(Key(DECIDING, step=(found.trigger,)), lambda: asdict(tried())))
 
