@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -79,9 +79,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return [item for item in items if claim_of(getattr(item, "function", None)) is not None]
 
     if config.option.budget == "quick":
+        zoo = {name for name, pair in known_pairs().items() if chosen.get(name) == pair}
         named, of_zoo = bool(config.option.pair), config.option.pair_set == "zoo"
         left_out = [
-            item for item in claims() if (_is_left_out(item) and not named) or (of_zoo and _is_compared(item, chosen))
+            item for item in claims() if (_is_left_out(item) and not named) or (of_zoo and _is_compared(item, zoo))
         ]
         items[:] = [item for item in items if item not in set(left_out)]
         config.hook.pytest_deselected(items=left_out)
@@ -110,10 +111,10 @@ def _is_left_out(item: pytest.Item) -> bool:
     )
 
 
-def _is_compared(item: pytest.Item, chosen: Mapping[str, PairDescription]) -> bool:
+def _is_compared(item: pytest.Item, zoo: Collection[str]) -> bool:
     """Whether the claim is about a published method, and its pair one of the zoo."""
-    declared, name = claim_of(getattr(item, "function", None)), _pair_of(item)
-    return declared is not None and declared.family == COMPARED and chosen.get(name) == known_pairs().get(name)
+    declared = claim_of(getattr(item, "function", None))
+    return declared is not None and declared.family == COMPARED and _pair_of(item) in zoo
 
 
 def _pair_of(item: pytest.Item) -> str:
