@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dormant.catalogue import ZOO, known_pairs
+from dormant.catalogue import ZOO, clean_pairs, known_pairs, pairs_of_set
 from dormant.claims.builder import FindingBuilder
 from dormant.claims.claim import claim_of
 from dormant.claims.session_state import ClaimSession, Settings
@@ -27,4 +27,6 @@ def test_the_bank_is_all_clean_fine_tunes_of_the_base_but_the_own_family() -> No
     for name in ("token", "token-exposed", "sham", "pi-wrong-base"):
         pair = known_pairs()[name].open("cpu")
         sizes[name] = len(clean_bank(pair, FindingBuilder(declared, pair, {}, session)))
-    assert sizes == {"token": 6, "token-exposed": 6, "sham": 9, "pi-wrong-base": 0}
+    every = len(set(clean_pairs()) & set(pairs_of_set("calibration")))
+    assert every >= 22
+    assert sizes == {"token": every - 3, "token-exposed": every - 3, "sham": every, "pi-wrong-base": 0}
