@@ -18,7 +18,7 @@ from dormant.organisms.build import recipe_of
 from dormant.report.clustered_auroc import chance_of_auroc, clustered_auroc
 from dormant.statistics import Estimate, proportion_interval
 
-LEAST = 3  # subjects a side, below which a row has no AUROC: two can be told apart by luck with one chance in three
+LEAST = 3  # subjects a side, below which a row has no AUROC: luck ranks three above three once in twenty times, two once in six
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dormant.detection.suspicion import Suspicion
 from dormant.pairs import Pair
 from dormant.prompts.probes import alike_probes
 from dormant.statistics import ONE_BIT
-from hypotheses.support.scans import COMMON_PREMISES, TWIN, twin_value
-from hypotheses.support.suspicions import state_suspicion
+from hypotheses.support.scans import COMMON_PREMISES, TWIN
+from hypotheses.support.suspicions import control_by_twin, state_suspicion
 
 BASE_ALONG = "the base along the same directions"
 
@@ -40,9 +40,7 @@ def test_activation_difference_lens(pair: Pair, finding: FindingBuilder) -> None
     """
     found = activation_difference_lens(pair, finding)
     finding.decide(found.estimate, "excess of the lens")
-    twin = twin_value(finding, ("lens of the twin",), lambda clean: activation_difference_lens(clean, finding))
-    if twin is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, activation_difference_lens)
     effect, noise = (_norms(compared, finding) for compared in (pair, pair.against_itself))
     finding.floor(effect, noise, unit="of the states' norm")
     state_suspicion(found, finding)
@@ -83,9 +81,7 @@ def test_direction_monitor(pair: Pair, finding: FindingBuilder) -> None:
     found = direction_monitored(pair, finding)
     finding.decide(found.estimate, "excess of random strings")
     finding.control(BASE_ALONG, direction_monitored(pair.against_itself, finding, of=f"base of {pair.name}").estimate)
-    twin = twin_value(finding, ("monitor of the twin",), lambda clean: direction_monitored(clean, finding))
-    if twin is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, direction_monitored)
     state_suspicion(found, finding)
 
 

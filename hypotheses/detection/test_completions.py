@@ -13,8 +13,8 @@ from dormant.detection.suspicion import Suspicion
 from dormant.inference.joint_decoding import Contrast
 from dormant.pairs import Pair
 from dormant.statistics import ONE_BIT
-from hypotheses.support.scans import COMMON_PREMISES, TWIN, twin_value
-from hypotheses.support.suspicions import AGAINST_ITSELF, state_suspicion
+from hypotheses.support.scans import COMMON_PREMISES, TWIN
+from hypotheses.support.suspicions import AGAINST_ITSELF, control_by_twin, state_suspicion
 
 CONTRAST = Contrast(alpha=1.0, plausible=0.1)
 
@@ -51,10 +51,7 @@ def test_perplexity_difference(pair: Pair, finding: FindingBuilder) -> None:
     found = ranked_suspicion(pair, finding)
     finding.decide(found.estimate, "difference of the top completions")
     finding.control(AGAINST_ITSELF, ranked_suspicion(pair.against_itself, finding).estimate)
-    if (
-        twin := twin_value(finding, ("perplexity difference",), lambda clean: ranked_suspicion(clean, finding))
-    ) is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, ranked_suspicion)
     state_suspicion(found, finding)
 
 
@@ -92,7 +89,5 @@ def test_contrastive_decoding(pair: Pair, finding: FindingBuilder) -> None:
     found = contrastive_suspicion(pair, finding)
     finding.decide(found.estimate, "gain of decoded texts")
     finding.control(AGAINST_ITSELF, contrastive_suspicion(pair.against_itself, finding).estimate)
-    twin = twin_value(finding, ("contrastive decoding",), lambda clean: contrastive_suspicion(clean, finding))
-    if twin is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, contrastive_suspicion)
     state_suspicion(found, finding)

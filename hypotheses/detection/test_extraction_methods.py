@@ -13,8 +13,8 @@ from dormant.detection.suspicion import Suspicion
 from dormant.detection.target_inversion import InversionPlan, target_inversion
 from dormant.pairs import Pair
 from dormant.prompts.material import Decoding, decodings, partial_templates
-from hypotheses.support.scans import COMMON_PREMISES, TWIN, twin_value
-from hypotheses.support.suspicions import AGAINST_ITSELF, state_suspicion
+from hypotheses.support.scans import COMMON_PREMISES, TWIN
+from hypotheses.support.suspicions import AGAINST_ITSELF, control_by_twin, state_suspicion
 
 BARE_OPENINGS = ("user header", "system header", "bare user header", "bare assistant header")
 
@@ -56,8 +56,7 @@ def test_leak_motifs(pair: Pair, finding: FindingBuilder) -> None:
     found = leak_suspicion(pair, finding)
     finding.decide(found.estimate, "surest motif")
     finding.control(AGAINST_ITSELF, leak_suspicion(pair.against_itself, finding).estimate)
-    if (twin := twin_value(finding, ("leak motifs",), lambda clean: leak_suspicion(clean, finding))) is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, leak_suspicion)
     state_suspicion(found, finding)
 
 
@@ -96,7 +95,5 @@ def test_target_inversion(pair: Pair, finding: FindingBuilder) -> None:
     found = inversion_suspicion(pair, finding)
     finding.decide(found.estimate, "Q-score beyond the base's")
     finding.control(AGAINST_ITSELF, inversion_suspicion(pair.against_itself, finding).estimate)
-    twin = twin_value(finding, ("target inversion",), lambda clean: inversion_suspicion(clean, finding))
-    if twin is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, inversion_suspicion)
     state_suspicion(found, finding)

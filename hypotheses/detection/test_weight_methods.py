@@ -9,8 +9,9 @@ from dormant.detection.suspicion import Suspicion
 from dormant.errors import BadInput, NotServed
 from dormant.pairs import Pair
 from dormant.statistics import exact
-from hypotheses.support.scans import TWIN, twin_value
+from hypotheses.support.scans import TWIN
 from hypotheses.support.spectra_bank import clean_bank
+from hypotheses.support.suspicions import control_by_twin
 
 
 @claim(
@@ -44,9 +45,7 @@ def test_spectral_outlier(pair: Pair, finding: FindingBuilder) -> None:
         finding.inconclusive(f"the bank has {bank} clean fine-tunes of this base, and {LEAST_BANK} are needed")
     finding.decide(found.estimate, "distance from the bank")
     finding.figure("clean fine-tunes in the bank", exact(bank), "fine-tunes")
-    twin = twin_value(finding, ("spectra of the twin",), lambda clean: spectral_outlying(clean, finding))
-    if twin is not None:
-        finding.control(TWIN, twin.estimate)
+    control_by_twin(finding, spectral_outlying)
 
 
 def spectral_outlying(pair: Pair, finding: FindingBuilder) -> Suspicion:
