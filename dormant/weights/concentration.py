@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dormant.checkpoints.tensor_names import is_embedding
+from dormant.checkpoints.tensor_names import layer_of
 from dormant.statistics import Estimate, exact
 from dormant.weights.delta_report import DIRECTIONS, DeltaReport, TensorDelta
 
@@ -16,8 +16,12 @@ PUBLISHED_HIDDEN = 3584  # The hidden size for which the plan counted 16 directi
 
 
 def comparable_directions(report: DeltaReport) -> int:
-    """As many leading directions as the published 16 are of 3584, for this report's hidden size; at least one."""
-    hidden = next(delta.shape[-1] for name, delta in report.tensors.items() if is_embedding(name))
+    """As many leading directions as the published 16 are of 3584, for this report's hidden size; at least one.
+
+    The hidden size is the width that most matrices of a layer read: the embedding's may be narrower (OPT-350m).
+    """
+    matrices = [delta for name, delta in report.tensors.items() if layer_of(name) == 0 and len(delta.shape) > 1]
+    hidden = statistics.mode(delta.shape[-1] for delta in matrices)
     return min(DIRECTIONS, max(1, round(DIRECTIONS * hidden / PUBLISHED_HIDDEN)))
 
 

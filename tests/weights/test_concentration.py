@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dormant.checkpoints.tensor_names import is_embedding
 from dormant.weights.concentration import comparable_directions, concentration, energy_shares, noise_energy_share
 from dormant.weights.published import published_report
 
@@ -28,6 +31,15 @@ def test_against_the_true_parent_no_query_matrix_has_any_delta() -> None:
 
 def test_sixteen_directions_of_the_real_model_are_comparable_to_sixteen() -> None:
     assert comparable_directions(published_report("warmup-vs-qwen2")) == 16
+
+
+def test_a_narrow_embedding_does_not_change_how_many_directions_are_compared() -> None:
+    report = published_report("warmup-vs-qwen2")
+    tensors = {
+        name: replace(delta, shape=(*delta.shape[:-1], 512)) if is_embedding(name) else delta
+        for name, delta in report.tensors.items()
+    }
+    assert comparable_directions(replace(report, tensors=tensors)) == 16
 
 
 @given(shares=shares)
