@@ -36,6 +36,7 @@ TELLING ?=
 telling: .venv/stamp  ## which claims and published methods separate backdoored models from clean ones (resumes)
 	$(BIN)/dormant sweep reports/telling/pairs.toml --verb claims --out reports/telling/sweep --workers $(WORKERS) --threads 1 $(TELLING)
 	$(BIN)/dormant telling reports/telling/sweep --out reports/telling
+	cp reports/telling/known_auroc.json dormant/data/known_auroc.json  # the grid's last column
 
 mutants: .venv/stamp  ## plausible bugs, one at a time in a copy: which tests and ledger rows notice, in docs/mutants.md
 	$(BIN)/python scripts/mutants.py --record reports/mutants.json --page docs/mutants.md

@@ -19,7 +19,10 @@ def telling(
         typer.Argument(metavar="DIR...", help="Folders of sweeps of claims, of their jobs, or of pytest's reports."),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", callback=writable_folder, help="README.md, telling.json, auroc.png.")
+        Path,
+        typer.Option(
+            metavar="DIR", callback=writable_folder, help="README.md, telling.json, known_auroc.json, auroc.png."
+        ),
     ],
     without: Annotated[
         list[str] | None, typer.Option(metavar="PAIR", help="A model that is left out; repeatable.")
@@ -33,8 +36,9 @@ def telling(
 
     Example: dormant sweep telling.toml --verb claims --out sweep && dormant telling sweep --out reports/telling
     """
+    from dormant.report.grid import interval_text
     from dormant.report.merged import read_merged
-    from dormant.report.telling_page import interval_text, write_telling
+    from dormant.report.telling_page import write_telling
     from dormant.report.telling_table import subjects_of, telling_table
 
     found = read_merged(folders)

@@ -10,7 +10,9 @@ from textwrap import wrap
 
 from dormant.catalogue import PUBLISHED_PAIRS, ZOO_PAIRS
 from dormant.claims.finding import Finding, Parameter, Verdict
+from dormant.report.known_auroc import known_aurocs
 from dormant.report.telling import Relatives, Telling, does_it_tell
+from dormant.statistics import Estimate
 from dormant.terminal import UNBOUNDED, fitted_widths, longest_word, text_width
 
 PAIR_ORDER = (*ZOO_PAIRS, *PUBLISHED_PAIRS)
@@ -20,7 +22,8 @@ SYMBOLS = {Verdict.SUPPORTED: "yes", Verdict.REFUTED: "no", Verdict.INCONCLUSIVE
 LEGEND = (
     "yes supported, no refuted, ? inconclusive, x invalid (a premise does not hold); the number is the deciding "
     "figure. Does it tell: on how many backdoored organisms the claim holds and on none of their clean relatives; not from: "
-    "the kinds from which it does not part one on which it holds; tells: the AUROC's interval, too, lies above one half."
+    "the kinds from which it does not part one on which it holds; tells: the AUROC's interval, too, lies above one half. "
+    "AUROC: over the models of known truth of the committed table; 1 separates backdoored from clean ones, .5 says nothing."
 )
 BLOCK_TITLES = {
     False: "BLIND: the figure needs neither trigger nor payload",
@@ -36,12 +39,13 @@ COLLAPSE_ABOVE = 12
 
 @dataclass(frozen=True)
 class GridRow:
-    """One claim with one set of parameters: its finding on each pair, and whether it tells."""
+    """One claim with one set of parameters: its finding on each pair, whether it tells, and its AUROC in the shipped table."""
 
     claim: str
     label: str
     findings: Mapping[str, Finding]
     telling: Telling
+    known: Estimate | None = None
 
     @property
     def told(self) -> bool:
@@ -62,7 +66,8 @@ def grid_rows(findings: Iterable[Finding], relatives: Relatives) -> list[GridRow
         group = list(of_one_key)
         by_pair = {finding.pair: finding for finding in group}
         label = parameter_label(group[0].parameters)
-        rows.append(GridRow(group[0].claim, label, by_pair, does_it_tell(list(by_pair.values()), relatives)))
+        telling = does_it_tell(list(by_pair.values()), relatives)
+        rows.append(GridRow(group[0].claim, label, by_pair, telling, known_aurocs().by_key.get(group[0].key)))
     return rows
 
 
@@ -115,11 +120,15 @@ def grid_markdown(findings: Iterable[Finding], relatives: Relatives | None = Non
     rows = grid_rows(findings, relatives or {})
     lines = list[str]()
     for told, block in groupby(rows, key=lambda row: row.told):
-        lines += [f"**{BLOCK_TITLES[told]}**", "", _line(["claim", "parameters", *pairs, "does it tell"])]
-        lines.append(_line(["---"] * (len(pairs) + 3)))
+        lines += [
+            f"**{BLOCK_TITLES[told]}**",
+            "",
+            _line(["claim", "parameters", *pairs, "does it tell", _known_head()]),
+        ]
+        lines.append(_line(["---"] * (len(pairs) + 4)))
         for row in block:
             cells = [_words(row.findings.get(pair)) for pair in pairs]
-            lines.append(_line([f"`{row.claim}`", row.label, *cells, row.telling.detail]))
+            lines.append(_line([f"`{row.claim}`", row.label, *cells, row.telling.detail, interval_text(row.known)]))
         lines.append("")
     return "\n".join([*lines, luck(rows), ""])
 
@@ -167,7 +176,7 @@ def _grid(rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | N
 
 
 def _heads(pairs: Sequence[str]) -> list[str]:
-    return ["parameters", *map(_broken_at_hyphens, pairs), "does\nit tell"]
+    return ["parameters", *map(_broken_at_hyphens, pairs), "does\nit tell", _known_head().replace(" ", "\n", 1)]
 
 
 def _widths(rows: Sequence[GridRow], pairs: Sequence[str], collapse_above: int | None, room: int) -> list[int] | None:
@@ -211,11 +220,16 @@ def _wrapped(text: str, width: int, indent: str = "") -> str:
 
 def _line_of_cells(row: GridRow, pairs: Sequence[str]) -> list[str]:
     telling = _wrapped(str(row.telling), TELLING_WIDTH)
-    return [f"  {row.label}", *(_cell(row.findings.get(pair)) for pair in pairs), telling]
+    return [f"  {row.label}", *(_cell(row.findings.get(pair)) for pair in pairs), telling, _known(row)]
 
 
 def _counted(rows: Sequence[GridRow], pairs: Sequence[str]) -> list[str]:
-    return [f"  {len(rows)} rows: see\n  summary.md", *(_counts(rows, pair) for pair in pairs), _count_tellings(rows)]
+    return [
+        f"  {len(rows)} rows: see\n  summary.md",
+        *(_counts(rows, pair) for pair in pairs),
+        _count_tellings(rows),
+        "-",
+    ]
 
 
 def _cell(finding: Finding | None) -> str:
@@ -229,6 +243,19 @@ def _brief(value: float) -> str:
         return f"{mantissa}e{int(exponent)}"
     text = f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
     return text.replace("0.", ".", 1) if text.removeprefix("-").startswith("0.") else text
+
+
+def _known_head() -> str:
+    return f"AUROC of {known_aurocs().models}"
+
+
+def _known(row: GridRow) -> str:
+    return "-" if row.known is None else _brief(row.known.value)
+
+
+def interval_text(estimate: Estimate | None) -> str:
+    """An AUROC with its interval, "-" for none."""
+    return "-" if estimate is None else f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _words(finding: Finding | None) -> str:

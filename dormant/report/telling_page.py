@@ -11,11 +11,12 @@ from dormant.pictures.canvas import png_bytes
 from dormant.pictures.telling import auroc_forest
 from dormant.records import write_json
 from dormant.report.clustered_auroc import least_auroc
-from dormant.report.grid import escape_markdown, short_number
+from dormant.report.grid import escape_markdown, interval_text, short_number
+from dormant.report.known_auroc import known_record
 from dormant.report.telling_table import TellingRow, TellingTable, discoveries
-from dormant.statistics import Estimate
 
 RECORD, PAGE, PICTURE = "telling.json", "README.md", "auroc.png"
+SHIPPED_PART = "known_auroc.json"  # what the grid of any other run shows of it
 FALSE_DISCOVERIES = 0.05  # the share of rows called separating that may be so by luck
 
 READING_A_ROW = """\
@@ -31,10 +32,11 @@ flatters). A threshold plays no part here.
 
 
 def write_telling(table: TellingTable, out: Path) -> Path:
-    """Write record, picture and page to a folder; the page's path. Raises BadInput where it cannot be written."""
+    """Write records, picture and page to a folder; the page's path. Raises BadInput where it cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / RECORD, table)
+        write_json(out / SHIPPED_PART, known_record(table))
         measured = [(row.key, row.told, row.auroc) for row in table.rows if row.auroc is not None]
         if measured:
             (out / PICTURE).write_bytes(png_bytes(auroc_forest(measured)))
@@ -130,11 +132,6 @@ def _kinds(rows: Sequence[TellingRow]) -> str:
         return ""
     cells = [[f"`{row.key}`", *(interval_text(row.by_kind.get(kind)) for kind in kinds)] for row in blind]
     return _table(("claim", *kinds), cells)
-
-
-def interval_text(estimate: Estimate | None) -> str:
-    """An AUROC as the page shows it, "-" for none."""
-    return "-" if estimate is None else f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

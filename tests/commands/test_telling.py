@@ -22,7 +22,12 @@ def test_the_findings_of_a_run_become_a_table_of_all_models_of_known_truth(tmp_p
     assert done.exit_code == 0, done.output
     assert "1.00 [" in done.output
     assert f"1 rows over {len(pairs) - 1} models" in done.output
-    assert {path.name for path in (tmp_path / "table").iterdir()} == {"README.md", "telling.json", "auroc.png"}
+    assert {path.name for path in (tmp_path / "table").iterdir()} == {
+        "README.md",
+        "telling.json",
+        "known_auroc.json",
+        "auroc.png",
+    }
 
 
 def test_a_folder_without_findings_is_bad_input(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dormant.catalogue import pairs_of_set, relatives_among
 from dormant.claims.finding import FINDINGS_FILE, FINDINGS_SO_FAR, Finding
 from dormant.claims.ledger import Ledger
 from dormant.records import from_json, read_json, to_json
-from dormant.report.grid import grid_rows, luck, pair_columns
+from dormant.report.grid import grid_rows, interval_text, luck, pair_columns
 from dormant.report.view.comparison import paired
 from dormant.report.view.pictures import held_pictures
 
@@ -44,7 +44,7 @@ def grid_data(name: str, found: Sequence[tuple[Path, Finding]], ledger: Path) ->
     rows = [
         {
             "claim": row.claim, "label": row.label, "told": row.told, "tells": str(row.telling),
-            "detail": row.telling.detail,
+            "detail": row.telling.detail, "auroc": interval_text(row.known),
             "cells": {pair: index[pair, finding.key] for pair, finding in row.findings.items()},
         }
         for row in grid

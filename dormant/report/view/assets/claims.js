@@ -26,6 +26,7 @@ function gridSection(found) {
     { name: "claim", value: (row) => row.claim }, { name: "parameters", value: (row) => row.label },
     ...pairs.map((pair) => ({ name: pair, value: (row) => (row.cells[pair] === undefined ? null : findings[row.cells[pair]].figures[0].value), cell: (row) => cell(row, pair) })),
     { name: "does it tell", value: (row) => row.tells, cell: (row) => el("span", { title: row.detail }, row.tells) },
+    { name: "AUROC of known models", value: (row) => row.auroc },
   ]);
   const of = (row) => Object.values(row.cells).map((at) => findings[at]);
   const control = filters(found.rows, [
