@@ -19,7 +19,7 @@ hypotheses: .venv/stamp  ## every claim on every known pair (or on those that PA
 	@status=0; $(BIN)/pytest -m hypothesis $(PAIRS:%=--pair %) -o testpaths=hypotheses -n $(WORKERS) --dist loadgroup --no-loadscope-reorder || status=$$?; $(BIN)/python -m dormant.report.html; exit $$status
 
 test: .venv/stamp  ## the test suite
-	$(BIN)/pytest tests -n $(WORKERS)
+	$(BIN)/pytest tests -n $(WORKERS) --durations=25 --durations-min=5
 
 slow: .venv/stamp  ## tests that train a model
 	$(BIN)/pytest tests -m slow
