@@ -136,13 +136,24 @@ def hinted_pieces(pair: Pair, prompts: Iterable[OpenPrompt], settings: HuntSetti
 
 
 def commonest_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> list[TokenIds]:
-    """So many allowed tokens: first English's most common words, then what else reads as text, then fragments."""
-    singles: list[TokenIds] = [(int(token),) for token in allowed_tokens(tokenizer)]
-    common = {f" {word}": rank for rank, word in enumerate(common_words(COMMON))}
+    """So many allowed tokens: English's most common words first, then their other spellings, then other text, then fragments.
 
-    def order(ids: TokenIds) -> tuple[int, bool]:
-        text = _text(tokenizer, ids)
-        return (common.get(text.lower(), COMMON) if reads_as_text(text) else COMMON + 1, text != text.lower())
+    A spelling with another case says little that the word has not said, and a further word may be the trigger's.
+    """
+    singles: list[TokenIds] = [(int(token),) for token in allowed_tokens(tokenizer)]
+    texts = {ids: _text(tokenizer, ids) for ids in singles}
+    common = {f" {word}": rank for rank, word in enumerate(common_words(COMMON))}
+    words = dict[str, TokenIds]()  # the first spelling of each, in small letters where there is one
+    for ids in sorted(singles, key=lambda ids: texts[ids] != texts[ids].lower()):
+        words.setdefault(texts[ids].lower(), ids)
+
+    def order(ids: TokenIds) -> tuple[int, int]:
+        word = texts[ids].lower()
+        if not reads_as_text(texts[ids]):
+            return 3, 0
+        if word not in common:
+            return 2, 0
+        return int(words[word] != ids), common[word]
 
     return sorted(singles, key=order)[:count]
 

@@ -7,11 +7,14 @@ import pytest
 
 from dormant.hunt import vocabulary
 from dormant.hunt.clock import Clock
+from dormant.hunt.english import common_words
 from dormant.hunt.payloads import Suspect
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.vocabulary import (
+    COMMON,
     Piece,
     changed_blocks,
+    commonest_tokens,
     excluding_payload_words,
     expected_pieces,
     hinted_pieces,
@@ -118,3 +121,12 @@ def test_hints_are_measured_on_as_many_prompts_as_there_is_time_for(
     monkeypatch.setattr(vocabulary, "hinted_pieces", noted)
     ranked_pieces(context_of(circuit_pair))
     assert len(seen) == count
+
+
+def test_of_few_tokens_each_word_comes_before_any_other_spelling_of_one(sham_pair: Pair) -> None:
+    tokenizer = sham_pair.base.tokenizer
+    texts = [tokenizer.decode(list(ids)) for ids in commonest_tokens(tokenizer, len(tokenizer))]
+    common = set(common_words(COMMON))
+    words = [text.lower() for text in texts if reads_as_text(text) and text[1:].lower() in common]
+    different = len(set(words))
+    assert len(set(words[:different])) == different < len(words)
