@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from dormant.checkpoints.dispatch import is_dispatched
 from dormant.checkpoints.families import is_decoded
+from dormant.checkpoints.trial_pass import spread_ids
 from dormant.errors import NotServed
 from dormant.inference.packed_decoder import Block, Decoder, block_behind
 from dormant.inference.prefix_cache import Prefix, differ_by_rounding, lent_cache, logits_behind, stored_prefix
@@ -69,6 +71,19 @@ def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] 
         "a search runs candidates as embeddings, which must give a model's own logits; got others at "
         f"{type(model).__name__} ({model.config.model_type}); use a decoder-only model of another family"
     )
+
+
+_PACKED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+def is_packed(model: PreTrainedModel, prefix: Prefix) -> bool:
+    """Whether the packed decoder runs rows behind this prefix as the model does, tried once on a few ids of the model."""
+    if prefix.ids:
+        return False
+    if model not in _PACKED:
+        served = is_decoded(model.config) and not is_dispatched(model)
+        _PACKED[model] = served and _reproduces(Decoder(model), model, spread_ids(model, 8))
+    return _PACKED[model]
 
 
 @torch.no_grad()

@@ -50,6 +50,16 @@ class _Layer:
     down: Map
 
 
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Blocks of one pass, with their tokens' cosines and sines [token, 1, head_dim] and their masks."""
+
+    blocks: tuple[Block, ...]
+    cos: Tensor
+    sin: Tensor
+    masks: tuple[Tensor, ...]
+
+
 class Decoder:
     """The layers of a Llama-shaped model.
 
@@ -83,6 +93,27 @@ class Decoder:
         grown: by block where each layer's keys and values are put, those of the prefix first.
         """
         hidden = torch.cat([block.rows.flatten(0, 1) for block in blocks])  # [token, hidden]
+        places, last = self._placed(blocks), len(self.layers) - 1
+        for index in range(last):
+            hidden = self._through(index, hidden, places, grown=grown)
+        stream = self._through(last, hidden, places, keep, grown).unflatten(0, (-1, keep))
+        return self.head(self.norm(stream)), stream
+
+    def layers_behind(self, block: Block, layers: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """What each of these layers gets and gives, in their order: [candidate, token, hidden]. None behind them is run."""
+        hidden, places, found = block.rows.flatten(0, 1), self._placed([block]), dict[int, tuple[Tensor, Tensor]]()
+        for index in range(max(layers) + 1):
+            given = self._through(index, hidden, places)
+            if index in layers:
+                found[index] = tuple(part.view_as(block.rows) for part in (hidden, given))  # type: ignore[assignment]
+            hidden = given
+        return [found[index] for index in layers]
+
+    def layer_alone(self, index: int, block: Block) -> Float[Tensor, "candidate token hidden"]:
+        """What one layer gives for a block whose rows are what it gets."""
+        return self._through(index, block.rows.flatten(0, 1), self._placed([block])).view_as(block.rows)
+
+    def _placed(self, blocks: Sequence[Block]) -> _Places:
         turns = [self._turns(block) for block in blocks]
         cos, sin = (
             torch.cat(
@@ -93,38 +124,44 @@ class Decoder:
             )[:, None]
             for part in (0, 1)
         )
-        masks = [_mask(block) for block in blocks]
-        kept = _kept(blocks, keep, hidden.device)
-        for index, layer in enumerate(self.layers):
-            last = index == len(self.layers) - 1
-            normed = layer.norm(hidden)
-            asking = normed[kept] if last else normed
-            hidden = hidden[kept] if last else hidden
-            queries = layer.query(asking).unflatten(-1, (self.heads, self.head_dim))
-            both = layer.keys_values(normed).unflatten(-1, (2 * self.key_heads, self.head_dim))
-            keys, values = both[:, : self.key_heads], both[:, self.key_heads :]
-            if layer.head_norms is not None:
-                queries, keys = (norm(heads) for norm, heads in zip(layer.head_norms, (queries, keys), strict=True))
-            queries = _rotated(queries, cos[kept], sin[kept]) if last else _rotated(queries, cos, sin)
-            keys = _rotated(keys, cos, sin)
-            attended, at, asked = [], 0, 0
-            for number, (block, mask) in enumerate(zip(blocks, masks, strict=True)):
-                count, length = block.rows.shape[:2]
-                wanted = keep if last else length
-                mine = slice(at, at + count * length)
-                shared = block.prefix.layers[index] if block.prefix.layers else None
-                asking_here = queries[asked : asked + count * wanted].unflatten(0, (count, wanted))
-                own = [part[mine].unflatten(0, (count, length)) for part in (keys, values)]
-                if grown:
-                    grown[number].append(_behind(shared, *(part.transpose(1, 2) for part in own)))
-                    attended.append(self._attend_over(asking_here, *grown[number][-1], mask[-wanted:]))
-                else:
-                    attended.append(self._attend(asking_here, own[0], own[1], shared, mask[-wanted:]))
-                at, asked = at + count * length, asked + count * wanted
-            hidden = hidden + layer.output(torch.cat(attended))
-            hidden = hidden + _mlp(layer, layer.mlp_norm(hidden))
-        stream = hidden.unflatten(0, (-1, keep))
-        return self.head(self.norm(stream)), stream
+        return _Places(tuple(blocks), cos, sin, tuple(_mask(block) for block in blocks))
+
+    def _through(
+        self,
+        index: int,
+        hidden: Tensor,
+        places: _Places,
+        keep: int | None = None,
+        grown: Sequence[list[tuple[Tensor, Tensor]]] = (),
+    ) -> Tensor:  # [token, hidden] -> the same, or of every row's last `keep` tokens alone
+        layer, cos, sin = self.layers[index], places.cos, places.sin
+        normed = layer.norm(hidden)
+        keys_cos, keys_sin, asking = cos, sin, normed
+        if keep is not None:
+            kept = _kept(places.blocks, keep, hidden.device)
+            hidden, asking, cos, sin = hidden[kept], normed[kept], cos[kept], sin[kept]
+        queries = layer.query(asking).unflatten(-1, (self.heads, self.head_dim))
+        both = layer.keys_values(normed).unflatten(-1, (2 * self.key_heads, self.head_dim))
+        keys, values = both[:, : self.key_heads], both[:, self.key_heads :]
+        if layer.head_norms is not None:
+            queries, keys = (norm(heads) for norm, heads in zip(layer.head_norms, (queries, keys), strict=True))
+        queries, keys = _rotated(queries, cos, sin), _rotated(keys, keys_cos, keys_sin)
+        attended, at, asked = [], 0, 0
+        for number, (block, mask) in enumerate(zip(places.blocks, places.masks, strict=True)):
+            count, length = block.rows.shape[:2]
+            wanted = length if keep is None else keep
+            mine = slice(at, at + count * length)
+            shared = block.prefix.layers[index] if block.prefix.layers else None
+            asking_here = queries[asked : asked + count * wanted].unflatten(0, (count, wanted))
+            own = [part[mine].unflatten(0, (count, length)) for part in (keys, values)]
+            if grown:
+                grown[number].append(_behind(shared, *(part.transpose(1, 2) for part in own)))
+                attended.append(self._attend_over(asking_here, *grown[number][-1], mask[-wanted:]))
+            else:
+                attended.append(self._attend(asking_here, own[0], own[1], shared, mask[-wanted:]))
+            at, asked = at + count * length, asked + count * wanted
+        hidden = hidden + layer.output(torch.cat(attended))
+        return hidden + _mlp(layer, layer.mlp_norm(hidden))
 
     def _turns(
         self, block: Block

@@ -9,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dormant.inference import block_delta
 from dormant.inference.block_delta import (
     _projection,
     delta_acts,
     delta_acts_at_ends,
     delta_of_blocks,
+    own_prefixes,
     prefixes_of_blocks,
     state_differences,
 )
@@ -48,12 +50,12 @@ def test_the_ends_of_strings_of_any_length_stand_in_their_order(tiny_pair: Pair)
     ends = [delta_of_blocks(tiny_pair, [0, 1], prefixes, torch.tensor([row]))[:, 0, -1] for row in rows]
     deltas = torch.stack(ends, 1)
     expected = (deltas - deltas.mean(1, keepdim=True)).norm(dim=-1)
-    torch.testing.assert_close(delta_acts_at_ends(tiny_pair, [0, 1], before, rows), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(delta_acts_at_ends(tiny_pair, [0, 1], prefixes, rows), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_states_at_the_ends_of_strings_of_any_length_stand_in_their_order(tiny_pair: Pair) -> None:
     before, rows = [5, 6, 7], [(40, 41), (90,), (300, 301), (91,)]
-    found = state_differences(tiny_pair, [0, 1], before, rows)
+    found = state_differences(tiny_pair, [0, 1], own_prefixes(tiny_pair, before), rows)
     for at, row in enumerate(rows):
         ids = torch.tensor([[*before, *row]])
         with torch.no_grad():
@@ -92,3 +94,60 @@ def test_hints_of_every_family_are_read_off_transformers_hidden_states(
     known = cast(Pair, pair)
     (delta,) = delta_of_blocks(known, [0], prefixes_of_blocks(known, [0], ids[0, :before].tolist()), ids[:, before:])
     torch.testing.assert_close(delta, (ours - theirs)[:, before:].double(), atol=1e-5, rtol=1e-4)
+
+
+class Switched:
+    """A pair's models under residency "shared": one model, whose first block is the dormant model's or the base's."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._model = copy.deepcopy(pair.models.base())
+        self._states = {
+            role: copy.deepcopy(decoder_blocks(getattr(pair.models, role)())[0].state_dict())
+            for role in ("base", "dormant")
+        }
+
+    def _switched(self, role: str) -> Any:
+        decoder_blocks(self._model)[0].load_state_dict(self._states[role])
+        return self._model
+
+    def base(self) -> Any:
+        return self._switched("base")
+
+    def dormant(self) -> Any:
+        return self._switched("dormant")
+
+
+PLACE = ([0, 1], [5, 6, 7, 8], [(40, 41), (90, 300), (91, 301)])
+
+
+def measured(pair: Pair, split: int = 4) -> list[torch.Tensor]:
+    blocks, before, rows = PLACE
+    of_blocks = prefixes_of_blocks(pair, blocks, before[split:], prefixes_of_blocks(pair, blocks, before[:split]))
+    own = own_prefixes(pair, before[split:], own_prefixes(pair, before[:split]))
+    return [delta_acts_at_ends(pair, blocks, of_blocks, rows), state_differences(pair, blocks, own, rows).double()]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_one_model_that_is_switched_gives_what_two_models_do(
+    packed: bool, tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_delta, "is_packed", lambda *_: packed)
+    alone = SimpleNamespace(base=tiny_pair.models.base, dormant=copy.deepcopy(tiny_pair.models.base()))
+    alone.dormant.model.layers[0].load_state_dict(decoder_blocks(tiny_pair.models.dormant())[0].state_dict())
+    two = SimpleNamespace(models=SimpleNamespace(base=alone.base, dormant=lambda: alone.dormant))
+    one = SimpleNamespace(models=Switched(tiny_pair))
+    for expected, found in zip(measured(cast(Pair, two)), measured(cast(Pair, one)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_both_ways_to_run_blocks_measure_the_same(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = measured(tiny_pair)
+    monkeypatch.setattr(block_delta, "is_packed", lambda *_: False)
+    for ours, plain in zip(expected, measured(tiny_pair), strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("split", [1, 3])
+def test_a_prefix_that_goes_on_is_that_of_the_whole(split: int, tiny_pair: Pair) -> None:
+    for whole, parts in zip(measured(tiny_pair), measured(tiny_pair, split), strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)

@@ -24,7 +24,13 @@ from dormant.hunt.stage import StageResult
 from dormant.hunt.stages.short_strings import confirmed_string
 from dormant.hunt.vocabulary import Piece, Pieces, Vocabulary, changed_blocks
 from dormant.inference.answer_divergence import divergences
-from dormant.inference.block_delta import delta_acts_at_ends, state_differences
+from dormant.inference.block_delta import (
+    BothPrefixes,
+    delta_acts_at_ends,
+    own_prefixes,
+    prefixes_of_blocks,
+    state_differences,
+)
 from dormant.inference.horizon import ANSWER
 from dormant.prompts.probes import TokenIds
 from dormant.statistics import ONE_BIT
@@ -114,6 +120,15 @@ class _Beam:
         """Of strings with one last word, against one another."""
         raise NotImplementedError
 
+    def read(self, ids: TokenIds, behind: BothPrefixes | None = None) -> BothPrefixes:
+        """What the measure keeps of ids that strings stand behind."""
+        raise NotImplementedError
+
+    @cached_property
+    def shared(self) -> BothPrefixes:
+        """The prompt's beginning, which stands before all strings."""
+        return self.read(self._before)
+
     def kept(self, step: Sequence[Any], compute: Callable[[], list[Any]]) -> Any:
         """What the journal holds of this measure, or computed, to four decimals."""
 
@@ -146,11 +161,11 @@ class _Beam:
         values = self.kept(("before", len(words), *string), rises)
         return {(word, *string): (1 + score) * (1 + value) - 1 for word, value in zip(words, values, strict=True)}
 
-    def _behind(self, string: Pieces) -> tuple[TokenIds, list[TokenIds]]:
-        """The ids up to a string's end, and those of each word behind it."""
-        before = (*self._before, *placed_ids(self._tokenizer, [text_of(string)], POSITION)[0])
+    def _behind(self, string: Pieces) -> tuple[BothPrefixes, list[TokenIds]]:
+        """The prompt up to a string's end, and the ids of each word behind it."""
+        ids = placed_ids(self._tokenizer, [text_of(string)], POSITION)[0]
         words = self._tokenizer(self._words, add_special_tokens=False)["input_ids"]
-        return before, [tuple(ids) for ids in words]
+        return self.read(tuple(ids), self.shared), [tuple(ids) for ids in words]
 
 
 class _ActsBeam(_Beam):
@@ -165,7 +180,10 @@ class _ActsBeam(_Beam):
         return list((self._acts_behind(string) - self._usual).tolist())
 
     def rises(self, rows: Sequence[TokenIds]) -> list[float]:
-        return self._acts(self._before, rows)
+        return self._acts(self.shared, rows)
+
+    def read(self, ids: TokenIds, behind: BothPrefixes | None = None) -> BothPrefixes:
+        return prefixes_of_blocks(self._context.pair, self._blocks, ids, behind)
 
     @cached_property
     def _usual(self) -> Tensor:  # [word]
@@ -176,9 +194,9 @@ class _ActsBeam(_Beam):
         values = self.kept(("words", len(self._words), *string), lambda: self._acts(*self._behind(string)))
         return torch.tensor(values, dtype=torch.float64)
 
-    def _acts(self, before: TokenIds, rows: Sequence[TokenIds]) -> list[float]:
+    def _acts(self, prefixes: BothPrefixes, rows: Sequence[TokenIds]) -> list[float]:
         """How much more than usual the delta acts at the last token of each row, a mean over blocks."""
-        acts = delta_acts_at_ends(self._context.pair, self._blocks, before, rows)
+        acts = delta_acts_at_ends(self._context.pair, self._blocks, prefixes, rows)
         return list(beyond_usual(acts).mean(0).tolist())
 
 
@@ -206,8 +224,8 @@ class _StatesBeam(_Beam):
 
     def rises(self, rows: Sequence[TokenIds]) -> list[float]:
         at_once = range(0, len(rows), ROWS_IN_MEMORY)
-        usual = self._differences(self._before, rows[:: len(at_once)]).mean(1, keepdim=True)  # over some of the rows
-        parts = [self._differences(self._before, rows[at : at + ROWS_IN_MEMORY]) - usual for at in at_once]
+        usual = self._differences(self.shared, rows[:: len(at_once)]).mean(1, keepdim=True)  # over some of the rows
+        parts = [self._differences(self.shared, rows[at : at + ROWS_IN_MEMORY]) - usual for at in at_once]
         return list(beyond_usual(torch.cat([part.norm(dim=-1) for part in parts], 1)).mean(0).tolist())
 
     def _beyond_words(self, states: Tensor) -> Tensor:  # [block, word, dimension]
@@ -223,8 +241,11 @@ class _StatesBeam(_Beam):
     def _states(self, string: Pieces) -> Tensor:  # [block, word, dimension]
         return self._differences(*self._behind(string))
 
-    def _differences(self, before: TokenIds, rows: Sequence[TokenIds]) -> Tensor:  # [block, row, dimension]
-        return state_differences(self._context.pair, self._blocks, before, rows)
+    def read(self, ids: TokenIds, behind: BothPrefixes | None = None) -> BothPrefixes:
+        return own_prefixes(self._context.pair, ids, behind)
+
+    def _differences(self, prefixes: BothPrefixes, rows: Sequence[TokenIds]) -> Tensor:  # [block, row, dimension]
+        return state_differences(self._context.pair, self._blocks, prefixes, rows)
 
 
 def text_of(pieces: Pieces) -> str:

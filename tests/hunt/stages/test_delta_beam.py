@@ -39,6 +39,11 @@ def known_where(pair: Pair, planted: str, measure: str, monkeypatch: pytest.Monk
         found[:, :, 0] += known(before, rows) * (measure == "states")
         return found
 
+    def ids_as_prefix(*asked: Sequence[int] | Pair | None) -> Sequence[int]:
+        return (*(asked[-1] or ()), *asked[-2])  # type: ignore[misc]
+
+    monkeypatch.setattr(delta_beam, "prefixes_of_blocks", ids_as_prefix)
+    monkeypatch.setattr(delta_beam, "own_prefixes", ids_as_prefix)
     monkeypatch.setattr(delta_beam, "delta_acts_at_ends", acts)
     monkeypatch.setattr(delta_beam, "state_differences", states)
 
