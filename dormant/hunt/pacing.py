@@ -28,15 +28,15 @@ def paced(context: HuntContext) -> tuple[Sizes, float] | None:
 
 
 def with_plan(
-    context: HuntContext, pace: tuple[Sizes, float] | None, left: float | None = None
+    context: HuntContext, pace: tuple[Sizes, float] | None, left: float | None = None, sought: bool = True
 ) -> tuple[HuntContext, tuple[PlannedStage, ...]]:
     """The context with the effort that fits the budget, and what each stage will cost and leave out.
 
-    left: seconds, once the payload was sought, which may have taken less than its share.
+    left: seconds, once the payload was sought, which may have taken less than its share. sought: whether there is one.
     """
     if pace is None:
         return context, ()
-    settings, stages = planned(context.settings, *pace, left)
+    settings, stages = planned(context.settings, *pace, left, sought)
     return replace(context, settings=settings), stages
 
 

@@ -105,7 +105,7 @@ def run_hunt(
             context.say("plan", stage.sentence)
         hunt = _Hunt(context, plan)
         context.introduce(hunt.threshold, plan)
-        context = hunt.search(opening, lambda: with_plan(whole, pace, clock.left)[0])
+        context = hunt.search(opening, lambda sought: with_plan(whole, pace, clock.left, sought)[0])
         tokens = len(allowed_tokens(pair.base.tokenizer))
         found = Found(hunt.suspects, hunt.threshold, hunt.confirmed, hunt.answers, bool(hunt.unfinished), hunt.within())
         verdict, reason = judge(found, tokens, settings)
@@ -193,7 +193,7 @@ class _Hunt:
         for one in self.answers[:3]:
             self._say("visible answers", f"asked {one.question!r}, the dormant model answers {one.answer!r}")
 
-    def search(self, opening: Sequence[Probe], planned: Callable[[], HuntContext]) -> HuntContext:
+    def search(self, opening: Sequence[Probe], planned: Callable[[bool], HuntContext]) -> HuntContext:
         """Gives the stages turns until one has a string that fires on fresh prompts, and refines that.
 
         First come those that are too cheap to wait for suspects, which answers to `opening` name. A turn is a share of the
@@ -205,13 +205,13 @@ class _Hunt:
             return self._context
         self.unfinished += [f"{one.name}: its turn did not suffice" for one in known or ()]
         self.suspect(opening)
-        self._context = planned()
+        self._context = planned(bool(self.suspects))
         unhinted = [one for one in BEFORE_HINTS if self.suspects or not one.seeks_payload]
         share = self._context.settings.effort.beam_share
         left = self._round(unhinted, self._unhinted(), share) if unhinted else []
         if left is not None:
             self.unfinished += [f"{one.name}: its turn did not suffice" for one in left]
-            self._context = planned()
+            self._context = planned(bool(self.suspects))
             self._search_among_hints()
         return self._context
 

@@ -23,7 +23,8 @@ LEAST_PROMPTS = 2  # that a gradient is the mean of
 SMALL = (
     2  # times as long as its share of a full pass takes a token alone behind a prompt, or one whose logits are all read
 )
-PREFIX_TOKENS = 24  # tokens that stand before a slot, about
+HINT = 1.25  # the same of a token at which the delta is read, without logits
+PLANNED_WORDS = 4  # of the delta beam's strings: longer ones have their turn as far as the time suffices
 PLANNED_TURNS = 2  # of gradient search
 GRADIENT = 3  # strings whose values cost what one gradient does
 
@@ -79,19 +80,20 @@ def sizes_of(tokens: int, prompts: Sequence[OpenPrompt], word_ids: int = 0, hint
 
 
 def planned(
-    settings: HuntSettings, sizes: Sizes, rate: float, left: float | None = None
+    settings: HuntSettings, sizes: Sizes, rate: float, left: float | None = None, sought: bool = True
 ) -> tuple[HuntSettings, tuple[PlannedStage, ...]]:
     """The settings whose effort fits the budget, and what each stage costs by them.
 
     rate: ids a second. left: seconds behind the payload, by default what its share leaves. A stage may be planned for three
     tenths of them, though turns are smaller: some stages have nothing to try, and those that find the trigger end the hunt.
+    sought: whether there is a payload to seek; without one half of the stages have nothing to do.
     """
     effort, stages = settings.effort, list[PlannedStage]()
     whole = 60 * effort.search_share * effort.minutes * rate
     behind = (1 - effort.payload_share) * whole if left is None else left * rate
     for part in _parts(settings.fitted):
         shares = {"payload": effort.payload_share * whole, "beam search": effort.beam_share * behind}
-        affordable = shares.get(part.name, effort.planned_share * behind)
+        affordable = shares.get(part.name, (effort.planned_share if sought else effort.unsought_share) * behind)
         before = effort
         while part.cost(effort, sizes) > affordable and (smaller := part.shrink(effort)) != effort:
             effort = smaller
@@ -178,7 +180,7 @@ def _beam_search(effort: Effort, sizes: Sizes) -> float:
 
 def _hints(effort: Effort, sizes: Sizes) -> float:
     tokens = min(effort.hint_tokens, sizes.tokens)
-    return SMALL * sizes.hinting * effort.hint_prompts * (tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
+    return HINT * sizes.hinting * effort.hint_prompts * (tokens + sizes.word_ids * effort.common_words / ALL_WORDS)
 
 
 def _single_tokens(effort: Effort, sizes: Sizes) -> float:
@@ -189,8 +191,8 @@ def _single_tokens(effort: Effort, sizes: Sizes) -> float:
 
 def _delta_beam(effort: Effort, sizes: Sizes) -> float:
     first, words, kept, longest = effort.delta_beam
-    known = min(words, sizes.tokens)
-    appended = (first + (longest - 2) * kept) * (known + PREFIX_TOKENS)
+    known, longest = min(words, sizes.tokens), min(longest, PLANNED_WORDS)
+    appended = (first + (longest - 2) * kept) * (known + longest)
     prepended = 2 * min(effort.first_words, sizes.tokens) + sum(range(3, longest + 1)) * effort.widened * known
     return (sizes.hinting + BOTH) * (appended + prepended)  # by either measure
 

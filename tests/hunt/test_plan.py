@@ -32,6 +32,13 @@ def test_every_stage_fits_its_share_of_a_small_budget_or_is_at_its_least() -> No
     assert settings.effort.swept[1] == 1
 
 
+def test_without_a_payload_to_seek_the_delta_beam_has_more_of_the_time() -> None:
+    words = [
+        planned(SETTINGS.within(20.0), LARGE, 2_000, 600.0, sought)[0].effort.first_words for sought in (True, False)
+    ]
+    assert words[0] < words[1]
+
+
 def test_effort_shrinks_no_further_than_its_least_and_then_ends() -> None:
     settings, _ = planned(SETTINGS.within(0.01), LARGE, 1)
     assert settings.effort.first_tokens == 256
