@@ -128,7 +128,18 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
         _Part(
             "hints",
             _hints,
-            _chain(_least("hint_prompts", 1), _least("hint_tokens", LEAST_TOKENS), _least("common_words", LEAST_WORDS)),
+            # words that the tokenizer splits are rarer than those it keeps whole: both go down to about one rank
+            _chain(
+                _least("hint_prompts", 1),
+                *(
+                    part
+                    for times in (4, 2, 1)
+                    for part in (
+                        _least("common_words", times * LEAST_WORDS),
+                        _least("hint_tokens", times * LEAST_TOKENS),
+                    )
+                ),
+            ),
         ),
         _Part("single tokens", _single_tokens, _chain(_least_of("swept", 1, 1), _least_of("swept", 0, 256))),
         _Part("numerals", _numerals, _fewer_digits),

@@ -34,7 +34,7 @@ def test_every_stage_fits_its_share_of_a_small_budget_or_is_at_its_least() -> No
 
 def test_without_a_payload_to_seek_the_delta_beam_has_more_of_the_time() -> None:
     words = [
-        planned(SETTINGS.within(20.0), LARGE, 2_000, 600.0, sought)[0].effort.first_words for sought in (True, False)
+        planned(SETTINGS.within(20.0), LARGE, 2_000, 200.0, sought)[0].effort.first_words for sought in (True, False)
     ]
     assert words[0] < words[1]
 
