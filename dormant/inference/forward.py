@@ -82,7 +82,7 @@ def is_packed(model: PreTrainedModel, prefix: Prefix) -> bool:
         return False
     if model not in _PACKED:
         served = is_decoded(model.config) and not is_dispatched(model)
-        _PACKED[model] = served and _reproduces(Decoder(model), model, spread_ids(model, 8))
+        _PACKED[model] = served and _reproduces(Decoder(model, join=False), model, spread_ids(model, 8))
     return _PACKED[model]
 
 
