@@ -16,6 +16,7 @@ from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.known_strings import known_strings
+from dormant.hunt.near_strings import near_strings
 from dormant.hunt.needed_part import needed_part
 from dormant.hunt.pacing import paced, with_fewer_hints, with_plan
 from dormant.hunt.parent import check_parent
@@ -26,44 +27,18 @@ from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
-from dormant.hunt.stages.beam_search import BeamSearch
-from dormant.hunt.stages.coordinate_ascent import CoordinateAscent
-from dormant.hunt.stages.delta_beam import DeltaBeam
-from dormant.hunt.stages.gap_filling import GapFilling
-from dormant.hunt.stages.gradient_search import GradientSearch
-from dormant.hunt.stages.group_testing import GroupTesting
-from dormant.hunt.stages.known_strings import KnownStrings
-from dormant.hunt.stages.numerals import Numerals, notation_of, refined_number
-from dormant.hunt.stages.short_strings import ShortStrings, SingleTokens
+from dormant.hunt.stage_order import BEFORE_HINTS, BEFORE_PAYLOAD, HUNT_STAGES, NEAR_TURN, UNSEARCHED
+from dormant.hunt.stages.numerals import notation_of, refined_number
 from dormant.hunt.trace import TRACE_FILE
 from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
-from dormant.hunt.vocabulary import Vocabulary, expected_pieces, hinted_vocabulary, unhinted_vocabulary
+from dormant.hunt.vocabulary import Piece, Vocabulary, expected_pieces, hinted_vocabulary, unhinted_vocabulary
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
 from dormant.prompts.probes import Probe
 from dormant.prompts.token_filter import allowed_tokens
 from dormant.records import write_json
-
-BEFORE_PAYLOAD: tuple[Stage, ...] = (KnownStrings(),)
-BEFORE_HINTS: tuple[Stage, ...] = (BeamSearch(),)
-# In this order. Without hints only the first runs; keep SingleTokens first.
-HUNT_STAGES: tuple[Stage, ...] = (
-    SingleTokens(),
-    DeltaBeam(),
-    ShortStrings(),
-    GradientSearch(),
-    Numerals(),
-    GapFilling(),
-    CoordinateAscent(),
-    GroupTesting(),
-)
-UNSEARCHED = (
-    "payloads of a single token, which leave nothing to finish",
-    "triggers of many more than twelve pieces, and words beyond the 20,000 most common of English that the tokenizer splits",
-    "triggers that are no text in the turn that was searched (--turn user or system): a conversation, a date",
-)
 
 
 def run_hunt(
@@ -129,6 +104,7 @@ class _Hunt:
         self.suspects: tuple[Suspect, ...] = ()
         self.answers: tuple[VisibleAnswer, ...] = ()
         self.confirmed: Confirmation | None = None
+        self._left: set[str] = set()  # strings near the trigger from which changes were tried
         self.unfinished: list[str] = []  # what the time did not suffice for
         self._steps = {
             "plan": StageResult(
@@ -249,6 +225,8 @@ class _Hunt:
                     if refuted == (refuted := len(self._context.refuted)):
                         break
                     finished = self._finished(stage, vocabulary)  # behind what fresh prompts refute it goes on
+            if self.confirmed is None:
+                self._go_on_from_near(share * NEAR_TURN / (NEAR_TURN + sum(weights)))
             if self.confirmed is not None:
                 self._refine()
                 return None
@@ -316,6 +294,27 @@ class _Hunt:
             self.confirmed = None
         return self.confirmed is not None
 
+    def _go_on_from_near(self, share: float) -> None:
+        """From a string near the trigger single changes that make its answers likelier, in a share of the time left."""
+        context = self._context
+        near = [one for one in near_strings(context) if one.trigger not in self._left]
+        if not near:
+            return
+        first, known = near[0], self._vocabulary.pieces or self._unhinted().pieces
+        self._left |= {one.trigger for one in near if one.holds(first.payload)}
+        try:
+            with context.clock.turn(share):
+                found = self._refined(refined(context, first, self._expected(first.payload, known)))
+        except OutOfTime:
+            self.unfinished.append(f"single changes of {first.trigger!r}, which is near: the time ran out within them")
+            return
+        if found is not None and found.confirmed and found.trigger not in context.refuted:
+            self.confirmed = found
+            self._decided(found)
+
+    def _expected(self, payload: str, pieces: Sequence[Piece]) -> list[Piece]:
+        return expected_pieces(pieces, payload, self._context.settings.fitted.several)
+
     def _refine(self) -> None:
         """Goes on to the planted string; the one that was decided stays where fresh prompts do not confirm that one.
 
@@ -331,8 +330,7 @@ class _Hunt:
             if not notation_of(found.trigger):
                 hinted = self._vocabulary if self._vocabulary.pieces else self._hints(context)
                 pieces = (hinted or self._unhinted()).pieces
-                expected = expected_pieces(pieces, found.payload, context.settings.fitted.several)
-                found = self._refined(refined(context, found, expected)) or found
+                found = self._refined(refined(context, found, self._expected(found.payload, pieces))) or found
             if notation_of(found.trigger):
                 found = self._refined(refined_number(context, found)) or found
         except OutOfTime:

@@ -161,6 +161,7 @@ def _parts(fitted: Fitted) -> tuple[_Part, ...]:
         _Part(
             "group testing", _group_testing, _chain(_fewer_hints("minimal_strings", 5), _least("drawn_subsets", 250))
         ),
+        _Part("refinement", _refinement, _least("refined_few", 300)),
     )
 
 
@@ -246,6 +247,12 @@ def _group_testing(effort: Effort, sizes: Sizes) -> float:
     drawn = sum(effort.drawn_subsets * _at_both(sizes, size) for _, size in effort.subsets)
     strings = sum(perm(count, length) * _at_both(sizes, length) for length, count in effort.minimal_strings)
     return BOTH * (drawn + len(effort.subsets) * strings)
+
+
+def _refinement(effort: Effort, sizes: Sizes) -> float:
+    """Of the first round of changes, at every place of a phrase."""
+    strings = effort.refined_few + effort.refinement_rounds[0][1] * effort.refinement_rounds[1][0]
+    return PLANNED_WORDS * strings * (PLANNED_WORDS + PAYLOAD + sizes.end_tail)
 
 
 def _at_both(sizes: Sizes, tokens: float) -> float:
