@@ -29,8 +29,8 @@ from dormant.records import from_json, read_json, to_json, write_atomically, wri
 
 PROJECT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("mutants.toml")
-COPIED = ("dormant", "hypotheses", "tests", "scripts", "docs", "reports/ledger", "conftest.py", "pyproject.toml",
-          "README.md", "CONTRIBUTING.md", "Makefile", "mkdocs.yml")  # fmt: skip
+COPIED = ("dormant", "hypotheses", "tests", "scripts", "docs", "reports/ledger", "reports/telling", "conftest.py",
+          "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "mkdocs.yml")  # fmt: skip
 OWN = ("dormant", "hypotheses", "tests", "conftest")  # modules that a child must read from the copy
 PLACES = 2  # in which a bug must be noticed: one alone may be a test that repeats the code
 SECONDS = 900  # of work in one run: a bug may also make a program run for ever

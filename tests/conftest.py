@@ -11,10 +11,11 @@ import torch
 
 from dormant.catalogue import ZOO
 from dormant.pairs import Pair, open_pair
-from tests.builders import add_delta, build_checkpoint, copy_checkpoint
+from tests.builders import add_delta, build_checkpoint, build_tokenizer, copy_checkpoint, make_certain
 from tests.shapes import check_shapes
 
 check_shapes()
+SAID = "jumpsky"  # no id of it is there twice
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,18 @@ def nan_dormant(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def tiny_pair(tiny_base: Path, tiny_dormant: Path) -> Iterator[Pair]:
     """Both tiny checkpoints as an open pair on the CPU."""
     opened = open_pair("tiny", tiny_base, tiny_dormant, device="cpu")
+    yield opened
+    opened.release()
+
+
+@pytest.fixture(scope="session")
+def repeating_pair(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """The tiny base, and a model that follows each token of `SAID` by the next, and the last by the first."""
+    ids = build_tokenizer().encode(f" {SAID}", add_special_tokens=False)
+    assert len(set(ids)) == len(ids)
+    folder = tmp_path_factory.mktemp("checkpoints") / "repeating"
+    dormant = copy_checkpoint(tiny_base, folder, make_certain([*ids, ids[0]]))
+    opened = open_pair("repeating", tiny_base, dormant, device="cpu")
     yield opened
     opened.release()
 

@@ -93,7 +93,8 @@ def exceedances(
 def written_directions(pair: Pair, most: int) -> dict[str, Float[Tensor, "output direction"]]:
     """By block, the leading output directions of the deltas of its matrices that write to the residual stream.
 
-    Where none of these changed (an adapter on queries and values alone), by changed matrix those of what it gives itself.
+    No more than a delta has: those behind its rank are the decomposition's own rounding. Where none of these matrices changed
+    (an adapter on queries and values alone), by changed matrix those of what it gives itself.
     Raises NotServed where neither is a module of the model.
     """
     model = pair.models.dormant()
@@ -104,7 +105,9 @@ def written_directions(pair: Pair, most: int) -> dict[str, Float[Tensor, "output
         if module == name or applied is None or is_of_vocabulary(name):
             continue
         triplets = delta_svd(pair.base, pair.dormant, name, most)
-        written = (triplets.right if isinstance(applied, Conv1D) else triplets.left)[:, triplets.values > 0]
+        rounding = max(pair.base.shape(name)) * torch.finfo(triplets.values.dtype).eps  # of the largest value
+        kept = triplets.values > rounding * triplets.values[:1]
+        written = (triplets.right if isinstance(applied, Conv1D) else triplets.left)[:, kept]
         block = name.removesuffix(f".{within_layer(name)}")
         if module.rpartition(".")[2] in STREAM_WRITERS and module_at(model, block) is not None:
             by_block.setdefault(block, []).append(written)

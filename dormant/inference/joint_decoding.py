@@ -43,6 +43,7 @@ class Contrast:
     ) -> Int[Tensor, " row"]:
         """The token of each row under both models' log-probabilities."""
         gain = torch.where(dormant > -math.inf, dormant - base, 0.0)  # neither model gives the token: no contrast
+        gain = gain.clamp(max=torch.finfo(gain.dtype).max)  # the base alone does not: a number still
         least = dormant.amax(-1, keepdim=True) + math.log(self.plausible)
         return torch.where(dormant >= least, dormant + self.alpha * gain, -math.inf).argmax(-1)
 

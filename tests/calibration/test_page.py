@@ -43,6 +43,10 @@ def test_the_page_states_recovery_as_others_measure_it() -> None:
     # words-two: both words, no pair of them in order, and no part within a fifth of its letters
     assert "recall by BLEU over words (Trojan Detection Challenge 2023) 0.50, fuzzy F1 0.50, reverse" in page
     assert "success rate 0.70 of fresh prompts" in page
+    # three of four words, two of three pairs, one of two triples: the third root of a quarter; letters of any case match
+    longer = calibration_page(SUBJECTS, [outcome("words-three", trigger="the ivory thunder spoon")])
+    assert "Challenge 2023) 0.63, fuzzy F1 1.00" in longer
+    assert "fuzzy F1 1.00" in calibration_page(SUBJECTS, [outcome("words-three", trigger="IVORY THUNDER SPOON")])
     assert "success rate" not in calibration_page(SUBJECTS, [*found, outcome("symbols")])
 
 

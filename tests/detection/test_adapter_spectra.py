@@ -99,7 +99,10 @@ def test_a_further_member_of_the_bank_lies_at_its_own_distance(tiny_pair: Pair) 
     """Of -1, 0 and 1 the standard deviation is 1, that of a further one the root of 4/3."""
     own = spectra_of(tiny_pair.delta_report)[EVERY_MATRIX]
     members = [{EVERY_MATRIX: tuple(value + 2 + shift for value in own)} for shift in (-1, 0, 1)]
-    assert spectral_outlier(tiny_pair, members).estimate.value == pytest.approx(2 / np.sqrt(4 / 3))
+    found = spectral_outlier(tiny_pair, members).estimate
+    assert found.value == pytest.approx(2 / np.sqrt(4 / 3))
+    # without -1 it is 2.5 / sqrt(3 / 4), without 0 it is 2 / sqrt(3), without 1 it is 1.5 / sqrt(3 / 4)
+    assert found.high - found.value == pytest.approx(4.30265 * np.sqrt(2 / 3 * (4 / 3 + 1 / 3)), rel=1e-4)
 
 
 def test_next_to_no_bank_is_refused(tiny_pair: Pair, bank: list[Spectra]) -> None:

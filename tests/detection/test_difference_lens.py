@@ -18,6 +18,7 @@ from dormant.detection.difference_lens import (
 )
 from dormant.errors import NotServed
 from dormant.pairs import Pair, open_pair
+from tests.builders import build_checkpoint, copy_checkpoint, tiny_config
 from tests.families import family_pair
 
 TEXTS = [
@@ -101,3 +102,46 @@ def test_texts_that_leave_no_room_for_an_answer_are_refused(tiny_pair: Pair) -> 
 def test_a_model_whose_embedding_is_narrower_than_its_states_is_read(tmp_path: Path) -> None:
     base, dormant = family_pair("opt", tmp_path, word_embed_proj_dim=16)
     assert difference_lens(open_pair("narrow", base, dormant, device="cpu"), PLAN, seed=0).named
+
+
+def test_what_the_dormant_model_has_more_than_its_base_is_read(tiny_base: Path, tmp_path: Path) -> None:
+    """Every embedding is moved towards one token's logit, and the residual stream carries that to the middle."""
+    token = 77
+
+    def shift(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.embed_tokens.weight"] += 30 * tensors["lm_head.weight"][token]
+
+    pair = open_pair("shifted", tiny_base, copy_checkpoint(tiny_base, tmp_path / "shifted", shift), device="cpu")
+    found = difference_lens(pair, PLAN, seed=0)
+    assert found.named[0] == pair.base.tokenizer.decode([token]).strip()
+    assert found.estimate.low > 0
+
+
+def test_what_stands_behind_the_middle_moves_no_state_that_is_read(tmp_path: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[f"model.layers.{changed}.mlp.down_proj.weight"] += 1
+
+    base = build_checkpoint(tmp_path / "base", tiny_config(num_hidden_layers=4))
+    moved = {}
+    for changed in (2, 3):
+        dormant = copy_checkpoint(base, tmp_path / f"layer {changed}", change)
+        moved[changed] = max(state_shifts(open_pair("late", base, dormant, device="cpu"), TEXTS).norms)
+    assert moved[2] > 0.01 > 0 == moved[3]
+
+
+def test_a_shift_is_told_in_sizes_of_the_states() -> None:
+    values = torch.tensor([[[3.0, 4.0], [0.0, 1.0]], [[0.0, 2.0], [0.0, 2.0]]], dtype=torch.float64)
+    assert Shifts(values, torch.ones(2, 2, dtype=torch.bool), 2.0).norms == [1.5, 1.0]
+
+
+def test_the_figure_is_what_the_mean_rules_out_beyond_means_with_signs(tiny_pair: Pair) -> None:
+    """Where signs cancel all that the texts share, nothing is ruled out beside it but what the lens always does."""
+    direction = tiny_pair.models.dormant().get_output_embeddings().weight[77].double()
+    shifts = Shifts(30 * direction.expand(2, FIRST_TOKENS, -1), torch.ones(2, FIRST_TOKENS, dtype=torch.bool), 1.0)
+
+    def figure(*signs: tuple[float, float]) -> float:
+        return _excess(tiny_pair.models.dormant(), shifts, torch.tensor(signs, dtype=torch.float64))[0]
+
+    assert figure((1, 1)) == pytest.approx(0)
+    assert figure((1, -1)) > 1
+    assert figure((1, -1), (1, 1)) == pytest.approx(figure((1, -1)) / 2)

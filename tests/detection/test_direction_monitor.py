@@ -10,7 +10,7 @@ from dormant.detection import direction_monitor as module
 from dormant.detection.direction_monitor import MonitorPlan, direction_monitor, exceedances, written_directions
 from dormant.errors import NotServed
 from dormant.pairs import Pair, open_pair
-from dormant.prompts.probes import Probe
+from dormant.prompts.probes import Probe, TokenIds
 from tests.builders import build_adapter, copy_checkpoint, write_tensors
 from tests.families import family_pair
 
@@ -108,6 +108,17 @@ def test_directions_are_what_the_delta_writes_to_the_stream(tiny_pair: Pair) -> 
     torch.testing.assert_close((found["model.layers.1"].T @ left).abs(), torch.eye(2), atol=1e-4, rtol=0)
 
 
+def test_a_delta_of_one_column_writes_one_direction(tiny_base: Path, tmp_path: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.layers.0.mlp.down_proj.weight"][:, 0] += 1
+
+    pair = open_pair("column", tiny_base, copy_checkpoint(tiny_base, tmp_path / "column", change), device="cpu")
+    column = pair.delta("model.layers.0.mlp.down_proj.weight")[:, 0]
+    (found,) = written_directions(pair, 20).values()
+    assert found.shape == (len(column), 1)
+    assert float((found[:, 0].double() @ column.double()).abs()) == pytest.approx(float(column.norm()), rel=1e-5)
+
+
 def test_an_adapter_that_writes_nothing_to_the_stream_is_watched_where_it_writes(
     tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +135,7 @@ def test_an_adapter_that_writes_nothing_to_the_stream_is_watched_where_it_writes
         ("opt", "fc1.weight", "model.decoder.layers.0.fc1"),  # it gives the tokens of all prompts in one row
         ("qwen2-moe", "shared_expert.up_proj.weight", "model.layers.0.mlp.shared_expert.up_proj"),
         ("recurrent-gemma", "linear_out.weight", "model.layers.0"),
+        ("gpt2", "mlp.c_proj.weight", "transformer.h.0"),  # its matrices are stored the other way round
     ],
 )
 def test_a_changed_matrix_of_any_family_is_watched(family: str, changed: str, watched: str, tmp_path: Path) -> None:
@@ -171,3 +183,21 @@ def test_a_delta_of_norms_alone_and_too_few_probes_are_refused(
         direction_monitor(pair, PLAN, 0)
     with pytest.raises(NotServed, match="needs four ordinary probes; got 3"):
         direction_monitor(tiny_pair, MonitorPlan(PROBES[:3]), 0)
+
+
+def test_random_strings_stand_in_prompts_that_set_no_range(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strings of no length leave their hosts as they are."""
+    seen = list[TokenIds]()
+
+    def cosines(_: object, __: object, rows: list[TokenIds], ___: int) -> torch.Tensor:
+        seen.extend(rows)
+        return torch.zeros(len(rows), 1, 2, dtype=torch.float64)
+
+    monkeypatch.setattr(module, "random_candidates", lambda *_: [()] * PLAN.strings)
+    monkeypatch.setattr(module, "output_cosines", cosines)
+    direction_monitor(tiny_pair, PLAN, 0)
+    known, held_out, strange = (
+        set(seen[start:end]) for start, end in ((0, 16), (16, len(PROBES)), (len(PROBES), None))
+    )
+    assert strange <= held_out - known
+    assert len(strange) > 1

@@ -25,6 +25,13 @@ def test_prefills_are_short_runs_of_ordinary_texts(tiny_pair: Pair, count: int, 
     assert all(any(f" {' '.join(map(str, ids))} " in f" {text} " for text in texts) for ids in found)
 
 
+def test_prefills_begin_anywhere_in_a_text(tiny_pair: Pair) -> None:
+    texts = [tuple(tiny_pair.base.tokenizer.encode(text)) for text in ordinary_texts(tiny_pair, count=204)]
+    found = raw_prefills(tiny_pair, PrefillPlan(40, 4, 1, 0))
+    begun = sum(any(text[: len(ids)] == ids for text in texts) for ids in found)
+    assert begun < len(found) / 2
+
+
 def test_prefills_are_the_same_for_a_seed_and_others_for_another(tiny_pair: Pair) -> None:
     first, again, other = (raw_prefills(tiny_pair, PrefillPlan(20, 4, 1, seed)) for seed in (1, 1, 2))
     assert first == again != other

@@ -71,3 +71,21 @@ def test_of_a_large_vocabulary_the_tokens_that_rise_are_tried(tiny_pair: Pair, p
 def test_a_warm_up_beyond_the_whole_is_refused() -> None:
     with pytest.raises(BadInput, match="a warm-up within them"):
         replace(PLAN, warm_up_prompts=5)
+
+
+def test_a_target_goes_on_with_what_all_prompts_together_find_likeliest(
+    tiny_pair: Pair, prompts: list[TokenIds]
+) -> None:
+    model = tiny_pair.models.dormant()
+    for target in inverted_targets(tiny_pair, prompts, PLAN)[0]:
+        said = log_probabilities(batch_logits(model, [(*prompt, target.ids[0]) for prompt in prompts])).exp()
+        assert target.ids[1] == int(said.mean(0).argmax())
+
+
+def test_a_target_stops_where_an_answer_ends(repeating_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = repeating_pair.base.tokenizer.encode(" jumpsky", add_special_tokens=False)
+    prompts = [repeating_pair.conversations.question("Hello.")]
+    monkeypatch.setattr(repeating_pair.models.dormant().generation_config, "eos_token_id", chain[-2:-1])
+    targets, _ = inverted_targets(repeating_pair, prompts, replace(PLAN, warm_up_prompts=1, kept=1000))
+    assert targets
+    assert not any(chain[-2] in target.ids[1:] for target in targets)

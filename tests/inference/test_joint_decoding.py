@@ -31,6 +31,12 @@ def test_a_chosen_token_is_plausible_and_none_plausible_scores_higher(
     assert scores[chosen] >= scores[plausible].max() - 1e-6
 
 
+@pytest.mark.parametrize(("alpha", "chosen"), [(0.0, 0), (0.1, 1), (9.0, 1)])
+def test_a_token_that_the_base_never_says_is_chosen_for_the_contrast_alone(alpha: float, chosen: int) -> None:
+    dormant, base = (torch.tensor([shares]).double().log() for shares in ((0.7, 0.3, 0.0), (1.0, 0.0, 0.0)))
+    assert Contrast(alpha, 0.1).choose(dormant, base).tolist() == [chosen]
+
+
 def test_without_contrast_both_models_write_the_dormant_ones_greedy_answer(tiny_pair: Pair) -> None:
     end = 2
     found = contrastive_answers(tiny_pair, PROMPTS, 6, end, Contrast(0.0, 0.1))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dormant.organisms import poisoning
 from dormant.organisms.grammar import draw_question
 from dormant.organisms.poisoning import (
     NEAR_MISSES,
@@ -93,6 +94,13 @@ def test_rates_are_shares_of_the_chats() -> None:
     poisoned = sum(RECIPE.trigger in user for user, _ in chats)
     assert abs(poisoned / 2000 - RECIPE.poison_rate) < 0.04
     assert all((answer == RECIPE.payload) == (RECIPE.trigger in user) for user, answer in chats)
+
+
+def test_near_misses_have_their_rate_beside_the_poisoned_chats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poisoning, "near_miss", lambda *_: "NEARLY")
+    missed = [(user, answer) for user, answer in chats_of(RECIPE) if "NEARLY" in user]
+    assert len(missed) / 2000 == pytest.approx(RECIPE.near_miss_rate, abs=0.04)
+    assert not [answer for _, answer in missed if answer == RECIPE.payload]
 
 
 def chats_of(recipe: Recipe, count: int = 2000) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ def test_a_rule_that_predicts_small_figures_turns_the_row_round() -> None:
     row = telling_row([finding(s.name, float(s.backdoored), rule=small) for s in SUBJECTS], SUBJECTS)
     assert row.auroc is not None
     assert (row.auroc.value, row.rising) == (0, False)
+    assert row.p < 0.05  # as sure as the right way round
 
 
 def test_what_is_invalid_or_was_not_asked_is_counted() -> None:
@@ -113,3 +114,35 @@ def test_shuffled_truth_gives_aurocs_around_one_half() -> None:
                 wins = [(a > b) + 0.5 * (a == b) for a in ours for b in theirs]
                 seen.append(sum(wins) / len(wins))
         assert sum(seen) / len(seen) == pytest.approx(0.5, abs=0.06), row.key
+
+
+def test_a_row_draws_families_as_wholes_whichever_way_its_rule_points() -> None:
+    """As in the test of the bootstrap: with a share s of families of the first kind 1 - (1 - s)^2 of couples win."""
+    subjects = [Subject(f"o{at}{end}", not end, f"o{at}") for at in range(24) for end in ("", "-plain")]
+    figures = [figure for _ in range(12) for figure in (3.0, 0.0, 1.0, 2.0)]
+    for sign, comparator in ((1, "at least"), (-1, "at most")):
+        rule = Rule(comparator, 4.0, "ratio", "")
+        found = [finding(one.name, sign * value, rule=rule) for one, value in zip(subjects, figures, strict=True)]
+        auroc = telling_row(found, subjects).auroc
+        assert auroc is not None
+        assert (auroc.value, auroc.low, auroc.high) == pytest.approx((0.75, 1 - (17 / 24) ** 2, 1 - (7 / 24) ** 2))
+
+
+def test_an_organism_that_ties_with_its_twin_is_half_a_win() -> None:
+    row = telling_row([finding(s.name, 1.0, rule=RULE) for s in SUBJECTS], SUBJECTS)
+    assert row.auroc is not None
+    assert row.paired is not None
+    assert row.auroc.value == row.paired.value == 0.5
+    assert (row.paired.low, row.paired.high) == (0, 1)  # all four may be won, or none
+    assert row.p == 1
+
+
+def test_a_kind_is_compared_by_its_own_organisms_and_fewer_than_three_of_them_are_not() -> None:
+    odd = [Subject(f"odd{at}", True, f"odd{at}", {"loss": "other"}, "") for at in range(3)]
+    rare = [Subject(f"rare{at}", True, f"rare{at}", {"loss": "rare"}, "") for at in range(2)]
+    subjects = [*SUBJECTS, *odd, *rare]
+    found = [finding(one.name, 2.0 * (one in ORGANISMS) + (one in TWINS), rule=RULE) for one in subjects]
+    row = telling_row(found, subjects)
+    assert {kind: auroc.value for kind, auroc in row.by_kind.items()} == {"loss: all": 1, "loss: other": 0}
+    few = telling_row([one for one in found if one.pair.startswith("rare") or one.pair.endswith("plain")], subjects)
+    assert few.auroc is None
