@@ -92,7 +92,11 @@ def planned(
     whole = 60 * effort.search_share * effort.minutes * rate
     behind = (1 - effort.payload_share) * whole if left is None else left * rate
     for part in _parts(settings.fitted):
-        shares = {"payload": effort.payload_share * whole, "beam search": effort.beam_share * behind}
+        shares = {
+            "payload": effort.payload_share * whole,
+            "beam search": effort.beam_share * behind,
+            "hints": effort.hint_share * behind,
+        }
         affordable = shares.get(part.name, (effort.planned_share if sought else effort.unsought_share) * behind)
         before = effort
         while part.cost(effort, sizes) > affordable and (smaller := part.shrink(effort)) != effort:

@@ -39,6 +39,14 @@ def test_without_a_payload_to_seek_the_delta_beam_has_more_of_the_time() -> None
     assert words[0] < words[1]
 
 
+def test_hints_are_planned_for_no_more_than_their_turn() -> None:
+    settings = SETTINGS.within(20.0)
+    for sought in (True, False):
+        _, stages = planned(settings, LARGE, 2_000, 200.0, sought)
+        (hints,) = (stage for stage in stages if stage.name == "hints")
+        assert hints.minutes <= settings.effort.hint_share * 200.0 / 60
+
+
 def test_effort_shrinks_no_further_than_its_least_and_then_ends() -> None:
     settings, _ = planned(SETTINGS.within(0.01), LARGE, 1)
     assert settings.effort.first_tokens == 256
