@@ -115,11 +115,17 @@ def confirmed_string(
     """
     tried = list[Confirmation]()
     for text in texts:  # a longer string that holds one that fires says nothing new
-        if not any(one.confirmed and one.trigger in text for one in tried):
+        late = context.clock.late()  # then one that always fires is enough: fresh prompts have to decide it
+        if not any(one.confirmed and (one.trigger in text or (late and _always(one, text))) for one in tried):
             tried.append(context.confirmed(text))
     best, step = best_confirmed(tried, what)
     context.say(stage, missed or step)
     return StageResult(best and minimised(best, context.confirmed), (missed or step,), evaluations)
+
+
+def _always(one: Confirmation, text: str) -> bool:
+    """Whether a string fires on all prompts and is no longer than a text, which no look would then name in its place."""
+    return one.best.value == 1 and len(text.split()) >= len(one.trigger.split())
 
 
 def most_divergent_tokens(context: HuntContext, tokens: Sequence[int]) -> tuple[list[str], int]:

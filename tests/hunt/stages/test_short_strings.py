@@ -11,6 +11,7 @@ from dormant.hunt.stages import short_strings
 from dormant.hunt.stages.short_strings import (
     ShortStrings,
     SingleTokens,
+    confirmed_string,
     most_divergent_strings,
     most_divergent_tokens,
     orders_of,
@@ -103,6 +104,21 @@ def test_the_best_of_the_strings_that_a_turn_had_time_for_is_looked_at(
     assert found.evaluations == 24
     assert found.confirmed is not None
     assert found.confirmed.trigger == "silver lantern beneath winter"
+
+
+@pytest.mark.parametrize(("minutes", "looked"), [(10.0, 3), (0.0, 1)])
+def test_once_its_turn_is_over_a_string_that_always_fires_is_enough(
+    minutes: float, looked: int, token_pair: Pair, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Speech(token_pair, "golden owl under silver moon", "velvet", lambda text, base: not base and "vel" in text).put_in(
+        monkeypatch
+    )
+    context = context_of(token_pair, with_effort(answer_tokens=8))
+    with context.clock.turn(minutes):
+        found = confirmed_string(context, "a stage", ["velvet", "velour", "velum"], "strings")
+    assert found.confirmed is not None
+    assert found.confirmed.trigger == "velvet"
+    assert len([one for one in context.confirmations() if one.trigger.startswith("vel")]) == looked
 
 
 def test_of_tokens_at_which_the_base_answers_as_likely_none_is_looked_at_before_all_are_tried(
