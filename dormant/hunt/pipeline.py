@@ -27,7 +27,7 @@ from dormant.hunt.refinement import refined
 from dormant.hunt.result import Found, HuntResult, evidence_threshold, judge, payload_sentence
 from dormant.hunt.settings import HuntSettings
 from dormant.hunt.stage import SearchPath, Stage, StageResult, run_stage
-from dormant.hunt.stage_order import BEFORE_HINTS, BEFORE_PAYLOAD, HUNT_STAGES, NEAR_TURN, UNSEARCHED
+from dormant.hunt.stage_order import BEFORE_HINTS, BEFORE_PAYLOAD, HUNT_STAGES, UNSEARCHED
 from dormant.hunt.stages.numerals import notation_of, refined_number
 from dormant.hunt.trace import TRACE_FILE
 from dormant.hunt.tracing import Ended, hunt_trace
@@ -226,7 +226,8 @@ class _Hunt:
                         break
                     finished = self._finished(stage, vocabulary)  # behind what fresh prompts refute it goes on
             if self.confirmed is None:
-                self._go_on_from_near(share * NEAR_TURN / (NEAR_TURN + sum(weights)))
+                near = self._context.settings.effort.turn("near strings")
+                self._go_on_from_near(share * near / (near + sum(weights)))
             if self.confirmed is not None:
                 self._refine()
                 return None

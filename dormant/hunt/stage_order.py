@@ -26,7 +26,6 @@ HUNT_STAGES: tuple[Stage, ...] = (
     CoordinateAscent(),
     GroupTesting(),
 )
-NEAR_TURN = 3.0  # times another stage's turn, as the stages have that find phrases
 UNSEARCHED = (
     "payloads of a single token, which leave nothing to finish",
     "triggers of many more than twelve pieces, and words beyond the 20,000 most common of English that the tokenizer splits",
