@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from math import perm
 from typing import Any
 
@@ -255,7 +256,8 @@ def _group_testing(effort: Effort, sizes: Sizes) -> float:
 
 def _refinement(effort: Effort, sizes: Sizes) -> float:
     """Of the first round of changes, at every place of a phrase."""
-    strings = effort.refined_few + effort.refinement_rounds[0][1] * effort.refinement_rounds[1][0]
+    rounds = effort.refinement_rounds
+    strings = effort.refined_few + sum(kept * count for (_, kept), (count, _) in pairwise(rounds))
     return PLANNED_WORDS * strings * (PLANNED_WORDS + PAYLOAD + sizes.end_tail)
 
 
