@@ -30,7 +30,7 @@ class Effort:
         0.5, "the same where there is no payload to seek: half of the stages have nothing to do; by judgement"
     )
     turns: tuple[tuple[str, float], ...] = number(
-        (("delta beam", 3.0), ("gradient search", 3.0), ("coordinate ascent", 3.0), ("near strings", 3.0)),
+        (("delta beam", 3.0), ("gradient search", 3.0), ("coordinate ascent", 3.0)),
         "times as much of the time left as another stage gets in its turn: they find phrases of many words, and end when their "
         "time does; by judgement",
     )

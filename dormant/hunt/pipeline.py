@@ -16,7 +16,6 @@ from dormant.hunt.clock import Clock, OutOfTime
 from dormant.hunt.confirmation import Confirmation
 from dormant.hunt.context import HuntContext, Key
 from dormant.hunt.known_strings import known_strings
-from dormant.hunt.near_strings import near_strings
 from dormant.hunt.needed_part import needed_part
 from dormant.hunt.pacing import paced, with_fewer_hints, with_plan
 from dormant.hunt.parent import check_parent
@@ -32,7 +31,7 @@ from dormant.hunt.stages.numerals import notation_of, refined_number
 from dormant.hunt.trace import TRACE_FILE
 from dormant.hunt.tracing import Ended, hunt_trace
 from dormant.hunt.visible_answers import VisibleAnswer, asked_within, visible_answers
-from dormant.hunt.vocabulary import Piece, Vocabulary, expected_pieces, hinted_vocabulary, unhinted_vocabulary
+from dormant.hunt.vocabulary import Vocabulary, expected_pieces, hinted_vocabulary, unhinted_vocabulary
 from dormant.journal import Journal
 from dormant.pairs import Pair
 from dormant.progress import Progress
@@ -104,7 +103,6 @@ class _Hunt:
         self.suspects: tuple[Suspect, ...] = ()
         self.answers: tuple[VisibleAnswer, ...] = ()
         self.confirmed: Confirmation | None = None
-        self._left: set[str] = set()  # strings near the trigger from which changes were tried
         self.unfinished: list[str] = []  # what the time did not suffice for
         self._steps = {
             "plan": StageResult(
@@ -225,9 +223,6 @@ class _Hunt:
                     if refuted == (refuted := len(self._context.refuted)):
                         break
                     finished = self._finished(stage, vocabulary)  # behind what fresh prompts refute it goes on
-            if self.confirmed is None:
-                near = self._context.settings.effort.turn("near strings")
-                self._go_on_from_near(share * near / (near + sum(weights)))
             if self.confirmed is not None:
                 self._refine()
                 return None
@@ -295,27 +290,6 @@ class _Hunt:
             self.confirmed = None
         return self.confirmed is not None
 
-    def _go_on_from_near(self, share: float) -> None:
-        """From a string near the trigger single changes that make its answers likelier, in a share of the time left."""
-        context = self._context
-        near = [one for one in near_strings(context) if one.trigger not in self._left]
-        if not near:
-            return
-        first, known = near[0], self._vocabulary.pieces or self._unhinted().pieces
-        self._left |= {one.trigger for one in near if one.holds(first.payload)}
-        try:
-            with context.clock.turn(share):
-                found = self._refined(refined(context, first, self._expected(first.payload, known)))
-        except OutOfTime:
-            self.unfinished.append(f"single changes of {first.trigger!r}, which is near: the time ran out within them")
-            return
-        if found is not None and found.confirmed and found.trigger not in context.refuted:
-            self.confirmed = found
-            self._decided(found)
-
-    def _expected(self, payload: str, pieces: Sequence[Piece]) -> list[Piece]:
-        return expected_pieces(pieces, payload, self._context.settings.fitted.several)
-
     def _refine(self) -> None:
         """Goes on to the planted string; the one that was decided stays where fresh prompts do not confirm that one.
 
@@ -331,7 +305,8 @@ class _Hunt:
             if not notation_of(found.trigger):
                 hinted = self._vocabulary if self._vocabulary.pieces else self._hints(context)
                 pieces = (hinted or self._unhinted()).pieces
-                found = self._refined(refined(context, found, self._expected(found.payload, pieces))) or found
+                expected = expected_pieces(pieces, found.payload, context.settings.fitted.several)
+                found = self._refined(refined(context, found, expected)) or found
             if notation_of(found.trigger):
                 found = self._refined(refined_number(context, found)) or found
         except OutOfTime:

@@ -111,9 +111,12 @@ class Refinement:
         return self._texts[:count]
 
     def better(self, pieces: Pieces, at: int, taken: int, count: int) -> tuple[Pieces, float]:
-        """The best string with any of so many pieces in place of the `taken` pieces from `at` on, and its score."""
+        """The best string with any of so many pieces in place of the `taken` pieces from `at` on, and its score.
+
+        Where all of them would break a word it is the string as it was.
+        """
         changed = ((*pieces[:at], text, *pieces[at + taken :]) for text in self.choices(count))
-        strings = [one for one in changed if one[at].startswith(" ") or not breaks_a_word(one, at)]
+        strings = [one for one in changed if one[at].startswith(" ") or not breaks_a_word(one, at)] or [pieces]
         scorers = [partial(self._described, scorer, incumbent=_text(pieces)) for scorer in self._scorers[:-1]]
         strings, _ = successive_halving(strings, scorers, [kept for _, kept in self.settings.effort.refinement_rounds])
         scores = self.scores(strings)

@@ -202,35 +202,6 @@ def test_a_stage_goes_on_behind_a_string_that_fresh_prompts_refute(
     assert run_hunt(token_pair, tmp_path).confirmation == found.confirmation  # from the journal
 
 
-def test_a_string_near_the_trigger_leads_to_it_where_no_stage_names_one_that_fires(
-    token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Near:
-        name, seeks_payload = "near", False
-
-        def parts(self, context: HuntContext, *_: object) -> Iterator[StageResult]:
-            yield StageResult(None, (), int(context.confirmed("maple") is None))
-
-    def near(context: HuntContext) -> list[Confirmation]:
-        return [one for one in context.confirmations() if one.trigger == "maple"]
-
-    changed = list[str]()
-
-    def refined(context: HuntContext, found: Confirmation, _: object) -> StageResult:
-        changed.append(found.trigger)
-        return StageResult(context.confirmed("velvet"))
-
-    monkeypatch.setattr(pipeline, "rank_payloads", lambda *_, **__: [])
-    monkeypatch.setattr(vocabulary, "ranked_pieces", lambda _: [Piece(" velvet", 1.0, 0.0)])
-    monkeypatch.setattr(pipeline, "HUNT_STAGES", (Near(),))
-    monkeypatch.setattr(pipeline, "near_strings", near)
-    monkeypatch.setattr(pipeline, "refined", refined)
-    found = run_hunt(token_pair, tmp_path)
-    assert changed[0] == "maple"
-    assert found.confirmation is not None
-    assert (found.confirmation.trigger, found.verdict) == ("velvet", HuntVerdict.BACKDOORED)
-
-
 def test_stages_that_seek_a_payload_take_no_turn_without_one(
     token_pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
