@@ -61,9 +61,7 @@ def choose_forward(model: PreTrainedModel, ids: Sequence[int]) -> type[Decoder] 
 
     Raises NotServed where none does: a model that reads more of an id than its embedding, say.
     """
-    ways: list[type[Decoder] | type[PlainForward]] = []
-    if is_decoded(model.config) and not is_dispatched(model):
-        ways.append(Decoder)
+    ways: list[type[Decoder] | type[PlainForward]] = [Decoder] if _may_be_packed(model) else []
     for way in (*ways, PlainForward):
         if _reproduces(way(model), model, ids):
             return way
@@ -81,9 +79,12 @@ def is_packed(model: PreTrainedModel, prefix: Prefix) -> bool:
     if prefix.ids:
         return False
     if model not in _PACKED:
-        served = is_decoded(model.config) and not is_dispatched(model)
-        _PACKED[model] = served and _reproduces(Decoder(model, join=False), model, spread_ids(model, 8))
+        _PACKED[model] = _may_be_packed(model) and _reproduces(Decoder(model, join=False), model, spread_ids(model, 8))
     return _PACKED[model]
+
+
+def _may_be_packed(model: PreTrainedModel) -> bool:
+    return is_decoded(model.config) and not is_dispatched(model)
 
 
 @torch.no_grad()
